@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::model::address_prefix;
 
-/// A limited number of places, half of which one address may have.
+/// A limited number of places. One address may have half of them.
 #[derive(Debug)]
 pub struct Shares {
     all: usize,
-    /// How many places one address may always have.
+    /// The number of places that one address may always have.
     least: usize,
     taken: Mutex<Taken>,
 }
@@ -18,11 +18,11 @@ pub struct Shares {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    /// Places taken by each address; an address without any is not listed.
+    /// The number of places that each address has taken. An address without places has no entry.
     by_origin: HashMap<IpAddr, usize>,
 }
 
-/// The places that one address has taken; dropping it releases them.
+/// The places that an address has taken. They are released when this is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     of: Arc<Shares>,
@@ -31,7 +31,7 @@ pub struct Reservation {
 }
 
 impl Shares {
-    /// Creates `all` places, of which one address may have half, but always `least`.
+    /// Creates `all` places. One address may have half of them, and always at least `least`.
     pub fn new(all: usize, least: usize) -> Self {
         Self {
             all,
@@ -51,7 +51,7 @@ impl Shares {
         (self.all / 2).max(self.least)
     }
 
-    /// Takes `count` places for `address`, if there are enough left for it.
+    /// Takes `count` places for `address`. Returns `None` if the address may not have so many more.
     pub fn take(self: &Arc<Self>, address: IpAddr, count: usize) -> Option<Reservation> {
         let origin = address_prefix(address);
         let mut taken = self.taken();
@@ -110,7 +110,7 @@ mod tests {
         drop(bobs);
         let taken = all.taken();
         assert_eq!((taken.all, taken.by_origin.len()), (0, 0));
-        // With few of them one address may use them all.
+        // If there are few places, one address may use all of them.
         let few = Arc::new(Shares::new(UPLOAD, UPLOAD));
         assert!(few.take(ann, UPLOAD).is_some());
     }

@@ -1,8 +1,8 @@
 //! Announces the server on the local network (DNS-SD, RFC 6763, over multicast DNS, RFC 6762), so that users need not
 //! type an address.
 //!
-//! A server that only this machine can reach is not announced. The announcement runs on a separate thread, and a server
-//! that cannot announce itself serves all the same.
+//! A server that only this machine can reach is not announced. The announcement runs on a thread of its own. If it
+//! fails, the server works nevertheless.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use tracing::{info, warn};
 
 use crate::protocol::{SERVICE, VERSION};
 
-/// How long the goodbye message to the network may take.
+/// The maximum time for the goodbye message to the network.
 const GOODBYE_WITHIN: Duration = Duration::from_millis(500);
 
-/// An announcement; dropping it withdraws it.
+/// An announcement. It is withdrawn when this is dropped.
 pub struct Announcement {
     daemon: ServiceDaemon,
     name: String,
@@ -45,8 +45,8 @@ impl Announcement {
 
 fn announce(name: &str, port: u16, addresses: &[IpAddr]) -> Result<Announcement, mdns_sd::Error> {
     let daemon = ServiceDaemon::new()?;
-    // On loopback the announcement would give 127.0.0.1, where the server may not listen, and no other machine hears
-    // it.
+    // On loopback, the announcement would contain 127.0.0.1. The server may not listen there, and no other machine
+    // would receive the announcement.
     daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
     let host = format!("{name}.local.");
     let version = VERSION.to_string();
@@ -77,7 +77,7 @@ fn announce(name: &str, port: u16, addresses: &[IpAddr]) -> Result<Announcement,
 
 impl Drop for Announcement {
     fn drop(&mut self) {
-        // Otherwise clients would list the server for minutes.
+        // Without this, clients would list the server for minutes.
         if let Ok(gone) = self.daemon.unregister(&self.name) {
             let _ = gone.recv_timeout(GOODBYE_WITHIN);
         }

@@ -1,4 +1,4 @@
-//! The server's TLS certificate: the operator's, or a self-signed one that the server makes once and stores.
+//! The server's TLS certificate: that of the operator, or a self-signed one that the server makes once and stores.
 
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -24,11 +24,12 @@ use super::Plain;
 pub enum Source {
     /// PEM files: the certificate chain and its key.
     Files(PathBuf, PathBuf),
-    /// A self-signed certificate, made once and stored in this folder; with `None` it lasts as long as the process.
+    /// A self-signed certificate that is made once and stored in this folder. With `None`, it is lost when the
+    /// process ends.
     Own(Option<PathBuf>),
 }
 
-/// Why there is no usable certificate; `Display` is one line for the operator.
+/// The reason why there is no usable certificate; `Display` is one line for the operator.
 #[derive(Debug)]
 pub enum Error {
     /// A file cannot be read or written.
@@ -54,7 +55,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The present certificate, reloaded when its files change.
+/// The current certificate. It is reloaded when its files change.
 #[derive(Debug)]
 pub struct Certificate {
     source: Source,
@@ -68,10 +69,10 @@ struct Loaded {
     changed: Option<SystemTime>,
 }
 
-/// How often the operator's files are checked: a renewed certificate is served within a minute.
+/// The time between two checks of the operator's files. A renewed certificate is in use within a minute.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// How long a self-signed certificate is valid: longer than the machine lasts.
+/// The validity of a self-signed certificate in years. It is longer than a machine is used.
 const OWN_YEARS: i16 = 20;
 
 const OWN_CERT: &str = "tls-cert.pem";
@@ -117,7 +118,8 @@ impl Certificate {
         )
     }
 
-    /// Reloads the certificate whenever its file has changed. An unusable one is logged, and the present one stays.
+    /// Reloads the certificate whenever its file has changed. If the new one is unusable, an error is logged and the
+    /// current certificate stays in use.
     pub async fn keep_fresh(self: Arc<Self>) {
         loop {
             Timer::after(LOOK_EVERY).await;
@@ -125,7 +127,7 @@ impl Certificate {
         }
     }
 
-    /// Reloads the certificate if its file has changed, or in any case if `is_asked`.
+    /// Reloads the certificate if its file has changed. If `is_asked`, reloads it in any case.
     pub async fn read_again(self: Arc<Self>, is_asked: bool) {
         if self.source != Source::Own(None) {
             unblock(move || self.refresh(is_asked)).await;
@@ -146,7 +148,7 @@ impl Certificate {
             }
             Err(e) => {
                 warn!("the certificate was not reloaded: {e}");
-                // Logged once, until the file changes again.
+                // The error is logged once, until the file changes again.
                 if let Ok(mut known) = self.loaded.lock() {
                     known.changed = changed(&self.source);
                 }
@@ -169,8 +171,8 @@ impl Loaded {
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
             .map_err(Error::Unfit)?;
-        // What browsers and curl ask for; other clients ask for nothing. This keeps clients of other protocols from
-        // being redirected here (ALPACA).
+        // Browsers and curl request this protocol; other clients request none. Clients of other protocols therefore
+        // cannot be redirected to this server (ALPACA).
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             config: Arc::new(config),
@@ -188,7 +190,7 @@ fn paths(source: &Source) -> Option<(PathBuf, PathBuf)> {
     }
 }
 
-/// Returns when either file was last changed.
+/// Returns the time of the last change of the files.
 fn changed(source: &Source) -> Option<SystemTime> {
     let (cert, key) = paths(source)?;
     let changed = |path: &Path| fs::metadata(path).and_then(|about| about.modified()).ok();
@@ -244,7 +246,7 @@ fn make(names: &[String]) -> Result<(rcgen::Certificate, KeyPair), Error> {
         let (month, day) = (today.month().unsigned_abs(), today.day().unsigned_abs());
         rcgen::date_time_ymd(i32::from(today.year() + years), month, day.min(28))
     };
-    // Valid from a year ago: the client's clock may be wrong.
+    // The certificate is valid from a year ago, because the client's clock may be wrong.
     (params.not_before, params.not_after) = (date(-1), date(OWN_YEARS));
     let key = KeyPair::generate().map_err(Error::Make)?;
     let cert = params.self_signed(&key).map_err(Error::Make)?;

@@ -1,4 +1,4 @@
-//! A change of the shared state, and the work that follows when the change is complete.
+//! A change of the shared state, and the work that is done when the change is complete.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, MutexGuard};
@@ -10,7 +10,7 @@ use super::Server;
 use super::shared_state::SharedState;
 use crate::protocol::{Digest, EventId};
 
-/// The work that a change leaves for later.
+/// The work that a change leaves to be done without the lock.
 #[derive(Default)]
 pub(super) struct Released {
     /// The digests of files that lost a reference.
@@ -19,12 +19,12 @@ pub(super) struct Released {
     pub live: Vec<EventId>,
     /// Whether someone may have lost the right to read a room.
     pub has_acl_changes: bool,
-    /// The log has rooms to delete.
+    /// Whether the log has rooms to delete.
     pub has_deleted_rooms: bool,
 }
 
-/// The lock on the [`SharedState`], held for a change. Dropping it wakes the connections that have something to read and
-/// deletes unreferenced files, so the code that makes a change need not do so.
+/// The lock on the [`SharedState`], held for a change. When it is dropped, the connections that have something to
+/// read are woken and unreferenced files are deleted, so the code that makes a change need not do either.
 pub(super) struct Changes<'a> {
     /// `Some` until this is dropped.
     state: Option<MutexGuard<'a, SharedState>>,
@@ -57,7 +57,7 @@ impl Drop for Changes<'_> {
         let Some(mut state) = self.state.take() else {
             return;
         };
-        // A connection that waits for its turn has more input.
+        // A connection that waits for its next turn has more input.
         state.is_to_be_continued |= self.server.scheduler.has_waiting();
         let released = state.flush_side_effects();
         drop(state);
@@ -65,8 +65,8 @@ impl Drop for Changes<'_> {
     }
 }
 
-/// Deletes unreferenced files, ends live files that were removed, and makes tasks that send a room's contents check
-/// their rights again.
+/// Deletes unreferenced files and ends live files that were removed. Makes the tasks that send the contents of rooms
+/// check their rights again.
 pub(super) fn release(server: &Arc<Server>, released: Released) {
     for id in released.live {
         if let Some(live) = server.live().remove(&id) {

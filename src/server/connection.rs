@@ -1,8 +1,8 @@
-//! The task of a connection: moves bytes between a carrier and its [`Session`].
+//! The task of a connection: it moves bytes between a carrier and a [`Session`].
 //!
-//! While idle it holds no buffer: it waits until the socket is readable or there is news, borrows the thread's scratch
-//! buffer, reads or writes as much as it can without waiting, and returns the buffer. It writes only what the session's
-//! cursors have not passed, so a slow client costs the others nothing.
+//! While the connection is idle, the task holds no buffer: it waits until the socket is readable or there is news.
+//! Then it borrows the thread's buffer, reads or writes as much as it can without waiting, and returns the buffer. It
+//! writes only what the session's cursors have not passed, so a slow client costs the others nothing.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -30,12 +30,13 @@ use crate::session::batch::{Batch, ROUND_BYTES};
 use crate::session::{Effect, Session};
 use crate::transport::{Carrier, Input, Wrong};
 
-/// How often a connection is checked whose input has ended but which stays open: while its rooms are quiet, nothing
-/// else reports that its client has gone.
+/// The time between two checks of a connection whose input has ended but which stays open. While its rooms are quiet,
+/// nothing else shows that its client has gone.
 const LIVENESS_EVERY: Duration = Duration::from_secs(60);
 
 thread_local! {
-    /// The buffers that every connection on this thread reads into and writes from; never borrowed across a wait.
+    /// The buffers for reading and writing that all connections on this thread share. They are never borrowed across
+    /// an `await`.
     static SCRATCH: RefCell<(Vec<u8>, Batch)> = RefCell::new((vec![0; ROUND_BYTES], Batch::default()));
 }
 
@@ -50,42 +51,42 @@ pub(super) struct Connection {
     pub(super) carrier: Carrier,
     pub(super) session: Session,
     decoder: LineDecoder,
-    /// Input that was read and cannot be handled yet; normally empty and without memory.
+    /// Input that was read but cannot be handled yet. Usually the vector is empty and takes no memory.
     pub(super) input: Vec<u8>,
     pub(super) deadline: Option<Duration>,
     /// The protocols that the client may use.
     pub(super) protocols: Protocols,
     /// Whether a trusted proxy may still send its PROXY header.
     pub(super) awaits_proxied: bool,
-    /// How much of the memory for waiting data ([`Server::waiting`]) it uses.
+    /// The memory for waiting data ([`Server::waiting`]) that the connection uses, in bytes.
     buffered: usize,
-    /// The kind of connection that it counts as in the metrics.
+    /// The kind of connection, for the metrics.
     pub(super) kind: ConnectionKind,
     /// Whether the socket may have something to read.
     pub(super) is_readable: bool,
-    /// Whether it was read since it was last written to.
+    /// Whether the socket was read since the connection last wrote to it.
     has_read: bool,
-    /// Whether the socket accepts no more output for now.
+    /// Whether the socket accepts no more output at the moment.
     is_blocked: bool,
     /// Whether there is more to write after the other connections have had their turn.
     has_more: bool,
-    /// Whether its turn is over and it has more to do.
+    /// Whether the connection has used up its turn and has more to do.
     is_busy: bool,
-    /// Whether this turn follows on one that was used up.
+    /// Whether the turn before this one was used up.
     had_turn: bool,
     /// Whether the client no longer reads.
     pub(super) is_write_closed: bool,
     pub(super) input_end: InputEnd,
-    /// Whether the upload of unknown length has ended while the input goes on.
+    /// Whether an upload of unknown length has ended although the input continues.
     pub(super) is_file_over: bool,
-    /// Whether a transfer was aborted: the connection closes without a reply.
+    /// Whether a transfer was aborted. If so, the connection closes without a reply.
     pub(super) is_aborted: bool,
 }
 
-/// Whether the client still sends.
+/// The state of the client's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InputEnd {
-    /// It does, or its end has not been noticed yet.
+    /// The client still sends, or the end has not been noticed yet.
     Open,
     /// Its input has ended.
     Ended,
@@ -128,7 +129,7 @@ impl Connection {
         };
         server.metrics.set_kind(None, kind);
         debug!(?id, %peer, "connected");
-        // Boxed, because a future stores its argument twice.
+        // The argument is boxed, because a future stores its argument twice.
         Box::new(Self {
             server,
             carrier,
@@ -155,7 +156,8 @@ impl Connection {
 
     /// Serves the client until the connection ends.
     pub async fn run(mut self: Box<Self>) {
-        // Boxed, as every rare future, so that the task of an ordinary connection is small.
+        // This future is boxed, like every one that is rarely needed, so that the task of an ordinary connection is
+        // small.
         if !Box::pin(self.detect_protocol()).await {
             self.is_aborted = true;
         }
@@ -169,8 +171,8 @@ impl Connection {
                 continue;
             }
             if std::mem::take(&mut self.has_read) {
-                // All other readable connections are read before this one is written to: one write then carries its
-                // replies and their messages.
+                // All other readable connections are read before this one is written to. So one write contains this
+                // client's replies and the messages of the others.
                 future::yield_now().await;
             }
             match self.write_out() {
@@ -199,8 +201,9 @@ impl Connection {
         }
     }
 
-    /// Reads the input that is available and returns the slow operation that it starts, if any. (An effect that is
-    /// created where it is awaited would be stored in the task of every connection.)
+    /// Reads the available input, and returns the slow operation that it starts, if there is one. The operation is
+    /// boxed here: if its future were created where it is awaited, the task of every connection would have space for
+    /// it.
     fn begin_transfer(&mut self) -> Option<Pin<Box<impl Future<Output = ()>>>> {
         let effect = self.take_input()?;
         Some(Box::pin(self.transfer(effect)))
@@ -241,7 +244,7 @@ impl Connection {
         }
     }
 
-    /// Reads once, if there may be input, and passes to the session as much as it accepts.
+    /// Reads once, if there may be input, and passes as much of it to the session as the session accepts.
     fn take_input(&mut self) -> Option<Effect> {
         let now = self.server.clock.now();
         let server = self.server.clone();
@@ -306,7 +309,7 @@ impl Connection {
         })
     }
 
-    /// Logs the present nick if it differs from `had`.
+    /// Logs the current nick if it differs from `had`.
     pub(super) fn log_nick(&self, had: Option<NickId>, state: &SharedState) {
         let nick = self.session.nick_id();
         if nick != had
@@ -316,7 +319,7 @@ impl Connection {
         }
     }
 
-    /// Passes the lines in `bytes` to the session until it accepts no more; returns the rest.
+    /// Passes the lines in `bytes` to the session until it accepts no more. Returns the remaining bytes.
     fn take_lines<'a>(
         &mut self,
         mut bytes: &'a [u8],
@@ -382,13 +385,13 @@ impl Connection {
     }
 
     /// Returns whether another line may be handled now. When the memory budget is used up, only connections that hold
-    /// none of it are read.
+    /// no part of it are read.
     fn takes_lines(&self) -> bool {
         let is_tight = self.server.waiting.is_full() && self.session.owes_replies();
         !is_tight && self.session.takes_lines(&self.server.config.limits)
     }
 
-    /// Updates how much memory waits for this client.
+    /// Updates the count of the memory that waits for this client.
     fn count_buffered(&mut self) {
         let buffered = self.session.buffered_bytes() + self.input.capacity();
         let had = std::mem::replace(&mut self.buffered, buffered);
@@ -404,8 +407,8 @@ impl Connection {
         }
     }
 
-    /// Passes the client's last line, which needs no line end, to the session, and then the end of input: at once or,
-    /// when the line starts a transfer, after that.
+    /// Passes to the session the client's last line, which may lack its line ending, and the end of the input. If the
+    /// line starts a transfer, the end is passed after the transfer.
     fn tell_end(&mut self, state: &mut SharedState, now: Now) -> Option<Effect> {
         match self.decoder.finish() {
             None | Some(Item::Telnet(_)) => {}
@@ -434,12 +437,12 @@ impl Connection {
         }
     }
 
-    /// Reads once; returns 0 when nothing is available or the input has ended.
+    /// Reads once. Returns 0 if nothing is available or the input has ended.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> usize {
         match self.carrier.read(buffer) {
             Ok(Input::BytesEnd) => {
                 self.is_file_over = true;
-                // The carrier holds what arrived with it: the socket will not report that.
+                // The carrier holds bytes that arrived together with the end, and the socket does not report those.
                 self.is_readable = true;
                 0
             }
@@ -475,7 +478,7 @@ impl Connection {
                 0
             }
             Err(_) => {
-                // Everything before the reset has been read. A partial line may have been truncated, so it is dropped.
+                // Everything before the reset has been read. A partial line may be incomplete, so it is dropped.
                 self.decoder = LineDecoder::default();
                 self.is_write_closed = true;
                 self.end_input(InputEnd::Aborted);
@@ -498,7 +501,7 @@ impl Connection {
         self.count_buffered();
     }
 
-    /// Writes until nothing is left, the socket accepts no more, or other connections must have their turn.
+    /// Writes until nothing is left, the socket accepts no more, or it is the turn of other connections.
     fn write_a_turn(&mut self) {
         let server = self.server.clone();
         let mut written = 0;
@@ -538,7 +541,8 @@ impl Connection {
         });
     }
 
-    /// Writes until the batch is sent or the carrier accepts no more; returns how many bytes it accepted.
+    /// Writes until the batch is sent or the carrier accepts no more. Returns the number of bytes that the carrier
+    /// accepted.
     fn write(&mut self, batch: &mut Batch) -> usize {
         if let Carrier::Local(local) = &self.carrier {
             return match local.deliver(batch.take_values()) {
@@ -573,12 +577,12 @@ impl Connection {
     fn note_write_error(&mut self, e: &io::Error) {
         match e.kind() {
             io::ErrorKind::WouldBlock => self.is_blocked = true,
-            // The client reads no more, but its requests still count.
+            // The client no longer reads, but its requests are still handled.
             _ => self.is_write_closed = true,
         }
     }
 
-    /// Returns whether the client reads so slowly that the log must be read for it.
+    /// Returns whether the client has fallen so far behind that the log must be read for it.
     pub(super) fn wants_catch_up(&self) -> bool {
         !self.is_write_closed
             && self
@@ -592,14 +596,14 @@ impl Connection {
         self.input_end != InputEnd::Open
     }
 
-    /// Returns whether the input has ended and the session does not know yet.
+    /// Returns whether the input has ended but the session does not know that yet.
     fn owes_end(&self) -> bool {
         let is_owed = matches!(self.input_end, InputEnd::Ended | InputEnd::Aborted);
         is_owed && self.input.is_empty()
     }
 
-    /// Yields to the other connections that are ready. If this one keeps the server busy, it also waits for its turn among
-    /// those that do.
+    /// Lets the other connections that are ready run. If this connection keeps the server busy, it also waits for its
+    /// turn among all that do.
     async fn give_way(&mut self) {
         if !std::mem::take(&mut self.is_busy) {
             return future::yield_now().await;
@@ -608,7 +612,7 @@ impl Connection {
         self.had_turn = true;
     }
 
-    /// Waits for the next turn, and sends the events that arrive until then: only the client's own requests wait.
+    /// Waits for the next turn, and meanwhile sends the events that arrive. Only the client's own requests wait.
     async fn wait_for_turn(&mut self) {
         let (server, peer) = (self.server.clone(), self.session.peer());
         let Some(address) = server.state().chat.address(peer) else {
@@ -643,7 +647,7 @@ impl Connection {
         poll_fn(|cx| {
             let mut is_ready = false;
             if self.is_blocked {
-                // News can wait until there is space; it is then sent together.
+                // News need not be reported until there is space to write. Then all of it is sent together.
                 if self.carrier.poll_writable(cx).is_ready() {
                     self.is_blocked = false;
                     is_ready = true;
@@ -653,7 +657,7 @@ impl Connection {
                 self.is_readable = true;
                 is_ready = true;
             }
-            // While input is read, a read finds that the client has gone.
+            // If the connection reads, a read detects that the client has gone.
             if !reads && !self.is_write_closed && self.carrier.poll_gone(cx).is_ready() {
                 self.is_write_closed = true;
                 is_ready = true;
@@ -675,7 +679,7 @@ impl Connection {
         .await;
     }
 
-    /// Waits as [`Self::wait`] does, or until `other` completes.
+    /// Waits as [`Self::wait`] does, and also returns when `other` completes.
     pub(super) async fn wait_for(&mut self, other: impl Future<Output = ()>) {
         future::or(other, self.wait(false)).await;
     }
@@ -687,8 +691,8 @@ impl Connection {
         self.session.lost(&mut state.chat, now);
     }
 
-    /// Ends the server's output, then reads and drops further input: closing at once would reset the connection, and
-    /// the client would lose the last line.
+    /// Ends the server's output, and then reads and drops further input. If the socket were closed at once, the
+    /// connection would be reset and the client would lose the last line.
     pub(super) async fn hang_up(&mut self) {
         let limits = &self.server.config.limits;
         let patience = if self.server.state().is_stopping {
@@ -708,30 +712,30 @@ impl Connection {
     }
 }
 
-/// How much is written in a turn: several rounds of messages. When a reader waited for its next turn after
-/// each round, it fell behind the senders and was served from the log.
+/// The number of bytes written in one turn: several rounds of messages. If a reader had to wait for its next turn
+/// after each round, it would fall behind the senders and would be served from the log.
 const WRITTEN_MAX: usize = 8 * ROUND_BYTES;
 
-/// How long a connection that has just become ready is served before the others are: enough for the requests of a client
-/// that waits for its answers.
+/// The time for which a connection that has just become ready is served before the others. It is enough for the
+/// requests of a client that waits for each answer.
 const FIRST_SLICE: Duration = Duration::from_micros(250);
 
-/// The same for a connection that has waited for a further turn.
+/// The time for which a connection is served that has waited for another turn.
 const SLICE: Duration = Duration::from_millis(1);
 
-/// How many requests are handled between two looks at the clock while they are cheap.
+/// The number of requests between two looks at the clock, while requests are cheap.
 const REQUESTS_A_LOOK: u32 = 16;
 
-/// Requests count as expensive if those between two looks at the clock took longer.
+/// If the requests between two looks at the clock took longer than this, they count as expensive.
 const LONG: Duration = Duration::from_micros(50);
 
 /// A connection's turn.
 struct Slice {
     lasts: Duration,
     since: Instant,
-    /// How long it had taken at the last look at the clock.
+    /// The time that the turn had taken at the last look at the clock.
     looked: Duration,
-    /// How many more requests are handled before the next look.
+    /// The number of requests before the next look at the clock.
     left: u32,
     step: u32,
 }
@@ -747,7 +751,7 @@ impl Slice {
         }
     }
 
-    /// Counts a request that is about to be handled; returns true when the turn is over.
+    /// Counts a request that is about to be handled. Returns true if the turn is over.
     fn is_over(&mut self) -> bool {
         if self.left > 0 {
             self.left -= 1;
@@ -764,14 +768,14 @@ impl Slice {
         is_late
     }
 
-    /// Looks at the clock; returns true when the turn is over.
+    /// Looks at the clock. Returns true if the turn is over.
     fn is_late(&mut self) -> bool {
         self.looked = self.since.elapsed();
         self.looked >= self.lasts
     }
 }
 
-/// Applies a line; an entry goes to the log at once, and any other effect is returned.
+/// Applies a line. An entry is passed to the log at once; any other effect is returned.
 fn apply(
     session: &mut Session,
     line: &[u8],

@@ -1,25 +1,26 @@
-//! Divides the system's limit on open files, so that transfers never take the descriptors that new clients need.
+//! Divides the system's limit on open files, so that transfers never use the descriptors that new clients need.
 
 use std::fs::File;
 
 use crate::chat::Reservation;
 
-/// Descriptors that are neither connections nor transfers: the listeners, the log and its readers, the executor's own.
+/// The number of descriptors for other uses than connections and transfers: the listeners, the log and its readers,
+/// and the executor.
 const OTHERS: usize = 160;
 
-/// The lowest limit with which a few clients can talk and exchange files.
+/// The lowest limit on open files with which a few clients can send messages and files.
 pub(super) const LEAST: usize = 192;
 
-/// How many connections beyond the limit are sent an error; further ones are closed without one.
+/// The number of connections beyond the limit that receive an error. Further ones are closed without an error.
 const TURNED_AWAY_MAX: usize = 256;
 
-/// Most descriptors of an upload: the file, its folder, and the file again for its followers.
+/// The maximum number of descriptors of an upload: the file, its folder, and the file again for its followers.
 pub(super) const UPLOAD: usize = 3;
 
-/// The descriptors of a download: the file, and a second handle of the socket.
+/// The number of descriptors of a download: the file, and a second handle of the socket.
 pub(super) const DOWNLOAD: usize = 2;
 
-/// How a limit on open files is divided among their uses.
+/// The division of a limit on open files among their uses.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Division {
     pub connections: usize,
@@ -28,7 +29,8 @@ pub(super) struct Division {
 }
 
 impl Division {
-    /// Divides a limit of `files`, for at most `wanted` connections; returns `None` when it is too low to serve anyone.
+    /// Divides a limit of `files` for at most `wanted` connections. Returns `None` if the limit is too low to serve
+    /// anyone.
     pub fn of(files: usize, wanted: usize) -> Option<Self> {
         if files < LEAST {
             return None;
@@ -45,7 +47,7 @@ impl Division {
     }
 }
 
-/// An open file that is counted while it is open.
+/// An open file that counts towards the limit until it is closed.
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub file: File,

@@ -1,8 +1,8 @@
-//! Protocol detection for a new connection: detects what the client speaks from the first bytes that it sends, and
-//! serves every protocol other than lines.
+//! Protocol detection for a new connection: finds out what the client speaks from the first bytes that it sends, and
+//! serves every protocol except lines.
 //!
-//! The bytes are read and kept, not peeked at: a peek would spin while a word is incomplete. All of this is one boxed
-//! future that is dropped before the session begins, so an established connection pays nothing for it.
+//! The bytes are read and kept. Peeking at them would spin while a word is incomplete. All of this is one boxed
+//! future that is dropped before the session begins, so it takes no memory in an established connection.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use crate::transport::sniff::{Protocol, detect};
 use crate::transport::{Carrier, Stream, Tls, WebSocket};
 
 impl Connection {
-    /// Detects the client's protocol and serves an HTTP client to its end; returns whether a session follows.
+    /// Detects the client's protocol, and serves an HTTP client until its end. Returns whether a session follows.
     pub(super) async fn detect_protocol(&mut self) -> bool {
-        // A rejected client is sent the reason at once, whatever it speaks.
+        // A rejected client receives the reason at once, whatever protocol it speaks.
         if self.carrier.is_local() || self.session.is_ending() {
             return true;
         }
@@ -33,7 +33,7 @@ impl Connection {
             match spoken {
                 Protocol::Tls if !is_tls && protocols.tls && self.begin_tls() => {}
                 Protocol::Tls if !is_tls => {
-                    // The client can understand nothing but an alert: handshake_failure (RFC 5246, 7.2.2).
+                    // The client understands only an alert: handshake_failure (RFC 5246, 7.2.2).
                     let _ = self.carrier.write(&[0x15, 3, 1, 0, 2, 2, 40]);
                     self.hang_up().await;
                     return false;
@@ -124,7 +124,7 @@ impl Connection {
                 [due, irc_due].into_iter().flatten().min()
             };
             if due.is_some_and(|due| due <= now.uptime) {
-                // The client may yet speak any protocol, so the connection closes without a message in any of them.
+                // The protocol is not known yet, so the connection closes without a message.
                 self.is_aborted = true;
                 return spoken;
             }
@@ -165,7 +165,7 @@ impl Connection {
             other => other,
         };
         self.session.under_tls();
-        // The bytes that were read have still to be handled.
+        // The bytes that have been read must still be handled.
         self.is_readable = true;
         self.session.begin(self.server.clock.now());
         true
@@ -222,7 +222,7 @@ impl Connection {
         true
     }
 
-    /// Replaces the peer's address: a proxy forwards this connection for a client at `address`.
+    /// Replaces the peer's address by that of the client for which a proxy forwards this connection.
     fn passed_on(&mut self, address: IpAddr) {
         let now = self.server.clock.now();
         let peer = self.session.peer();
@@ -231,7 +231,7 @@ impl Connection {
         self.session.admit(chat, now);
     }
 
-    /// Handles the header that a trusted proxy sends first; returns whether more of it is needed.
+    /// Handles the header that a trusted proxy sends first. Returns whether more bytes of it are needed.
     fn take_proxied(&mut self) -> bool {
         match proxied::read(&self.input) {
             Header::Unclear => return true,

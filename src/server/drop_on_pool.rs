@@ -1,10 +1,11 @@
-//! Values that are slow to drop: closing the last handle of a deleted file makes the disk free its blocks.
+//! Values that are slow to drop. For example, closing the last handle of a deleted file makes the file system free
+//! its blocks.
 
 use std::ops::{Deref, DerefMut};
 
 use smol::unblock;
 
-/// A value that is dropped on a thread that may block, wherever its owner is dropped.
+/// A value that is always dropped on a thread that may block.
 #[derive(Debug)]
 pub(super) struct DropOnPool<T: Send + 'static>(Option<T>);
 

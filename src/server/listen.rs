@@ -9,11 +9,12 @@ use rustix::net::{
     socket_with, sockopt,
 };
 
-/// How many connections the system queues until they are accepted. The system lowers this to its own maximum
-/// (`net.core.somaxconn`, 4096 on Linux): a class that joins all at once is not refused.
+/// The number of connections that the operating system queues until they are accepted. The system lowers this to its
+/// own maximum (`net.core.somaxconn`, 4096 on Linux). It is large enough for a class whose members all connect at
+/// once.
 const BACKLOG: i32 = 4096;
 
-/// Binds a socket to `addr`; IPv6 addresses are for IPv6 only, so that both families can have the same port.
+/// Binds a socket to `addr`. An IPv6 address is for IPv6 only, so that both families can use the same port.
 ///
 /// # Errors
 /// Any error of the system, such as `address in use`.
@@ -39,8 +40,8 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// Any error of the system.
 pub fn open(socket: &TcpListener) -> io::Result<()> {
-    // Accepted connections inherit these options without a system call each. A dead peer is found after 60 + 3 * 10 s.
-    // TCP_USER_TIMEOUT is not set: it would close the connection of a reader that has merely paused.
+    // Accepted connections inherit these options without a system call for each. A dead peer is detected after 60 + 3
+    // * 10 s. TCP_USER_TIMEOUT is not set, because it would close the connection of a reader that has only paused.
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, Duration::from_secs(60))?;
     sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10))?;
@@ -50,7 +51,7 @@ pub fn open(socket: &TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-/// Accepts a client from `socket`, which must be non-blocking; so is the returned stream.
+/// Accepts a client from `socket`, which must be non-blocking. The returned stream is non-blocking too.
 ///
 /// # Errors
 /// `WouldBlock` when no client waits; or any error of the system.

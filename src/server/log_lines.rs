@@ -1,21 +1,22 @@
-//! Writes the operational log to standard error; a write never fails and never blocks.
+//! Writes the operational log to standard error. A write to it never fails and never blocks.
 //!
-//! A separate thread writes, from a queue of at most 1,024 lines. A line is dropped and counted when the queue is full,
-//! since the reader of the log has stopped reading, or when it cannot be written, since the reader has gone. The next
-//! line that can be written is preceded by one with the number of dropped lines.
+//! A thread of its own writes the lines, from a queue of at most 1,024. A line is dropped and counted if the queue is
+//! full, because the reader of the log does not read, or if it cannot be written, because the reader has gone. Before
+//! the next line that can be written, a line says how many were dropped.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// How many lines wait for a slow reader: about 100 KiB, and more than the lines of one start.
+/// The number of lines that wait for a slow reader. They take about 100 KiB, and are more than the lines of one
+/// start.
 const QUEUE_LINES: usize = 1024;
 
-/// How long the end of the program waits for the last lines to be written.
+/// The time for which the end of the program waits until the last lines are written.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);
 
-/// How many lines of this process's log were dropped, by all its [`LogLines`].
+/// The number of log lines that all [`LogLines`] of this process have dropped.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Returns how many log lines were dropped since the start.
@@ -27,11 +28,11 @@ pub(super) fn dropped() -> u64 {
 #[derive(Debug)]
 enum Item {
     Line(Box<[u8]>),
-    /// Asks for a signal to this sender once all earlier lines are written.
+    /// A request to signal this sender when all earlier lines are written.
     Finish(SyncSender<()>),
 }
 
-/// A writer to the log; each `write` is one whole line. Clones write to the same place.
+/// A writer to the log. Each call of `write` must be one whole line. Clones write to the same log.
 #[derive(Clone, Debug)]
 pub struct LogLines {
     queue: SyncSender<Item>,

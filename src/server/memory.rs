@@ -1,23 +1,24 @@
-//! Bounds memory over all connections together: one budget for data that clients have not received, one for
-//! pieces of files in transfer. Each connection has limits of its own besides.
+//! Bounds the memory of all connections together. One budget is for data that clients have not received, and one for
+//! pieces of files in transfer. Each connection has limits of its own as well.
 //!
-//! No client is refused or disconnected for it: a client that does not read its replies is not read, and files are
-//! moved in smaller pieces. The newest events of rooms are bounded by [`crate::chat`].
+//! No client is refused or disconnected because of these budgets: the server stops reading from a client that does
+//! not read its replies, and moves files in smaller pieces. [`crate::chat`] bounds the newest events of rooms.
 
 use std::sync::Arc;
 
 use crate::model::Budget;
 
-/// How many bytes of a file are in memory at once; larger pieces are no faster.
+/// The number of bytes of a file that are in memory at once. Larger pieces are no faster.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// The same when many files are in transfer.
+/// The size of a piece when many files are in transfer.
 const SMALL_PIECE_BYTES: usize = 8 << 10;
 
-/// How much is read at once, when the budget is used up, from a client that holds none of it.
+/// The number of bytes that are read at once from a client that holds no part of the budget, when the budget is used
+/// up.
 pub(super) const TIGHT_READ_BYTES: usize = 4 << 10;
 
-/// Space for pieces of one file; dropping it releases the space.
+/// A reservation of memory for pieces of one file. It is released when this is dropped.
 #[derive(Debug)]
 pub(super) struct Pieces {
     budget: Arc<Budget>,
@@ -39,7 +40,7 @@ impl Pieces {
         }
     }
 
-    /// Returns the size of the next piece when `left` bytes remain, or an unknown number.
+    /// Returns the size of the next piece. `left` is the number of bytes that remain, if it is known.
     pub fn size(&self, left: Option<u64>) -> usize {
         let left = left.and_then(|left| usize::try_from(left).ok());
         left.unwrap_or(usize::MAX).min(self.size)

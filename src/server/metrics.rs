@@ -1,8 +1,8 @@
 //! Metrics for operators: counters, and their text in Prometheus' format.
 //!
-//! Plain numbers, updated where the work is done anyway: once per read, write or batch, but not per
-//! delivery. The text is written by hand, since the format is one line for each number, and a registry would be more
-//! code than that.
+//! The counters are plain numbers, which are updated once for each read, write or batch, but not for each delivery.
+//! The text is written without a library, because the format is one line for each number, and a registry would need
+//! more code.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use super::{Server, log_lines};
 use crate::model::Outcome;
 use crate::transport::Carrier;
 
-/// How often a limit that is hit again and again is logged, each time with the number of hits.
+/// The time between two log lines about the same limit. Each line contains the number of hits since the last one.
 const LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 /// A counter or a gauge.
@@ -131,7 +131,7 @@ pub(super) struct Metrics {
     /// How often the log was read for a client that has fallen behind a room's tail.
     pub catch_ups: Count,
     hits: [Count; LimitKind::ALL.len()],
-    /// For each limit, the server's uptime in seconds when it was last logged, and the hits since.
+    /// The server's uptime in seconds when each limit was last logged.
     logged_at: [AtomicU64; LimitKind::ALL.len()],
     unlogged: [Count; LimitKind::ALL.len()],
 }
@@ -145,7 +145,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a connection as of kind `to` and no longer as of kind `from`; returns `to`.
+    /// Counts the connection as one of kind `to`, and no longer as one of kind `from`. Returns `to`.
     pub fn set_kind(&self, from: Option<ConnectionKind>, to: ConnectionKind) -> ConnectionKind {
         if let Some(from) = from {
             self.closed(from);
@@ -163,7 +163,7 @@ impl Metrics {
         &self.by_kind[kind as usize]
     }
 
-    /// Counts a hit of a limit, and logs it unless one was logged recently.
+    /// Counts a hit of a limit. Logs it, unless a hit of this limit was logged recently.
     pub fn limit_hit(&self, limit: LimitKind, uptime: Duration, text: &str) {
         let at = limit as usize;
         self.hits[at].add(1);
@@ -292,7 +292,7 @@ impl Page {
         let help = "how often the log was read for a slow reader";
         self.one("catch_ups_total", "counter", help, metrics.catch_ups.get())?;
 
-        // Read first, since it must never exceed the number of appended entries.
+        // These are read first, because the number of outcomes must never exceed the number of appended entries.
         let (kept, not_kept) = (metrics.kept.get(), metrics.not_kept.get());
         let appended = metrics.appended.get();
         self.one(

@@ -1,7 +1,7 @@
-//! The server: joins the sans-IO parts to sockets, threads and clocks, on smol.
+//! The server: connects the parts without I/O to sockets, threads and clocks, on the executor smol.
 //!
-//! One small task for each connection (`connection`), one lock around the state that all connections share (`shared_state`),
-//! one task for all timers. Only `chatd` uses this module.
+//! Each connection has one small task (`connection`). One lock protects the state that all connections share
+//! (`shared_state`), and one task runs all timers. Only `chatd` uses this module.
 
 mod announce;
 pub mod certificate;
@@ -65,20 +65,22 @@ use transfer::SharedLive;
 use trusted_clock::TrustedClock;
 use turns::Turns;
 
-/// How many queries from one address the log works on at the same time.
+/// The maximum number of queries from one address that the log handles at the same time.
 const QUESTIONS_PER_ADDRESS_MAX: usize = 2;
 
-/// How many passwords are hashed at once: one for each core of a small machine, which also bounds their memory.
+/// The maximum number of passwords that are hashed at once: one for each core of a small machine. This also bounds
+/// the memory.
 const PASSWORDS_MAX: usize = 2;
 
-/// The lowest limit on the address space with which the server starts: its threads, the search index, and two passwords
-/// that are hashed at the same time (19 MiB each). With less, an allocation fails sooner or later, which ends a program.
+/// The lowest limit on the address space with which the server starts. It is enough for the threads, the search
+/// index, and two passwords that are hashed at the same time (19 MiB each). With less, an allocation would fail
+/// sooner or later and end the program.
 const MEMORY_LEAST_MIB: u64 = 96;
 
-/// Why the server cannot start; `Display` is one line for its operator.
+/// The reason why the server cannot start; `Display` is one line for the operator.
 #[derive(Debug)]
 pub enum Error {
-    /// It cannot listen on this address.
+    /// The server cannot listen on this address.
     Listen(SocketAddr, io::Error),
     /// The folder for files is unusable.
     Data(PathBuf, io::Error),
@@ -86,9 +88,9 @@ pub enum Error {
     Log(PathBuf, StorageError),
     /// The certificate cannot be read or made.
     Tls(certificate::Error),
-    /// The limit on open files is too low; this is the limit.
+    /// The limit on open files is too low. The number is that limit.
     OpenFiles(usize),
-    /// The limit on memory is too low; this is the limit in MiB.
+    /// The limit on memory is too low. The number is that limit in MiB.
     Memory(u64),
     /// The operating system refuses something else.
     System(&'static str, io::Error),
@@ -131,7 +133,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// Shows an I/O error in the system's words, without the number that Rust appends.
+/// A wrapper that shows an I/O error in the system's words, without the number that Rust appends.
 pub struct Plain<'a>(pub &'a io::Error);
 
 impl fmt::Display for Plain<'_> {
@@ -149,28 +151,28 @@ struct Server {
     store: Arc<Store>,
     accounts: Arc<Accounts>,
     metrics: Arc<Metrics>,
-    /// Memory for replies that clients have not received, and for input that waits for that.
+    /// The memory for replies that clients have not received, and for the input that must wait until they have.
     waiting: Arc<Budget>,
-    /// How many connections beyond the limit are sent an error before they are closed.
+    /// The number of connections beyond the limit that receive an error before they are closed.
     turned_away_max: usize,
     /// Descriptors for file transfers.
     descriptors: Arc<Shares>,
     /// Memory for pieces of files in transfer.
     pieces: Arc<Budget>,
-    /// Limits how many passwords are hashed at once; each takes 19 MiB and a thread.
+    /// The limit on passwords that are hashed at once. Each of them takes 19 MiB and a thread.
     passwords: Semaphore,
-    /// Takes turns between the addresses that query the log and the accounts; passwords have turns of their
-    /// own.
+    /// The turns of the addresses that query the log and the accounts. Passwords have turns of their own.
     questions: Turns,
-    /// Takes turns between the addresses that search.
+    /// The turns of the addresses that search.
     searches: Turns,
-    /// Connections that have more to do than fits into one turn.
+    /// The connections that have more to do than fits into one turn.
     scheduler: FairScheduler,
-    /// The entries that the log has stored or refused, but that are not published yet.
+    /// The entries that the log has stored or refused, but that have not been published yet.
     applied: Mutex<AppliedQueue>,
     /// The files that are being uploaded.
     live: Mutex<HashMap<EventId, SharedLive>>,
-    /// Notified when someone may have lost the right to read a room: tasks that send its contents check again.
+    /// Notified when someone may have lost the right to read a room, so that tasks that send its contents check
+    /// again.
     acl_changes: Event,
     /// Notified when the log is to remove the events of deleted rooms.
     deleted_rooms: Event,
@@ -201,7 +203,8 @@ impl Clock {
         }
     }
 
-    /// Returns the first id of a server with a new log: microseconds since 1970, so that no id is used again.
+    /// Returns the first id of a server with a new log. It is the number of microseconds since 1970, so that no id is
+    /// used again.
     fn first_id(&self) -> u64 {
         self.now().time.0.saturating_mul(1000).max(1)
     }
@@ -241,9 +244,9 @@ impl Server {
     }
 }
 
-/// Serves until SIGINT or SIGTERM, on the already open `sockets` and on the configured addresses. Calls `listening`
-/// with the addresses and the certificate's fingerprint once clients can connect. A second signal ends the process at
-/// once.
+/// Serves clients until SIGINT or SIGTERM, on `sockets`, which are open already, and on the configured addresses.
+/// When clients can connect, calls `listening` with the addresses and the certificate's fingerprint. A second signal
+/// ends the process at once.
 ///
 /// # Errors
 /// When the server cannot start.
@@ -286,7 +289,8 @@ pub fn run(
     };
     let publisher = Arc::new(OnceLock::new());
     let (log, buckets) = open_log(&config, &clock, publisher.clone())?;
-    // After the log, whose lock proves that no other server uses the folder: opening the store deletes partial files.
+    // The log is opened first: its lock proves that no other server uses the folder, and opening the store deletes
+    // partial files.
     let store = Store::open(config.data.as_deref());
     let store = store.map_err(|e| Error::Data(data_path(&config), e))?;
     let accounts = Arc::new(Accounts::new(buckets, config.password.clone()));
@@ -298,7 +302,7 @@ pub fn run(
         .and_then(|rooms| Ok((rooms, log.file_totals()?)));
     let (rooms, files) = known.map_err(|e| Error::Log(data_path(&config), e))?;
     state.chat.restore(rooms, files);
-    // Before anything is stored with the time of the present clock.
+    // This is read before anything is stored with the current time.
     let newest = log.newest_time();
     let newest = newest.map_err(|e| Error::Log(data_path(&config), e))?;
     state.chat.restore_accounts(belonging);
@@ -353,7 +357,7 @@ pub fn run(
             let now = server.clock.now();
             server.changes().remove_unfinished(id, room, &nick, now);
         }
-        // Written before the first client can connect.
+        // Everything must be written before the first client can connect.
         log.flush()
             .map_err(|e| Error::Log(data_path(&server.config), e))?;
     }
@@ -425,15 +429,16 @@ pub fn run(
         info!(connections, "stopping");
         service::notify("STOPPING=1");
         drop(accepting);
-        // Runs on its own thread; only the end of the process waits for it.
+        // This runs on a thread of its own. Only the end of the process waits for it.
         drop(announcement);
         future::or(stop(&server), async { drop(again.await) }).await;
         drop((timing, trimming, fanning_out, scheduling, refreshing));
         Ok(())
     };
-    // One thread: nearly all work is done under the world's lock. A second thread made a delivery in a busy room cost
-    // 1.1 to 1.5 times as much CPU, and a single message a tenth less (benches/README.md), so there is no setting for
-    // more. Blocking work (the log, files, passwords) has threads of its own.
+    // There is one thread, because nearly all work is done under the lock of the shared state. With a second thread,
+    // a delivery in a busy room took 1.1 to 1.5 times as much processor time, and a single message a tenth less
+    // (benches/README.md), so there is no setting for more threads. Blocking work (the log, files, passwords) has
+    // threads of its own.
     smol::block_on(executor.run(serving))
 }
 
@@ -446,8 +451,8 @@ struct Ends {
 }
 
 impl Ends {
-    /// Returns at the next signal that ends the server: SIGINT, SIGTERM, or SIGHUP when the terminal that started it
-    /// has been closed. Any other SIGHUP reloads the certificate.
+    /// Waits for the next signal that ends the server: SIGINT, SIGTERM, or SIGHUP if the terminal that started the
+    /// server has been closed. Any other SIGHUP reloads the certificate.
     async fn next(&mut self) {
         while let Some(signal) = self.signals.next().await {
             if !matches!(signal, Ok(Signal::Hup)) || self.had_terminal && !has_terminal() {
@@ -465,8 +470,8 @@ fn has_terminal() -> bool {
     io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
 }
 
-/// Waits for a signal in a separate task: the root future is polled at every event, and polling for signals there costs
-/// two reads of a pipe for each message.
+/// Waits for a signal in a task of its own. The root future is polled at every event, and if it polled for signals,
+/// each message would cost two reads of a pipe.
 fn next_signal(executor: &Executor<'static>, mut signals: Ends) -> Task<Ends> {
     executor.spawn(async move {
         signals.next().await;
@@ -474,8 +479,8 @@ fn next_signal(executor: &Executor<'static>, mut signals: Ends) -> Task<Ends> {
     })
 }
 
-/// Deletes, now and at intervals, the events whose retention time is over and what deleted rooms have left.
-/// `newest` is the time of the newest event in the log at the start.
+/// Deletes expired events and the remains of deleted rooms, now and at intervals. `newest` is the time of the newest
+/// event in the log at the start.
 async fn trim(server: Arc<Server>, newest: Option<Time>) {
     let limits = &server.config.limits;
     let mut clock = TrustedClock::since(newest);
@@ -535,11 +540,11 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
     }
 }
 
-/// The log, and the store of accounts and room rights.
+/// The log, and the store of accounts and access lists.
 type Storage = (Arc<dyn Log>, Arc<dyn Buckets>);
 
-/// Opens the log in the data folder, which publishes committed entries to the server, or a log in memory. Returns it
-/// with the store of accounts and room rights.
+/// Opens the log in the data folder, or a log in memory. The log publishes its decisions to the server. Also returns
+/// the store of accounts and access lists.
 fn open_log(
     config: &Config,
     clock: &Clock,
@@ -566,7 +571,7 @@ fn data_path(config: &Config) -> PathBuf {
     config.data.clone().unwrap_or_else(std::env::temp_dir)
 }
 
-/// Ends every connection; returns when all have ended or the deadline has passed.
+/// Ends every connection. Returns when all have ended or the deadline has passed.
 async fn stop(server: &Arc<Server>) {
     server.state().stop();
     let ended = async {
@@ -585,7 +590,8 @@ async fn accept(server: Arc<Server>, listener: Async<TcpListener>, protocols: Pr
         match listener.read_with(listen::accept).await {
             Ok((stream, peer)) => welcome(&server, stream, peer, protocols),
             Err(e) => {
-                // Most likely out of descriptors: existing connections continue, and some of them will end.
+                // The most likely reason is that no descriptors are left. Existing connections continue, and some of
+                // them will end.
                 let text = format!("cannot accept a connection: {e}");
                 let uptime = server.clock.now().uptime;
                 server

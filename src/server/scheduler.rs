@@ -1,8 +1,8 @@
 //! Schedules the connections that have more to do than fits into one turn.
 //!
-//! One of them runs at a time, and between two of them everything else that is ready runs. A client that asks little thus
-//! waits for one turn of a flood, however many connections the flood uses. Addresses take turns, so many busy connections
-//! from one address do not delay those from another.
+//! One of them runs at a time, and between two of them everything else that is ready runs. So a client that requests
+//! little waits for only one turn of a flood, however many connections the flood uses. Addresses take turns, so many
+//! busy connections from one address do not delay those from another.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -23,7 +23,7 @@ pub(super) struct FairScheduler {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// The waiting connections by address, in order; an address without any has no entry.
+    /// The waiting connections by address, in order. An address without waiting connections has no entry.
     by_origin: HashMap<IpAddr, VecDeque<Arc<WaitingTurn>>>,
     /// The addresses, in the order of their turns.
     origins: VecDeque<IpAddr>,
@@ -68,8 +68,8 @@ impl FairScheduler {
         .await;
     }
 
-    /// Calls one connection after the other; never returns. Before each call, `look` finds the sockets that have become
-    /// ready.
+    /// Lets one waiting connection after the other run, and never returns. Before each of them, `look` detects the
+    /// sockets that have become ready.
     pub async fn run(&self, look: impl Fn()) {
         loop {
             poll_fn(|cx| self.queue().poll_any(cx)).await;
@@ -79,7 +79,7 @@ impl FairScheduler {
                 next.is_called.store(true, Ordering::Release);
                 next.waker.wake_by_ref();
             }
-            // This task is queued behind all that are ready now, and behind the one that was called.
+            // This puts the task behind all tasks that are ready now, and behind the connection that was called.
             future::yield_now().await;
         }
     }
@@ -130,7 +130,7 @@ mod tests {
         IpAddr::from([10, 0, 0, n])
     }
 
-    /// Runs `act` beside busy connections from the addresses `from`, each of which counts its turns.
+    /// Runs `act` at the same time as busy connections from the addresses `from`. Each of these counts its turns.
     fn beside<F: Future<Output = ()> + Send + 'static>(
         from: &[IpAddr],
         act: impl FnOnce(Arc<Vec<AtomicUsize>>) -> F,
@@ -151,7 +151,7 @@ mod tests {
             };
             executor.spawn(goes_on).detach();
         }
-        // A task, as those are.
+        // `act` runs in a task, as the busy connections do.
         let act = executor.spawn(act(turns));
         smol::block_on(executor.run(act));
     }

@@ -1,7 +1,8 @@
-//! Sends the bytes of a file: the system moves them itself where they go out unchanged (`sendfile`); otherwise they are
-//! copied.
+//! Sends the bytes of a file. If they are sent unchanged, the operating system moves them (`sendfile`); otherwise
+//! they are copied.
 //!
-//! A disk may be slow, and a file that is not cached must be read from it, so files are touched only on threads that
+//! A disk may be slow, so files are read only on threads that may block (`blocking`), never on the thread that serves
+//! the rooms. This module knows nothing of sessions.
 //! may block (`blocking`), never on the thread that serves the rooms. This module knows nothing of sessions.
 
 use std::fs::File;
@@ -18,20 +19,20 @@ use super::drop_on_pool::DropOnPool;
 use super::memory::Pieces;
 use crate::transport::{Carrier, Socket};
 
-/// Most bytes that one call moves: some hundred microseconds of work.
+/// The maximum number of bytes that one system call moves, which takes some hundred microseconds.
 const CALL_BYTES: u64 = 1 << 20;
 
-/// How long one thread works on one file before others have their turn.
+/// The time for which a thread works on one file before it is the turn of others.
 const STINT: Duration = Duration::from_millis(50);
 
-/// How long a thread waits for a fast reader to take what was sent; for a slower reader the socket is polled as any
-/// other, without a thread.
+/// The time for which a thread waits for a fast reader to take what was sent. For a slower reader, the socket is
+/// polled like any other, without a thread.
 const STEP: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 2_000_000,
 };
 
-/// Why a file was not sent completely.
+/// The reason why a file was not sent completely.
 #[derive(Debug)]
 pub(super) enum Failed {
     /// The client no longer reads.
@@ -54,7 +55,8 @@ pub(super) async fn send(
     }
 }
 
-/// Sends such bytes into a plain socket without a copy: 4 GiB cost half the time of copies of 256 KiB.
+/// Sends `length` bytes of a file into a plain socket without a copy. For 4 GiB, this takes half the time of copies
+/// of 256 KiB.
 pub(super) async fn send_plain(
     socket: &Socket,
     mut file: DropOnPool<File>,
@@ -62,7 +64,7 @@ pub(super) async fn send_plain(
     length: u64,
 ) -> Result<(), Failed> {
     let end = offset.saturating_add(length);
-    // The thread may outlive this future, so it has a handle of its own.
+    // The thread may live longer than this future, so it has a handle of its own.
     let mut out = socket.get_ref().try_clone().map_err(Failed::File)?;
     while offset < end {
         let sent = unblock(move || {
@@ -73,7 +75,8 @@ pub(super) async fn send_plain(
         (out, file, stint) = sent.await;
         let is_blocked;
         (offset, is_blocked) = stint?;
-        // The epoll does not report again a socket that still accepts output, so wait only for one that was full.
+        // The epoll does not report a socket again that still accepts output, so this waits only if the socket was
+        // full.
         if is_blocked {
             socket.writable().await.map_err(|_| Failed::Gone)?;
         }
@@ -81,8 +84,8 @@ pub(super) async fn send_plain(
     Ok(())
 }
 
-/// Sends until the reader is slow or others must have their turn; returns how far it got and whether the socket is
-/// full. Blocks.
+/// Sends until the reader is slow or it is the turn of others. Returns the offset that was reached, and whether the
+/// socket is full. Blocks.
 pub(super) fn send_some(
     out: &TcpStream,
     file: &File,

@@ -1,13 +1,13 @@
-//! The interface to a service manager: sockets that it passes (`sd_listen_fds`(3)) and states that it wants
-//! (`sd_notify`(3)).
+//! The interface to a service manager: the sockets that it passes (`sd_listen_fds`(3)), and the states that it wants
+//! to know (`sd_notify`(3)).
 
 use std::net::TcpListener;
 use std::{env, io};
 
 use listenfd::ListenFd;
 
-/// Returns the listening sockets that were opened for this process before it started. They outlive it, so a client that
-/// connects during a restart waits instead of being refused.
+/// Returns the listening sockets that were opened for this process before it started. They also outlive the process,
+/// so a client that connects during a restart waits and is not refused.
 ///
 /// # Errors
 /// When something other than a listening TCP socket was passed.
@@ -42,7 +42,7 @@ fn send(path: &std::ffi::OsStr, state: &str) -> io::Result<()> {
         _ => SocketAddr::from_pathname(path)?,
     };
     let socket = UnixDatagram::unbound()?;
-    // The socket buffers many messages before a send blocks; a stopped manager must not block the chat.
+    // The socket buffers many messages before sending blocks. Even a stopped service manager must not block the chat.
     socket.set_nonblocking(true)?;
     socket.send_to_addr(state.as_bytes(), &address)?;
     Ok(())

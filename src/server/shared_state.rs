@@ -26,30 +26,30 @@ use crate::session::batch::ROUND_BYTES;
 
 /// The chat, and the connections that wait for it.
 ///
-/// One lock, because nearly every operation touches a room, its members and their nicks together, takes less than a
-/// microsecond, and runs on one thread.
+/// There is one lock, because nearly every operation uses a room, its members and their nicks together, takes less
+/// than a microsecond, and runs on the same thread.
 pub(super) struct SharedState {
     pub chat: Chat,
-    /// Indexed by the connection's slot.
+    /// The wake-up state of each connection, by the connection's slot.
     wake_slots: Vec<WakeSlot>,
-    /// When each connection wants to be woken.
+    /// The time at which each connection wants to be woken.
     deadlines: BTreeSet<(Duration, PeerId)>,
     /// The deadline that the timer task waits for, and its waker for an earlier one.
     next_deadline: Option<Duration>,
     timer_task: Option<Waker>,
     /// The waker of the task that wakes readers; `None` while that task is already scheduled.
     fan_out_task: Option<Waker>,
-    /// Whether another change follows soon: the connection that makes this one, or another that waits for its turn, has
-    /// more input.
+    /// Whether another change follows soon, because this connection, or another that waits for its turn, has more
+    /// input.
     pub is_to_be_continued: bool,
-    /// Since when new events have waited for that.
+    /// The time since which new events have waited for such a change.
     gathering_since: Option<Instant>,
     pub log: Arc<dyn Log>,
     pub accounts: Arc<Accounts>,
     pub metrics: Arc<Metrics>,
     /// Counts failed password attempts.
     pub guesses: Guesses,
-    /// Whether the server is stopping; every connection ends once its input has been answered.
+    /// Whether the server is stopping. If so, every connection ends when its input has been answered.
     pub is_stopping: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum ConnectionSource {
     /// One HTTP request.
     Request {
         address: IpAddr,
-        /// Whether a proxy says that it forwards the request.
+        /// Whether a proxy has reported that it forwards the request.
         is_passed_on: bool,
     },
 }
@@ -76,7 +76,7 @@ impl ConnectionSource {
 #[derive(Default)]
 struct WakeSlot {
     waker: Option<Waker>,
-    /// Whether there may be news since the connection last looked.
+    /// Whether there may be news that the connection has not looked at.
     has_news: bool,
 }
 
@@ -127,10 +127,10 @@ impl SharedState {
         }
     }
 
-    /// Passes an entry to the log; it is applied once it is stored, which happens at once with a log in memory.
+    /// Passes an entry to the log. The entry is applied when the log has stored it; a log in memory does so at once.
     pub fn append(&mut self, entry: Arc<Entry>, ticket: Option<Ticket>, now: Now) {
         if let (Scope::Room(room), EventKind::DeleteRoom(_)) = (&entry.scope, &entry.kind) {
-            // A log on disk deletes its access list with the room; this is for one in memory.
+            // A log on disk deletes the access list together with the room. This does so for a log in memory.
             self.accounts.forget_room(room);
         }
         self.metrics.appended.add(1);
@@ -140,7 +140,7 @@ impl SharedState {
         }
     }
 
-    /// Removes a live file whose upload was interrupted by the end of an earlier server.
+    /// Removes a live file whose upload had not ended when an earlier server stopped.
     pub fn remove_unfinished(&mut self, file: EventId, room: RoomName, owner: &str, now: Now) {
         let removed = Removed::File {
             owner: owner.into(),
@@ -154,8 +154,8 @@ impl SharedState {
         );
     }
 
-    /// Wakes the tasks that now have something to read or to do. [`super::changes::Changes`] calls it at the end of
-    /// each change; returns what remains to be done without the lock.
+    /// Wakes the tasks that have something to read or to do. [`super::changes::Changes`] calls this at the end of
+    /// each change. Returns the work that remains to be done without the lock.
     pub fn flush_side_effects(&mut self) -> Released {
         let is_to_be_continued = std::mem::take(&mut self.is_to_be_continued);
         if self.chat.has_news()
@@ -185,14 +185,14 @@ impl SharedState {
     }
 
     /// Returns whether the readers of new events may be woken after a later change. What clients send at once may be
-    /// handled in several turns, and a delivery after each of them would cost every reader a write: with 100 clients that
-    /// all talk, twice as many writes.
+    /// handled in several turns, and a delivery after each turn would cost every reader a write. With 100 clients
+    /// that all talk, that would be twice as many writes.
     fn may_gather(&mut self) -> bool {
         let since = *self.gathering_since.get_or_insert_with(Instant::now);
         !self.is_full() && since.elapsed() < GATHER
     }
 
-    /// Wakes every connection that has something to read. The next change schedules [`fan_out`] again.
+    /// Wakes every connection that has something to read. After this, the next change schedules [`fan_out`] again.
     fn wake_readers(&mut self, fan_out_task: &Waker) {
         self.fan_out_task = Some(fan_out_task.clone());
         self.gathering_since = None;
@@ -211,20 +211,20 @@ impl SharedState {
         });
     }
 
-    /// Returns whether enough unread events have gathered: they are delivered before more input is read, or the readers
-    /// would fall out of the tail through no fault of their own.
+    /// Returns whether so many undelivered events have gathered that they must be delivered before more input is
+    /// read. Otherwise readers would fall behind the tail through no fault of their own.
     pub fn is_full(&self) -> bool {
         self.chat.undelivered_bytes() >= ROUND_BYTES
     }
 
-    /// Clears the wake-up flag of `peer`, which looks at its news now.
+    /// Clears the wake-up flag of `peer`, which is about to look at its news.
     pub fn clear_wakeup(&mut self, peer: PeerId) {
         if let Some(slot) = self.wake_slots.get_mut(peer.slot()) {
             slot.has_news = false;
         }
     }
 
-    /// Becomes ready if there may be news for `peer`; otherwise `waker` is woken when there is.
+    /// Becomes ready if there may be news for `peer`. Otherwise `waker` is woken when there is.
     pub fn poll_news(&mut self, peer: PeerId, waker: &Waker) -> Poll<()> {
         let Some(slot) = self.wake_slots.get_mut(peer.slot()) else {
             return Poll::Ready(());
@@ -236,8 +236,8 @@ impl SharedState {
         Poll::Pending
     }
 
-    /// Becomes ready if `peer` must end; otherwise `waker` is woken when it must. Used by tasks that cannot handle
-    /// news.
+    /// Becomes ready if `peer` must end. Otherwise `waker` is woken when it must. Tasks that cannot handle news use
+    /// this.
     pub fn poll_end(&mut self, peer: PeerId, waker: &Waker) -> Poll<()> {
         if self.chat.is_ended(peer) {
             return Poll::Ready(());
@@ -296,14 +296,14 @@ impl SharedState {
 impl WakeSlot {
     /// Stores the waker of the connection's task.
     fn set_waker(&mut self, waker: &Waker) {
-        // Cloning a waker costs as much as waking; it rarely changes.
+        // The waker rarely changes, and cloning it takes as long as waking a task.
         let known = self.waker.as_ref();
         if !known.is_some_and(|known| known.will_wake(waker)) {
             self.waker = Some(waker.clone());
         }
     }
 
-    /// Wakes the task even if it has not yet looked at earlier news.
+    /// Wakes the task even if it has not looked at earlier news yet.
     fn summon(&mut self) {
         self.has_news = true;
         if let Some(waker) = &self.waker {
@@ -320,13 +320,13 @@ impl WakeSlot {
     }
 }
 
-/// How long new events may wait for more from a client that sends much.
+/// The time for which new events may wait for more events from a client that sends much.
 const GATHER: Duration = Duration::from_millis(2);
 
-/// How often the local time zone is read again: its offset changes twice a year.
+/// The time between two reads of the local time zone, whose offset changes twice a year.
 const ZONE_EVERY: Duration = Duration::from_secs(600);
 
-/// Runs all timers; never returns. One timer for the whole server, so that a connection needs none.
+/// Runs all timers, and never returns. The whole server has only this timer, so that a connection needs none.
 pub(super) async fn run_timers(server: Arc<Server>) {
     let mut timer = Timer::never();
     let mut zone_at = Duration::ZERO;
@@ -350,8 +350,8 @@ pub(super) async fn run_timers(server: Arc<Server>) {
     .await;
 }
 
-/// Entries that the log has decided on, until [`fan_out`] applies them. The log's thread leaves them here and does not wait
-/// for the lock of the shared state: on a busy server another thread seldom gets it.
+/// The decisions of the log that [`fan_out`] has not applied yet. The log's thread stores them here, so that it need
+/// not wait for the lock of the shared state: on a busy server, another thread seldom gets that lock.
 #[derive(Default)]
 pub(super) struct AppliedQueue {
     batch: Vec<Applied>,
@@ -371,9 +371,9 @@ impl AppliedQueue {
     }
 }
 
-/// Applies what the log has decided on and wakes the readers of new events; never returns. It wakes all of them once for
-/// everything that has arrived. As a task it runs after the connections that were readable when it was woken, so every
-/// client is read before any is written to, and each write carries the events of all of them.
+/// Applies the decisions of the log and wakes the readers of new events, and never returns. It wakes the readers once
+/// for everything that has arrived. Because it is a task, it runs after the connections that were readable when it
+/// was woken. So every client is read before any is written to, and each write contains the events of all of them.
 pub(super) async fn fan_out(server: Arc<Server>) {
     poll_fn(|cx| {
         let batch = {
@@ -415,7 +415,7 @@ mod tests {
         }
     }
 
-    /// Sends a message of `bytes` bytes and ends the change; returns whether its readers are woken.
+    /// Sends a message of `bytes` bytes and ends the change. Returns whether the readers are woken.
     fn send(state: &mut SharedState, bytes: usize, is_to_be_continued: bool) -> bool {
         let wakes = Arc::<Wakes>::default();
         state.fan_out_task = Some(wakes.clone().into());
@@ -436,7 +436,7 @@ mod tests {
         let deliver = |state: &mut SharedState| state.wake_readers(Waker::noop());
         assert!(send(&mut state, 10, false), "a message is sent at once");
         deliver(&mut state);
-        // On a slow machine, too, the time must not be over.
+        // The time must not have passed, even on a slow machine.
         let later = Instant::now() + Duration::from_secs(3600);
         state.gathering_since = Some(later);
         assert!(!send(&mut state, 10, true), "more of it comes");

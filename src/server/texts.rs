@@ -10,13 +10,13 @@ use crate::config::fixed::TEXT_WITHIN;
 use crate::protocol::Code;
 use crate::session::{Effect, IncomingText, UploadError};
 
-/// Why the bytes of a text were not received.
+/// The reason why the bytes of a text were not received.
 enum Failed {
     /// The server stops, or an operator closes the connection.
     Stopping,
-    /// The input has ended before the text.
+    /// The input has ended in the middle of the text.
     Ended,
-    /// It took too long.
+    /// The text took too long to arrive.
     Late,
 }
 

@@ -1,7 +1,7 @@
-//! File transfers of a connection, both ways, in constant memory.
+//! The file transfers of a connection in both directions, in constant memory.
 //!
-//! During an upload the connection still receives its events between two pieces; during a download it does not. Disk
-//! access and hashing run on the threads of `blocking`, never here.
+//! During an upload, the connection still receives its events between two pieces; during a download it does not. The
+//! disk is accessed, and bytes are hashed, on the threads of `blocking`, never here.
 
 use std::fs::File;
 use std::future::poll_fn;
@@ -32,14 +32,14 @@ use crate::model::{Entry, EventKind, FileContents, PeerId, StorageError, Ticket}
 use crate::protocol::{Code, Digest, EventId, Verb};
 use crate::session::{Begun, Effect, OutgoingFile, Upload, UploadError};
 
-/// How often an incomplete file is looked up among the live files: it is added a moment after it is announced, and one
-/// whose end could not be stored is never found.
+/// The number of times that an incomplete file is looked up among the live files. A live file is added there a moment
+/// after its announcement. A file whose end could not be stored is never found.
 const LOOKS_MAX: usize = 100;
 
 /// A live file, shared with the tasks that send it to its followers.
 pub(super) type SharedLive = Arc<DropOnPool<Live>>;
 
-/// An upload: idle between two pieces, or on the thread that hashes and writes one.
+/// An upload: it is idle between two pieces, or on the thread that hashes and writes a piece.
 enum IncomingFile {
     Here(DropOnPool<Incoming>),
     Written(Task<(DropOnPool<Incoming>, Vec<u8>, io::Result<()>)>),
@@ -47,16 +47,16 @@ enum IncomingFile {
 
 /// The result of receiving an upload.
 enum Received {
-    /// The whole file is stored.
+    /// The whole file has been stored.
     Whole(FileContents),
-    /// Nothing is stored, and this many bytes still follow (all up to the end of input for `None`).
+    /// Nothing has been stored. This many bytes still follow; with `None`, all bytes up to the end of the input.
     Refused(UploadError, Option<u64>),
     /// The server stops, or the connection must end.
     Cut,
 }
 
 impl Connection {
-    /// Carries out the effects of a request before the next line is handled.
+    /// Executes the effects of a request before the next line is handled.
     pub(super) async fn transfer(&mut self, effect: Effect) {
         let mut next = Some(effect);
         let mut looks = 0;
@@ -107,8 +107,8 @@ impl Connection {
         None
     }
 
-    /// Sends the log a query once the client has received all pending replies, so that a long answer costs the memory
-    /// of one piece.
+    /// Passes a query to the log when the client has received all pending replies, so that a long answer takes only
+    /// the memory of one piece.
     async fn query_log(&mut self, query: log::LogQuery) -> Option<Effect> {
         if !self.flush_replies().await {
             self.session.break_off();
@@ -120,8 +120,8 @@ impl Connection {
         self.session.on_log_result(result, &mut state.chat, now)
     }
 
-    /// Sends the accounts a query, on a thread of its own. A password waits until few others are being hashed, and is
-    /// delayed further after many wrong ones.
+    /// Passes a query to the accounts, on a thread of its own. A password waits until few others are being hashed.
+    /// After many wrong passwords, it is delayed further.
     async fn query_accounts(&mut self, query: AccountQuery) -> Option<Effect> {
         let shared = match &query {
             AccountQuery::ShareNick { nick, .. } => Some(nick.clone()),
@@ -143,7 +143,7 @@ impl Connection {
         next
     }
 
-    /// Runs an account query; returns its result and, for a password, the attempt that it counts as.
+    /// Runs a query to the accounts. Returns its result and, for a password, the attempt as which it counts.
     async fn run_account_query(
         &self,
         query: AccountQuery,
@@ -201,7 +201,7 @@ impl Connection {
         (result, tried)
     }
 
-    /// Waits until every reply has been sent or the client no longer reads; returns false when an operator closes the
+    /// Waits until every reply has been sent or the client no longer reads. Returns false if an operator closes the
     /// connection before that.
     async fn flush_replies(&mut self) -> bool {
         loop {
@@ -324,8 +324,8 @@ impl Connection {
         }
     }
 
-    /// Returns the error of an upload or a text that ends because the connection does. A client whose connection an
-    /// operator closes is sent the reason after it.
+    /// Returns the error of an upload or text that ends because the connection ends. If an operator closes the
+    /// connection, the client receives the reason after this error.
     pub(super) fn cut_off(&mut self) -> UploadError {
         self.is_aborted = self.server.state().is_stopping;
         UploadError {
@@ -335,7 +335,7 @@ impl Connection {
         }
     }
 
-    /// Announces a live file; returns `None` when that could not be stored.
+    /// Announces a live file. Returns `None` if the announcement could not be stored.
     async fn go_live(&mut self, upload: &Upload, file: DropOnPool<File>) -> Option<SharedLive> {
         let effect = self.session.announce(upload, &mut self.server.state().chat);
         if let Some(Effect::Append(entry, ticket)) = effect {
@@ -350,12 +350,12 @@ impl Connection {
         Some(live)
     }
 
-    /// Reports the end of a live file to its followers, once the end is stored.
+    /// Reports the end of a live file to its followers, when the end has been stored.
     async fn end_live(&mut self, live: &Live, end: Option<FileContents>, room: RoomId) {
         let mut is_kept = self.wait_until_committed().await;
         let mut end = end;
         if !is_kept && end.take().is_some() {
-            // The upload is complete, but the log cannot store that: the file is removed.
+            // The upload is complete, but the log could not store its end, so the file is removed.
             let effect = self
                 .session
                 .give_up(live.id, room, &mut self.server.state().chat);
@@ -365,7 +365,8 @@ impl Connection {
             is_kept = self.wait_until_committed().await;
         }
         live.end(end);
-        // If even the removal could not be stored, new followers learn the end from this entry.
+        // If the removal could not be stored either, the live file stays in the list, so that new followers learn of
+        // its end.
         if is_kept {
             self.server.live().remove(&live.id);
         }
@@ -376,7 +377,7 @@ impl Connection {
         self.server.changes().append(entry, Some(ticket), now);
     }
 
-    /// Waits until all pending entries are stored or rejected; returns whether the last one was stored.
+    /// Waits until all pending entries are stored or refused. Returns whether the last one was stored.
     async fn wait_until_committed(&mut self) -> bool {
         loop {
             {
@@ -395,7 +396,7 @@ impl Connection {
     async fn follow(&mut self, id: EventId, room: RoomId, mut offset: u64) -> Option<Effect> {
         let live = self.server.live().get(&id).cloned();
         let Some(live) = live else {
-            // The upload has ended: it is complete by now, or removed.
+            // The upload has ended, so the file is now complete or removed.
             return self.session.find_file(id, offset);
         };
         let pieces = Pieces::reserve(&self.server.pieces);
@@ -403,7 +404,7 @@ impl Connection {
         loop {
             let grown = live.grown();
             let acl_changes = self.server.acl_changes.listen();
-            // The line that says why the transfer ends can be sent between two pieces.
+            // Between two pieces, the line that says why the transfer ends can be sent.
             if !self.flush_replies().await || self.server.state().is_stopping {
                 self.session.break_off();
                 return None;
@@ -454,7 +455,8 @@ impl Connection {
                 });
                 match written.await {
                     Some(written) => self.is_write_closed |= written.is_err(),
-                    // A part of the piece has been sent: the transfer can only be aborted by closing the connection.
+                    // A part of the piece has been sent, so the transfer can be aborted only by closing the
+                    // connection.
                     None => {
                         self.is_aborted = true;
                         return None;
@@ -524,7 +526,7 @@ impl Connection {
                 };
                 return Received::Refused(error, left);
             }
-            // A file of known length was counted when the upload began.
+            // The bytes of a file of known length were counted when the upload began.
             let comes = match upload.length {
                 Some(_) => Ok(()),
                 None => {
@@ -604,7 +606,8 @@ impl Connection {
         }
     }
 
-    /// Reads the next bytes of the input, at most `left`; returns 0 at its end. Sends the client its events meanwhile.
+    /// Reads the next bytes of the input, at most `left` bytes. Returns 0 at the end. Meanwhile, sends the client its
+    /// events.
     pub(super) async fn next_bytes(
         &mut self,
         piece: &mut [u8],
@@ -642,7 +645,8 @@ impl Connection {
                 return Ok(0);
             }
             if taken > 0 {
-                // The next read is tried at once: while this piece is hashed and written, more will have arrived.
+                // The next read is tried at once, because more will have arrived while this piece is hashed and
+                // written.
                 self.is_readable = true;
                 return Ok(taken);
             }
@@ -652,7 +656,7 @@ impl Connection {
         }
     }
 
-    /// Takes the open files for a transfer, if the client's address has some left.
+    /// Reserves open files for a transfer, if the client's address may have so many more.
     fn take_descriptors(&self, count: usize) -> Option<Reservation> {
         let address = self.server.state().chat.address(self.session.peer())?;
         let reservation = self.server.descriptors.take(address, count);
@@ -738,7 +742,8 @@ impl Connection {
             Some(Ok(())) => {}
             Some(Err(Failed::Gone)) => self.is_write_closed = true,
             Some(Err(Failed::File(e))) => {
-                // The length has been announced, so only the end of the connection shows the client that the file is truncated.
+                // The length has been announced, so only the end of the connection can show the client that the file
+                // is incomplete.
                 warn!("cannot read file {id}: {e}");
                 self.is_aborted = true;
                 return;
@@ -748,11 +753,11 @@ impl Connection {
     }
 }
 
-/// The answer when no more files can be opened.
+/// The error text for a transfer when no more files can be opened.
 pub(super) const BUSY: &str =
     "too many transfers are running, in all or from your address; try again later";
 
-/// Transfers are aborted, because the server stops or the connection must end.
+/// The reason to abort a transfer: the server stops, or the connection must end.
 pub(super) struct Stopping;
 
 /// Completes when the server stops or an operator closes the connection of `peer`.
@@ -779,7 +784,7 @@ pub(super) async fn closed_to(server: &Server, room: RoomId, nick: Option<NickId
     }
 }
 
-/// Returns the error for an upload that the disk does not accept.
+/// Returns the error for an upload that the disk cannot store.
 fn disk_error(e: &io::Error) -> UploadError {
     warn!("cannot store a file: {e}");
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

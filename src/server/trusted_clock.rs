@@ -1,8 +1,8 @@
-//! The wall clock, as far as it is trusted for expiry: a clock that jumped ahead is trusted only after it has stayed
-//! ahead for an hour.
+//! The wall clock, as far as it is trusted to expire events. A clock that jumped ahead is trusted only when it has
+//! stayed ahead for an hour.
 //!
-//! A machine whose clock is a year ahead for a moment must not let every message expire. Time that passes while this
-//! process runs is measured with the monotonic clock.
+//! If a machine's clock is a year ahead for a moment, that must not expire every message. The time that passes while
+//! this process runs is measured with the monotonic clock.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use crate::protocol::Time;
 /// The wall clock, and the time that was last trusted.
 #[derive(Debug, Default)]
 pub struct TrustedClock {
-    /// The time that was last returned, and the uptime then.
+    /// The time that was last returned, and the uptime at that moment.
     last: Option<(u64, Duration)>,
-    /// Since when the clock has been ahead of the trusted time, and by how much at least.
+    /// The uptime since which the clock has been ahead of the trusted time, and the smallest difference since then.
     ahead: Option<(Duration, u64)>,
 }
 
 impl TrustedClock {
-    /// Creates a clock for a log whose newest event has the time `newest`. If the wall clock is ahead of that at the
-    /// start, either time has passed or the clock is wrong, and which of the two cannot be known.
+    /// Creates a clock for a log whose newest event has the time `newest`. If the wall clock is ahead of that time at
+    /// the start, the server may have been down, or the clock may be wrong; nobody can know which.
     pub fn since(newest: Option<Time>) -> Self {
         Self {
             last: newest.map(|newest| (newest.0, Duration::ZERO)),
@@ -28,7 +28,8 @@ impl TrustedClock {
         }
     }
 
-    /// Returns the trusted time when the clock shows `wall` at this uptime. With nothing to compare it is trusted.
+    /// Returns the trusted time when the wall clock shows `wall` at this uptime. If there is nothing to compare with,
+    /// the wall clock is trusted.
     pub fn now(&mut self, wall: Time, uptime: Duration) -> Time {
         let mut now = self.last.map_or(wall.0, |(last, at)| {
             let passed = uptime.saturating_sub(at).as_millis();
@@ -57,8 +58,8 @@ mod tests {
     const HOUR: u64 = 3_600_000;
     const YEAR: u64 = 365 * 24 * HOUR;
 
-    /// Returns the trusted time at each of these uptimes (in ms), each given with how far the clock is ahead of the
-    /// start plus the uptime.
+    /// Returns the trusted time at each uptime in `of` (in ms). Each uptime comes with the difference by which the
+    /// clock is ahead.
     fn trusted(clock: &mut TrustedClock, of: &[(u64, i64)]) -> Vec<i64> {
         let tell = |(uptime, ahead): &(u64, i64)| {
             let wall = (YEAR * 50 + uptime).saturating_add_signed(*ahead);

@@ -1,4 +1,4 @@
-//! Limits an expensive operation: a few run at once, and fewer for each address, so that no client waits for all the
+//! Limits an expensive operation: a few run at once, and fewer for each address. So no client has to wait for all the
 //! requests of another.
 
 use std::collections::HashMap;
@@ -9,17 +9,17 @@ use smol::lock::{Semaphore, SemaphoreGuardArc};
 
 use crate::model::address_prefix;
 
-/// Limits how often an expensive operation runs at once.
+/// The limit on an operation that runs at once.
 #[derive(Debug)]
 pub(super) struct Turns {
     all: Arc<Semaphore>,
-    /// How many run at once for one address.
+    /// The number of operations that run at once for one address.
     each: usize,
-    /// One semaphore for each address that waits or has a turn.
+    /// A semaphore for each address that waits for a turn or has one.
     by_address: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
 }
 
-/// Permission to run; dropping it ends the turn.
+/// The permission to run an operation. The turn ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     turns: &'a Turns,

@@ -1,4 +1,4 @@
-//! The body of a request, which may be rejected before the whole body has arrived.
+//! The body of a request. The request may be refused before the whole body has arrived.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::server::Server;
 
-/// A request's body. When it is not read to its end, the rest is read and dropped for a while: a client that reads
-/// nothing until it has sent everything still gets its reply, as on a connection that speaks lines.
+/// The body of a request. If it is not read to its end, the rest is read and dropped for a while, so that a client
+/// that sends everything before it reads also receives its reply.
 pub struct RequestBody {
     server: Arc<Server>,
     body: Option<Incoming>,
-    /// Whether the client sends the body only once the server reads it (`Expect: 100-continue`).
+    /// Whether the client sends the body only when the server begins to read it (`Expect: 100-continue`).
     awaits_continue: bool,
 }
 
-/// Why a body ended early.
+/// The reason why a body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyError {
     /// No bytes arrived for too long.
@@ -62,7 +62,7 @@ impl RequestBody {
     }
 }
 
-/// Returns the next bytes, skipping frames without data; `Some(None)` when the connection was aborted.
+/// Returns the next bytes, skipping frames without data. Returns `Some(None)` if the connection was aborted.
 async fn next_data(body: &mut Incoming) -> Option<Option<Bytes>> {
     loop {
         match body.frame().await? {

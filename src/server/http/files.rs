@@ -31,17 +31,17 @@ use crate::server::drop_on_pool::DropOnPool;
 use crate::server::memory::Pieces;
 use crate::server::transfer;
 
-/// The characters to escape in RFC 8187 names and in URLs.
+/// The characters that are escaped in RFC 8187 names and in URLs.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// The content security policy of a file that a browser opens all the same: it may do nothing.
+/// The content security policy of a file, in case a browser opens it anyway: the file may do nothing.
 const POLICY: &str = "sandbox; default-src 'none'";
 
-/// The image types that are shown rather than saved: no browser runs code in these.
+/// The image types that browsers show and do not save. No browser runs code in them.
 const IMAGE_TYPES: [(&str, &str); 5] = [
     ("png", "image/png"),
     ("jpg", "image/jpeg"),
@@ -129,7 +129,7 @@ pub async fn put(
     Ok(reply)
 }
 
-/// `GET /files/<file>/<name>`. The number selects the file; the name is only for the client to save it under.
+/// `GET /files/<file>/<name>`: sends a file. The number selects the file; the client saves it under the name.
 pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<Reply, Problem> {
     let none = || {
         let text = format!("there is no file {}", crate::protocol::text::clean(number));
@@ -225,7 +225,7 @@ async fn send(
     let headers = reply.headers_mut();
     insert(headers, ETAG, &tag);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    // The content never changes, but the file may be deleted: the client must revalidate it.
+    // The content never changes, but the file may be deleted, so the client must revalidate it.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     set_safe_headers(headers, file);
     Ok(reply)
@@ -240,7 +240,7 @@ async fn follow(to: InternalClient, id: EventId, file: &NewFile) -> Result<Reply
     to.send(Ok(download)).await;
     let pieces = stream::try_unfold(to, |to| async move {
         loop {
-            // If the file breaks off, the client can only see that the connection ends.
+            // If the upload is aborted, only the end of the connection shows that to the client.
             match to.next().await.map_err(|e| io::Error::other(e.line))? {
                 Delivery::Bytes(bytes) => return Ok(Some((Frame::data(bytes), to))),
                 Delivery::Reply(_) => return Ok(None),
@@ -299,8 +299,8 @@ fn set_safe_headers(headers: &mut HeaderMap, file: &NewFile) {
     let plain: String = name
         .chars()
         .map(|c| {
-            // Non-ASCII characters stay as they are, for curl -OJ, which knows no other way; other clients use
-            // `filename*`.
+            // Non-ASCII characters are not escaped here, for `curl -OJ`, which does not know `filename*`. Other
+            // clients use that.
             if matches!(c, '"' | '\\' | '%' | ';') || c.is_control() {
                 '_'
             } else {
@@ -340,10 +340,11 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// A `Range` header (RFC 9110, 14.2); one with several parts, or one that is not understood, means the whole file.
+/// A `Range` header (RFC 9110, 14.2). One that has several parts or cannot be parsed counts as a request for the
+/// whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Range {
-    /// From one byte up to, but not including, another.
+    /// The part from one byte up to, but not including, another.
     Part(u64, u64),
     Outside,
 }

@@ -1,4 +1,4 @@
-//! Follows rooms as an ordinary reader: joins without a nick, with a cursor on each room's tail.
+//! Follows rooms. A follower is an ordinary reader without a nick, with a cursor on each room's tail.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -19,36 +19,36 @@ use crate::protocol::{Request, RoomName, Time};
 use crate::server::Server;
 use crate::transport::Gone;
 
-/// How often an idle stream sends a keepalive: proxies close a stream that is silent for a minute, and only a write
-/// shows that a client has gone.
+/// The time between two keepalives of an idle stream. Proxies close a stream that is silent for a minute, and only a
+/// write can show that the client has gone.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(25);
 
-/// What is followed, and how.
+/// The rooms to follow, and how.
 pub struct Follow {
     /// The rooms.
     pub rooms: Vec<RoomName>,
-    /// Where each room begins.
+    /// The position at which each room begins.
     pub start: Start,
-    /// Leaves out what is older.
+    /// The time before which events are left out.
     pub not_before: Option<Time>,
-    /// Whether it ends with what has already happened.
+    /// Whether the stream ends after the past events.
     pub ends_with_past: bool,
     /// The format of the body.
     pub format: Format,
 }
 
-/// Where the events of a room begin.
+/// The position at which the events of a room begin.
 #[derive(Clone, Copy, Debug)]
 pub enum Start {
-    /// With the next one.
+    /// With the next event.
     Now,
-    /// After the one with this id.
+    /// After the event with this id.
     After(u64),
-    /// With so many of the newest.
+    /// With this number of the newest events.
     Newest(usize),
 }
 
-/// Sends the events of rooms, from the past and on as they come.
+/// Sends the past events of rooms, and then new events as they happen.
 pub async fn follow(client: &Client, to: InternalClient, of: Follow) -> Result<Reply, Problem> {
     check_readable(&to, &of.rooms).await?;
     let names = of.rooms.iter().map(|room| room.as_str());
@@ -84,10 +84,10 @@ pub async fn follow(client: &Client, to: InternalClient, of: Follow) -> Result<R
     Ok(reply::streamed(format.content_type(), body(pieces)))
 }
 
-/// Checks that the rooms exist and may be read: `JOIN` creates a missing room, and reading one must not.
+/// Checks that the rooms exist and may be read. Without this check, `JOIN` would create a room that does not exist.
 ///
 /// # Errors
-/// The refusal of the first that may not.
+/// When a room does not exist or may not be read.
 pub async fn check_readable(to: &InternalClient, rooms: &[RoomName]) -> Result<(), Problem> {
     for room in rooms {
         let topic = Request::Topic {
@@ -99,7 +99,7 @@ pub async fn check_readable(to: &InternalClient, rooms: &[RoomName]) -> Result<(
     Ok(())
 }
 
-/// Rooms that are followed.
+/// A stream of the events of followed rooms.
 struct Stream {
     to: InternalClient,
     format: Format,
@@ -108,24 +108,24 @@ struct Stream {
     start: Start,
     not_before: Option<Time>,
     ends_with_past: bool,
-    /// The rooms that have not been joined. Each waits until the past of the one before has been sent, so that no more of
-    /// it is in memory than the client reads.
+    /// The rooms that have not been joined yet. Each waits until the past of the room before it has been sent, so
+    /// that no more of the past is in memory than the client reads.
     rooms: vec::IntoIter<RoomName>,
-    /// The room whose newest events are being sent, and the id of the last one sent.
+    /// The room whose newest events are being sent, and the id of the last event that was sent.
     newest: Option<(RoomName, u64)>,
     server: Arc<Server>,
-    /// Reports that the client has ended its sending side; `None` once it has.
+    /// A handle that reports that the client has ended its output; `None` after it has.
     gone: Option<Gone>,
     /// Whether the stream has ended.
     is_over: bool,
 }
 
-/// What ended a wait of the stream.
+/// The reason why a wait of the stream ended.
 enum Waited {
     Next(Result<Delivery, Problem>),
     /// Nothing has arrived for a while.
     Late,
-    /// The client has ended its sending side, and may have gone.
+    /// The client has ended its output, and may have gone.
     Ended,
 }
 
@@ -151,7 +151,7 @@ impl Stream {
         }
     }
 
-    /// Joins a room. Missed events come before the reply.
+    /// Joins a room. The missed events come before the reply.
     async fn join(&self, room: RoomName, from: JoinFrom) {
         self.to.send(Ok(Request::Join { room, from })).await;
     }
@@ -163,7 +163,7 @@ impl Stream {
                 Waited::Next(next) => {
                     let mut piece = Vec::new();
                     let mut next = Some(next);
-                    // What is available is sent together.
+                    // Everything that is available is sent together.
                     while let Some(delivery) = next {
                         if self.write(delivery, &mut piece) {
                             match self.newest.take() {
@@ -180,7 +180,7 @@ impl Stream {
                 }
                 Waited::Late => return Some(self.keepalive()),
                 Waited::Ended => {
-                    // If the client has gone, its system answers this write with a reset.
+                    // If the client has gone, its operating system answers this write with a reset.
                     self.gone = None;
                     return Some(self.keepalive());
                 }
@@ -205,8 +205,8 @@ impl Stream {
         future::or(next, future::or(late, ended)).await
     }
 
-    /// Appends what belongs to the stream: events that are logged, and gaps. Returns whether it is the reply to the last
-    /// request.
+    /// Appends a delivery to the piece if the stream shows it: logged events and gaps. Returns whether the delivery
+    /// is the reply to the last request.
     fn write(&mut self, delivery: Result<Delivery, Problem>, piece: &mut Vec<u8>) -> bool {
         match &delivery {
             Ok(Delivery::Past(record)) => self.note_newest(record),
@@ -234,7 +234,8 @@ impl Stream {
         }
     }
 
-    /// Remembers the last of the newest events of a room; a room that was joined before may have events too.
+    /// Remembers the id of the last of a room's newest events. Events of a room that was joined before may come in
+    /// between.
     fn note_newest(&mut self, record: &EventRecord) {
         if let Some((room, newest)) = &mut self.newest
             && let Some(id) = record.id

@@ -1,4 +1,4 @@
-//! The forms in which a reply lists events and rooms.
+//! The formats in which a reply lists events and rooms.
 
 use std::io::Write;
 
@@ -22,12 +22,12 @@ pub enum Format {
     Array,
     /// One JSON object per line.
     Objects,
-    /// Messages for a subscriber of ntfy's.
+    /// Messages for a subscriber that speaks ntfy's API.
     Ntfy(NtfyForm),
 }
 
 impl Format {
-    /// Returns the format that the client asks for.
+    /// Returns the format that the client requests.
     pub fn of(headers: &HeaderMap, follows: bool) -> Self {
         let accepts = |kind| accepts(headers, kind);
         match follows {
@@ -49,7 +49,7 @@ impl Format {
         }
     }
 
-    /// Appends what a stream of these rooms begins with.
+    /// Appends the beginning of a stream of these rooms.
     pub fn write_opening(self, rooms: &str, now: Time, out: &mut Vec<u8>) {
         match self {
             // The page waits for this comment.
@@ -59,7 +59,7 @@ impl Format {
         }
     }
 
-    /// Appends what shows that an idle stream of these rooms still goes on.
+    /// Appends a keepalive, which shows that an idle stream of these rooms continues.
     pub fn write_keepalive(self, rooms: &str, now: Time, out: &mut Vec<u8>) {
         match self {
             Self::Events => out.extend_from_slice(b":\n\n"),
@@ -68,7 +68,7 @@ impl Format {
         }
     }
 
-    /// Appends a delivery as element number `n`, counted from 0; returns whether this format shows it.
+    /// Appends a delivery as element number `n`, counted from 0. Returns whether this format shows it.
     pub fn write(self, delivery: &Delivery, n: usize, out: &mut Vec<u8>) -> bool {
         match self {
             Self::Ntfy(form) => return form.write(delivery, out),
@@ -101,7 +101,7 @@ impl Format {
         true
     }
 
-    /// Returns the end of a body with `n` elements.
+    /// Returns the text that ends a body with `n` elements.
     pub fn end(self, n: usize) -> &'static str {
         match (self, n) {
             (Self::Array, 0) => "[]\n",
@@ -111,7 +111,7 @@ impl Format {
     }
 }
 
-/// The form in which a subscriber of ntfy's receives messages.
+/// The form in which a subscriber that speaks ntfy's API receives messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NtfyForm {
     /// A JSON object per line.
@@ -132,7 +132,7 @@ impl NtfyForm {
         }
     }
 
-    /// Appends a delivery; returns whether a subscriber receives it.
+    /// Appends a delivery. Returns whether a subscriber receives it.
     pub fn write(self, delivery: &Delivery, out: &mut Vec<u8>) -> bool {
         let (Delivery::Past(record) | Delivery::Live(record)) = delivery else {
             return false;
@@ -163,8 +163,8 @@ impl NtfyForm {
     }
 }
 
-/// Returns a delivery as a JSON object, with the members that the protocol names; `None` for one that means
-/// nothing outside its connection.
+/// Returns a delivery as a JSON object whose members are those of the protocol. Returns `None` for a delivery that
+/// has no meaning outside of its connection.
 pub fn object(delivery: &Delivery) -> Option<Value> {
     Some(match delivery {
         Delivery::Past(record) | Delivery::Live(record) => {

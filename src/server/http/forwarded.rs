@@ -1,5 +1,5 @@
-//! The headers in which a proxy describes its client. Those of a trusted proxy (`--proxy`) are believed; any other proxy shows only that the
-//! request does not come from this machine.
+//! The headers in which a proxy describes its client. The server believes those of a trusted proxy (`--proxy`). From
+//! any other proxy, they only show that the request does not come from this machine.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,7 +12,7 @@ use crate::protocol::Code;
 const FOR: &str = "x-forwarded-for";
 const PROTO: &str = "x-forwarded-proto";
 
-/// Returns whether the request says that a proxy forwarded it.
+/// Returns whether the headers say that a proxy forwarded the request.
 pub fn is_passed_on(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| {
         let name = name.as_str();
@@ -20,11 +20,12 @@ pub fn is_passed_on(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Returns the client's address according to a trusted proxy: the last address in `X-Forwarded-For` that is not a
-/// trusted proxy's. What stands before it was written by the client. `None` when the header is missing.
+/// Returns the client's address as a trusted proxy reports it: the last address in `X-Forwarded-For` that does not
+/// belong to a trusted proxy. The client itself may have written the addresses before that. Returns `None` if the
+/// header is missing.
 ///
 /// # Errors
-/// 400 when the proxy wrote something other than an address.
+/// 400 if the proxy wrote something other than an address.
 pub fn client(
     headers: &HeaderMap,
     is_proxy: impl Fn(IpAddr) -> bool,
@@ -99,7 +100,7 @@ mod tests {
         check(&["[2001:db8::1]:4711"], Ok(Some("2001:db8::1")));
         check(&["[2001:db8::1]"], Ok(Some("2001:db8::1")));
         check(&["::ffff:203.0.113.9"], Ok(Some("203.0.113.9")));
-        // What the client wrote is ignored.
+        // What the client itself wrote is ignored.
         check(&["<script>, 203.0.113.9"], Ok(Some("203.0.113.9")));
         for wrong in [
             "",

@@ -1,4 +1,4 @@
-//! `POST /message`: what a Gotify client posts is sent through a hook. See `hooks.md`, "Gotify".
+//! `POST /message`: sends what a Gotify client posts, through a hook; see "Gotify" in `hooks.md`.
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::{Method, StatusCode, Uri};
@@ -9,8 +9,8 @@ use super::reply::{self, Reply};
 use super::{Client, HttpRequest};
 use crate::dialect::hook::read_push;
 
-/// Returns the token of a request, from the header `X-Gotify-Key`, from `Authorization: Bearer` or from the address; empty
-/// if there is none.
+/// Returns the token of a request from the header `X-Gotify-Key`, from `Authorization: Bearer` or from the address.
+/// The token is empty if there is none.
 pub(super) fn token<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer = header(AUTHORIZATION.as_str()).and_then(|value| {

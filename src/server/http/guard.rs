@@ -1,5 +1,5 @@
-//! Rejects requests before anything is done: those from other sites' web pages (`Host`, `Origin`, `Sec-Fetch-Site`),
-//! and those that use features of HTTP that this server does not support.
+//! Refuses requests before anything is done: those from web pages of other sites (`Host`, `Origin`,
+//! `Sec-Fetch-Site`), and those that use features of HTTP that this server does not support.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -68,8 +68,8 @@ pub struct Head<'a> {
     pub uri: &'a Uri,
     /// The header fields.
     pub headers: &'a HeaderMap,
-    /// Whether the request has proved in another way that it is meant for this server, so that it may call it by any
-    /// name: containers and proxies have their own.
+    /// Whether the request has proved in another way that it is meant for this server. Then it may use any host name,
+    /// because containers and proxies have their own names for a server.
     pub is_meant: bool,
 }
 
@@ -94,7 +94,7 @@ pub fn check(head: Head<'_>, names: &Names) -> Result<(), Problem> {
         (Some(host), None) => text(host)?,
         (Some(_), Some(_)) => return Err(bad("there is more than one Host header")),
     };
-    // A target that names a host takes precedence over the header (RFC 9112, 3.2.2).
+    // If the request target names a host, that takes precedence over the header (RFC 9112, 3.2.2).
     let host = head
         .uri
         .authority()
@@ -133,7 +133,7 @@ pub fn host_of(head: Head<'_>) -> String {
     clean(name).into_owned()
 }
 
-/// Rejects a request of which only a part would be understood.
+/// Refuses a request that this server would understand only in part.
 ///
 /// # Errors
 /// When the request uses a feature that this server does not support.
@@ -160,7 +160,7 @@ pub fn check_understood(head: Head<'_>) -> Result<(), Problem> {
         let text = "a compressed body is not supported; send it without Content-Encoding";
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     }
-    // Each message and each file is new: it can match no tag.
+    // Each message and each file is new, so it cannot match a tag.
     if headers.contains_key(IF_MATCH) {
         return Err(Problem::unmatched());
     }
@@ -184,8 +184,8 @@ fn words_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
     })
 }
 
-/// Returns whether a page from `origin` (RFC 6454) is this server's own: its origin is the host that it addresses now,
-/// or a name from the operator.
+/// Returns whether a page from `origin` (RFC 6454) is this server's own. It is if the origin is the host of the
+/// request, or a name that the operator has configured.
 fn is_own(origin: &str, host: &str, names: &Names) -> bool {
     let (authority, port) = match origin.split_once("://") {
         Some(("http", authority)) => (authority, 80),
@@ -201,7 +201,7 @@ fn is_own(origin: &str, host: &str, names: &Names) -> bool {
         (Some(given), None) => given == port,
         (None, Some(own)) => own == port,
     };
-    // Under a name that every machine has, another program may serve a page on another port.
+    // For a name that every machine has, another program may serve a page on another port.
     let is_given = names
         .0
         .iter()

@@ -6,7 +6,7 @@ use hyper::header::HOST;
 use super::Client;
 use crate::protocol::text::clean;
 
-/// Returns one-line commands that work as they are.
+/// Returns commands of one line each. They work without changes.
 pub fn text(client: &Client, headers: &HeaderMap) -> String {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = match host {
@@ -51,8 +51,8 @@ pub fn text(client: &Client, headers: &HeaderMap) -> String {
     )
 }
 
-/// Splits `host` into the arguments for `nc`: an IPv6 address loses its brackets. Without a port there is a proxy in
-/// between, and the port is the server's own, `local`.
+/// Splits `host` into the arguments for `nc`. An IPv6 address loses its brackets. If there is no port, a proxy is in
+/// between, and the result has the server's own port, `local`.
 fn name_and_port(host: &str, local: u16) -> (&str, u16) {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, port.parse().unwrap_or(local)),

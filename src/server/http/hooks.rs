@@ -1,7 +1,7 @@
-//! `POST /hooks/<token>`: sends what a tool posts, under the nick and to the room of a hook. See `hooks.md`.
+//! `POST /hooks/<token>`: sends what a tool posts, under the nick and to the room of a hook; see `hooks.md`.
 //!
-//! The answers are those of Slack and Mattermost, since clients compare them byte by byte, and post again after an answer
-//! that they take for a failure; some do so only after a 5xx.
+//! The answers are those of Slack and Mattermost, because clients compare them byte by byte. Clients post again after
+//! an answer that they consider a failure; some do so only after a 5xx status.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::protocol::tags::SentTags;
 use crate::protocol::{Digest, EventId, Request, RoomName, Time};
 use crate::server::metrics::LimitKind;
 
-/// Why a post is refused; the text begins with Slack's word for it.
+/// The reason why a post is refused. The text begins with Slack's word for the reason.
 pub(super) struct Refused {
     pub status: StatusCode,
     pub text: &'static str,
@@ -70,7 +70,7 @@ impl Refused {
         }
     }
 
-    /// Returns the refusal for a temporary failure: the client should post again.
+    /// Returns the refusal for a temporary failure, after which the client should post again.
     fn unavailable() -> Self {
         let text = "service_unavailable: it cannot be saved now; send it again later";
         Self::later(
@@ -96,7 +96,7 @@ impl Refused {
         reply
     }
 
-    /// Sets `Retry-After` in the headers of a reply, if there is a time.
+    /// Sets `Retry-After` in the headers of a reply, if the refusal has a time.
     pub fn set_retry(&self, reply: &mut Reply) {
         if let Some(after) = self.retry_after {
             let seconds = after.as_millis().div_ceil(1000).max(1).to_string();
@@ -119,14 +119,14 @@ impl From<BadBody> for Refused {
 /// The API whose answers a client expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// That of Slack and Mattermost.
+    /// The API of Slack and Mattermost.
     Slack,
-    /// That of Gotify.
+    /// The API of Gotify.
     Gotify,
 }
 
-/// Returns the token of a hook in a request, and the API of the answer. In the address the token is the last part of
-/// Mattermost's `/hooks/<token>`, of Rocket.Chat's `/hooks/<id>/<token>` or of Slack's `/services/<team>/<id>/<token>`.
+/// Returns the token of a hook in a request, and the API of the answer. In the address, the token is the last part of
+/// `/hooks/<token>` (Mattermost), `/hooks/<id>/<token>` (Rocket.Chat) or `/services/<team>/<id>/<token>` (Slack).
 pub fn token<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<(Asked, &'a str)> {
     let path = uri.path();
     let path = path.strip_suffix('/').unwrap_or(path);
@@ -144,7 +144,8 @@ fn digest(token: &str) -> Digest {
     Digest(Sha256::digest(token).into())
 }
 
-/// Returns whether a request has the token of a hook. If so, it is meant for this server, whatever its `Host` is.
+/// Returns whether a request has the token of a hook. If it has, it is meant for this server, whatever its `Host`
+/// header says.
 pub fn is_meant(client: &Client, uri: &Uri, headers: &HeaderMap) -> bool {
     token(uri, headers).is_some_and(|(_, token)| {
         let digest = digest(token);
@@ -170,7 +171,7 @@ pub async fn post(client: &Client, asked: Asked, token: &str, request: HttpReque
         send(client, &hook, messages).await
     };
     match posted.await {
-        // Without a line end, since clients compare it with these two bytes.
+        // There is no line ending, because clients compare the body with these two bytes.
         Ok(_) => reply::text(StatusCode::OK, "ok"),
         Err(refused) => refused.reply(),
     }
@@ -233,8 +234,8 @@ pub(super) async fn collect(client: &Client, mut body: RequestBody) -> Result<Ve
     Ok(bytes)
 }
 
-/// Sends the messages of a post; returns the id and time of the first one. Once begun, it is completed even if the client
-/// has gone.
+/// Sends the messages of a post. Returns the id and time of the first one. Once begun, all messages are sent, even if
+/// the client has gone.
 pub(super) async fn send(
     client: &Client,
     hook: &Hook,
@@ -242,7 +243,7 @@ pub(super) async fn send(
 ) -> Result<Option<(EventId, Time)>, Refused> {
     check_stored(client, hook).await?;
     let connected = InternalClient::connect_as(client, |session, state, now| {
-        // It may have been revoked while the body arrived.
+        // The hook may have been revoked while the body arrived.
         if state.chat.hooks.find(&hook.sha256).is_none() {
             return Err(Refused::NO_SERVICE);
         }
@@ -265,7 +266,7 @@ pub(super) async fn send(
     Detached::new(sent).await_end().await
 }
 
-/// Asks the account store whether a hook has been revoked.
+/// Queries the account store whether a hook has been revoked.
 async fn check_stored(client: &Client, hook: &Hook) -> Result<(), Refused> {
     let server = &client.server;
     let (accounts, asked) = (server.accounts.clone(), hook.clone());
@@ -288,7 +289,7 @@ async fn check_stored(client: &Client, hook: &Hook) -> Result<(), Refused> {
     }
 }
 
-/// A connection that sends what was posted to a hook.
+/// A connection that sends what a tool has posted to a hook.
 struct Sender {
     client: Client,
     hook: Hook,
@@ -296,7 +297,8 @@ struct Sender {
 }
 
 impl Sender {
-    /// Sends a message. That of a resolved alert replies to the message that reported it as firing, if that is known.
+    /// Sends a message. If it reports that an alert is resolved, it replies to the message that reported the alert,
+    /// if that is known.
     async fn send(&self, message: Message) -> Result<Option<(EventId, Time)>, Refused> {
         let digest = &self.hook.sha256;
         let alert = message.alert.as_ref();
@@ -307,7 +309,7 @@ impl Sender {
         let mut answer = self.ask(&message, replies_to).await;
         let is_lost = |problem: &Problem| problem.status == StatusCode::NOT_FOUND;
         if replies_to.is_some() && answer.as_ref().is_err_and(is_lost) {
-            // The message of the alert is no longer there.
+            // The message that reported the alert no longer exists.
             answer = self.ask(&message, None).await;
         }
         let answer = answer.map_err(|problem| Refused::of(problem.status))?;

@@ -1,5 +1,5 @@
-//! The client that carries out a request over HTTP: a connection inside this process, which sends requests
-//! and receives replies and events as values. It passes the same checks as every other connection.
+//! The client that makes the requests of an HTTP client: a connection inside this process. It sends requests and
+//! receives replies and events as values. It passes the same checks as every other connection.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,16 +23,16 @@ use crate::transport::local::{self, ClientEnd, Command};
 pub struct InternalClient(ClientEnd);
 
 impl InternalClient {
-    /// Opens the connection, which has a task of its own as any other.
+    /// Opens the connection. It has a task of its own, like every other connection.
     pub fn connect(client: &Client) -> Self {
         let connected = Self::connect_as(client, |_, _, _| Ok(()));
         connected.unwrap_or_else(|never: Infallible| match never {})
     }
 
-    /// Opens the connection once `begin` has prepared its session.
+    /// Opens the connection after `begin` has prepared its session.
     ///
     /// # Errors
-    /// The error of `begin`: then there is no connection.
+    /// The error of `begin`. In this case no connection is opened.
     pub fn connect_as<E>(
         client: &Client,
         begin: impl FnOnce(&mut Session, &mut SharedState, Now) -> Result<(), E>,
@@ -55,8 +55,8 @@ impl InternalClient {
         begun.map(|()| Self(ours))
     }
 
-    /// Sends a request, or the refusal of one that could not be composed, which is answered in its turn.
-    /// Ignores that the connection may have ended: the next reply says why.
+    /// Sends a request, or the refusal of one that could not be composed, which the server answers in order. Ignores
+    /// that the connection may have ended, because the next reply says why.
     pub async fn send(&self, request: Result<Request<'static>, Refusal>) {
         let _ = self.0.send(Command::Request(request)).await;
     }
@@ -64,7 +64,7 @@ impl InternalClient {
     /// Sends bytes of a file.
     ///
     /// # Errors
-    /// When the server no longer listens.
+    /// When the server no longer reads.
     pub async fn send_bytes(&self, bytes: Bytes) -> io::Result<()> {
         self.0.send(Command::Bytes(bytes)).await
     }
@@ -100,24 +100,24 @@ impl InternalClient {
         }
     }
 
-    /// Returns the next line from the server.
+    /// Returns the next delivery from the server.
     ///
     /// # Errors
-    /// When that is a refusal, or the connection ends.
+    /// When the delivery is a refusal, or the connection ends.
     pub async fn next(&self) -> Result<Delivery, Problem> {
         let next = self.0.next().await;
         next.map_or_else(|| Err(Problem::stopping()), Problem::check)
     }
 
-    /// Returns a line that the server has already sent.
+    /// Returns the next delivery, if the server has sent it already.
     ///
     /// # Errors
-    /// As [`Self::next`].
+    /// See [`Self::next`].
     pub fn try_next(&self) -> Option<Result<Delivery, Problem>> {
         self.0.try_next().map(Problem::check)
     }
 
-    /// Returns the next line from the server, refusals too; `None` at the end.
+    /// Returns the next delivery, which may be a refusal; `None` at the end of the connection.
     pub async fn next_or_end(&self) -> Option<Delivery> {
         self.0.next().await
     }

@@ -1,5 +1,5 @@
-//! Finds out who makes a request, and opens a connection for them, which the session authenticates as it does
-//! any other.
+//! Finds out who makes a request, and opens a connection for that user. The session authenticates it like any other
+//! connection.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{Client, base64_engine};
 use crate::protocol::request::JoinFrom;
 use crate::protocol::{Code, Nick, Request, RoomName};
 
-/// How long a request waits for a nick that requests from another address are using, and how often it checks.
+/// The time for which a request waits for a nick that requests from another address are using.
 const NICK_WITHIN: Duration = Duration::from_secs(3);
 const NICK_EVERY: Duration = Duration::from_millis(50);
 
@@ -56,22 +56,24 @@ impl Credentials {
         })
     }
 
-    /// Returns whether the password is the server's own. Found here first, so that a nick's own password does not count
-    /// as a wrong guess; the digests are compared, so that timing reveals nothing of the password.
+    /// Returns whether the password is the server's own. This is checked first, so that a nick's own password does
+    /// not count as a wrong guess. The digests are compared, so the time that this takes reveals nothing about the
+    /// password.
     fn has_server_password(&self, client: &Client) -> bool {
         let known = client.server.config.password.as_ref();
         known.is_some_and(|known| Sha256::digest(known.expose()) == Sha256::digest(&self.password))
     }
 
-    /// Gives the server's own password, if this is it; returns whether the server is open now.
+    /// Gives the server's own password, if the password is that. Returns whether the server accepts the connection
+    /// now.
     async fn pass(&self, client: &Client, to: &InternalClient) -> bool {
         let password = self.password.clone().into();
         self.has_server_password(client) && to.ask(Ok(Request::Pass { password })).await.is_ok()
     }
 }
 
-/// Opens a connection to read: anonymous or, with a password, under a nick, since some rooms, and some servers, are not
-/// open to everyone.
+/// Opens a connection that reads. With a password it has a nick, because some rooms, and some servers, are not open
+/// to everyone; otherwise it has none.
 pub async fn reader(client: &Client, headers: &HeaderMap) -> Result<InternalClient, Problem> {
     let to = InternalClient::connect(client);
     let Ok(credentials) = Credentials::of(headers) else {
@@ -91,7 +93,7 @@ pub async fn reader(client: &Client, headers: &HeaderMap) -> Result<InternalClie
     Ok(to)
 }
 
-/// Opens a connection to send: under the client's nick, in `room`.
+/// Opens a connection that sends to `room` under the client's nick.
 pub async fn sender(
     client: &Client,
     room: &RoomName,
@@ -105,14 +107,14 @@ pub async fn sender(
         &credentials.password
     };
     let nick = Request::nick(&credentials.nick, password);
-    // The nick is set first, so that it owns a room that this creates.
+    // The nick is taken before the room is joined, so that the nick owns a room that is created.
     let end = client.server.clock.now().uptime + NICK_WITHIN;
     loop {
         let taken = match to.ask(nick.clone()).await {
             Ok(_) => break,
             Err(problem) => problem,
         };
-        // Concurrent requests that send under the same nick do not block each other.
+        // Simultaneous requests that send under the same nick do not exclude one another.
         let is_short = Nick::parse(&credentials.nick)
             .is_ok_and(|nick| client.server.state().chat.is_used_by_requests(&nick));
         let is_late = client.server.clock.now().uptime >= end;
@@ -132,7 +134,7 @@ pub async fn sender(
     Ok(to)
 }
 
-/// Leaves the lobby, which a new nick joins and which the request is not about.
+/// Leaves the lobby, which every new nick joins, because the request is about another room.
 async fn leave_lobby(to: &InternalClient) {
     let _ = to.ask(Ok(Request::Part { room: None })).await;
 }

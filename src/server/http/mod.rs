@@ -1,7 +1,7 @@
 //! HTTP/1.1 (RFC 9112) on the same port: the page, rooms and files for `curl`, and the upgrade to WebSocket.
 //!
-//! A request is carried out by a connection inside this process on the client's behalf (`internal`), so permissions,
-//! names and errors are the same as on the wire. A connection that begins with HTTP never changes to the line protocol.
+//! A connection inside this process (`internal`) makes the requests on the client's behalf, so permissions, names and
+//! errors are those of the chat protocol. A connection that begins with HTTP never changes to the line protocol.
 
 mod body;
 mod files;
@@ -55,14 +55,14 @@ use reply::{Problem, Reply};
 pub use sendfile::PendingParts;
 use sendfile::SendfileIo;
 
-/// The largest head of a request, in bytes and in fields.
+/// The maximum size of the head of a request in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const FIELDS_MAX: usize = 64;
 
 /// A request whose body has not been read.
 type HttpRequest = Request<RequestBody>;
 
-/// The client of a connection; or, for one request, the client for which a trusted proxy forwards it.
+/// The client of a connection, or the client of a single request that a trusted proxy forwards.
 #[derive(Clone)]
 pub struct Client {
     pub server: Arc<Server>,
@@ -75,15 +75,16 @@ pub struct Client {
     pub protocols: Protocols,
     /// Whether the connection itself uses TLS.
     pub is_tls: bool,
-    /// Whether the request is encrypted on its whole way, as far as is known.
+    /// Whether the request is known to be encrypted on its whole way.
     pub is_secure: bool,
-    /// Whether a proxy says that it forwards the request, so that it does not come from this machine.
+    /// Whether a proxy has reported that it forwards the request, so that the request does not come from this
+    /// machine.
     pub is_passed_on: bool,
-    /// The files that are sent on the connection.
+    /// The parts of files that are to be sent on the connection.
     pub pending_parts: PendingParts,
-    /// Whether it speaks IRC over WebSocket.
+    /// Whether the client speaks IRC over WebSocket.
     pub speaks_irc: bool,
-    /// Reports when the client has gone, or sends no more.
+    /// A handle that reports when the client has gone, or sends nothing more.
     pub gone: Gone,
 }
 
@@ -102,8 +103,8 @@ impl Client {
         Ok(known)
     }
 
-    /// Refuses a banned client that sends its request through a proxy on `connection`. (A ban ends a client's
-    /// own connection by itself.)
+    /// Refuses a banned client that sends its request through a proxy on `connection`. If a banned client has a
+    /// connection of its own, the ban itself ends that connection.
     fn not_banned(self, connection: &Self) -> Result<Self, Problem> {
         if self.address == connection.address {
             return Ok(self);
@@ -123,11 +124,11 @@ pub struct Upgraded {
     pub stream: Stream,
     /// The bytes that were already read from it.
     pub held: Vec<u8>,
-    /// The client that asked for the upgrade.
+    /// The client that requested the upgrade.
     pub client: Client,
 }
 
-/// An upgrade that was asked for, and its client.
+/// A requested upgrade, and its client.
 type Upgrade = Mutex<Option<(OnUpgrade, Client)>>;
 
 /// Serves requests until there are no more, or the connection is upgraded to WebSocket.
@@ -139,9 +140,9 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
         .header_read_timeout(limits.handshake_within)
         .max_headers(FIELDS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        // The bytes of a file bypass hyper (`sendfile`); what is encrypted is better copied into one piece.
+        // The bytes of a file bypass hyper (`sendfile`). With TLS, it is better to copy them into one piece.
         .writev(!client.is_tls)
-        // As `printf 'GET / HTTP/1.0\r\n\r\n' | nc -N` closes it.
+        // `printf 'GET / HTTP/1.0\r\n\r\n' | nc -N`, for example, ends its output before it reads.
         .half_close(true);
     let upgrade = Upgrade::default();
     let service = service_fn(|request: Request<Incoming>| async {
@@ -154,7 +155,7 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
         };
         Ok::<_, Infallible>(reply.unwrap_or_else(Problem::reply))
     });
-    // A client that follows something sends nothing, and may be sent nothing for a long time.
+    // A client that follows a room sends nothing, and may receive nothing for a long time.
     stream.socket().watch_closely();
     let gone = client.gone.clone();
     let stream = Replayed { first, stream };
@@ -188,7 +189,7 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
     let upgraded = upgrade.await.ok()?;
     let Parts { io, read_buf, .. } = upgraded.downcast::<FuturesIo<SendfileIo>>().ok()?;
     let Replayed { first, stream } = io.into_inner().stream;
-    // Copied, so that hyper's large buffer is freed.
+    // The bytes are copied, so that hyper's large buffer is freed.
     let held = [&read_buf[..], &first].concat();
     Some(Upgraded {
         stream,
@@ -200,13 +201,13 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
 /// An order to a connection from the rest of the server.
 enum Order {
     Continue,
-    /// Finish the current requests and accept no more, since the server stops.
+    /// Finish the current requests and accept no more, because the server stops.
     Stop,
-    /// Close at once, even during a transfer, since the client is banned.
+    /// Close at once, even during a transfer, because the client is banned.
     Close,
 }
 
-/// Returns the present order to a connection, whose task is woken when it changes.
+/// Returns the current order for a connection. When the order changes, `waker` is woken.
 fn order(client: &Client, waker: &std::task::Waker) -> Order {
     let mut state = client.server.state();
     state.clear_wakeup(client.peer);
@@ -297,7 +298,7 @@ async fn route(
         return Ok(hooks::post(client, asked, &token, request).await);
     }
     let path = uri.path();
-    // A trailing slash changes nothing.
+    // A trailing slash has no meaning.
     let trimmed = path.strip_suffix('/').unwrap_or(path);
     let parts: Vec<&str> = trimmed.split('/').skip(1).collect();
     if let Some(call) = ntfy::Call::of(client, &request, &parts) {
@@ -386,8 +387,8 @@ async fn route(
     }
 }
 
-/// Serves Prometheus metrics to this machine and to the addresses that the operator has named. A request that a proxy
-/// on this machine forwards comes from elsewhere.
+/// Sends Prometheus metrics to this machine and to the networks that the operator has configured. A request that a
+/// proxy on this machine forwards counts as coming from elsewhere.
 async fn metrics(client: &Client) -> Result<Reply, Problem> {
     let is_here = client.address.is_loopback() && !client.is_passed_on;
     let from = &client.server.config.metrics_from;
@@ -396,7 +397,7 @@ async fn metrics(client: &Client) -> Result<Reply, Problem> {
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
     }
     let server = client.server.clone();
-    // The metrics look at every room and read a file of the system's.
+    // Collecting the metrics takes time: it looks at every room and reads a file of the operating system.
     let text = smol::unblock(move || metrics::text(&server)).await;
     Ok(reply::complete(StatusCode::OK, metrics::CONTENT_TYPE, text))
 }
@@ -409,7 +410,7 @@ fn read_only(is_read: bool, reply: impl FnOnce() -> Reply) -> Result<Reply, Prob
     }
 }
 
-/// Returns 405 for an upload without a file name: `curl -T FILE` appends it to a URL that ends in a slash.
+/// Returns 405 for an upload without a file name. `curl -T FILE` appends the name only to a URL that ends in a slash.
 fn file_name_missing(methods: &'static str, room: &str) -> Reply {
     let room = crate::protocol::text::clean(room);
     let text = format!(

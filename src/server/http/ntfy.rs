@@ -1,4 +1,4 @@
-//! ntfy's API: a room is a topic, to which its clients publish and subscribe. See `hooks.md`, "ntfy".
+//! ntfy's API. A room is a topic, to which clients publish and subscribe; see "ntfy" in `hooks.md`.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,26 +17,27 @@ use crate::dialect::ReplyFields;
 use crate::dialect::hook::ntfy::{self, Notification, Since};
 use crate::protocol::{Code, RoomName};
 
-/// The first parts of addresses that have another meaning.
+/// The first parts of paths that have another meaning, so that they cannot be topics.
 const RESERVED: [&str; 10] = [
     "files", "health", "help", "hooks", "message", "metrics", "rooms", "services", "v1", "ws",
 ];
 
-/// The most topics of one subscription.
+/// The maximum number of topics in one subscription.
 const TOPICS_MAX: usize = 32;
 
-/// What a request asks for.
+/// A call of ntfy's API.
 pub enum Call<'a> {
-    /// To publish to this topic, or to the one that the body names.
+    /// Publish to this topic, or to the topic that the body names.
     Publish(Option<&'a str>),
-    /// To subscribe to these topics.
+    /// Subscribe to these topics.
     Subscribe(&'a str, Form),
-    /// Whether these topics may be read.
+    /// Check whether these topics may be read.
     Check(&'a str),
 }
 
 impl<'a> Call<'a> {
-    /// Returns what a request asks for, if it is one of ntfy's and those are answered; `parts` are those of its path.
+    /// Returns the call that a request makes. Returns `None` if it makes none, or if the server does not answer such
+    /// calls. `parts` are the parts of the request's path.
     pub fn of(client: &Client, request: &HttpRequest, parts: &[&'a str]) -> Option<Self> {
         let is_reserved = parts.first().is_some_and(|first| RESERVED.contains(first));
         if !client.server.config.ntfy || is_reserved {
@@ -51,7 +52,8 @@ impl<'a> Call<'a> {
         match *parts {
             [] if is_post => Some(Self::Publish(None)),
             [topic] if is_post => Some(Self::Publish(Some(topic))),
-            // Not with GET, as ntfy also allows: a page of another site could make a browser publish.
+            // ntfy also accepts GET here. This server does not, because a page of another site could make a browser
+            // publish with it.
             [topic, "publish" | "send" | "trigger"] if is_post => Some(Self::Publish(Some(topic))),
             [topics, "json"] if is_read => Some(Self::Subscribe(topics, Form::Json)),
             [topics, "sse"] if is_read => Some(Self::Subscribe(topics, Form::Sse)),
@@ -79,7 +81,7 @@ pub async fn answer(client: &Client, call: Call<'_>, mut request: HttpRequest) -
     answered.unwrap_or_else(refuse)
 }
 
-/// Returns a problem as ntfy writes it.
+/// Returns a problem in ntfy's format.
 fn refuse(problem: Problem) -> Reply {
     let (status, text) = (problem.status, problem.line.clone());
     let number = status.as_u16();
@@ -104,7 +106,7 @@ fn refused(why: &Refused) -> Problem {
     Problem::new(status, code, why.text)
 }
 
-/// The parameters of an address. Unknown ones are ignored, since each client adds its own.
+/// The parameters of an address. Unknown ones are ignored, because each client adds its own.
 struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
@@ -128,13 +130,13 @@ impl Parameters {
         pair.map(|(_, value)| value.as_str())
     }
 
-    /// Returns the header that `auth` has in base64, for clients that can set no header.
+    /// Returns the header that the parameter `auth` contains in base64. Clients that cannot set headers use it.
     fn authorization(&self) -> Option<HeaderValue> {
         let value = self.get("auth")?.trim_end_matches('=');
         HeaderValue::from_bytes(&URL_SAFE_NO_PAD.decode(value).ok()?).ok()
     }
 
-    /// Returns the first header or parameter with one of those names; a header may have `X-` before it.
+    /// Returns the first header or parameter that has one of those names. The name of a header may begin with `X-`.
     fn field(&self, headers: &HeaderMap, names: &[&str]) -> Option<String> {
         let in_header = names.iter().find_map(|name| {
             let value = headers.get(format!("x-{name}"));
@@ -164,7 +166,7 @@ fn rooms(topics: &str) -> Result<Vec<RoomName>, Problem> {
     topics.into_iter().map(super::query::room).collect()
 }
 
-/// Returns the token of a hook: a `Bearer` token, or the password of no user.
+/// Returns the token of a hook: a `Bearer` token, or a password without a user name.
 fn hook_token(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
@@ -192,7 +194,7 @@ async fn publish(
             text,
         ));
     }
-    // Without a token a nick is needed; this is checked before any of the body is read.
+    // Without a token, a nick is needed. This is checked before the body is read.
     let token = hook_token(&uri, &headers);
     if token.is_none() {
         login::Credentials::of(&headers)?;
@@ -224,7 +226,7 @@ async fn publish(
         }
         None => {
             let to = login::sender(client, &room, &headers).await?;
-            // In a separate task: once begun, it is completed even if the client has gone.
+            // This runs in a task of its own, so that it is completed even if the client has gone.
             let sent = client.server.executor.spawn(async move {
                 let tags = message.sent_tags();
                 hooks::send_message(&to, room, &message.text, tags).await

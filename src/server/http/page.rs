@@ -17,9 +17,9 @@ use super::base64_engine;
 use super::reply::{self, Reply};
 use crate::web::{ASSETS, Asset, inline_script};
 
-/// The page's content security policy: it may run its own scripts and styles, connect only to this server, and show
-/// images that it made itself. The only inline script that runs is the one in `index.html`, allowed by its digest. No
-/// other site may frame the page, and text cannot become HTML, even by mistake.
+/// The page's content security policy. The page may run its own scripts and styles, connect only to this server, and
+/// show images that it has made itself. The only inline script that runs is that in `index.html`, which is allowed by
+/// its digest. No other site may frame the page, and text cannot become HTML, even by mistake.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let digest = base64_engine().encode(Sha256::digest(inline_script()));
     let policy = POLICY_PARTS.replace("DIGEST", &digest);
@@ -34,7 +34,7 @@ frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'
 struct Page {
     asset: &'static Asset,
     whole: (Bytes, String),
-    /// Encoded for `Content-Encoding: deflate` (RFC 1950): a third of the bytes.
+    /// The file in the encoding of `Content-Encoding: deflate` (RFC 1950), which takes a third of the bytes.
     deflated: (Bytes, String),
 }
 
@@ -47,7 +47,7 @@ static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
     ASSETS.iter().map(page).collect()
 });
 
-/// The strongest compression, since it is done once: some milliseconds for all files.
+/// The strongest compression. It is done once, and takes some milliseconds for all files.
 const DEFLATE_LEVEL: u8 = 9;
 
 fn tagged(bytes: Bytes) -> (Bytes, String) {
@@ -107,7 +107,7 @@ pub fn find(path: &str, headers: &HeaderMap) -> Option<Reply> {
     if is_deflated && !is_known {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("deflate"));
     }
-    // Revalidated each time, so that the files of a new server are never mixed with those of an old one.
+    // The files are revalidated each time, so that those of a new server are never mixed with those of an old one.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
     let more = [
@@ -123,14 +123,14 @@ pub fn find(path: &str, headers: &HeaderMap) -> Option<Reply> {
     Some(reply)
 }
 
-/// The inline style of the error page for an unknown host name; that page loads nothing else, since the server would
-/// reject those requests too.
+/// The inline style of the error page for an unknown host name. That page loads no files, because the server would
+/// refuse those requests too.
 const STYLE: &str = ":root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}\
 body{max-width:36rem;margin:12vh auto;padding:0 24px}h1{font-size:22px;line-height:1.25}\
 pre{font:15px/1.5 ui-monospace,monospace;padding:10px 14px;border-radius:8px;\
 background:rgb(128 128 128/.15);overflow-wrap:anywhere;white-space:pre-wrap}";
 
-/// Returns 421 with a page for people: what to do about a host name that the server does not know.
+/// Returns 421 with a page that tells people what to do about a host name that the server does not know.
 pub fn unknown_host(name: &str) -> Reply {
     let is_name = !name.is_empty()
         && name

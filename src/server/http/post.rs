@@ -1,4 +1,5 @@
-//! `POST /rooms/<room>`: sends the body as a message, once all of it has arrived: one line, or several as one text.
+//! `POST /rooms/<room>`: sends the body when all of it has arrived. One line is a message, several lines are one
+//! text.
 
 use std::io;
 use std::sync::Arc;
@@ -25,24 +26,24 @@ use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Request, Verb};
 use crate::server::Server;
 
-/// Bytes that a request may use even when the memory for unread data is used up, so that a client that sends one line
-/// is not refused because of others.
+/// The number of bytes that a request may use even when the memory for unread data is used up. So a client that sends
+/// one line is not refused because of others.
 const SMALL_BYTES: usize = 16 << 10;
 
 /// Approximate length of the reply to a line: `OK MSG`, an id and a time.
 const REPLY_BYTES: usize = 64;
 
-/// How much of a reply is passed on at once.
+/// The number of bytes of a reply that are passed on at once.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// Bytes that a request holds; they count towards the data that clients have not read (`--max-memory`).
+/// The bytes that a request holds. They count as data that clients have not read (`--max-memory`).
 pub(super) struct HeldBytes {
     server: Arc<Server>,
     bytes: usize,
 }
 
 impl HeldBytes {
-    /// Holds nothing yet.
+    /// Creates a counter that holds no bytes.
     pub fn new(server: &Arc<Server>) -> Self {
         let server = server.clone();
         Self { server, bytes: 0 }
@@ -74,19 +75,19 @@ impl Drop for HeldBytes {
     }
 }
 
-/// The way in which a body is sent.
+/// How a body is sent.
 enum Sending {
     /// As one message: the request, and the bytes that follow it.
     Whole(Result<Request<'static>, Refusal>, Bytes),
-    /// Each line as a message of its own, since one text cannot have them all.
+    /// Each line as a message of its own, because there are too many lines for one text.
     Lines(Vec<u8>),
 }
 
 impl Sending {
-    /// Decides how a body with these tags is sent. Empty lines around it are dropped.
+    /// Decides how a body with these tags is sent. Empty lines at its beginning and end are dropped.
     ///
     /// # Errors
-    /// When it has tags, and is not one message.
+    /// When the body has tags, but cannot be sent as one message.
     fn of(text: Vec<u8>, tags: SentTags) -> Result<Self, Problem> {
         match Multiline::parse(without_blank_ends(&text)) {
             Ok(lines) if lines.lines() == 1 => {
@@ -108,7 +109,7 @@ impl Sending {
     }
 }
 
-/// Sends the body: all of it or, where it is rejected, nothing.
+/// Sends the whole body. If it is refused, nothing of it is sent.
 pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<Reply, Problem> {
     let room = query::room(part)?;
     Query::of(request.uri(), &[])?;
@@ -120,7 +121,7 @@ pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<R
     let text = collect(client, body, &mut held).await?;
     let sending = Sending::of(text, tags)?;
     let to = login::sender(client, &room, &head.headers).await?;
-    // In a separate task: once begun, it is completed even if the client has gone.
+    // This runs in a task of its own, so that it is completed even if the client has gone.
     let posted = client.server.executor.spawn(async move {
         let posted = send(&to, sending);
         let ((), answers) = future::zip(posted, answers(&to, is_json)).await;
@@ -135,7 +136,7 @@ pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<R
     Ok(held_reply(status, kind, body, held))
 }
 
-/// A task that goes on when nothing waits for it any more.
+/// A task that goes on when this is dropped.
 pub(super) struct Detached<T>(Option<Task<T>>);
 
 impl<T> Detached<T> {
@@ -180,7 +181,7 @@ async fn collect(
     }
     let mut text = Vec::new();
     let mut lines = 0;
-    // The start of the line that has not ended yet.
+    // The offset at which the current, unfinished line begins.
     let mut begun = 0;
     while let Some(data) = body.next().await {
         let data = data.map_err(|broken| {
@@ -193,7 +194,7 @@ async fn collect(
         })?;
         held.add(data.len())?;
         text.extend_from_slice(&data);
-        // The end of a line in UTF-16 is known only once it is decoded.
+        // In UTF-16, the end of a line is known only after the text has been decoded.
         if utf16(&text).is_none() {
             while let Some(end) = text.get(begun..).and_then(|rest| memchr(b'\n', rest)) {
                 lines += usize::from(message(text.get(begun..begun + end)).is_some());
@@ -216,7 +217,7 @@ async fn collect(
     Ok(text)
 }
 
-/// Returns the function that decodes a code unit of `text`, if a byte order mark says that it is UTF-16.
+/// Returns the function that decodes a code unit of `text`, if a byte order mark shows that the text is UTF-16.
 fn utf16(text: &[u8]) -> Option<fn([u8; 2]) -> u16> {
     match text {
         [0xff, 0xfe, ..] => Some(u16::from_le_bytes),
@@ -225,10 +226,12 @@ fn utf16(text: &[u8]) -> Option<fn([u8; 2]) -> u16> {
     }
 }
 
-/// Turns a body into UTF-8 without a byte order mark: Windows programs write UTF-16 and both marks.
+/// Converts a body to UTF-8 without a byte order mark. Programs on Windows write UTF-16, and byte order marks in both
+/// encodings.
 ///
 /// # Errors
-/// `not-utf8`, when it is malformed UTF-16 or contains NULs: no line of it could be sent as it was meant.
+/// `not-utf8` if the body is malformed UTF-16 or contains NULs, because then no line of it could be sent as it was
+/// meant.
 fn decode(mut text: Vec<u8>) -> Result<Vec<u8>, Problem> {
     let refuse = |why| Problem::new(StatusCode::BAD_REQUEST, Code::NotUtf8, why);
     if let Some(unit) = utf16(&text) {
@@ -268,7 +271,7 @@ fn message(line: Option<&[u8]>) -> Option<&[u8]> {
     (!line.iter().all(|b| *b == b' ')).then_some(line)
 }
 
-/// Sends a body, then leaves. A line that looks like a command is a message too.
+/// Sends a body, and then leaves. A line that looks like a command is a message too.
 async fn send(to: &InternalClient, sending: Sending) {
     match sending {
         Sending::Whole(request, bytes) => {
@@ -286,7 +289,8 @@ async fn send(to: &InternalClient, sending: Sending) {
     to.send(Ok(Request::Bye { text: "".into() })).await;
 }
 
-/// Returns the replies, as lines or as a JSON array, and the status: that of the first refusal, if there is one.
+/// Returns the replies as lines or as a JSON array, and the status, which is that of the first refusal if there is
+/// one.
 async fn answers(to: &InternalClient, is_json: bool) -> (StatusCode, Vec<u8>) {
     let mut body = Vec::new();
     let write = |delivery: &Delivery, body: &mut Vec<u8>| {
@@ -323,7 +327,7 @@ async fn answers(to: &InternalClient, is_json: bool) -> (StatusCode, Vec<u8>) {
     (status.unwrap_or(StatusCode::OK), body)
 }
 
-/// Creates a reply whose bytes count as held until the client has received them.
+/// Creates a reply. Its bytes count as held until the client has received them.
 fn held_reply(status: StatusCode, kind: &'static str, body: Vec<u8>, held: HeldBytes) -> Reply {
     let length = body.len();
     let state = (Bytes::from(body), held);

@@ -12,10 +12,10 @@ use crate::protocol::{Code, RoomName, parse_number};
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Parses the query of a URL in which only the parameters `known` may occur, each once.
+    /// Parses the query of a URL. It may contain only the parameters `known`, each of them once.
     ///
     /// # Errors
-    /// 400 for a parameter that is unknown or given twice: it would otherwise be ignored.
+    /// 400 for a parameter that is unknown or given twice, because it would otherwise be ignored without notice.
     pub fn of(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
         let decode = |text: &str| {
             let text = text.replace('+', " ");
@@ -55,7 +55,7 @@ impl Query {
         Ok(Self(pairs))
     }
 
-    /// Returns whether a parameter is set: given by its name alone, or with a word for yes.
+    /// Returns whether a parameter is set. It is if it has no value, or if its value is a word for yes.
     pub fn is_on(&self, name: &str) -> Result<bool, Problem> {
         match self.get(name) {
             None | Some("0" | "false" | "no" | "off") => Ok(false),
@@ -79,12 +79,12 @@ impl Query {
     }
 }
 
-/// Rejects a request whose address cannot be parsed.
+/// Returns the refusal of a request whose address cannot be parsed.
 pub fn bad(text: impl AsRef<str>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text)
 }
 
-/// Decodes a part of a path; rejects one that contains a line end.
+/// Decodes a part of a path. Refuses a part that contains a line ending.
 pub fn decode(part: &str) -> Result<String, Problem> {
     let text = percent_decode_str(part).decode_utf8();
     let text = text.map_err(|_| {
@@ -101,16 +101,17 @@ pub fn decode(part: &str) -> Result<String, Problem> {
     }
 }
 
-/// Parses the room name in a part of a path, with or without its `#`.
+/// Parses the name of a room in a part of a path, with or without its `#`.
 pub fn room(part: &str) -> Result<RoomName, Problem> {
     RoomName::parse_loose(&decode(part)?)
         .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, Code::BadName, e.to_string()))
 }
 
-/// Returns the tags of what a request sends: each `X-Chat-Tag`, and `Idempotency-Key` as the nonce.
+/// Returns the tags of the message in a request: those in each `X-Chat-Tag` header, and `Idempotency-Key` as the
+/// nonce.
 ///
 /// # Errors
-/// 400 when they are malformed.
+/// 400 if the tags are malformed.
 pub fn tags(headers: &HeaderMap) -> Result<SentTags, Problem> {
     let mut tags: Vec<String> = Vec::new();
     for tag in headers.get_all("x-chat-tag") {
@@ -120,7 +121,7 @@ pub fn tags(headers: &HeaderMap) -> Result<SentTags, Problem> {
     }
     if let Some(key) = headers.get("idempotency-key") {
         let key = key.to_str().unwrap_or_default().trim();
-        // The header's draft has it in quotes; few clients do.
+        // According to the draft of this header, the value is in quotes. Few clients write them.
         let key = key
             .strip_prefix('"')
             .and_then(|key| key.strip_suffix('"'))

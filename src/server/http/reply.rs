@@ -1,4 +1,4 @@
-//! Replies, in a form that suits a person with `curl`.
+//! Replies to requests, in a form that suits a person who uses `curl`.
 
 use std::io;
 
@@ -18,15 +18,16 @@ use crate::protocol::Code;
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 pub type Reply = Response<Body>;
 
-/// When a client that is refused for now should retry: failed passwords have been forgiven by then.
+/// The time in seconds after which a client that is refused for now should try again. Wrong passwords have been
+/// forgiven by then.
 const RETRY_AFTER_S: &str = "30";
 
-/// The answer to a request that the server leaves undone because it is stopping.
+/// The answer to a request that the server does not execute because it is stopping.
 pub const STOPPING: &str = "the server is stopping; try again soon";
 
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The reason why a request fails; the line is the chat protocol's.
+/// The reason why a request fails. Its line has the form of the chat protocol.
 #[derive(Debug)]
 pub struct Problem {
     pub status: StatusCode,
@@ -72,7 +73,7 @@ impl Problem {
         Self::new(StatusCode::PRECONDITION_FAILED, Code::BadSyntax, text)
     }
 
-    /// Returns a refusal as an error, and any other delivery as it is.
+    /// Returns a refusal as an error, and any other delivery unchanged.
     pub fn check(delivery: Delivery) -> Result<Delivery, Self> {
         let code = match &delivery {
             Delivery::Refused(refusal) => refusal.code,
@@ -102,7 +103,7 @@ impl Problem {
             let seconds = HeaderValue::from_static(RETRY_AFTER_S);
             reply.headers_mut().insert(RETRY_AFTER, seconds);
         }
-        // Client and server may disagree on where the body ends.
+        // Client and server may disagree on where the body ends, so the connection must close.
         if self.status == StatusCode::NOT_IMPLEMENTED {
             let close = HeaderValue::from_static("close");
             reply.headers_mut().insert(CONNECTION, close);
@@ -150,14 +151,14 @@ pub fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> 
     // The address of a hook is a secret.
     let referrer = HeaderName::from_static("referrer-policy");
     headers.insert(referrer, HeaderValue::from_static("no-referrer"));
-    // No other site may embed it or measure its size.
+    // No other site may embed the reply or measure its size.
     let resource = HeaderName::from_static("cross-origin-resource-policy");
     headers.insert(resource, HeaderValue::from_static("same-origin"));
     reply
 }
 
-/// Creates a reply whose body goes on while the client follows; nginx forwards it without buffering, whatever its
-/// settings.
+/// Creates a reply whose body continues as long as the client follows. nginx forwards it without buffering, whatever
+/// its settings are.
 pub fn streamed(content_type: &'static str, body: Body) -> Reply {
     let mut reply = with_body(StatusCode::OK, content_type, body);
     let buffering = HeaderName::from_static("x-accel-buffering");

@@ -38,7 +38,7 @@ pub async fn files(client: &Client, part: &str, headers: &HeaderMap) -> Result<R
     listed(to, None, Format::of(headers, false)).await
 }
 
-/// `GET /rooms/<room>`: the history, and with `follow` the events from then on.
+/// `GET /rooms/<room>`: sends the history. With `follow`, also sends later events as they happen.
 pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<Reply, Problem> {
     let known = ["follow", "after", "before", "count", "q"];
     let (room, query) = (query::room(part)?, Query::of(request.uri(), &known)?);
@@ -99,7 +99,8 @@ pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<
     listed(to, Some(room), format).await
 }
 
-/// Returns the entries of a list as they arrive, up to its reply; `room` is its room, if it belongs to one.
+/// Returns the entries of a list as they arrive, up to the reply that ends it. `room` is the room to which the list
+/// belongs.
 async fn listed(
     to: InternalClient,
     room: Option<RoomName>,
@@ -131,7 +132,7 @@ async fn listed(
             if is_item(&next) {
                 n += usize::from(format.write(&next, n, &mut piece));
             }
-            // If the log fails now, the client can only see that the connection ends.
+            // If the log fails now, only the end of the connection shows that to the client.
             next = to.next().await.map_err(|e| io::Error::other(e.line))?;
             if piece.len() >= PIECE_BYTES {
                 return Ok(Some((piece, (Some(next), to, n, room))));
@@ -145,12 +146,12 @@ async fn listed(
     ))
 }
 
-/// Returns whether the reply says that a search may have missed something.
+/// Returns whether the reply says that a search may have missed matches.
 fn is_cut(reply: &Answer) -> bool {
     matches!(reply.fields, ReplyFields::Found { is_cut: true, .. })
 }
 
-/// Returns whether a delivery belongs to a list; anything else is an event that arrived meanwhile.
+/// Returns whether a delivery belongs to a list. Any other delivery is an event that has arrived meanwhile.
 fn is_item(delivery: &Delivery) -> bool {
     matches!(
         delivery,

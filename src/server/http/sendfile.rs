@@ -1,11 +1,13 @@
-//! The output of a connection under hyper, on which the system sends the bytes of files by itself (`sendfile`).
+//! The output of a connection under hyper, on which the operating system itself sends the bytes of files
+//! (`sendfile`).
 //!
-//! hyper writes what a body yields. For the bytes of a file a body yields a slice of [`FILE_SENTINEL`], which is a placeholder;
-//! the file and the range that are meant wait in [`PendingParts`], in the same order. Where such a slice would be written,
-//! the file is sent instead: hyper counts the bytes as always, and they never pass through this process (2 GiB took 0.7
-//! s of CPU, and 1.5 s as pieces of 256 KiB). hyper must queue what it writes, not copy it, or it would write the
-//! placeholder: that is `Builder::writev`. If it copied one all the same, the connection would end before anything of it
-//! is written.
+//! hyper writes what a body yields. For the bytes of a file, a body yields a slice of [`FILE_SENTINEL`], which is a
+//! placeholder. The file and the range that it stands for wait in [`PendingParts`], in the same order. Where hyper
+//! writes such a slice, the file is sent instead. So hyper counts the bytes as usual, and the bytes never pass
+//! through this process: 2 GiB took 0.7 s of processor time, and 1.5 s as pieces of 256 KiB.
+//!
+//! hyper must queue what it writes (`Builder::writev`). If it copied a placeholder, it would write the placeholder's
+//! bytes. In that case, the connection ends before any of them is written.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -28,18 +30,19 @@ use crate::server::send::{self, Failed};
 use crate::transport::Stream;
 use crate::transport::stream::Replayed;
 
-/// Most bytes that a thread is asked to send; it stops earlier when its time is up (`send`).
+/// The maximum number of bytes that a thread sends at once. It stops earlier when its time is up (see `send`).
 const PIECE_BYTES: usize = 16 << 20;
 
-/// The placeholder for a file's bytes, recognised by its address. It is never read or written, so it takes no memory.
+/// The placeholder for the bytes of a file. It is recognized by its address, and never read or written, so it takes
+/// no memory.
 static FILE_SENTINEL: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; PIECE_BYTES]);
 
 fn is_sentinel(bytes: &[u8]) -> bool {
     FILE_SENTINEL.as_ptr_range().contains(&bytes.as_ptr())
 }
 
-/// Returns whether what is to be written was copied from a placeholder, and so means nothing: a part of a file waits to be
-/// sent, and no placeholder stands for it.
+/// Returns whether the bytes to be written were copied from a placeholder, so that they are wrong. This is so if a
+/// part of a file waits to be sent, but no placeholder stands for it.
 fn is_copied(has_part: bool, pieces: &[IoSlice<'_>]) -> bool {
     has_part && !pieces.iter().any(|piece| is_sentinel(piece))
 }
@@ -106,7 +109,8 @@ type Sent = Result<(u64, bool), Failed>;
 pub struct SendfileIo {
     pub stream: Replayed,
     pub pending_parts: PendingParts,
-    /// A part that a thread is sending: its offset, and a task that returns how far it got or that the socket is full.
+    /// The part that a thread is sending: its offset, and a task that returns the offset reached or that the socket
+    /// is full.
     sending: Option<(u64, Task<Sent>)>,
 }
 
@@ -119,7 +123,7 @@ impl SendfileIo {
         }
     }
 
-    /// Checks that no placeholder was copied: what is written then is wrong, so nothing is written.
+    /// Checks that no placeholder was copied. If one was, nothing is written, because the bytes would be wrong.
     fn check(&self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         let has_part = !self.pending_parts.parts().is_empty();
         if is_copied(has_part, pieces) {

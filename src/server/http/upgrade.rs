@@ -18,7 +18,8 @@ const PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
 /// The subprotocol of IRC clients (IRCv3, "WebSocket"): a text message is a line.
 const IRC: &str = "text.ircv3.net";
 
-/// Answers a WebSocket handshake (RFC 6455, 4.2), and returns whether the client speaks IRC; `has_irc`: it may.
+/// Answers a WebSocket handshake (RFC 6455, 4.2), and returns whether the client speaks IRC. `has_irc` says whether
+/// it may.
 pub fn to_websocket(request: &HttpRequest, has_irc: bool) -> Result<(Reply, bool), Problem> {
     let headers = request.headers();
     let has = |name: &HeaderName, token: &str| {
