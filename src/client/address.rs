@@ -6,22 +6,22 @@ use std::str::FromStr;
 
 use crate::protocol::PORT;
 
-/// Whether a connection is encrypted.
+/// How a connection is secured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Security {
-    /// TLS when the server offers it; plain text to this machine, and to a server that has never offered TLS.
-    /// Always plain text in a build without the feature `tls`.
+    /// TLS if the server offers it. Plain text to this machine, and to a server that has never offered TLS. In a
+    /// build without the feature `tls`, always plain text.
     #[default]
     Auto,
-    /// TLS or nothing.
+    /// TLS; without it, the connection fails.
     Tls,
     /// Plain text.
     Plain,
 }
 
-/// The address of a server: `HOST` or `HOST:PORT`; the default port is 5002.
+/// The address of a server: `HOST` or `HOST:PORT`. The default port is 5002.
 ///
-/// `tls://HOST` requires TLS, `tcp://HOST` does without it. An IPv6 address needs brackets when a port follows.
+/// `tls://HOST` requires TLS, and `tcp://HOST` uses plain text. An IPv6 address needs brackets if a port follows.
 ///
 /// ```
 /// use plainchat::client::Address;
@@ -43,13 +43,13 @@ impl Address {
         &self.host
     }
 
-    /// Returns whether TLS is wanted.
+    /// Returns how connections to this address are secured.
     pub fn security(&self) -> Security {
         self.security
     }
 
-    /// Returns the address for a client that sends passwords: when the server seems not to speak TLS, it does not fall
-    /// back to plain text. Servers on this machine and `tcp://` addresses are exempt.
+    /// Returns the address for a client that sends passwords. Such a client does not fall back to plain text if the
+    /// server seems not to speak TLS, except with a server on this machine or an address with `tcp://`.
     pub fn with_secrets(self) -> Self {
         Self {
             has_secrets: true,
@@ -57,7 +57,7 @@ impl Address {
         }
     }
 
-    /// Returns whether passwords are sent there.
+    /// Returns whether the client sends passwords to this address.
     pub fn has_secrets(&self) -> bool {
         self.has_secrets
     }
@@ -68,7 +68,7 @@ impl Address {
     }
 }
 
-/// A text that is not an address.
+/// The error for a text that is not an address.
 ///
 /// ```
 /// use plainchat::client::Address;

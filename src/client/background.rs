@@ -11,11 +11,11 @@ struct Shared<T> {
     waker: Option<Waker>,
 }
 
-/// Runs `work` on a new thread and waits for its result. When the future is dropped, the thread ends by itself and its
+/// Runs `work` on a new thread and waits for its result. If the future is dropped, the thread runs to its end and its
 /// result is dropped.
 ///
 /// # Errors
-/// Those of `work`; when no thread can be started, or `work` panics.
+/// Those of `work`. Also when no thread can be started, or when `work` panics.
 pub(super) async fn run<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
@@ -40,7 +40,7 @@ pub(super) async fn run<T: Send + 'static>(
     .await
 }
 
-/// Hands over the result, also when the work panics: then it is an error.
+/// A guard that passes on the result. If the work panics, the result is an error.
 struct Finish<T>(Arc<Mutex<Shared<T>>>);
 
 impl<T> Finish<T> {

@@ -1,4 +1,4 @@
-//! The version, name and capabilities of a server. `protocol.md`, section 4.19.
+//! The version, name and capabilities of a server; see section 4.19 of `protocol.md`.
 
 /// The answer of a server to `HELLO`.
 ///
@@ -15,12 +15,12 @@ pub struct ServerInfo {
     pub version: u32,
     /// The name of the server.
     pub name: String,
-    /// The optional parts of the protocol that the server has, each one word.
+    /// The optional parts of the protocol that the server supports, each one word.
     pub capabilities: Vec<String>,
 }
 
 impl ServerInfo {
-    /// Parses what follows `OK HELLO`.
+    /// Parses the text after `OK HELLO`.
     pub fn parse(rest: &str) -> Self {
         let mut words = rest.split(' ').filter(|word| !word.is_empty());
         let version = words.next().and_then(|word| word.parse().ok());
@@ -31,8 +31,8 @@ impl ServerInfo {
         }
     }
 
-    /// Returns whether the server has an optional part of the protocol, such as `edit`, `nonce`, `react`, `reply` or
-    /// `tags`.
+    /// Returns whether the server supports an optional part of the protocol, such as `edit`, `nonce`, `react`,
+    /// `reply` or `tags`.
     pub fn has(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|known| known == capability)
     }

@@ -25,7 +25,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Refused`], mostly with `nick-taken`, `bad-password` or `bad-name`; those of [`Client::request`].
+    /// [`Error::Refused`], usually with `nick-taken`, `bad-password` or `bad-name`; those of [`Client::request`].
     pub async fn nick(&mut self, login: impl Into<Login>) -> Result<LoggedIn, Error> {
         let login = login.into();
         one_word(&login.nick)?;

@@ -1,8 +1,8 @@
-//! One connection, as its two halves: lines and bytes out, lines and bytes in.
+//! A connection as two halves: one sends lines and bytes, the other receives them.
 //!
-//! Any [`AsyncRead`] and [`AsyncWrite`] will do: TCP, TLS, a pipe in a test. The halves can be used at the same time,
-//! and have to be: the server stops reading from a client that does not read its replies. This module knows lines,
-//! not what they answer; see [`super::Client`].
+//! A connection can use any [`AsyncRead`] and [`AsyncWrite`], such as TCP, TLS, or a pipe in a test. The halves must
+//! be used at the same time, because the server stops reading from a client that does not read its replies. This
+//! module knows lines, but not which requests they answer; see [`super::Client`].
 
 use std::collections::VecDeque;
 use std::fmt::{self, Display};
@@ -19,11 +19,11 @@ use super::message::Tags;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use crate::protocol::{Event, ServerLine};
 
-/// How many bytes are read at once: a few hundred replies, or a piece of a file worth a system call.
+/// The number of bytes that are read at once: a few hundred replies, or a large piece of a file.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The most bytes of events that are kept while a reply is awaited: some ten thousand lines. Further events are
-/// dropped, with a `GAP` in their place.
+/// The maximum number of bytes of events that are kept while a reply is awaited, which is some ten thousand lines.
+/// Further events are dropped, and a `GAP` takes their place.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 
 /// A line from the server, without its line end.
@@ -38,8 +38,8 @@ const KEPT_BYTES_MAX: usize = 4 << 20;
 pub struct Line(String);
 
 impl Line {
-    /// Returns the line as it came. The server removes control characters; a client that writes to a terminal should
-    /// still apply [`clean`](crate::protocol::text::clean).
+    /// Returns the line as it was received. The server removes control characters. Even so, a client that writes to a
+    /// terminal should apply [`clean`](crate::protocol::text::clean).
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -74,8 +74,8 @@ impl From<String> for Line {
 
 /// The half of a connection that sends.
 ///
-/// A client that sends without waiting for replies must read at the same time: the server reads no further while its
-/// replies are not read, and [`Sender::write`] would never return.
+/// A client that sends without waiting for replies must read at the same time. Otherwise the server stops reading,
+/// because its replies are not read, and [`Sender::write`] never returns.
 ///
 /// ```
 /// # futures_lite::future::block_on(async {
@@ -117,7 +117,7 @@ impl Sender {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
-    /// Flushes what was written; without it TLS may hold it back.
+    /// Flushes what was written. Without this, TLS may hold it back.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -133,13 +133,13 @@ impl Sender {
     /// Sends bytes unchanged.
     ///
     /// # Errors
-    /// [`Error::Lost`]. The last line that the other half receives may say why.
+    /// [`Error::Lost`]. The last line that the other half receives may give the reason.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.stream.write_all(bytes).await.map_err(Error::Lost)?;
         self.stream.flush().await.map_err(Error::Lost)
     }
 
-    /// Ends this direction. The server answers the requests that it has received, and closes.
+    /// Ends this direction. The server answers the requests that it has received, and then closes the connection.
     ///
     /// # Errors
     /// [`Error::Lost`].
@@ -148,8 +148,8 @@ impl Sender {
     }
 }
 
-/// Adds the line end to a request. A line that the server would not answer is refused here, since its sender would wait
-/// without end.
+/// Adds the line ending to a request. Returns an error for a line that the server would not answer, because the
+/// sender would wait forever.
 pub(super) fn one_line(mut line: String) -> Result<String, Error> {
     if line.contains('\n') {
         return Err(InvalidRequest::LineBreak.into());
@@ -166,14 +166,14 @@ pub(super) fn one_line(mut line: String) -> Result<String, Error> {
 
 /// The half of a connection that receives. For an example see [`Sender`].
 ///
-/// No method loses anything when its future is dropped before it is done.
+/// If the future of a method is dropped before it is ready, nothing is lost.
 pub struct Receiver {
     stream: Box<dyn AsyncRead + Send + Unpin>,
     buffer: Box<[u8]>,
-    /// What was read and not returned yet: `buffer[start..end]`.
+    /// The bytes that were read but not returned yet are `buffer[start..end]`.
     start: usize,
     end: usize,
-    /// Events that came while a reply was awaited, oldest first.
+    /// The events that arrived while a reply was awaited, oldest first.
     kept: VecDeque<Line>,
     kept_bytes: usize,
 }
@@ -214,19 +214,20 @@ impl Receiver {
         }
     }
 
-    /// Returns whether [`Receiver::line`] has a line without waiting. If not, the caller should flush its output now.
+    /// Returns whether [`Receiver::line`] can return a line without waiting. If not, the caller should flush its
+    /// output now.
     pub fn has_line(&self) -> bool {
         !self.kept.is_empty() || memchr(b'\n', self.waiting()).is_some()
     }
 
-    /// Reads some of the raw bytes that follow a `DATA` line, at most as many as fit into `buffer`. Returns how many;
-    /// 0 at the end of the connection.
+    /// Reads some of the raw bytes that follow a `DATA` line into `buffer`. Returns their number, which is 0 at the
+    /// end of the connection.
     ///
     /// # Errors
     /// [`Error::Lost`].
     pub async fn bytes(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         if self.start == self.end {
-            // Without the buffer, so that a file is not copied twice.
+            // This read does not use the internal buffer, so that a file is not copied twice.
             return self.stream.read(buffer).await.map_err(Error::Lost);
         }
         let length = buffer.len().min(self.end - self.start);
@@ -237,7 +238,7 @@ impl Receiver {
         Ok(length)
     }
 
-    /// Waits for the next line from the connection, not one of those that were kept.
+    /// Waits for the next line from the connection. Does not return events that were kept.
     pub(super) async fn fresh_line(&mut self) -> Result<Option<Line>, Error> {
         poll_fn(|cx| self.poll_line(cx)).await
     }
@@ -290,7 +291,7 @@ impl Receiver {
             ServerLine::Live { event, .. } => format!("GAP {}", event.place()),
             _ => return,
         };
-        // The gaps are together at the end, one for each place.
+        // Gaps are together at the end of the list, one for each place.
         let mut gaps = self
             .kept
             .iter()
@@ -306,7 +307,7 @@ impl Receiver {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Reads once; 0 at the end.
+    /// Reads once. Returns 0 at the end of the connection.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);

@@ -1,4 +1,4 @@
-//! Opens a connection: name resolution, TCP, and TLS where it is wanted.
+//! Opens a connection: resolves the name, connects with TCP, and starts TLS if the address requires or allows it.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -13,11 +13,11 @@ use super::error::Error;
 use super::tcp::Tcp;
 use super::tls::{self, Secured};
 
-/// How long one address may take to answer. A host that is switched off does not answer at all, and the system alone
-/// would try for two minutes.
+/// The time that one address may take to answer. A host that is switched off does not answer at all, and the
+/// operating system would try for two minutes.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
-/// Opens a connection. Every address that the host's name has is tried in turn.
+/// Opens a connection. Tries all addresses of the host's name in turn.
 pub(super) async fn open(address: &Address) -> Result<(Sender, Receiver), Error> {
     let failed = |source| Error::Connect {
         address: address.clone(),

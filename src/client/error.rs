@@ -5,10 +5,10 @@ use std::{fmt, io};
 use super::address::{Address, InvalidAddress};
 use crate::protocol::Code;
 
-/// Why a request of a [`Client`](super::Client) failed.
+/// The reason why a request of a [`Client`](super::Client) failed.
 ///
-/// After [`Error::Invalid`] and [`Error::Refused`] the connection can be used further, unless a method says otherwise.
-/// After any other error it cannot.
+/// After [`Error::Invalid`] and [`Error::Refused`], the connection can still be used, unless the method says
+/// otherwise. After any other error it cannot.
 ///
 /// ```
 /// use plainchat::client::{Error, InvalidRequest};
@@ -36,17 +36,17 @@ pub enum Error {
         /// The error of the last attempt.
         source: io::Error,
     },
-    /// The server's certificate has changed, and no authority confirms it: it was renewed, or somebody intercepts the
-    /// connection.
+    /// The server's certificate has changed, and no certificate authority confirms the new one. Either it was
+    /// renewed, or somebody intercepts the connection.
     Untrusted {
         /// The address.
         address: Address,
-        /// The SHA-256 of the certificate that the server has now.
+        /// The SHA-256 fingerprint of the server's new certificate.
         fingerprint: String,
-        /// The file that holds the fingerprint of the one that it had.
+        /// The file that contains the fingerprint of the old certificate.
         file: Option<std::path::PathBuf>,
     },
-    /// The connection broke, or ended in the middle of something.
+    /// The connection broke, or ended before a reply or a file was complete.
     Lost(io::Error),
     /// The server closed the connection and gave a reason.
     Closed {
@@ -64,17 +64,17 @@ pub enum Error {
         /// The reason for people.
         text: String,
     },
-    /// The server does not follow the protocol. The text says where.
+    /// The server does not follow the protocol. The text says in which way.
     Protocol(&'static str),
-    /// The request cannot be sent; nothing was sent.
+    /// The request is invalid. Nothing was sent.
     Invalid(InvalidRequest),
     /// The file to upload could not be read.
     Read(io::Error),
-    /// A file was altered on its way: its digest does not match.
+    /// A file was changed during its transfer: its digest does not match.
     Corrupt,
 }
 
-/// Why a request was not sent.
+/// The reason why a request was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InvalidRequest {
@@ -84,15 +84,16 @@ pub enum InvalidRequest {
     TooLong,
     /// A text of several lines has more than 64 KiB, more than 1000 lines, or a line of more than 4000 bytes.
     TextTooLong,
-    /// The line contains a line break; or the text has several lines, and the server takes one at a time.
+    /// The line contains a line break, or the text has several lines and the server does not accept such texts.
     LineBreak,
     /// A nick, a room or an emoji is empty or contains a space.
     NotOneWord,
-    /// `UPLOAD`, `DOWNLOAD`, `TEXT` and `CHAT` are not answered with lines.
+    /// `UPLOAD`, `DOWNLOAD`, `TEXT` and `CHAT` cannot be sent in this way, because they are not answered with lines.
     NotALineRequest,
-    /// A tag cannot be sent: `x-` names, and at most 16 tags with values of at most 256 bytes.
+    /// A tag is invalid. Names of other tags begin with `x-`; a message has at most 16 tags, with values of at most
+    /// 256 bytes.
     BadTag,
-    /// An action goes to a joined room only.
+    /// An action can be sent only to a joined room.
     NotInRoom,
     /// Too many requests are pending.
     QueueFull,
@@ -109,7 +110,7 @@ impl Error {
         }
     }
 
-    /// Returns the error for a connection that ended in the middle of something.
+    /// Returns the error for a connection that ended before `what` was complete.
     pub(super) fn cut(what: &'static str) -> Self {
         Self::Lost(io::Error::new(io::ErrorKind::UnexpectedEof, what))
     }
@@ -213,7 +214,7 @@ pub(super) fn closed(code: Option<Code>, text: &str) -> Error {
     }
 }
 
-/// Writes a system error for people: without its number, and in lower case since it follows a colon.
+/// Returns a system error for people: without its number, and in lower case, because it follows a colon.
 pub(crate) fn plainly(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();

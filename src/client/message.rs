@@ -1,4 +1,4 @@
-//! Messages with tags, before they are sent and after they were received. `protocol.md`, section 4.35.
+//! Messages with tags: before they are sent, and after they were received. See section 4.35 of `protocol.md`.
 
 use std::borrow::Cow;
 
@@ -8,11 +8,12 @@ use crate::protocol::multiline::Multiline;
 use crate::protocol::tags::{self, SentTags};
 use crate::protocol::{Code, EventId, Time};
 
-/// The most different reactions that are read from one tag: a server accepts 20.
+/// The maximum number of different reactions that are read from one tag. A server accepts 20.
 const REACTIONS_MAX: usize = 64;
 
-/// A message or action to send, with its tags. A server that has no tags gets the text alone. A text of several lines is one
-/// message, on a server that has `multiline`: at most 1000 lines of 4000 bytes, and 64 KiB in all.
+/// A message or action to send, with its tags. If the server does not support tags, only the text is sent. If the
+/// server supports `multiline`, a text of several lines is one message, with at most 1000 lines of 4000 bytes, and 64
+/// KiB in all.
 ///
 /// ```
 /// use plainchat::client::Message;
@@ -25,7 +26,7 @@ const REACTIONS_MAX: usize = 64;
 pub struct Message {
     pub(super) text: String,
     pub(super) is_action: bool,
-    /// As they are sent, without the `@` and without the nonce.
+    /// The tags as they are sent, without the `@` and without the nonce.
     tags: String,
     pub(super) nonce: Option<String>,
 }
@@ -69,13 +70,13 @@ impl Message {
         })
     }
 
-    /// Makes it a reply to the message, action or file with that id, which must be in the same room.
+    /// Makes the message a reply to the message, action or file with that id, which must be in the same room.
     #[must_use]
     pub fn reply_to(self, id: u64) -> Self {
         self.push("reply", &id.to_string())
     }
 
-    /// Marks it as sent by a program, so that no other program answers it.
+    /// Marks the message as sent by a program, so that no other program answers it.
     #[must_use]
     pub fn notice(self) -> Self {
         if self.is_notice() {
@@ -84,14 +85,15 @@ impl Message {
         self.push("notice", "")
     }
 
-    /// Adds data for programs. The name begins with `x-`.
+    /// Adds a tag with data for programs. Its name must begin with `x-`.
     #[must_use]
     pub fn tag(self, name: &str, value: &str) -> Self {
         self.push(name, value)
     }
 
-    /// Sets the nonce: 1 to 64 of `A-Z a-z 0-9 - _ .`. What the same nick sends twice with the same nonce within ten
-    /// minutes is logged once. A [`ReconnectingClient`](super::ReconnectingClient) sets one itself.
+    /// Sets the nonce: 1 to 64 of `A-Z a-z 0-9 - _ .`. If the same nick sends two messages with the same nonce within
+    /// ten minutes, the server logs only the first. A [`ReconnectingClient`](super::ReconnectingClient) sets a nonce
+    /// itself.
     #[must_use]
     pub fn nonce(mut self, nonce: impl Into<String>) -> Self {
         self.nonce = Some(nonce.into());
@@ -107,7 +109,7 @@ impl Message {
         self
     }
 
-    /// Returns the tags that come before the verb, with the `@` and a space; empty for none.
+    /// Returns the tags as they precede the verb, with the `@` and a space; empty for none.
     pub(super) fn prefix(&self, has_nonce: bool) -> String {
         let mut all = self.tags.clone();
         if let Some(nonce) = self.nonce.as_ref().filter(|_| has_nonce) {
@@ -120,12 +122,13 @@ impl Message {
         }
     }
 
-    /// Returns whether it has several lines, which `TEXT` sends.
+    /// Returns whether the text has several lines, so that it is sent with `TEXT`.
     pub(super) fn is_multiline(&self) -> bool {
         self.text.contains('\n')
     }
 
-    /// Returns the request for `to`, or for the current room without one, with its line ends.
+    /// Returns the request, with its line endings, that sends the message to `to`, or to the current room if `to` is
+    /// `None`.
     pub(super) fn request(&self, to: Option<&str>, tags: &str) -> Result<String, Error> {
         let Self { text, .. } = self;
         match to {
@@ -142,7 +145,7 @@ impl Message {
         }
     }
 
-    /// Checks the tags and the size of a text of several lines, which the server would refuse.
+    /// Checks the tags, and the size of a text of several lines, as the server would.
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.is_multiline() {
             match Multiline::parse(self.text.as_bytes()).map_err(|refusal| refusal.code) {
@@ -150,7 +153,7 @@ impl Message {
                     return Err(InvalidRequest::TextTooLong.into());
                 }
                 Err(Code::BadSyntax) => return Err(InvalidRequest::Empty.into()),
-                // The server refuses a NUL itself.
+                // The server itself refuses a NUL.
                 Err(_) | Ok(_) => {}
             }
         }
@@ -181,10 +184,10 @@ impl From<String> for Message {
     }
 }
 
-/// The tags of an event. There are none before `TAGS on` (see [`Client::turn_tags_on`](super::Client::turn_tags_on)).
+/// The tags of an event. They are empty before `TAGS on` (see [`Client::turn_tags_on`](super::Client::turn_tags_on)).
 ///
-/// Other clients choose the values, which may contain any characters once they are decoded: before one goes to a
-/// terminal, apply [`clean`](crate::protocol::text::clean).
+/// Other clients choose the values, which may contain any characters when they are decoded. Before you write a value
+/// to a terminal, apply [`clean`](crate::protocol::text::clean).
 ///
 /// ```
 /// use plainchat::client::Line;
@@ -204,7 +207,7 @@ impl Tags {
         Self(text.into())
     }
 
-    /// Returns the tags as they came, without the `@`; empty for none.
+    /// Returns the tags as they were received, without the `@`; empty for none.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -214,7 +217,7 @@ impl Tags {
         tags::find(&self.0, name)
     }
 
-    /// Returns the names and decoded values, in the order in which they came.
+    /// Returns the names and decoded values in the order in which they were received.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         let parts = self.0.split(';').filter(|tag| !tag.is_empty());
         parts.map(|tag| {
@@ -223,33 +226,33 @@ impl Tags {
         })
     }
 
-    /// Returns the id of the event that it replies to.
+    /// Returns the id of the event to which this event replies.
     pub fn reply(&self) -> Option<EventId> {
         EventId::parse(&self.get("reply")?)
     }
 
-    /// Returns the number of lines of a text that was sent as one message, of which this is the first.
+    /// Returns the number of lines, if this event is the first line of a text of several lines.
     pub fn lines(&self) -> Option<u64> {
         crate::protocol::parse_number(&self.get("lines")?)
     }
 
-    /// Returns the id of the first line of a text that was sent as one message, of which this is a further line.
+    /// Returns the id of the first line, if this event is a later line of a text of several lines.
     pub fn part_of(&self) -> Option<EventId> {
         EventId::parse(&self.get("of")?)
     }
 
-    /// Returns whether a program sent it, so that a program must not answer it.
+    /// Returns whether a program sent the event. Another program must not answer it.
     pub fn is_notice(&self) -> bool {
         self.get("notice").is_some()
     }
 
-    /// Returns when the text was replaced last.
+    /// Returns the time at which the text was last replaced.
     pub fn edited(&self) -> Option<Time> {
         Time::parse(&self.get("edited")?)
     }
 
-    /// Returns the emojis with which people react, the oldest first, each with the number of people. The server sends
-    /// this with events of the log; [`Event::React`](crate::protocol::Event::React) reports a new one.
+    /// Returns the emojis of the reactions, oldest first, each with the number of users. The server sends them with
+    /// events from the log; [`Event::React`](crate::protocol::Event::React) reports a new reaction.
     pub fn reactions(&self) -> Vec<(String, u64)> {
         let all = self.get("reacts").unwrap_or_default();
         let parts = all.split(',').filter_map(|part| {

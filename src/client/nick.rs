@@ -1,5 +1,5 @@
-//! The default nick: the login name, with a number appended if it is taken, since in a lab everybody logs in under the
-//! same name.
+//! The default nick: the login name. If it is taken, a number is appended, because in a computer lab all users may
+//! have the same login name.
 
 use crate::protocol::Nick;
 use crate::protocol::name::NAME_CHARS_MAX;

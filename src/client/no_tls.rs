@@ -1,4 +1,5 @@
-//! Stands in for `tls` in a build without the feature of that name: plain text, and an error where TLS was asked for.
+//! Replaces the module `tls` in a build without that feature. It uses plain text, and returns an error if TLS is
+//! required.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,7 +9,7 @@ use super::connection::{Receiver, Sender};
 use super::error::Error;
 use super::tcp::Tcp;
 
-/// Mirrors the outcome of a handshake in `tls`; this build makes none.
+/// The outcome of a TLS handshake, as in the module `tls`. This build makes no handshake.
 pub(super) enum Secured {
     #[expect(dead_code, reason = "only a build with TLS can secure a connection")]
     Done(Sender, Receiver),
@@ -16,10 +17,10 @@ pub(super) enum Secured {
     NotSpoken,
 }
 
-/// Stands in for the keys that a build with TLS trusts.
+/// A placeholder for the keys that a build with TLS trusts.
 pub(super) struct TrustedKeys;
 
-/// Returns the placeholder that [`secure`] takes.
+/// Returns the placeholder that is passed to [`secure`].
 ///
 /// # Errors
 /// None.
@@ -27,7 +28,7 @@ pub(super) async fn trusted_keys(_: &Address) -> Result<TrustedKeys, Error> {
     Ok(TrustedKeys)
 }
 
-/// Refuses: this build has no TLS.
+/// Returns an error, because this build has no TLS.
 ///
 /// # Errors
 /// [`Error::Connect`], always.
@@ -41,7 +42,7 @@ pub(super) async fn secure(_: Tcp, address: &Address, _: TrustedKeys) -> Result<
     })
 }
 
-/// Returns whether TLS was asked for by name.
+/// Returns whether the address requires TLS.
 pub(super) fn is_tried(address: &Address, _: IpAddr) -> bool {
     address.security() == Security::Tls
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// A nick, with its password if it has one.
+/// A nick, and its password if it has one.
 ///
-/// A password lets several connections share the nick, and keeps others from taking it while a connection is broken.
+/// With a password, several connections can share the nick, and nobody else can take it while a connection is broken.
 /// A nick alone can be passed in place of a `Login`:
 ///
 /// ```
@@ -19,7 +19,7 @@ use std::fmt;
 pub struct Login {
     /// The nick.
     pub nick: String,
-    /// Its password.
+    /// The password of the nick.
     pub password: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl Login {
         }
     }
 
-    /// The request that takes the nick.
+    /// Returns the request that takes the nick.
     pub(super) fn line(&self) -> String {
         match &self.password {
             Some(password) => format!("NICK {} {password}", self.nick),
@@ -88,19 +88,20 @@ impl fmt::Debug for Login {
 /// ```
 #[derive(Clone, Default)]
 pub struct Options {
-    /// The nick to take; a client without one only reads.
+    /// The nick to take. A client without a nick only reads.
     pub login: Option<Login>,
-    /// Whether `2`, `3`, … is appended to a nick that is taken. After a broken connection it always is.
+    /// Whether to append `2`, `3`, … if the nick is taken. After a broken connection this is always done.
     pub add_number: bool,
     /// The password of the server, if it has one.
     pub server_password: Option<String>,
-    /// The rooms to join, each with the id of the last event that is known of it; without an id, from now on. The last
-    /// room is the current one. Without any room, a client with a nick joins the lobby.
+    /// The rooms to join, each with the id of the last event that the client has seen in it. Without an id, the
+    /// client receives only new events. The last room is the current one. If there is no room, a client with a nick
+    /// joins the lobby.
     pub rooms: Vec<(String, Option<u64>)>,
-    /// This is a program that answers messages: what it sends is marked as a notice, and it does not get the notices of
-    /// other programs, so two bots never answer each other endlessly.
+    /// Whether the client is a program that answers messages. If so, its messages are marked as notices, and it does
+    /// not receive notices, so that two bots never answer each other endlessly.
     pub is_bot: bool,
-    /// A bot that gets notices too.
+    /// Whether a bot receives notices too.
     pub reads_notices: bool,
 }
 
@@ -113,21 +114,21 @@ impl Options {
         }
     }
 
-    /// Adds a room of which only new events are wanted.
+    /// Adds a room, of which the client receives only new events.
     #[must_use]
     pub fn room(mut self, name: impl Into<String>) -> Self {
         self.rooms.push((name.into(), None));
         self
     }
 
-    /// Adds a room whose events after `id` are wanted.
+    /// Adds a room, of which the client receives the events after `id`.
     #[must_use]
     pub fn room_after(mut self, name: impl Into<String>, id: u64) -> Self {
         self.rooms.push((name.into(), Some(id)));
         self
     }
 
-    /// Appends `2`, `3`, … to a nick that is taken, instead of ending.
+    /// Appends `2`, `3`, … if the nick is taken. Without this, the client ends.
     #[must_use]
     pub fn add_number(self) -> Self {
         Self {
@@ -136,7 +137,7 @@ impl Options {
         }
     }
 
-    /// Makes it a bot: it sends notices, and does not get those of others.
+    /// Makes the client a bot: it sends notices, and does not receive those of others.
     #[must_use]
     pub fn bot(self) -> Self {
         Self {
@@ -145,8 +146,7 @@ impl Options {
         }
     }
 
-    /// Delivers messages with the tag `notice` too, which other programs send, and which a bot does not get by default. It
-    /// must not reply to them.
+    /// Makes a bot receive notices too, which are messages that other programs send. The bot must not reply to them.
     #[must_use]
     pub fn read_notices(self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! A [`ClientState`] on real connections: connects, reads, writes and waits.
+//! A client that connects again by itself: it runs a [`ClientState`] on real connections.
 
 use std::fmt::{self, Display};
 use std::future::Future;
@@ -22,18 +22,18 @@ use super::update::{RequestId, Update};
 type Halves = (Sender, Receiver);
 type Dialing = Pin<Box<dyn Future<Output = Result<Halves, Error>> + Send>>;
 
-/// How long the server may take to close the connection of a client that leaves.
+/// The time within which the server must close the connection of a client that leaves.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(4);
 
-/// A client that reconnects: when the connection breaks it makes a new one, and no event is missed and no message is lost or
-/// sent twice (see [`ReconnectingClient::say`]).
+/// A client that reconnects. If the connection breaks, it makes a new one. It misses no event, and loses no message
+/// and sends none twice (for the exceptions see [`ReconnectingClient::say`]).
 ///
-/// It is a [`Stream`] of [`Update`]s, and works only while the stream is polled: on any executor, without a task of its own. A
-/// message is kept until the stream reports its answer, and is sent on the next poll. The stream ends after
-/// [`Update::Ended`], or after [`ReconnectingClient::leave`].
+/// It is a [`Stream`] of [`Update`]s. It works only while the stream is polled, on any executor, and has no task of
+/// its own. A message is sent with the next poll, and is kept until the stream reports its answer. The stream ends
+/// after [`Update::Ended`], or after [`ReconnectingClient::leave`].
 ///
-/// The first connection is tried once; its failure is [`Update::Ended`]. After a broken connection it tries again, with
-/// pauses that grow to 30 s, for as long as the stream is polled.
+/// The first connection is tried only once; if it fails, the stream returns [`Update::Ended`]. After a broken
+/// connection, the client tries again as long as the stream is polled, with pauses that grow to 30 s.
 ///
 /// ```no_run
 /// # async fn bot() -> Result<(), plainchat::client::Error> {
@@ -59,10 +59,10 @@ pub struct ReconnectingClient {
     state: ClientState,
     connection: Connection,
     address: Address,
-    /// Makes a connection: TCP and TLS by default.
+    /// A function that makes a connection; by default with TCP and TLS.
     dial: Box<dyn FnMut(&Address) -> Dialing + Send>,
     started: Instant,
-    /// Something was written that may need a flush.
+    /// Whether something was written that may need a flush.
     is_unflushed: bool,
 }
 
@@ -70,7 +70,7 @@ enum Connection {
     None(Timer),
     Dialing(Dialing),
     Open(Sender, Receiver),
-    /// The goodbye is answered; the server is to close the connection before the timer ends.
+    /// The server has answered the goodbye, and must close the connection before the timer ends.
     Closing(Receiver, Timer),
     Ended,
 }
@@ -85,7 +85,7 @@ impl fmt::Debug for ReconnectingClient {
 }
 
 impl ReconnectingClient {
-    /// Creates a client that connects to `address` once the stream is polled.
+    /// Creates a client that connects to `address` when the stream is first polled.
     pub fn new(address: Address, options: Options) -> Self {
         Self::with_dialer(address, options, |address| {
             let address = address.clone();
@@ -119,7 +119,7 @@ impl ReconnectingClient {
         self.state.nick()
     }
 
-    /// Returns the rooms, each with the last event id seen in it: where a later run can continue.
+    /// Returns the rooms, each with the id of the last event seen in it, after which a later run can continue.
     pub fn rooms(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
         self.state.rooms()
     }
@@ -129,31 +129,37 @@ impl ReconnectingClient {
         self.state.server()
     }
 
-    /// Returns how many requests have no answer yet.
+    /// Returns the number of requests that have not been answered yet.
     pub fn pending(&self) -> usize {
         self.state.pending()
     }
 
-    /// Returns whether 1024 requests wait for their answers. No more are accepted until some have come.
+    /// Returns whether 1024 requests wait for their answers. If so, no more are accepted until some have been
+    /// answered.
     pub fn is_full(&self) -> bool {
         self.state.is_full()
     }
 
-    /// Sends a text to `to`, a room (joined or not) or a nick. A line end at its end is left out, and a text of several lines
-    /// is one message, on a server that has `multiline`. [`Update::Sent`] or [`Update::Answer`] reports the
-    /// outcome. When the connection breaks before that, the message is sent again, with the same nonce, so the server logs
-    /// it once. It may arrive twice if the server has no nonces, if the break lasts more than ten minutes, if the nick is
-    /// another one afterwards (give it a password to prevent that), and if it is private and not logged.
+    /// Sends a text to `to`, which is a room (joined or not) or a nick. [`Update::Sent`] or [`Update::Answer`]
+    /// reports the outcome.
+    ///
+    /// A line ending at the end of the text is left out. If the server supports `multiline`, a text of several lines
+    /// is one message.
+    ///
+    /// If the connection breaks before the outcome is known, the message is sent again with the same nonce, so that
+    /// the server logs it once. It may arrive twice in four cases: if the server has no nonces, if the break lasts
+    /// more than ten minutes, if the client gets another nick afterwards (a password prevents that), or if the
+    /// message is private and not logged.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is empty or too long, if it has several lines and the server has no `multiline`, or if
-    /// [`ReconnectingClient::is_full`].
+    /// [`Error::Invalid`] if the text is empty or too long, if it has several lines and the server does not support
+    /// `multiline`, or if [`ReconnectingClient::is_full`].
     pub fn say(&mut self, to: &str, text: impl Display) -> Result<RequestId, Error> {
         self.state.say(to, &text.to_string())
     }
 
-    /// Sends a message with its tags to a room (joined or not) or a nick, or an action to a joined room. For the rest as
-    /// [`ReconnectingClient::say`].
+    /// Sends a message with its tags to a room (joined or not) or a nick, or an action to a joined room. For the
+    /// outcome and for broken connections see [`ReconnectingClient::say`].
     ///
     /// ```no_run
     /// # fn f(mut client: plainchat::client::ReconnectingClient) -> Result<(), plainchat::client::Error> {
@@ -170,7 +176,7 @@ impl ReconnectingClient {
         self.state.send_message(to, message)
     }
 
-    /// Replaces the text of one of your own messages or actions: [`Update::Answer`].
+    /// Replaces the text of one of your own messages or actions. [`Update::Answer`] reports the outcome.
     ///
     /// # Errors
     /// As [`ReconnectingClient::say`].
@@ -178,7 +184,7 @@ impl ReconnectingClient {
         self.state.edit(id, &text.to_string())
     }
 
-    /// Reacts to a message, action or file with an emoji: [`Update::Answer`].
+    /// Reacts to a message, action or file with an emoji. [`Update::Answer`] reports the outcome.
     ///
     /// # Errors
     /// As [`ReconnectingClient::say`].
@@ -186,7 +192,7 @@ impl ReconnectingClient {
         self.state.react(id, emoji)
     }
 
-    /// Withdraws a reaction: [`Update::Answer`].
+    /// Withdraws a reaction. [`Update::Answer`] reports the outcome.
     ///
     /// # Errors
     /// As [`ReconnectingClient::say`].
@@ -194,7 +200,7 @@ impl ReconnectingClient {
         self.state.unreact(id, emoji)
     }
 
-    /// Asks who reacts to a message, action or file: [`Update::Answer`], whose reply has them
+    /// Requests the reactions to a message, action or file. The reply in [`Update::Answer`] contains them
     /// ([`Reply::reactions`](super::Reply::reactions)).
     ///
     /// # Errors
@@ -211,7 +217,7 @@ impl ReconnectingClient {
         self.state.act(room, &text.to_string())
     }
 
-    /// Joins a room: [`Update::Joined`].
+    /// Joins a room. [`Update::Joined`] reports that this is done.
     ///
     /// # Errors
     /// As [`ReconnectingClient::say`].
@@ -219,7 +225,7 @@ impl ReconnectingClient {
         self.state.join(room)
     }
 
-    /// Leaves a room: [`Update::Left`].
+    /// Leaves a room. [`Update::Left`] reports that this is done.
     ///
     /// # Errors
     /// As [`ReconnectingClient::say`].
@@ -227,7 +233,7 @@ impl ReconnectingClient {
         self.state.part(room)
     }
 
-    /// Takes another nick: [`Update::Renamed`].
+    /// Takes another nick. [`Update::Renamed`] reports that this is done.
     ///
     /// # Errors
     /// As [`ReconnectingClient::say`].
@@ -235,8 +241,8 @@ impl ReconnectingClient {
         self.state.rename(nick)
     }
 
-    /// Sends any other request that is answered with lines, such as `WHO #games`: [`Update::Answer`]. Not for requests
-    /// that change nick, rooms or modes.
+    /// Sends any other request that is answered with lines, such as `WHO #games`. [`Update::Answer`] contains the
+    /// reply. Must not be used for requests that change the nick, rooms or modes.
     ///
     /// # Errors
     /// As [`ReconnectingClient::say`].
@@ -244,7 +250,7 @@ impl ReconnectingClient {
         self.state.request(request.to_string())
     }
 
-    /// Leaves once every request is answered, with a text for the others. Then the stream ends.
+    /// Leaves when every request has been answered. The other users see `text`. After that the stream ends.
     pub fn leave(&mut self, text: &str) {
         self.state.leave(text);
     }
@@ -272,7 +278,7 @@ impl ReconnectingClient {
         }
     }
 
-    /// Writes the output, as far as the other side accepts it.
+    /// Writes as much of the output as the server accepts.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         let Connection::Open(sender, _) = &mut self.connection else {
             return Ok(());
@@ -301,7 +307,7 @@ impl ReconnectingClient {
         Ok(())
     }
 
-    /// Receives one line; `false` if there is none now.
+    /// Receives one line. Returns `false` if none has arrived.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
         let Connection::Open(_, receiver) = &mut self.connection else {
             return Ok(false);
@@ -326,7 +332,7 @@ impl Stream for ReconnectingClient {
             }
             if this.state.is_ended() {
                 this.connection = match std::mem::replace(&mut this.connection, Connection::Ended) {
-                    // The nick is free once the server has closed the connection.
+                    // The nick is free only when the server has closed the connection.
                     Connection::Open(_, receiver) if this.state.has_left() => {
                         Connection::Closing(receiver, Timer::after(GOODBYE_WITHIN))
                     }
@@ -354,7 +360,7 @@ impl Stream for ReconnectingClient {
                     Poll::Pending => return Poll::Pending,
                 },
                 Connection::Open(..) => {
-                    // When writing fails, the reason may still be there to be read.
+                    // If writing fails, a line with the reason may still be read.
                     let written = this.write(cx);
                     match this.read(cx) {
                         Ok(true) => {}

@@ -20,12 +20,12 @@ use crate::protocol::{Event, EventId, ServerLine, Time};
 pub struct Reply {
     /// The text after `OK` and the verb.
     pub rest: String,
-    /// The lines of the list that was asked for.
+    /// The lines of the requested list.
     pub lines: Vec<Line>,
 }
 
 impl Reply {
-    /// Returns the logged events of a `HISTORY`, `SEARCH` or `FILES`, oldest first.
+    /// Returns the logged events in a reply to `HISTORY`, `SEARCH` or `FILES`, oldest first.
     pub fn events(&self) -> Vec<LoggedEvent> {
         let event = |line: &Line| match line.read() {
             ServerLine::Past {
@@ -44,7 +44,7 @@ impl Reply {
         self.lines.iter().filter_map(event).collect()
     }
 
-    /// Returns the nicks of a `WHO`.
+    /// Returns the nicks in a reply to `WHO`.
     pub fn users(&self) -> Vec<String> {
         let nick = |line: &Line| match line.read() {
             ServerLine::User { nick, .. } => Some(nick.to_owned()),
@@ -53,7 +53,7 @@ impl Reply {
         self.lines.iter().filter_map(nick).collect()
     }
 
-    /// Returns the rooms of a `ROOMS`.
+    /// Returns the rooms in a reply to `ROOMS`.
     pub fn rooms(&self) -> Vec<RoomInfo> {
         let room = |line: &Line| match line.read() {
             ServerLine::Room {
@@ -70,7 +70,7 @@ impl Reply {
         self.lines.iter().filter_map(room).collect()
     }
 
-    /// Returns the reactions of a `REACTS`.
+    /// Returns the reactions in a reply to `REACTS`.
     pub fn reactions(&self) -> Vec<Reaction> {
         let reaction = |line: &Line| match line.read() {
             ServerLine::Reaction { nick, emoji, .. } => Some(Reaction {
@@ -82,7 +82,7 @@ impl Reply {
         self.lines.iter().filter_map(reaction).collect()
     }
 
-    /// Returns the topic that a `TOPIC` shows; `None` if the room has none.
+    /// Returns the topic in a reply to `TOPIC`; `None` if the room has none.
     pub fn topic(&self) -> Option<&str> {
         self.rest.split_once(' ').map(|(_, topic)| topic)
     }
@@ -96,20 +96,20 @@ impl Reply {
 /// An event of a room's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedEvent {
-    /// Its id.
+    /// The event's id.
     pub id: EventId,
-    /// When the server received it.
+    /// The time at which the server received the event.
     pub time: Time,
-    /// Its tags; none without `TAGS on`.
+    /// The event's tags; none without `TAGS on`.
     pub tags: Tags,
-    /// What happened.
+    /// The event itself.
     pub event: Event<'static>,
 }
 
 /// A reaction to a message, as [`Client::reactions`](super::Client::reactions) lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reaction {
-    /// Who reacts.
+    /// The nick of the user who reacts.
     pub nick: String,
     /// The emoji.
     pub emoji: String,
@@ -118,34 +118,34 @@ pub struct Reaction {
 /// A room, as [`Client::rooms`](super::Client::rooms) lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomInfo {
-    /// Its name, with `#`.
+    /// The room's name, with `#`.
     pub name: String,
-    /// How many members it has.
+    /// The number of members.
     pub members: u64,
-    /// Its topic; empty if it has none.
+    /// The room's topic; empty if it has none.
     pub topic: String,
 }
 
-/// What [`Client::search`](super::Client::search) found.
+/// The result of [`Client::search`](super::Client::search).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchResult {
-    /// The matches, oldest first; the newest 100 if there are more.
+    /// The matches, oldest first. If there are more than 100, these are the newest 100.
     pub events: Vec<LoggedEvent>,
-    /// The search took too long and was stopped, so older matches may be missing.
+    /// Whether the search took too long and was stopped, so that older matches may be missing.
     pub is_cut: bool,
 }
 
 /// A message that the server has accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// Its id, that of the first line of several; `None` if it was delivered and is not logged.
+    /// The message's id; for several lines, that of the first. `None` if the message was delivered but not logged.
     pub id: Option<EventId>,
-    /// When the server received it.
+    /// The time at which the server received the message.
     pub time: Time,
 }
 
 impl Sent {
-    /// Reads what follows `OK MSG` or `OK TEXT`.
+    /// Parses the text after `OK MSG` or `OK TEXT`.
     pub(super) fn parse(rest: &str) -> Result<Self, Error> {
         let mut words = rest.split(' ');
         let (id, time) = (words.next(), words.next());
@@ -172,7 +172,7 @@ pub struct LoggedIn {
 pub struct JoinedRoom {
     /// The room as its creator spelled it.
     pub room: String,
-    /// The id of its newest event; 0 if there is none.
+    /// The id of the newest event in the room; 0 if there is none.
     pub last_id: u64,
 }
 
@@ -186,12 +186,12 @@ pub struct JoinedRoom {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HistoryRange {
-    /// The newest.
+    /// The newest events.
     #[default]
     Newest,
-    /// The newest of those before this id.
+    /// The newest events before this id.
     Before(u64),
-    /// The oldest of those after this id.
+    /// The oldest events after this id.
     After(u64),
 }
 

@@ -12,14 +12,14 @@ use super::error::{Error, InvalidRequest, closed, refused};
 use super::reply::Reply;
 use crate::protocol::{ServerLine, Verb};
 
-/// The most bytes of the lines that answer one request: far more than any list of a server that people use.
+/// The maximum number of bytes in the lines that answer one request. No list of a real server comes near it.
 const REPLY_BYTES_MAX: usize = 16 << 20;
 
 /// A connection to a server, for one request at a time.
 ///
-/// Every method that sends a request waits for its reply. Events that come meanwhile are kept, up to 4 MiB (then a
-/// `GAP` line takes their place), and [`Client::next_event`] returns them. A future that is dropped before it is done
-/// leaves the connection unusable, except for [`Client::next_event`].
+/// Every method that sends a request waits for its reply. Events that arrive meanwhile are kept, and
+/// [`Client::next_event`] returns them. At most 4 MiB are kept; a `GAP` line takes the place of further events. If a
+/// future is dropped before it is ready, only [`Client::next_event`] can be used on the connection after that.
 ///
 /// ```no_run
 /// # async fn bot() -> Result<(), plainchat::client::Error> {
@@ -40,9 +40,9 @@ pub struct Client {
     address: Address,
     pub(super) sender: Sender,
     pub(super) receiver: Receiver,
-    /// Every request has its reply, so the next reply belongs to the next request.
+    /// Whether every request has its reply, so that the next reply belongs to the next request.
     pub(super) is_usable: bool,
-    /// The server's capabilities, once they were requested.
+    /// The server's capabilities, if they have been requested.
     pub(super) server: Option<ServerInfo>,
 }
 
@@ -55,7 +55,7 @@ impl Client {
         Self::connect_to(address.parse::<Address>()?).await
     }
 
-    /// Connects to an address that is parsed already.
+    /// Connects to an address that has already been parsed.
     ///
     /// # Errors
     /// [`Error::Connect`].
@@ -64,7 +64,7 @@ impl Client {
         Ok(Self::from_halves(address, sender, receiver))
     }
 
-    /// Uses an existing connection of any kind. `address` only appears in error texts.
+    /// Creates a client on an existing connection of any kind. `address` appears only in error texts.
     pub fn from_halves(address: Address, sender: Sender, receiver: Receiver) -> Self {
         Self {
             address,
@@ -110,11 +110,11 @@ impl Client {
         self.request_bytes(&line).await
     }
 
-    /// Sends a request with its line ends, and waits for the reply.
+    /// Sends a request, given with its line endings, and waits for the reply.
     pub(super) async fn request_bytes(&mut self, line: &str) -> Result<Reply, Error> {
         self.start()?;
-        // The server reads no further while its replies are not read, so this reads while it writes. When writing
-        // fails, the reason can still be read.
+        // This reads while it writes, because the server stops reading if its replies are not read. If writing fails,
+        // the reason can still be read.
         let write = async {
             let _ = self.sender.write(line.as_bytes()).await;
             std::future::pending().await
@@ -123,8 +123,8 @@ impl Client {
         self.finish(reply)
     }
 
-    /// Waits for the next line that is no reply: an event, which [`Line::event`] reads, or `GAP <room>` where events
-    /// are missing. Returns `None` when the server has ended the connection.
+    /// Waits for the next line that is not a reply: either an event, which [`Line::event`] parses, or `GAP <room>`
+    /// where events are missing. Returns `None` if the server has ended the connection.
     ///
     /// # Errors
     /// [`Error::Closed`], [`Error::Lost`], [`Error::Protocol`].
@@ -142,7 +142,7 @@ impl Client {
         Ok(None)
     }
 
-    /// Says goodbye, and waits until the server has closed the connection.
+    /// Sends `BYE`, and waits until the server has closed the connection.
     ///
     /// # Errors
     /// As [`Client::request`].
@@ -152,20 +152,21 @@ impl Client {
         Ok(())
     }
 
-    /// Ends the connection in any state, and waits until the server has closed it: from then on the nick is free.
-    /// Lines that come meanwhile are dropped.
+    /// Ends the connection in any state, and waits until the server has closed it. After that, the nick is free.
+    /// Lines that arrive meanwhile are dropped.
     pub async fn close(mut self) {
         let _ = self.sender.end().await;
         while let Ok(Some(_)) = self.receiver.line().await {}
     }
 
-    /// Returns whether further requests can be sent: not after an error that ended the connection, nor after a request
-    /// whose future was dropped.
+    /// Returns whether more requests can be sent. They cannot after an error that ended the connection, or after a
+    /// request whose future was dropped.
     pub fn is_usable(&self) -> bool {
         self.is_usable
     }
 
-    /// Returns the two halves, to send without waiting for each reply. Events that were kept come first.
+    /// Returns the two halves, so that the caller can send without waiting for each reply. The receiver returns kept
+    /// events first.
     ///
     /// ```no_run
     /// # async fn f(client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {
@@ -191,14 +192,14 @@ impl Client {
         }
     }
 
-    /// Finishes a request: after a reply of either kind the connection is usable again.
+    /// Finishes a request. After a reply, even a refusal, the connection is usable again.
     pub(super) fn finish<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         self.is_usable = matches!(result, Ok(_) | Err(Error::Refused { .. }));
         result
     }
 }
 
-/// Waits for the reply to the one request that is open, and keeps the events before it.
+/// Waits for the reply to the pending request, and keeps the events before it.
 pub(super) async fn reply(receiver: &mut Receiver) -> Result<Reply, Error> {
     let mut lines = Vec::new();
     let mut space = REPLY_BYTES_MAX;

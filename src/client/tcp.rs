@@ -11,13 +11,13 @@ use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
 use rustix::net::sockopt;
 
-/// A dead server is noticed within 90 s, as the server notices a dead client: two probes of 10 s after a silence of
-/// 70 s.
+/// The time of silence before the first probe of the server. Two probes of 10 s follow, so that a dead server is
+/// detected within 90 s, as the server detects a dead client.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(70);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_COUNT: u32 = 2;
 
-/// One connection. Clones are the same connection: one may read while another writes.
+/// A connection. Clones refer to the same connection, so one can read while another writes.
 #[derive(Clone, Debug)]
 pub(super) struct Tcp(Arc<Async<TcpStream>>);
 
@@ -26,7 +26,7 @@ impl Tcp {
     pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = Async::<TcpStream>::connect(address).await?;
         let socket = stream.get_ref();
-        // Lines are written whole, so holding back the last of them gains nothing.
+        // Each write contains whole lines, so nothing is gained by holding back the last of them.
         socket.set_nodelay(true)?;
         sockopt::set_socket_keepalive(socket, true)?;
         sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
@@ -59,7 +59,7 @@ impl AsyncWrite for Tcp {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the output; input may still come.
+    /// Ends the output. Input may still arrive.
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.0.get_ref().shutdown(Shutdown::Write))
     }

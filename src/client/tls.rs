@@ -1,5 +1,5 @@
-//! TLS for a client. It trusts a certificate that an authority of the system confirms, and otherwise the one that it saw
-//! first at that address, as `ssh` does.
+//! TLS for a client. The client trusts a certificate that an authority of the operating system confirms. Otherwise it
+//! trusts the certificate that it saw first at that address, as `ssh` does.
 
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -27,19 +27,19 @@ use super::connection::{Receiver, Sender};
 use super::error::Error;
 use super::tcp::Tcp;
 
-/// The servers that have spoken TLS before: lines of an address and a SHA-256 of the certificate, or [`BY_AUTHORITY`],
-/// in a file of the platform's folder for such (`~/.local/state/chatc/known_hosts`).
+/// The file of servers that have spoken TLS before (`~/.local/state/chatc/known_hosts`). Each line has an address,
+/// and the SHA-256 fingerprint of the certificate or [`BY_AUTHORITY`].
 #[derive(Clone, Debug)]
 struct KnownHosts(Option<PathBuf>);
 
-/// Stands in place of a fingerprint for a server that an authority of the system has confirmed: it may change its
-/// certificate, but not stop using TLS or an authority.
+/// The word in place of a fingerprint for a server whose certificate an authority has confirmed. Such a server may
+/// change its certificate, but it must not stop using TLS or use a certificate that no authority confirms.
 const BY_AUTHORITY: &str = "authority";
 
 /// The outcome of a first attempt at TLS.
 pub(super) enum Secured {
     Done(Sender, Receiver),
-    /// The server does not speak TLS, and need not.
+    /// The server does not speak TLS, and TLS is not required.
     NotSpoken,
 }
 
@@ -52,11 +52,11 @@ pub(super) struct TrustedKeys {
     roots: RootCertStore,
 }
 
-/// Reads what to trust at `address`. It takes a while, so it is done before connecting: a server expects something
-/// to be sent on a new connection.
+/// Reads which certificates to trust at `address`. This takes a while, so it is done before connecting: a server
+/// expects a new client to send something soon.
 ///
 /// # Errors
-/// [`Error::Connect`], when `known_hosts` cannot be read.
+/// [`Error::Connect`] if `known_hosts` cannot be read.
 pub(super) async fn trusted_keys(address: &Address) -> Result<TrustedKeys, Error> {
     let known_hosts = KnownHosts::find();
     let key = format!("{}:{}", address.host(), address.port());
@@ -76,10 +76,10 @@ pub(super) async fn trusted_keys(address: &Address) -> Result<TrustedKeys, Error
     })
 }
 
-/// Starts TLS with the server at `address`, on a new connection.
+/// Starts TLS with the server at `address` on a new connection.
 ///
 /// # Errors
-/// [`Error::Untrusted`] when its certificate has changed; [`Error::Connect`].
+/// [`Error::Untrusted`] if the server's certificate has changed; [`Error::Connect`].
 pub(super) async fn secure(
     stream: Tcp,
     address: &Address,
@@ -156,7 +156,8 @@ pub(super) async fn secure(
     Ok(Secured::Done(Sender::new(writer), Receiver::new(reader)))
 }
 
-/// Returns whether TLS is tried at all: not on this machine, where nobody can intercept.
+/// Returns whether TLS is tried at all. It is not for a server on this machine, where nobody can intercept the
+/// connection.
 pub(super) fn is_tried(address: &Address, ip: IpAddr) -> bool {
     match address.security() {
         Security::Auto => !ip.is_loopback(),
@@ -165,7 +166,7 @@ pub(super) fn is_tried(address: &Address, ip: IpAddr) -> bool {
     }
 }
 
-/// Returns whether the other side answered with something other than TLS, or with the alert that it does not speak it.
+/// Returns whether the server answered with something other than TLS, or with the alert that it does not speak TLS.
 fn is_not_spoken(e: &io::Error) -> bool {
     use rustls::Error::{AlertReceived, InvalidMessage};
     let cause = e
@@ -183,7 +184,7 @@ fn is_not_spoken(e: &io::Error) -> bool {
 
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    // Those that cannot be parsed are left out.
+    // Certificates that cannot be parsed are left out.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots
 }
@@ -224,23 +225,23 @@ impl KnownHosts {
     }
 }
 
-/// The certificate that the server has sent.
+/// The result of comparing the certificate that the server has sent with the known one.
 #[derive(Clone, Debug)]
 enum CertificateCheck {
-    /// A certificate that an authority confirms.
+    /// The certificate is confirmed by an authority.
     Vouched,
-    /// The first certificate of an unknown address.
+    /// No certificate of this address is known yet.
     First(String),
-    /// The known certificate.
+    /// The certificate is the known one.
     Same,
-    /// A different certificate than the known one.
+    /// The certificate differs from the known one.
     Other(String),
 }
 
 /// Verifies the server's certificate.
 struct Trust {
     known: Option<String>,
-    /// `None` where the system has no authorities.
+    /// The authorities; `None` if the operating system has none.
     authorities: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
     check: Mutex<Option<CertificateCheck>>,
@@ -334,7 +335,7 @@ impl ServerCertVerifier for Trust {
     }
 }
 
-/// Returns the fingerprint as `openssl x509 -fingerprint -sha256` and `chatd` write it.
+/// Returns the fingerprint in the form of `openssl x509 -fingerprint -sha256` and `chatd`.
 fn fingerprint(cert: &CertificateDer<'_>) -> String {
     let mut text = String::new();
     for (n, byte) in Sha256::digest(cert).iter().enumerate() {

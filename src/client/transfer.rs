@@ -1,4 +1,5 @@
-//! Upload and download of files, in constant memory: files are hashed on the way, and the digests are compared.
+//! Uploads and downloads files in constant memory. Files are hashed during the transfer, and the digests are
+//! compared.
 
 use std::io::{self, SeekFrom};
 
@@ -11,11 +12,11 @@ use super::reply::Reply;
 use super::simple::{Client, reply};
 use crate::protocol::{Digest, ServerLine, parse_number};
 
-/// How many bytes are read from a file at once: enough that the system call costs little beside it.
+/// The number of bytes that are read from a file at once. It is so large that the system calls cost little.
 const PIECE_BYTES: usize = 128 * 1024;
 
-/// The length and the SHA-256 of some bytes. To resume a [`Client::download`], that of the part of the file that is there
-/// already.
+/// The length and the SHA-256 digest of some bytes. To resume a [`Client::download`], pass those of the part of the
+/// file that you already have.
 ///
 /// ```
 /// # futures_lite::future::block_on(async {
@@ -68,19 +69,20 @@ impl FileDigest {
 /// A file that the server has stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Its id, for [`Client::download`].
+    /// The file's id, for [`Client::download`].
     pub file: u64,
-    /// Its length in bytes.
+    /// The file's length in bytes.
     pub length: u64,
-    /// Its digest, which is that of the bytes sent.
+    /// The file's digest, which is that of the bytes sent.
     pub sha256: Digest,
 }
 
 impl Client {
-    /// Uploads a file to the current room. The file is read twice, first to hash it, so that only a complete file is
-    /// announced. `progress` is called with the number of bytes sent so far. A refusal before all bytes are sent leaves
-    /// the connection unusable, since the rest would have to be sent in vain; after a refusal because of size or digest
-    /// the server closes it.
+    /// Uploads a file to the current room. Calls `progress` with the number of bytes sent so far.
+    ///
+    /// The file is read twice: the first time to hash it, so that it is announced only when it is complete. If the
+    /// server refuses the file before all bytes are sent, the connection becomes unusable, because the rest would
+    /// have to be sent in vain. After a refusal because of the size or digest, the server closes the connection.
     ///
     /// ```no_run
     /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {
@@ -107,8 +109,8 @@ impl Client {
         self.send_file(line, file, Some(length), progress).await
     }
 
-    /// Uploads everything that `reader` returns to the current room, as a file of unknown length. This ends the sending
-    /// direction of the connection, so no request can follow.
+    /// Uploads everything that `reader` returns to the current room, as a file of unknown length. This ends the
+    /// sending direction of the connection, so no request can follow.
     ///
     /// # Errors
     /// As [`Client::upload`].
@@ -134,7 +136,7 @@ impl Client {
         let mut all_out = false;
         let sender = &mut self.sender;
         let write = async {
-            // When writing fails, the server's last line says why, so reading goes on below.
+            // If writing fails, the server's last line has the reason, so the code below still reads.
             if sender.write(line.as_bytes()).await.is_err() {
                 return std::future::pending().await;
             }
@@ -174,7 +176,8 @@ impl Client {
             std::future::pending::<Result<Reply, Error>>().await
         };
         let reply = write.or(reply(&mut self.receiver)).await;
-        // After an early refusal, bytes of the file are still due; after a stream, nothing can follow.
+        // After an early refusal, the server still expects bytes of the file; after a stream, nothing more can be
+        // sent.
         let reply = self.finish(reply);
         self.is_usable &= all_out;
         let stored = stored(&reply?)?;
@@ -185,8 +188,8 @@ impl Client {
         }
     }
 
-    /// Starts to download a file. To resume, `have` is the digest of the part that is there already; otherwise it is
-    /// `FileDigest::default()`.
+    /// Starts to download a file. To resume a download, pass as `have` the digest of the part that you already have.
+    /// Otherwise pass `FileDigest::default()`.
     ///
     /// ```no_run
     /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {
@@ -215,8 +218,7 @@ impl Client {
         let begun = match next_piece(self).await {
             Ok(Some(piece)) => Ok(piece),
             Ok(None) => Err(Error::Protocol("OK DOWNLOAD without its bytes")),
-            // If the request could not be sent and the server sent no line, the error of sending is the
-            // reason.
+            // If the request could not be sent and the server has sent no line, the reason is the error of sending.
             Err(Error::Lost(lost)) => Err(sent.err().unwrap_or(Error::Lost(lost))),
             Err(error) => Err(error),
         };
@@ -236,21 +238,21 @@ impl Client {
     }
 }
 
-/// A download in progress, see [`Client::download`]. Dropped before its end, it leaves the connection unusable.
+/// A download in progress; see [`Client::download`]. If it is dropped before its end, the connection is unusable.
 #[derive(Debug)]
 pub struct Download<'c> {
     client: &'c mut Client,
     name: String,
     length: Option<u64>,
     sha256: Option<Digest>,
-    /// How many bytes come before the next line.
+    /// The number of bytes before the next line.
     left: u64,
     hashed: FileDigest,
     done: bool,
 }
 
 impl Download<'_> {
-    /// Returns the name that the sender gave it: text from a stranger, not a path.
+    /// Returns the name that the sender gave the file. It is a text from a stranger, and not a path.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -265,17 +267,17 @@ impl Download<'_> {
         self.sha256
     }
 
-    /// Returns how many bytes of the file have been received, including those that were there before.
+    /// Returns the number of bytes of the file that have been received, including those that existed before.
     pub fn position(&self) -> u64 {
         self.hashed.length
     }
 
-    /// Reads some bytes, at most as many as fit into `buffer`, and returns how many; 0 at the end of the file, if its
-    /// digest is right.
+    /// Reads some bytes into `buffer`, and returns their number. It is 0 at the end of the file, if the digest is
+    /// right.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] at the end; [`Error::Lost`], after which a new connection can resume; those of
-    /// [`Client::request`].
+    /// [`Error::Corrupt`] at the end, if the digest is wrong; [`Error::Lost`], after which a new connection can
+    /// resume; those of [`Client::request`].
     pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         while self.left == 0 && !self.done {
             match next_piece(self.client).await? {
@@ -313,7 +315,7 @@ struct Piece {
     name: String,
 }
 
-/// Waits for the next `DATA` line of a download; `None` at its `OK`. Events before it are kept.
+/// Waits for the next `DATA` line of a download; returns `None` at the final `OK`. Events before the line are kept.
 async fn next_piece(client: &mut Client) -> Result<Option<Piece>, Error> {
     while let Some(line) = client.receiver.fresh_line().await? {
         if let Some(end) = piece(&line)? {
@@ -326,8 +328,8 @@ async fn next_piece(client: &mut Client) -> Result<Option<Piece>, Error> {
     ))
 }
 
-/// Reads a line of a download: `Some(Some(piece))` for `DATA`, `Some(None)` for the `OK` at the end, `None` for a line
-/// that does not belong to the download.
+/// Parses a line of a download. Returns `Some(Some(piece))` for `DATA`, `Some(None)` for the final `OK`, and `None`
+/// for a line that does not belong to the download.
 fn piece(line: &Line) -> Result<Option<Option<Piece>>, Error> {
     Ok(match line.read() {
         ServerLine::Data {

@@ -7,11 +7,11 @@ use super::message::Tags;
 use super::reply::{Reply, Sent};
 use crate::protocol::{Event, EventId, Time};
 
-/// Identifies a request, to recognise its answer among the [`Update`]s.
+/// The id of a request, by which its answer can be recognized among the [`Update`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub(super) u64);
 
-/// One thing that a [`super::ReconnectingClient`] reports.
+/// A report of a [`super::ReconnectingClient`].
 ///
 /// ```
 /// use plainchat::client::Update;
@@ -30,30 +30,30 @@ pub struct RequestId(pub(super) u64);
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Update {
-    /// There is a connection, with the nick taken and the rooms joined. Pending requests are sent now.
+    /// A connection was made, the nick was taken and the rooms were joined. Pending requests are sent now.
     Connected {
         /// The nick as the server spells it; `None` for a client that only reads.
         nick: Option<String>,
-        /// There was a connection before.
+        /// Whether there was a connection before.
         is_reconnect: bool,
     },
-    /// The connection broke, or a new one could not be made. Requests are kept until there is one.
+    /// The connection broke, or a new one could not be made. Requests are kept until there is a connection.
     Disconnected {
         /// The reason.
         error: Error,
         /// The time until the next attempt.
         retry_in: Duration,
     },
-    /// It is over, and no more updates come: the first connection failed, the nick was refused, or the server does not
-    /// want the client back.
+    /// The client has ended, and no more updates follow: the first connection failed, the nick was refused, or the
+    /// server does not want the client to return.
     Ended(Error),
-    /// A room was joined. When `is_rejoin`, the missed events came before this.
+    /// A room was joined. If `is_rejoin`, the missed events came before this update.
     Joined {
         /// The room as its creator spelled it.
         room: String,
-        /// The id of its newest event; 0 if there is none.
+        /// The id of the room's newest event; 0 if there is none.
         last_id: u64,
-        /// The client was in the room before, or gave an id to continue after.
+        /// Whether the client was in the room before, or gave an id after which to continue.
         is_rejoin: bool,
     },
     /// A room could not be joined.
@@ -62,8 +62,9 @@ pub enum Update {
         room: String,
         /// The reason.
         error: Error,
-        /// The room is dropped. Otherwise it is tried again on each new connection, and by
-        /// [`ReconnectingClient::join`](super::ReconnectingClient::join), with the last id seen in it.
+        /// Whether the room is dropped. If not, the client tries to join it again on each new connection, and when
+        /// [`ReconnectingClient::join`](super::ReconnectingClient::join) is called, from the last id that it has seen
+        /// in the room.
         is_permanent: bool,
     },
     /// The client left a room.
@@ -76,17 +77,18 @@ pub enum Update {
         /// The new nick as the server spells it.
         nick: String,
     },
-    /// Something happened in a joined room, or a private message came.
+    /// Something happened in a joined room, or a private message arrived.
     Event {
-        /// Its id; `None` if it is not logged.
+        /// The event's id; `None` if it is not logged.
         id: Option<EventId>,
-        /// When the server received it.
+        /// The time at which the server received the event.
         time: Option<Time>,
-        /// Its tags.
+        /// The event's tags.
         tags: Tags,
-        /// What happened.
+        /// The event itself.
         event: Event<'static>,
-        /// The server replayed it: it was missed during a break, or asked for with an id.
+        /// Whether the server replayed the event, because it was missed during a break or because the client gave an
+        /// id.
         is_replayed: bool,
     },
     /// Events are missing here; see `protocol.md`, section 5.5.
@@ -94,21 +96,23 @@ pub enum Update {
         /// The room; the client's own nick for private messages; `*` for a `NOTE`.
         place: String,
     },
-    /// A message or action of this client was accepted. This is its place among the events of its room.
+    /// The server has accepted a message or action of this client. The update comes at the message's place among the
+    /// events of its room.
     Sent {
-        /// The request that this answers.
+        /// The request that this update answers.
         request_id: RequestId,
-        /// Its id and time.
+        /// The message's id and time.
         sent: Sent,
-        /// Its tags.
+        /// The message's tags.
         tags: Tags,
-        /// The event as the others receive it; `None` if it was an [`Update::Event`] before: the message had arrived on a
-        /// connection that broke, and the server has replayed it. A text of several lines is one event here.
+        /// The event as other clients receive it. A text of several lines is one event here. `None` if an
+        /// [`Update::Event`] has reported the message already: it had arrived on a connection that broke, and the
+        /// server has replayed it.
         event: Option<Event<'static>>,
     },
     /// The answer to any other request, or a refusal.
     Answer {
-        /// The request that this answers.
+        /// The request that this update answers.
         request_id: RequestId,
         /// The reply; [`Error::Refused`] if the server refused.
         result: Result<Reply, Error>,

@@ -1,7 +1,8 @@
-//! From a new connection to one on which requests can be sent: password, nick and rooms.
+//! The login: brings a new connection to the state in which requests can be sent. It sends the password, the nick and
+//! the rooms.
 //!
-//! The order of `PASS`, `STAMPS`, `TAGS`, `JOIN` and `NICK` is that of `protocol.md`, section 10.4: rooms with an id come
-//! before the nick; rooms that are joined for the first time, and those that refused, come after it.
+//! The order of `PASS`, `STAMPS`, `TAGS`, `JOIN` and `NICK` is that of section 10.4 of `protocol.md`. Rooms with an
+//! id come before the nick. Rooms that are joined for the first time, and rooms that refused, come after the nick.
 
 use super::super::capabilities::ServerInfo;
 use super::super::error::Error;
@@ -11,11 +12,11 @@ use super::ClientState;
 use super::types::{Awaited, Lobby, PendingRequest, Phase, RoomPosition};
 use crate::protocol::Code;
 
-/// How many nicks are tried before giving up: more than any classroom has seats.
+/// The maximum number of nicks that are tried. It is more than the number of seats in any classroom.
 const NICKS_MAX: u32 = 999;
 
 impl ClientState {
-    /// Records that there is a new connection, and starts the login.
+    /// Records that there is a new connection, and starts the login on it.
     pub fn connected(&mut self) {
         self.phase = Phase::LoggingIn;
         self.output.clear();
@@ -44,13 +45,14 @@ impl ClientState {
         }
     }
 
-    /// Asks for ids, times and tags of events. A server without tags refuses, and has none.
+    /// Requests the ids, times and tags of events. A server that does not support tags refuses, and then events have
+    /// none.
     fn turn_modes_on(&mut self) {
         self.send("STAMPS on", Awaited::Ignored);
         self.send("TAGS on", Awaited::Ignored);
     }
 
-    /// Returns whether `PAST` lines are now the replay of a room that is being joined.
+    /// Returns whether `PAST` lines belong to the replay of a room that is being joined.
     pub(super) fn is_replaying(&self) -> bool {
         let is_join = |request_id: &RequestId| {
             let mut pending = self.pending.iter();
@@ -64,7 +66,7 @@ impl ClientState {
         }
     }
 
-    /// Returns whether `room` is the lobby, joined by the nick and not wanted.
+    /// Returns whether `room` is the lobby, and the client is in it only because it took a nick.
     pub(super) fn is_lobby(&self, room: &str) -> bool {
         self.lobby.as_ref().is_some_and(|lobby| lobby.name == room)
     }
@@ -83,7 +85,7 @@ impl ClientState {
                     self.password_error = Some(error);
                 }
             }
-            // An older server refuses, or names no capabilities.
+            // An older server refuses `HELLO`, or lists no capabilities.
             Awaited::Hello => {
                 self.server =
                     result.map_or_else(|_| ServerInfo::default(), |rest| ServerInfo::parse(&rest));
@@ -106,8 +108,8 @@ impl ClientState {
         Ok(())
     }
 
-    /// Adds a joined room, or notes that this connection is in it. `joined` is what follows `OK JOIN`: the room as the
-    /// server spells it, and its newest id.
+    /// Adds a joined room, or records that this connection is in it. `joined` is the text after `OK JOIN`: the room
+    /// as the server spells it, and the id of its newest event.
     pub(super) fn room_joined(&mut self, asked: &str, joined: &str) -> Result<(), Error> {
         let (name, last) = joined.split_once(' ').unwrap_or((joined, ""));
         let last: u64 = last
@@ -115,7 +117,7 @@ impl ClientState {
             .map_err(|_| Error::Protocol("a room was joined without an id"))?;
         self.current = Some(name.to_owned());
         if self.is_lobby(name) {
-            // It was wanted under another spelling.
+            // The lobby is a wanted room under another spelling.
             self.lobby = None;
         }
         let mut rooms = self.rooms.iter_mut();
@@ -124,7 +126,8 @@ impl ClientState {
             Some(room) => {
                 room.name = name.to_owned();
                 room.is_joined = true;
-                // A smaller id comes from a server that lost its log: the ids that the client has mean nothing to it.
+                // If the id is smaller, the server has lost its log, and the ids that the client knows mean nothing
+                // to it.
                 room.last_id.replace(last).is_some()
             }
             None => {
@@ -144,7 +147,7 @@ impl ClientState {
         Ok(())
     }
 
-    /// Sends a `JOIN` for each room that `which` selects, with the last id seen there.
+    /// Sends a `JOIN` for each room that `which` selects, from the last id seen in that room.
     fn join_rooms(&mut self, which: impl Fn(&RoomPosition) -> bool, is_before_nick: bool) {
         let rooms = self.rooms.iter().filter(|room| which(room));
         let joins: Vec<(String, String)> = rooms
@@ -172,7 +175,7 @@ impl ClientState {
     ) -> Result<(), Error> {
         match result {
             Ok(joined) => self.room_joined(&room, &joined)?,
-            // An invite-only room lets nobody in without a nick.
+            // An invite-only room refuses every client without a nick.
             Err(_) if is_before_nick => {}
             Err(error) => {
                 let is_permanent = is_permanent(&error);
@@ -209,7 +212,7 @@ impl ClientState {
             Ok(rest) => return self.nick_taken(&rest),
             Err(error) => error,
         };
-        // A server that has a password takes the nick's password for a guess at it.
+        // A server with a password treats the nick's password as an attempt at its own.
         if let Some(password_error) = self.password_error.take() {
             self.end(password_error);
             return Ok(());
@@ -227,19 +230,19 @@ impl ClientState {
         Ok(())
     }
 
-    /// Goes on after `OK NICK`: with the rooms that need a nick, or have refused a client without one.
+    /// Continues after `OK NICK` with the rooms that need a nick, and those that refused a client without one.
     fn nick_taken(&mut self, rest: &str) -> Result<(), Error> {
         let (nick, joined) = rest.split_once(' ').unwrap_or((rest, ""));
         self.nick = Some(nick.to_owned());
         if self.password_error.take().is_some() {
-            // The nick's own password has opened the server.
+            // The nick's own password has admitted the client to the server.
             self.turn_modes_on();
         }
         let current = joined.split(' ').next().unwrap_or_default();
         let is_lobby = !current.is_empty() && !self.rooms.iter().any(|room| room.is_joined);
         let wanted = self.rooms.iter().find(|room| room.name == current);
         match wanted.map(|room| room.last_id) {
-            // It is joined with its id below, and what was missed is replayed then.
+            // The room is joined from its id below, and the missed events are replayed then.
             Some(Some(_)) => {}
             Some(None) if is_lobby => self.room_joined(current, joined)?,
             None if is_lobby && self.rooms.is_empty() => self.room_joined(current, joined)?,
@@ -287,15 +290,15 @@ impl ClientState {
         Ok(())
     }
 
-    /// Ends for good, because of `error`.
+    /// Ends the client because of `error`. It does not connect again.
     fn end(&mut self, error: Error) {
         self.phase = Phase::Ended;
         self.updates.push_back(Update::Ended(error));
     }
 }
 
-/// Returns whether a room will go on refusing: it is invite-only, or its name cannot be one. Any other refusal is a
-/// temporary problem of the server.
+/// Returns whether a room will always refuse the client, because it is invite-only or its name is invalid. Any other
+/// refusal is a temporary problem of the server.
 fn is_permanent(error: &Error) -> bool {
     use Code::{BadName, BadSyntax, NeedNick, NotAllowed, TooLong};
     matches!(

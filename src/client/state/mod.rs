@@ -1,14 +1,14 @@
-//! The state of a client that reconnects, without any I/O: what waits for its answer, which rooms it is in, and what
-//! has to be sent again.
+//! The state of a client that reconnects, without any I/O: the requests that wait for answers, the rooms that it is
+//! in, and what must be sent again.
 //!
-//! [`ClientState`] takes lines and losses in and gives bytes and [`Update`]s out; time is a number that the caller
-//! passes, and randomness comes from a seed. [`super::ReconnectingClient`] drives it on real connections. `login`
-//! brings a new connection to the point where requests can be sent, `requests` checks the requests, and `queue`
-//! holds them.
+//! [`ClientState`] takes lines and reports of lost connections, and returns bytes and [`Update`]s. Time is a number
+//! that the caller passes, and randomness comes from a seed. [`super::ReconnectingClient`] runs it on real
+//! connections. The module `login` brings a new connection to the state in which requests can be sent, `requests`
+//! checks the requests, and `queue` holds them.
 //!
-//! After a broken connection comes the next one, after a pause. On it each room is joined with the last event id seen
-//! there, so that nothing is missed and nothing comes twice. A request without an answer is sent again. Each message has a
-//! nonce, so that the server logs once what it gets twice.
+//! After a broken connection and a pause, the next connection is made. On it, each room is joined from the id of the
+//! last event seen there, so that nothing is missed and nothing is reported twice. A request without an answer is
+//! sent again. Each message has a nonce, so that the server logs it once even if it receives it twice.
 
 mod login;
 mod queue;
@@ -27,20 +27,20 @@ use super::update::Update;
 use crate::protocol::{Code, ServerLine};
 use types::{Awaited, Lobby, PENDING_MAX, Pending, Phase, RoomPosition};
 
-/// The most bytes of the lines that answer one request.
+/// The maximum number of bytes in the lines that answer one request.
 const REPLY_BYTES_MAX: usize = 16 << 20;
 
-/// The first pause after a connection broke; each further one is twice as long.
+/// The first pause after a broken connection. Each further pause is twice as long.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 
-/// The longest pause: somebody may be watching the screen.
+/// The longest pause. It is short, because somebody may be watching the screen.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// The state of a client that reconnects.
 ///
-/// Its driver connects when [`ClientState::retry_at`] says so, reports each connection
-/// ([`ClientState::connected`]), line ([`ClientState::receive`]) and loss ([`ClientState::disconnected`]), and sends
-/// what [`ClientState::output`] holds.
+/// The code that uses it connects at the time [`ClientState::retry_at`], reports each connection
+/// ([`ClientState::connected`]), line ([`ClientState::receive`]) and lost connection ([`ClientState::disconnected`]),
+/// and sends the bytes in [`ClientState::output`].
 ///
 /// ```
 /// use plainchat::client::{ClientState, Line, Options, Update};
@@ -60,44 +60,44 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct ClientState {
     options: Options,
-    /// The capabilities of the server of this connection.
+    /// The name and capabilities of the server.
     server: ServerInfo,
     /// The prefix of this client's nonces.
     nonce_prefix: String,
     /// The nick as the server spells it; `None` before the first login.
     nick: Option<String>,
     rooms: Vec<RoomPosition>,
-    /// The lobby, while the nick is in it only because a nick without a room joins it.
+    /// The lobby, while the client is in it only because a nick without a room joins it.
     lobby: Option<Lobby>,
-    /// The room that this connection joined last: the current one, for the server.
+    /// The room that this connection joined last. The server considers it the current one.
     current: Option<String>,
     /// The requests without an answer, oldest first.
     pending: VecDeque<Pending>,
-    /// The requests that were sent on this connection and have no reply yet, oldest first.
+    /// The requests that were sent on this connection and have not been answered, oldest first.
     awaited: VecDeque<Awaited>,
-    /// The lines so far of the list that answers the oldest of `awaited`.
+    /// The lines received so far of the list that answers the oldest request in `awaited`.
     list: Vec<Line>,
     list_bytes: usize,
     output: Vec<u8>,
     updates: VecDeque<Update>,
     phase: Phase,
-    /// A login has succeeded before.
+    /// Whether a login has succeeded before.
     was_connected: bool,
-    /// How many connections in a row have failed.
+    /// The number of connections in a row that have failed.
     attempts: u32,
-    /// The server has a password, and this connection has not given it.
+    /// The server's refusal, if it has a password that this connection has not given.
     password_error: Option<Error>,
     /// The server's last line, with the reason why it closed.
     close_reason: Option<Error>,
-    /// The client is to leave with this text once nothing is pending.
+    /// The text with which the client is to leave when nothing is pending.
     goodbye: Option<String>,
     last_request_id: u64,
     rng: fastrand::Rng,
 }
 
 impl ClientState {
-    /// Creates the state of a client that has not connected yet. `seed` is for the randomness of the pauses, and must
-    /// differ between the clients of one nick, since their nonces begin with it.
+    /// Creates the state of a client that has not connected yet. `seed` determines the randomness of the pauses.
+    /// Clients of the same nick must have different seeds, because their nonces begin with the seed.
     pub fn new(options: Options, seed: u64) -> Self {
         let rooms = options.rooms.iter().map(|(name, last_id)| RoomPosition {
             name: name.clone(),
@@ -132,7 +132,8 @@ impl ClientState {
         }
     }
 
-    /// Returns when the next connection is due; `None` while there is one, and when there will be none.
+    /// Returns the time of the next connection attempt; `None` while there is a connection, and if no further one
+    /// will be made.
     pub fn retry_at(&self) -> Option<Duration> {
         match self.phase {
             Phase::Disconnected { retry_at } => Some(retry_at),
@@ -147,22 +148,23 @@ impl ClientState {
         }
     }
 
-    /// Returns whether the client has ended: only the waiting updates are left.
+    /// Returns whether the client has ended. If so, only the waiting updates are left.
     pub fn is_ended(&self) -> bool {
         self.phase == Phase::Ended
     }
 
-    /// Returns whether it has ended because of [`ClientState::leave`]: the server has answered and is about to close.
+    /// Returns whether the client has ended because of [`ClientState::leave`]. The server has answered, and is about
+    /// to close the connection.
     pub fn has_left(&self) -> bool {
         self.is_ended() && self.goodbye.is_some()
     }
 
-    /// Returns whether so many requests wait for an answer that no more are accepted.
+    /// Returns whether so many requests wait for answers that no more are accepted.
     pub fn is_full(&self) -> bool {
         self.pending.len() >= PENDING_MAX
     }
 
-    /// Returns how many requests have no answer yet.
+    /// Returns the number of requests that have not been answered yet.
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
@@ -182,7 +184,7 @@ impl ClientState {
         &self.server
     }
 
-    /// Returns the rooms, each with the last event id seen in it.
+    /// Returns the rooms, each with the id of the last event seen in it.
     pub fn rooms(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
         self.rooms.iter().map(|room| (&room.name[..], room.last_id))
     }
@@ -197,7 +199,7 @@ impl ClientState {
         self.updates.pop_front()
     }
 
-    /// Records at time `now` that the connection broke, or that none could be made.
+    /// Records at the time `now` that the connection broke, or that none could be made.
     pub fn disconnected(&mut self, error: Error, now: Duration) {
         if self.phase == Phase::Ended {
             return;
@@ -217,7 +219,7 @@ impl ClientState {
         let pause = PAUSE_FIRST
             .saturating_mul(1 << self.attempts.min(16))
             .min(PAUSE_MAX);
-        // Half of it is random, so that the clients of a server that stopped do not all return at once.
+        // Half of the pause is random, so that the clients of a server that has stopped do not all return at once.
         let retry_in = pause.mul_f64(0.5 + self.rng.f64() / 2.0);
         self.attempts = self.attempts.saturating_add(1);
         let retry_at = now + retry_in;
@@ -229,7 +231,7 @@ impl ClientState {
     /// Processes a line from the server.
     ///
     /// # Errors
-    /// [`Error::Protocol`]: the other side does not speak this protocol, and the connection is to be dropped.
+    /// [`Error::Protocol`] if the server does not speak this protocol. The caller must drop the connection.
     pub fn receive(&mut self, line: Line) -> Result<(), Error> {
         match line.read() {
             ServerLine::Live {
@@ -299,8 +301,8 @@ impl ClientState {
         else {
             return;
         };
-        // What happens in the lobby before the client leaves it is not wanted. What happens in a room that is to be
-        // joined with an id comes again with the replay.
+        // Events in the lobby before the client leaves it are not wanted. Events in a room that is to be joined from
+        // an id come again with the replay.
         let is_not_joined = |room: &RoomPosition| room.name == event.place() && !room.is_joined;
         if !is_replayed && (self.is_lobby(event.place()) || self.rooms.iter().any(is_not_joined)) {
             return;
@@ -320,7 +322,7 @@ impl ClientState {
         self.updates.push_back(update);
     }
 
-    /// Handles the reply to the oldest of `awaited`.
+    /// Handles the reply to the oldest request in `awaited`.
     fn reply(&mut self, result: Result<String, Error>) -> Result<(), Error> {
         let lines = self.take_list();
         let awaited = self.awaited.pop_front();
@@ -345,7 +347,7 @@ impl ClientState {
         std::mem::take(&mut self.list)
     }
 
-    /// The `NICK` line for `nick`, with the password.
+    /// Returns the `NICK` line for `nick`, with the password.
     fn nick_line(&self, nick: &str) -> String {
         Login {
             nick: nick.to_owned(),
@@ -355,7 +357,7 @@ impl ClientState {
     }
 }
 
-/// Returns whether reconnecting is pointless.
+/// Returns whether the client would get this error again if it reconnected.
 fn is_final(error: &Error) -> bool {
     match error {
         Error::Closed { code, .. } => matches!(

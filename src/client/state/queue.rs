@@ -1,4 +1,4 @@
-//! Requests from the moment they are made until their answer, over as many connections as that takes.
+//! The queue of requests. A request stays in it until it is answered, over any number of connections.
 
 use std::borrow::Cow;
 use std::mem;
@@ -28,7 +28,7 @@ impl ClientState {
         {
             let nonce = format!("{}.{:x}", self.nonce_prefix, self.last_request_id);
             let bytes = "@nonce= TELL  ".len() + nonce.len() + to.len() + message.text.len();
-            // A line that is nearly full has no room for it, and is sent all the same.
+            // If the line is nearly full, it has no space for a nonce and is sent without one.
             if message.is_multiline() || message.prefix(false).len() + bytes < LINE_BYTES_MAX {
                 message.nonce = Some(nonce);
             }
@@ -43,7 +43,7 @@ impl ClientState {
         Ok(request_id)
     }
 
-    /// Sends everything that is pending, after a login.
+    /// Sends all pending requests after a login.
     pub(super) fn send_pending(&mut self) {
         for pending in mem::take(&mut self.pending) {
             let Pending {
@@ -54,7 +54,8 @@ impl ClientState {
                 request, PendingRequest::Send { message, .. } if message.is_multiline()
             );
             if is_multiline && !self.server.has("multiline") {
-                // It was accepted before anybody knew what the server has, or this server is an older one.
+                // The message was accepted before the client knew the server's capabilities, or this server is older
+                // than the last one.
                 let (request_id, result) = (*request_id, Err(InvalidRequest::LineBreak.into()));
                 self.updates
                     .push_back(Update::Answer { request_id, result });
@@ -75,16 +76,16 @@ impl ClientState {
                     String::new()
                 };
                 if message.is_action {
-                    // `ME` goes to the current room only.
+                    // `ME` always goes to the current room.
                     self.send(&format!("JOIN {to}"), Awaited::Ignored);
                 }
-                // It was checked when it was accepted.
+                // The message was checked when it was accepted.
                 let request = message.request(Some(to), &tags).unwrap_or_default();
                 self.output.extend_from_slice(request.as_bytes());
                 return self.awaited.push_back(Awaited::Pending(request_id));
             }
             PendingRequest::Join(name) => {
-                // A room that could not be joined again is joined with the last id seen there.
+                // If a room could not be joined again before, it is joined from the last id seen there.
                 let mut rooms = self.rooms.iter();
                 let known = rooms.find(|room| room.name == *name && !room.is_joined);
                 known.map_or_else(|| format!("JOIN {name}"), RoomPosition::join_line)
@@ -144,7 +145,7 @@ impl ClientState {
         Ok(())
     }
 
-    /// Sends the goodbye once the client is to leave and nothing is pending.
+    /// Sends the goodbye, if the client is to leave and nothing is pending.
     pub(super) fn leave_when_idle(&mut self) {
         if self.phase == Phase::Connected
             && self.pending.is_empty()
@@ -155,16 +156,16 @@ impl ClientState {
         }
     }
 
-    /// Notes the place of one of the client's own messages in its room.
+    /// Records the place of one of the client's own messages in its room.
     fn sent(&mut self, request_id: RequestId, sent: Sent, to: String, message: &Message) -> Update {
         let mut rooms = self.rooms.iter_mut();
         let room = rooms.find(|room| room.name == to);
         let lines = message.text.lines().count() as u64;
         let mut is_known = false;
         if let (Some(room), Some(id)) = (room, sent.id) {
-            // The connection that carried it broke, and the server has replayed it since.
+            // The connection on which it was sent broke, and the server has replayed the message since then.
             is_known = room.last_id.is_some_and(|last| id.get() <= last);
-            // Each line has an id, one after the other.
+            // The lines have consecutive ids.
             let last = id.get().saturating_add(lines.saturating_sub(1));
             room.last_id = room.last_id.max(Some(last));
         }

@@ -1,4 +1,4 @@
-//! The requests that a client makes: checked here, and then queued.
+//! The requests that a client makes. They are checked here and then queued.
 
 use super::super::connection::one_line;
 use super::super::error::{Error, InvalidRequest};
@@ -9,10 +9,11 @@ use super::types::{PendingRequest, Phase};
 use crate::protocol::text::clean;
 
 impl ClientState {
-    /// Sends a text to a room, joined or not, or to a nick. A line end at its end is left out.
+    /// Sends a text to a room, joined or not, or to a nick. A line ending at the end of the text is left out.
     ///
     /// # Errors
-    /// [`Error::Invalid`]: it cannot be sent (see [`ClientState::send_message`]), or too many requests are pending.
+    /// [`Error::Invalid`] if the text cannot be sent (see [`ClientState::send_message`]), or if too many requests are
+    /// pending.
     pub fn say(&mut self, to: &str, text: &str) -> Result<RequestId, Error> {
         self.send_message(to, Message::new(text))
     }
@@ -41,12 +42,12 @@ impl ClientState {
             message = message.notice();
         }
         message.check()?;
-        // The nonce of the client itself is left out where it does not fit.
+        // The client's own nonce is left out if the line has no space for it.
         message.request(Some(to), &message.prefix(true))?;
         if message.is_action && !self.rooms.iter().any(|known| known.name == to) {
             return Err(InvalidRequest::NotInRoom.into());
         }
-        // Before the first connection nobody knows.
+        // Before the first connection, the server's capabilities are not known.
         if message.is_multiline() && self.was_connected && !self.server.has("multiline") {
             return Err(InvalidRequest::LineBreak.into());
         }
@@ -108,8 +109,8 @@ impl ClientState {
         self.enqueue(PendingRequest::Rename(nick.to_owned()))
     }
 
-    /// Sends any other request that is answered with lines and changes neither nick, rooms nor modes. It is sent again
-    /// when the connection breaks before the answer.
+    /// Sends any other request that is answered with lines and changes neither nick, rooms nor modes. If the
+    /// connection breaks before the answer, the request is sent again.
     ///
     /// # Errors
     /// As [`ClientState::say`].
@@ -118,7 +119,7 @@ impl ClientState {
         self.enqueue(PendingRequest::Line(line))
     }
 
-    /// Disconnects once every request has been answered; `text` is what the others see.
+    /// Disconnects when every request has been answered. The other users see `text`.
     pub fn leave(&mut self, text: &str) {
         self.goodbye = Some(clean(text).into_owned());
         let is_waiting = matches!(self.phase, Phase::Disconnected { .. });
@@ -129,7 +130,7 @@ impl ClientState {
     }
 }
 
-/// Removes the line end at the very end, and control characters from each line.
+/// Removes the line ending at the end of the text, and control characters from each line.
 fn clean_lines(text: &str) -> String {
     let lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
     let lines: Vec<_> = lines

@@ -5,18 +5,18 @@ use std::time::Duration;
 use super::super::message::Message;
 use super::super::update::RequestId;
 
-/// How many requests may wait for their replies: as many as a server reads ahead.
+/// The maximum number of requests that wait for replies. A server reads as many ahead.
 pub(super) const PENDING_MAX: usize = 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// There is no connection; the next attempt is due at that time.
+    /// There is no connection. The next attempt is due at the time `retry_at`.
     Disconnected { retry_at: Duration },
-    /// There is a connection, and the replies for rooms and nick are awaited.
+    /// There is a connection, and the login on it is not complete.
     LoggingIn,
     /// Requests can be sent.
     Connected,
-    /// There will be no further connection.
+    /// No further connection will be made.
     Ended,
 }
 
@@ -24,46 +24,46 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct RoomPosition {
     pub(super) name: String,
-    /// The last logged event of it that was seen.
+    /// The id of the last logged event that was seen in the room.
     pub(super) last_id: Option<u64>,
-    /// This connection is in it.
+    /// Whether this connection is in the room.
     pub(super) is_joined: bool,
 }
 
-/// Something sent whose reply has not come.
+/// A request on this connection that has not been answered yet.
 #[derive(Debug)]
 pub(super) enum Awaited {
-    /// Its reply does not matter.
+    /// A request whose reply does not matter.
     Ignored,
-    /// `HELLO`, for the server's capabilities.
+    /// `HELLO`, which requests the server's capabilities.
     Hello,
-    /// The server's password; without it nothing else works.
+    /// The server's password. Without it, all other requests are refused.
     ServerPassword,
-    /// A room to join. When `is_before_nick`, a refusal is followed by a second attempt after the nick.
+    /// A `JOIN`. If it `is_before_nick` and is refused, it is sent again after the nick.
     Join {
         room: String,
         is_before_nick: bool,
     },
-    /// Leaving the lobby, which the nick joined by itself.
+    /// The request to leave the lobby, which the client joined only because it took a nick.
     LeaveLobby,
-    /// The nick, and the number of this attempt.
+    /// A `NICK`, and the number of this attempt.
     Nick(String, u32),
     /// The last request of a login without a nick.
     Ready,
-    /// One of `pending`.
+    /// One of the requests in `pending`.
     Pending(RequestId),
     Goodbye,
 }
 
-/// The lobby, joined by the nick although other rooms are wanted.
+/// The lobby, which the client joined because it took a nick, although it wants other rooms.
 #[derive(Debug)]
 pub(super) struct Lobby {
     pub(super) name: String,
-    /// Its name and last id, from `OK NICK`.
+    /// The lobby's name and last id, from `OK NICK`.
     pub(super) joined: String,
 }
 
-/// A request without an answer.
+/// A request that has not been answered yet.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) request_id: RequestId,
@@ -85,7 +85,7 @@ pub(super) enum PendingRequest {
 }
 
 impl RoomPosition {
-    /// The request that joins it.
+    /// Returns the request that joins the room.
     pub(super) fn join_line(&self) -> String {
         match self.last_id {
             Some(last) => format!("JOIN {} {last}", self.name),
