@@ -30,11 +30,11 @@
 //! # }
 //! ```
 //!
-//! What a program sends is a notice ([`Message::notice`]), and a program does not answer notices: so two bots never talk to
-//! each other endlessly. [`Options::bot`] does both for a [`ReconnectingClient`].
+//! A program marks its messages as notices ([`Message::notice`]) and does not answer notices, so that two bots never talk to
+//! each other endlessly. For a [`ReconnectingClient`], [`Options::bot`] does both.
 //!
-//! [`Client`] ends with its connection. [`ReconnectingClient`] reconnects, sees every event once and sends every message
-//! once; `chatc` is built on it.
+//! A [`Client`] ends with its connection. A [`ReconnectingClient`] reconnects; it receives every event once and sends every
+//! message once. `chatc` is built on it.
 //!
 //! # Executors
 //!
@@ -43,8 +43,8 @@
 //!
 //! # Features
 //!
-//! `client` is this module, without TLS. `tls` adds TLS: `tls://HOST`, and without being asked on every connection that
-//! leaves this machine.
+//! The feature `client` is this module, without TLS. `tls` adds TLS: for `tls://HOST`, and by default for every connection to
+//! another machine.
 
 mod address;
 mod background;

@@ -11,20 +11,20 @@ use super::shorthand::room_name;
 use crate::client::{Client, Error, HistoryRange, LoggedEvent};
 use crate::protocol::text::clean;
 
-/// The most messages that a server finds.
+/// The maximum number of messages that a search returns.
 pub(super) const FOUND_MAX: usize = 100;
 
-/// The most events of its log that a server returns at once.
+/// The maximum number of events of its log that a server returns at once.
 const PAGE: u64 = 1000;
 
 /// A part of a room's log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Part {
-    /// How many events; the default is 50.
+    /// The number of events; 50 if it is not given.
     pub count: Option<u64>,
-    /// Only events before this one.
+    /// If given, only events before this one.
     pub before: Option<u64>,
-    /// Only events after this one.
+    /// If given, only events after this one.
     pub after: Option<u64>,
 }
 
@@ -64,7 +64,7 @@ pub async fn history(
             }
         }
     } else {
-        // The server returns the newest page first, and people read the oldest first.
+        // The server returns the newest page first, but people read the oldest event first.
         let (mut pages, mut range) = (Vec::new(), HistoryRange::Newest);
         if let Some(before) = part.before {
             range = HistoryRange::Before(before);
@@ -102,7 +102,7 @@ async fn page(
 /// Prints the messages that contain all the words.
 ///
 /// # Errors
-/// Those of [`Client::request`]. Finding nothing is [`Exit::Refused`], as with `grep`.
+/// Those of [`Client::request`]. If nothing is found, returns [`Exit::Refused`], as `grep` does.
 pub async fn search(
     server: &Server,
     room: Option<&str>,
@@ -133,7 +133,7 @@ pub async fn search(
     })
 }
 
-/// Prints who is in a room.
+/// Prints the members of a room.
 ///
 /// # Errors
 /// Those of [`Client::request`].
@@ -177,7 +177,7 @@ pub async fn rooms(server: &Server, is_json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// Returns the room's name with its `#`; without a room, the lobby, which a server lists first.
+/// Returns the room's name with its `#`. Without a room, returns the lobby, which a server lists first.
 ///
 /// # Errors
 /// Those of [`Client::request`].
@@ -190,7 +190,7 @@ pub async fn room_or_lobby(client: &mut Client, room: Option<&str>) -> Result<St
     lobby.ok_or(Failure::Impossible("the server has no rooms"))
 }
 
-/// Asks for the tags of events, which only JSON shows. An older server has none.
+/// Requests the tags of events, which are shown only as JSON. An older server does not support tags.
 async fn ask_for_tags(client: &mut Client, is_json: bool) -> Result<(), Error> {
     if is_json {
         match client.turn_tags_on().await {

@@ -1,4 +1,4 @@
-//! `chatc bot`: another program that reads events and answers them.
+//! `chatc bot`: runs another program, which reads events and answers them.
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
@@ -22,13 +22,13 @@ use crate::client::{Error, Login, Message, Options, ReconnectingClient, Update};
 use crate::protocol::tags;
 use crate::protocol::text::clean;
 
-/// The most bytes of events that wait for the bot to read them; beyond that they stay on the server.
+/// The maximum number of bytes of events that wait until the bot reads them. Further events stay on the server.
 const WAITING_BYTES_MAX: usize = 64 * 1024;
 
-/// A bot that has run this long is restarted after the short pause again.
+/// If a bot has run this long, the pause before its next restart is the short one again.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// The longest pause before a bot is started again.
+/// The longest pause before a bot is restarted.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Describes how a command ended.
@@ -42,7 +42,7 @@ pub(super) fn how(status: ExitStatus) -> String {
     }
 }
 
-/// Formats how long a command took.
+/// Formats the time that a command took.
 pub(super) fn took(time: Duration) -> String {
     match time.as_secs() {
         0..10 => format!("{:.1} s", time.as_secs_f64()),
@@ -52,12 +52,12 @@ pub(super) fn took(time: Duration) -> String {
     }
 }
 
-/// Runs a bot: a child process that reads events on its input and writes requests to its output, a line each. Its messages
-/// are marked as notices. It reads the notices of other programs only if `reads_notices`. It is restarted when it ends.
-/// When the connection breaks, chatc reconnects without a gap. Runs until the server refuses the bot.
+/// Runs a bot: a child process that reads events from its input and writes requests to its output, one per line. Its
+/// messages are marked as notices. It reads the notices of other programs only if `reads_notices`. If it ends, it is
+/// restarted. If the connection breaks, chatc reconnects without a gap. Returns when the server refuses the bot.
 ///
 /// # Errors
-/// If the first connection fails or the bot cannot be started.
+/// If the first connection fails, or the bot cannot be started.
 pub async fn bot(
     server: &Server,
     rooms: &[String],
@@ -76,7 +76,7 @@ pub async fn bot(
         ..options
     };
     let mut client = ReconnectingClient::new(server.address.clone(), options);
-    // The bot is started once the server is there.
+    // The bot is started when the first connection has been made.
     loop {
         match client.next().await {
             Some(Update::Ended(error)) => return Err(error.into()),
@@ -112,17 +112,17 @@ enum Next {
     Written(io::Result<usize>),
 }
 
-/// A pipe to the child's standard input. The reading end is held here too, to get back what a child that has ended did
-/// not read.
+/// A pipe to the child's standard input. The reading end is also open here, so that this process can take back what a
+/// child that has ended did not read.
 struct ChildInput {
     pipe: Async<File>,
     unread: PipeReader,
-    /// The last bytes written: at least as many as the pipe can hold.
+    /// The last bytes that were written: at least as many as the pipe can hold.
     written: Vec<u8>,
 }
 
 impl ChildInput {
-    /// Creates a pipe, and returns the end for the child too.
+    /// Creates a pipe. Also returns its reading end for the child.
     fn new() -> io::Result<(Self, PipeReader)> {
         let (reader, writer) = io::pipe()?;
         let unread = reader.try_clone()?;
@@ -169,7 +169,8 @@ impl ChildInput {
     }
 }
 
-/// Serves one child until it ends; returns `None` if the client ended. `waiting` is what no child has read yet.
+/// Serves one child until it ends. Returns `None` if the client has ended. `waiting` contains what no child has read
+/// yet.
 async fn serve(
     client: &mut ReconnectingClient,
     waiting: &mut Vec<u8>,
@@ -236,7 +237,7 @@ async fn serve(
     Ok(Some(status))
 }
 
-/// Returns the lines of the protocol that the bot reads for an update.
+/// Returns the protocol lines that the bot reads for an update.
 fn lines_of(update: &Update) -> Option<String> {
     Some(match update {
         Update::Event { event, .. } => format!("{event}\n"),
@@ -265,7 +266,8 @@ fn lines_of(update: &Update) -> Option<String> {
     })
 }
 
-/// Sends a request of the bot: a line of the protocol. `MSG` and `ME` go to the room that it joined last.
+/// Sends a request of the bot, which is a line of the protocol. `MSG` and `ME` go to the room that the bot joined
+/// last.
 fn send(client: &mut ReconnectingClient, line: &str) -> Result<(), Failure> {
     let (tags, command) = tags::split(line);
     let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));

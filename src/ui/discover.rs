@@ -9,25 +9,27 @@ use super::failure::Failure;
 use crate::client::{Address, Error};
 use crate::protocol::{PORT, SERVICE};
 
-/// How long to wait for answers: on a network that works they come within a second.
+/// The time to wait for answers. On a network without faults, they arrive within a second.
 const LISTEN: Duration = Duration::from_millis(1500);
 
-/// How long a server on this machine may take to answer.
+/// The time that a server on this machine may take to answer.
 const HERE_WITHIN: Duration = Duration::from_secs(2);
 
 /// A server that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Its address.
+    /// The server's address.
     pub address: Address,
-    /// Its name.
+    /// The server's name.
     pub name: String,
 }
 
-/// Returns the server on this machine or, if there is none, the only one that announces itself.
+/// Returns the server on this machine. If there is none, returns the only server that announces itself on the local
+/// network.
 ///
 /// # Errors
-/// [`Error::Connect`] to this machine if there is none at all; [`Failure::Several`].
+/// [`Error::Connect`] to this machine if there is no server at all; [`Failure::Several`] if several announce
+/// themselves.
 pub fn nearest() -> Result<Address, Failure> {
     let here: Address = "localhost".parse().map_err(Error::from)?;
     let addresses = ("localhost", PORT).to_socket_addrs();
@@ -94,13 +96,14 @@ pub fn all() -> Result<Vec<Found>, Failure> {
             }
         }
     }
-    // Its answer does not matter any more.
+    // The answer to this is not needed.
     let _ = daemon.shutdown();
     found.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
     Ok(found.into_iter().map(|(_, found)| found).collect())
 }
 
-/// Ranks an address: of several, the lowest is used. First come those that people can read and every program can reach.
+/// Returns the rank of an address. Of several addresses of a server, that with the lowest rank is used: one that
+/// people can read and every program can reach.
 fn rank(ip: IpAddr) -> u8 {
     match ip {
         IpAddr::V4(ip) => u8::from(ip.is_link_local()) + 3 * u8::from(ip.is_loopback()),

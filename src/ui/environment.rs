@@ -1,7 +1,7 @@
 //! The environment variables that `chatc` reads.
 
-/// Holds the password of the nick, for scripts that have no file for it.
+/// The variable with the password of the nick, for scripts that have no file for it.
 pub const PASSWORD_VARIABLE: &str = "CHATC_PASSWORD";
 
-/// Holds the password of the server.
+/// The variable with the password of the server.
 pub const SERVER_PASSWORD_VARIABLE: &str = "CHATC_SERVER_PASSWORD";

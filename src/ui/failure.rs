@@ -8,20 +8,20 @@ use super::environment::{PASSWORD_VARIABLE, SERVER_PASSWORD_VARIABLE};
 use crate::client::{Error, plainly};
 use crate::protocol::Code;
 
-/// The exit code of `chatc`. `chatc --help` lists them for people.
+/// The exit codes of `chatc`. `chatc --help` lists them for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Everything was done.
     Success = 0,
     /// Something was refused, by the server or by this machine.
     Refused = 1,
-    /// The command line was not understood.
+    /// The command line could not be parsed.
     Usage = 2,
-    /// No connection, or it broke, or the server ended it.
+    /// The connection could not be made, broke, or was ended by the server.
     Lost = 3,
 }
 
-/// Why `chatc` could not do something; `Display` is its one line for a user.
+/// The reason why `chatc` failed; `Display` is one line for the user.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Failure {
@@ -29,9 +29,9 @@ pub enum Failure {
     Client(Error),
     /// A download was interrupted; the part that arrived is kept.
     Cut {
-        /// The file that holds the beginning.
+        /// The file that contains the part that arrived.
         part: PathBuf,
-        /// What happened.
+        /// The reason for the interruption.
         error: Error,
     },
     /// A local file could not be used.
@@ -43,24 +43,24 @@ pub enum Failure {
         /// The error of the system.
         source: io::Error,
     },
-    /// A download would have overwritten that file.
+    /// A download would have overwritten this file.
     Exists(PathBuf),
     /// The settings are invalid.
     Settings {
         /// The file.
         path: PathBuf,
-        /// Its line.
+        /// The line in that file.
         line: usize,
         /// The problem at that place.
         why: String,
     },
-    /// Several servers announce themselves, and none was named.
+    /// Several servers announce themselves, and the user has not named one.
     Several(Vec<String>),
-    /// The local network could not be asked.
+    /// The local network could not be searched.
     Network(String),
-    /// It cannot be done; the text says why and what to do instead.
+    /// The request cannot be fulfilled. The text says why, and what to do instead.
     Impossible(&'static str),
-    /// Standard output cannot be written. [`io::ErrorKind::BrokenPipe`]: its reader has seen enough.
+    /// Standard output cannot be written. With [`io::ErrorKind::BrokenPipe`], its reader has read all that it needs.
     Output(io::Error),
     /// Standard input could not be read.
     Input(io::Error),
@@ -86,7 +86,7 @@ impl Failure {
         }
     }
 
-    /// Makes a failure of an error of the file `path`, on which `verb` was tried.
+    /// Returns the failure for an error with the file `path`. `verb` is the operation that failed.
     pub(super) fn file(
         verb: &'static str,
         path: &std::path::Path,
@@ -184,6 +184,6 @@ impl std::error::Error for Failure {
 pub fn complain(what: impl fmt::Display) {
     let line = what.to_string();
     let line = crate::protocol::text::clean(&line);
-    // If it cannot be written, the exit code still says that something went wrong.
+    // If this cannot be written, the exit code still shows that something went wrong.
     let _ = writeln!(io::stderr(), "chatc: {line}");
 }

@@ -19,14 +19,14 @@ use crate::client::{Client, Download, Error, FileDigest, LoggedEvent, Stored};
 use crate::protocol::Event;
 use crate::protocol::text::clean;
 
-/// How many bytes are read from the connection and written at once.
+/// The number of bytes that are read from the connection and written at once.
 const PIECE_BYTES: usize = 128 * 1024;
 
-/// The most bytes of a local file name, before `.part` is appended: file systems allow 255.
+/// The maximum number of bytes in a local file name, before `.part` is appended. File systems allow 255.
 const NAME_BYTES_MAX: usize = 250;
 
-/// Uploads files to one room, one after the other, and prints `ID NAME` for each. `-` is standard input, under the name
-/// `stdin_name`. A file that cannot be uploaded is reported, and the next one is tried.
+/// Uploads files to one room, one after the other, and prints `ID NAME` for each. `-` is standard input, whose name
+/// in the room is `stdin_name`. If a file cannot be uploaded, that is reported and the next file is tried.
 ///
 /// # Errors
 /// If connecting or logging in fails.
@@ -56,13 +56,13 @@ pub async fn upload(
             Err(failure) => {
                 exit = failure.exit();
                 match failure {
-                    // Its text names the file.
+                    // The text of this failure names the file.
                     Failure::File { .. } => complain(failure),
                     failure => complain(format_args!("{}: {failure}", path.display())),
                 }
             }
         }
-        // After a stream and some refusals the connection is unusable: the next file needs another one.
+        // After a stream, and after some refusals, the connection is unusable, so the next file needs another one.
         if client.is_usable() && !is_refused {
             open = Some(client);
         } else {
@@ -75,7 +75,7 @@ pub async fn upload(
     Ok(exit)
 }
 
-/// Uploads a file or a pipe, or `-` for standard input if that has a name. Returns the name in the room too.
+/// Uploads a file or a pipe. `-` is standard input, if a name for it is given. Also returns the name in the room.
 pub(super) async fn send(
     client: &mut Client,
     path: &Path,
@@ -104,7 +104,7 @@ pub(super) async fn send(
     let mut is_sending = false;
     let progress = |sent| {
         if !std::mem::replace(&mut is_sending, true) {
-            // The time for hashing says nothing about the network.
+            // The time for hashing does not help to estimate the speed of the network.
             bar.reset_eta();
         }
         bar.set_position(sent);
@@ -126,15 +126,15 @@ pub(super) struct Saved {
     pub length: u64,
 }
 
-/// How many downloads run at once: more would only share the same connection.
+/// The number of downloads that run at once. More would only share the same bandwidth.
 const AT_ONCE: usize = 4;
 
-/// Downloads files, several at a time: to the file or folder `out`, to standard output for `-` (then one after the
-/// other), or into the current folder under their own names, made safe. Prints the path of each; a file that fails is
-/// reported, and the others are still downloaded.
+/// Downloads files, several at a time, and prints the path of each. They are written to the file or folder `out`;
+/// without it, to the current folder under their own names, which are made safe. With `-`, they are written to
+/// standard output, one after the other. If a file fails, that is reported, and the others are still downloaded.
 ///
 /// # Errors
-/// [`Failure::Impossible`] if several files are to have one name; those of [`Client::download`] for `-`.
+/// [`Failure::Impossible`] if several files would get the same name. For `-`, those of [`Client::download`].
 pub async fn download(server: &Server, ids: &[u64], out: Option<&Path>) -> Result<Exit, Failure> {
     if out == Some(Path::new("-")) {
         for id in ids {
@@ -165,7 +165,7 @@ pub async fn download(server: &Server, ids: &[u64], out: Option<&Path>) -> Resul
             }
         }
     };
-    // Each worker takes the next of them.
+    // Each worker takes the next file in the list.
     let next = Cell::new(0);
     let worker = async || -> Result<Exit, Failure> {
         let mut exit = Exit::Success;
@@ -218,8 +218,8 @@ async fn to_stdout(server: &Server, id: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Downloads a file to `out`, or into it if it is a folder (`""` is the current one). Until it is complete, it has
-/// `.part` appended to its name; a part that exists already is resumed.
+/// Downloads a file to `out`, or into `out` if that is a folder (`""` is the current one). Until the file is
+/// complete, `.part` is appended to its name. If such a part exists already, the download resumes after it.
 pub(super) async fn fetch(
     server: &Server,
     id: u64,
@@ -256,7 +256,7 @@ pub(super) async fn fetch(
             .length()
             .is_some_and(|length| have.length() <= length)
     {
-        // The offset has to be sent before the name of the file is known, so a second connection is needed.
+        // The offset must be sent before the name of the file is known, so a second connection is needed.
         client = server.connect_to_read().await?;
         if is_named {
             server.log_in(&mut client).await?;
@@ -284,7 +284,7 @@ pub(super) async fn fetch(
     Ok(Saved { path, length })
 }
 
-/// Opens the `.part` file, for this process only.
+/// Opens the `.part` file, and locks it for this process.
 fn open_part(part: &Path) -> Result<smol::fs::File, Failure> {
     let open = || {
         let mut options = OpenOptions::new();
@@ -307,27 +307,27 @@ fn open_part(part: &Path) -> Result<smol::fs::File, Failure> {
         .map_err(Failure::file("write", part))
 }
 
-/// Renames the complete file, and never overwrites another one.
+/// Renames the complete file. Never overwrites another file.
 fn keep(part: &Path, path: &Path) -> Result<(), Failure> {
     match fs::hard_link(part, path) {
         Ok(()) => fs::remove_file(part).map_err(Failure::file("remove", part)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(Failure::Exists(path.to_owned()))
         }
-        // On a file system without links there is a moment between the check and the renaming.
+        // If the file system has no links, another file may appear between this check and the renaming.
         Err(_) if path.symlink_metadata().is_ok() => Err(Failure::Exists(path.to_owned())),
         Err(_) => fs::rename(part, path).map_err(Failure::file("write", path)),
     }
 }
 
-/// Copies the rest of a download to `to`, also what came before a failure.
+/// Copies the rest of a download to `to`. After a failure, `to` contains what had arrived before.
 async fn copy(
     download: &mut Download<'_>,
     to: &mut (impl AsyncWrite + Unpin),
     bar: &ProgressBar,
     failed: impl FnOnce(io::Error) -> Failure,
 ) -> Result<(), Failure> {
-    // The part that existed before says nothing about the network.
+    // The part that existed before does not help to estimate the speed of the network.
     bar.set_position(download.position());
     bar.reset_eta();
     let mut piece = vec![0; PIECE_BYTES];
@@ -413,8 +413,8 @@ fn begin(bar: &ProgressBar, name: &str, length: Option<u64>) {
     bar.set_message(clean(name).into_owned());
 }
 
-/// Makes a local file name of a name that a stranger chose: no folders, no control characters, not hidden, not like a
-/// flag, not too long.
+/// Makes a local file name from a name that a stranger has chosen: without folders and control characters, not
+/// hidden, not like a flag, and not too long.
 fn local_name(name: &str, id: u64) -> String {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let name = clean(name).replace('\t', " ");

@@ -8,9 +8,9 @@ use super::shorthand::expand_home;
 /// The meaning of a typed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InputLine {
-    /// Lines to send unchanged, with their line ends, and how many they are.
+    /// Lines to send unchanged, with their line endings, and the number of lines.
     Say(Vec<u8>, u64),
-    /// A command of the protocol, without its end.
+    /// A command of the protocol, without its line ending.
     Command(String),
     /// Upload a file.
     Upload(PathBuf),
@@ -18,7 +18,7 @@ pub enum InputLine {
     Download(u64),
     /// Show the help.
     Help,
-    /// Leave, with a text for the others or none.
+    /// Leave. The other users see the text, which may be empty.
     Quit(String),
     /// An invalid command; the text says what to do instead.
     Wrong(&'static str),
@@ -41,7 +41,7 @@ pub const HELP: &str =
    Any other command of the protocol is sent to the server as it is.";
 
 impl InputLine {
-    /// Parses what was typed. A pasted text is sent line by line; a command is one line.
+    /// Parses what a user has typed. Pasted text is sent line by line. A command is one line.
     ///
     /// ```
     /// use plainchat::ui::InputLine;

@@ -1,19 +1,20 @@
-//! Turns any bytes into messages that the protocol accepts: the input of a pipe.
+//! Converts any bytes, such as the input of a pipe, to messages that the protocol accepts.
 
 use crate::protocol::line::LINE_BYTES_MAX;
 use crate::protocol::text::clean;
 
-/// The most bytes of text beside `MSG ` and the line end.
+/// The maximum number of bytes of text in a line, which also contains `MSG ` and the line ending.
 const TEXT_BYTES_MAX: usize = LINE_BYTES_MAX - "MSG \n".len();
 
-/// The bytes that are left for the nonce of a message, so that one that is sent again is logged once.
+/// The number of bytes that are left for the nonce of a message. With a nonce, a message that is sent again is logged
+/// once.
 const NONCE_BYTES: usize = 40;
 
-/// Splits bytes into `MSG` lines: one for each line, none for an empty one, several for a long one. Bytes that are not
-/// UTF-8 become U+FFFD. Holds at most one line.
+/// A splitter of bytes into `MSG` lines. A line becomes one message, an empty line none, and a long line several.
+/// Bytes that are not UTF-8 become U+FFFD. The splitter holds at most one line.
 #[derive(Debug)]
 pub struct LineSplitter {
-    /// The most bytes of text in a line.
+    /// The maximum number of bytes of text in a message.
     most: usize,
     /// The line whose end has not come yet.
     partial: Vec<u8>,
@@ -67,12 +68,12 @@ impl LineSplitter {
             bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         }
         let text = String::from_utf8_lossy(bytes);
-        // The server would remove control characters, and refuse a line that is empty without them.
+        // The server would remove control characters, and would refuse a line that is empty without them.
         let text = clean(&text);
         let mut rest = &text[..];
         let mut lines = 0;
         while !rest.is_empty() {
-            // U+FFFD is longer than the byte it stands for.
+            // U+FFFD is longer than the byte that it replaces.
             let (piece, after) = rest.split_at(rest.floor_char_boundary(self.most));
             out.extend_from_slice(b"MSG ");
             out.extend_from_slice(piece.as_bytes());

@@ -1,4 +1,4 @@
-//! Logging in: a nick, then a room.
+//! Logs in: takes a nick, and then joins a room.
 
 use super::server::Server;
 use crate::client::{Client, Error, LoggedIn, Reply};
@@ -21,9 +21,9 @@ pub async fn enter(
     }
 }
 
-/// Sends a request that needs no nick in an open room. When the server refuses, the room may be invite-only: then the
-/// request is sent again under the nick of `server`, if that has a password. Returns the first refusal if that does not
-/// help.
+/// Sends a request that needs no nick in an open room. If the server refuses it, the room may be invite-only. In that
+/// case, and if the nick of `server` has a password, takes that nick and sends the request again. If this does not
+/// help, returns the first refusal.
 ///
 /// # Errors
 /// Those of [`Client::request`].
@@ -39,10 +39,10 @@ pub(super) async fn request_as_invited(
     client.request(request).await
 }
 
-/// Takes the nick of `server`, if the reason for `refused` may be an invite-only room and the nick has a password.
+/// Takes the nick of `server`, if it has a password and the reason for `refused` may be an invite-only room.
 ///
 /// # Errors
-/// `refused`, if the nick does not help; those of [`Client::nick`].
+/// `refused` if the nick does not help; those of [`Client::nick`].
 pub(super) async fn log_in_for(
     client: &mut Client,
     server: &Server,

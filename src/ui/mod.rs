@@ -1,8 +1,8 @@
 //! The program `chatc`: a screen, a line client, pipes, and commands for scripts.
 //!
-//! [`InputLine`] parses what a user types, [`Renderer`] turns what the server sends into text; both are pure.
-//! [`screen`], [`plain`], [`pipe`] and [`files`] are the ways to run. Everything reaches the server through
-//! [`crate::client`].
+//! [`InputLine`] parses what a user types, and [`Renderer`] converts what the server sends to text; both are pure.
+//! [`screen`], [`plain`], [`pipe`] and [`files`] are the ways to run the program. All of them use [`crate::client`]
+//! to talk to the server.
 
 pub mod ask;
 pub mod bot;

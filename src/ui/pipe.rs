@@ -1,7 +1,8 @@
-//! `chatc` in a pipe: input lines become messages, events become output lines; with `--raw`, both are the protocol.
+//! `chatc` in a pipe: input lines become messages, and events become output lines. With `--raw`, both are lines of
+//! the protocol.
 //!
-//! Sending and reading run at the same time, each at the pace of the other end, so nothing accumulates here. Standard
-//! input and output have threads of their own, since they may be files or terminals.
+//! Sending and reading run at the same time, each at the speed of its other end, so nothing accumulates here.
+//! Standard input and output have threads of their own, because they may be files or terminals.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -24,21 +25,22 @@ use crate::client::{Client, Error, Line, Receiver, ReconnectingClient, Sender, U
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
 
-/// How many bytes are read from standard input at once.
+/// The number of bytes that are read from standard input at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
 type Stdout = Unblock<io::Stdout>;
 
-/// How long it tries to reconnect after the input has ended: longer than a restart of the server takes.
+/// The time for which it tries to reconnect after the input has ended. It is longer than a restart of the server
+/// takes.
 const SEND_WITHIN: Duration = Duration::from_secs(60);
 
-/// Sends each line of standard input to `room`, or to the lobby, and writes what happens there to standard output, until
-/// the input has ended and every line has its reply. It reconnects when the connection breaks; meanwhile input is read
-/// only as much as can be held, so nothing is lost and the writer waits.
+/// Sends each line of standard input to `room`, or to the lobby, and writes what happens there to standard output.
+/// Returns when the input has ended and every line has been answered. If the connection breaks, it reconnects.
+/// Meanwhile it reads only as much input as it can hold, so nothing is lost and the writer of the pipe waits.
 ///
 /// # Errors
-/// [`Failure::Client`] if the first connection fails, or the server refuses the client or does not come back;
-/// [`Failure::Input`], [`Failure::Output`].
+/// [`Failure::Client`] if the first connection fails, if the server refuses the client, or if it cannot be reached
+/// again; [`Failure::Input`], [`Failure::Output`].
 pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> {
     let rooms = room.map(|room| (room_name(room), None));
     let mut talk = PipeClient {
@@ -107,12 +109,12 @@ enum Next {
 /// The state of `chatc` in a pipe.
 struct PipeClient {
     client: ReconnectingClient,
-    /// The room for the lines, once it is joined.
+    /// The room to which the lines go, when it has been joined.
     room: Option<String>,
     renderer: Renderer,
-    /// The lines that were read and are not handed to the client yet.
+    /// The lines that were read but not passed to the client yet.
     waiting: VecDeque<String>,
-    /// The input has ended.
+    /// Whether the input has ended.
     is_all: bool,
     offline_since: Option<Instant>,
     exit: Exit,
@@ -120,7 +122,7 @@ struct PipeClient {
 }
 
 impl PipeClient {
-    /// Hands waiting lines to the client, as many as it accepts; leaves after the last.
+    /// Passes as many waiting lines to the client as it accepts. Leaves after the last line.
     fn send(&mut self) -> Result<(), Failure> {
         let Some(room) = &self.room else {
             return Ok(());
@@ -136,7 +138,7 @@ impl PipeClient {
         Ok(())
     }
 
-    /// Processes an update; returns the exit code when it is over.
+    /// Processes an update. Returns the exit code if the program must end.
     async fn process(&mut self, update: Option<Update>) -> Result<Option<Exit>, Failure> {
         match update {
             None => {
@@ -216,8 +218,8 @@ pub async fn raw(client: Client) -> Result<Exit, Failure> {
     feed(sender, pass, &is_all).or(listen).await
 }
 
-/// Sends standard input, as `cut` transforms it; its end is an empty piece. Then ends the sending direction. Returns only
-/// after a failure: the receiving side knows when it is over.
+/// Sends standard input, transformed by `cut`, whose argument is empty at the end of the input. Then ends the sending
+/// direction. Returns only after a failure, because the receiving side decides when to end.
 async fn feed(
     mut sender: Sender,
     mut cut: impl FnMut(&[u8], &mut Vec<u8>),
@@ -229,7 +231,7 @@ async fn feed(
         let length = input.read(&mut piece).await.map_err(Failure::Input)?;
         cut(piece.get(..length).unwrap_or_default(), &mut out);
         if sender.write(&out).await.is_err() {
-            // The last lines from the server say why.
+            // The last lines from the server give the reason.
             return std::future::pending().await;
         }
         out.clear();
@@ -256,7 +258,7 @@ async fn listen_raw(mut receiver: Receiver, is_all: &Cell<bool>) -> Result<Exit,
         write(&mut output, format!("{shown}\n").as_bytes()).await?;
         match line.read() {
             ServerLine::Err { .. } => exit = Exit::Refused,
-            // In talker mode the goodbye is not a line of the protocol, so any end may be right.
+            // In talker mode, the goodbye is not a line of the protocol, so any end counts as success.
             ServerLine::Ok {
                 verb: "BYE" | "QUIT" | "CHAT",
                 ..
@@ -279,7 +281,7 @@ async fn listen_raw(mut receiver: Receiver, is_all: &Cell<bool>) -> Result<Exit,
     }
 }
 
-/// Writes the bytes of a download; not to a terminal, which might execute them.
+/// Writes the bytes of a download. Does not write them to a terminal, which might execute them.
 async fn pass_file(
     receiver: &mut Receiver,
     output: &mut Stdout,
@@ -310,8 +312,8 @@ async fn pass_file(
     Ok(())
 }
 
-/// Receives the next line; flushes the output before it waits. After a `CLOSED` (`last`), a reset is an end like any
-/// other.
+/// Receives the next line, and flushes the output before it waits. After a `CLOSED` (`last`), a reset counts as a
+/// normal end.
 async fn next(
     receiver: &mut Receiver,
     output: &mut Stdout,

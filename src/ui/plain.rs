@@ -1,6 +1,7 @@
-//! `chatc --plain` on a terminal: a line to type in, with events printed above it.
+//! `chatc --plain` on a terminal: a line to type in, and events above it.
 //!
-//! The line editor blocks, so it has a thread, which hands over what was typed and is never waited for.
+//! The line editor blocks, so it has a thread of its own. That thread passes on what was typed, and nothing waits for
+//! it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -34,31 +35,32 @@ use crate::client::{Client, Error, Login, Receiver, Sender};
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
 
-/// How long the server may take to close the connection of a user who leaves.
+/// The time within which the server must close the connection of a user who leaves.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// How long drawing the last lines may take.
+/// The time for drawing the last lines.
 const LAST_LINES: Duration = Duration::from_millis(50);
 
-/// The most bytes that are written above the line at once: each time, the line is redrawn.
+/// The maximum number of bytes that are written above the line at once. After each write, the line is redrawn.
 const SHOWN_BYTES: usize = 16 * 1024;
 
 /// Runs the line client until the user leaves.
 ///
 /// # Errors
-/// [`Failure::Client`] if the server ends it before; [`Failure::Input`] if the terminal does.
+/// [`Failure::Client`] if the server ends the connection before; [`Failure::Input`] if the terminal ends.
 pub async fn talk(client: Client, renderer: Renderer, server: Server) -> Result<Exit, Failure> {
     let (sender, receiver) = client.split();
     let mut editor = LineEditor::new().map_err(|e| Failure::Input(io::Error::other(e)))?;
     let turn = Arc::new(TypingFlag::default());
     editor.set_helper(Some(Watch(turn.clone())));
-    // Restored when this function returns, while the editor's thread may still be in the middle of a line.
+    // The mode is restored when this function returns. At that time, the editor's thread may still be in the middle
+    // of a line.
     let _mode = TerminalMode::remember();
     let printer = Printer::new(&mut editor, turn.clone());
     let (typist, typing) = smol::channel::unbounded();
     thread::spawn(move || {
         edit(editor, &typist, &turn);
-        // What still comes is printed at once.
+        // Further events are printed at once.
         turn.set(true);
     });
 
@@ -78,7 +80,7 @@ pub async fn talk(client: Client, renderer: Renderer, server: Server) -> Result<
         .or(talk.receive_loop(receiver));
     let result = talking.or(stay_in_raw_mode(&talk.printer)).await;
     if result.is_err() {
-        // The editor draws on its own thread, and the user wants to read the last lines.
+        // The editor draws on its own thread. This gives it time to draw the last lines.
         smol::Timer::after(LAST_LINES).await;
     }
     result
@@ -96,7 +98,7 @@ fn edit(mut editor: LineEditor, typist: &Typist<InputLine>, turn: &TypingFlag) {
                 let _ = editor.add_history_entry(&line);
                 let typed = InputLine::parse(&line);
                 let leaves = matches!(typed, InputLine::Quit(_));
-                // Never waits: while the server is slow, lines are queued here, and a user types few of them.
+                // This never waits. While the server is slow, lines are queued here, and a user types only a few.
                 if typist.try_send(typed).is_err() || leaves {
                     return;
                 }
@@ -117,27 +119,28 @@ fn edit(mut editor: LineEditor, typist: &Typist<InputLine>, turn: &TypingFlag) {
 #[derive(Clone)]
 struct Printer {
     lines: smol::channel::Sender<String>,
-    /// The terminal can move its cursor and is in raw mode, so lines are written above the one being typed.
+    /// Whether the terminal can move its cursor and is in raw mode. If so, lines are written above the one that is
+    /// being typed.
     edits: bool,
 }
 
 impl Printer {
     fn new(editor: &mut LineEditor, turn: Arc<TypingFlag>) -> Self {
-        // A slow terminal makes the sender wait.
+        // If the terminal is slow, the sender waits.
         let (lines, shown) = smol::channel::bounded::<String>(4);
         match editor.create_external_printer() {
             Ok(mut printer) => {
                 thread::spawn(move || {
                     while let Ok(text) = shown.recv_blocking() {
-                        // Between two lines the editor would print this before lines that it has not drawn yet.
+                        // Between two lines, the editor would print this before lines that it has not drawn yet.
                         turn.wait();
-                        // The editor notices when the terminal has gone.
+                        // If the terminal has gone, the editor detects that.
                         let _ = printer.print(text);
                     }
                 });
                 Self { lines, edits: true }
             }
-            // A terminal that cannot move its cursor (TERM=dumb) prints the lines as they come.
+            // A terminal that cannot move its cursor (TERM=dumb) prints lines as they arrive.
             Err(_) => {
                 thread::spawn(move || {
                     while let Ok(text) = shown.recv_blocking() {
@@ -152,19 +155,19 @@ impl Printer {
         }
     }
 
-    /// Prints lines, without control characters.
+    /// Prints lines after removing control characters.
     async fn show(&self, text: &str) {
         let mut safe = String::with_capacity(text.len() + 1);
         for line in text.lines() {
             safe.push_str(&clean(line));
             safe.push('\n');
         }
-        // It fails once the printing thread has ended, and then the terminal has gone.
+        // This fails if the printing thread has ended, and then the terminal has gone.
         let _ = self.lines.send(safe).await;
     }
 }
 
-/// Whether a line is being typed, so that output has to be printed above it.
+/// A flag: whether a line is being typed, so that output must be printed above it.
 #[derive(Debug, Default)]
 struct TypingFlag {
     is_typing: Mutex<bool>,
@@ -185,13 +188,13 @@ impl TypingFlag {
     }
 }
 
-/// Notices inside the editor when a line starts and ends.
+/// A part of the editor that detects when a line starts and ends.
 struct Watch(Arc<TypingFlag>);
 
 impl Hinter for Watch {
     type Hint = String;
 
-    /// Is called whenever the line is drawn.
+    /// The editor calls this whenever it draws the line.
     fn hint(&self, _line: &str, _at: usize, _context: &Context<'_>) -> Option<String> {
         self.0.set(true);
         None
@@ -199,7 +202,7 @@ impl Hinter for Watch {
 }
 
 impl Validator for Watch {
-    /// Is called at Enter.
+    /// The editor calls this when Enter is pressed.
     fn validate(
         &self,
         _context: &mut ValidationContext<'_>,
@@ -236,7 +239,7 @@ struct State {
 enum ReplyAction {
     /// Show it.
     Show,
-    /// The nick has a password now, so a second connection can share it: upload the file.
+    /// Upload the file. The nick has a password now, so a second connection can share it.
     Upload(PathBuf),
 }
 
@@ -254,7 +257,7 @@ impl LineClient {
         self.printer.show(&text).await;
     }
 
-    /// Executes what was typed; ends a moment after the user has left.
+    /// Executes what was typed. Ends a moment after the user has left.
     async fn type_loop(
         &self,
         typing: Typing<InputLine>,
@@ -269,7 +272,7 @@ impl LineClient {
             match self.execute(typed, &mut sender).await {
                 Ok(()) => {}
                 Err(error @ Error::Invalid(_)) => self.printer.show(&format!("! {error}")).await,
-                // The last line from the server says why.
+                // The last line from the server gives the reason.
                 Err(_) => return std::future::pending().await,
             }
         }
@@ -366,7 +369,7 @@ impl LineClient {
         }
     }
 
-    /// Processes a line from the server, and returns what to print.
+    /// Processes a line from the server. Returns the text to print.
     fn process(&self, line: &ServerLine<'_>) -> Option<String> {
         let mut state = self.state.borrow_mut();
         let is_reply = matches!(line, ServerLine::Ok { .. } | ServerLine::Err { .. });
@@ -387,7 +390,7 @@ impl LineClient {
         }
     }
 
-    /// Uploads on a second connection, so that talking can go on. The server announces the file on this one.
+    /// Uploads on a second connection, so that the user can go on typing. The server announces the file on this one.
     fn upload(&self, path: PathBuf, state: &State) {
         let (server, printer) = (self.server.clone(), self.printer.clone());
         let login = Login {
@@ -441,8 +444,8 @@ fn nick_and_password(line: &str) -> Option<(&str, &str)> {
     (!password.is_empty()).then_some((nick, password))
 }
 
-/// Sets raw mode again when the user comes back after Ctrl-Z. The editor does so too, but in a program with several
-/// threads it may do it before it is stopped, and then the shell sets the mode last. Never returns.
+/// Sets raw mode again when the user returns after Ctrl-Z, and never returns. The editor does so too. But in a
+/// program with several threads, it may do so before the program is stopped, and then the shell sets the mode last.
 async fn stay_in_raw_mode(printer: &Printer) -> Result<Exit, Failure> {
     if printer.edits
         && let Ok(mut back) = Signals::new([Signal::Cont])
@@ -461,7 +464,7 @@ async fn stay_in_raw_mode(printer: &Printer) -> Result<Exit, Failure> {
     std::future::pending().await
 }
 
-/// The terminal mode, restored when this is dropped.
+/// The mode of the terminal. It is restored when this is dropped.
 struct TerminalMode(Option<Termios>);
 
 impl TerminalMode {
@@ -477,7 +480,7 @@ impl Drop for TerminalMode {
             tcgetattr(io::stdin()).is_ok_and(|now| now.local_modes != before.local_modes);
         if is_editing {
             let _ = tcsetattr(io::stdin(), OptionalActions::Drain, before);
-            // As the editor does at its end: clears the line and turns bracketed paste off.
+            // The editor does the same at its end: it clears the line and turns bracketed paste off.
             let _ = io::stdout().write_all(b"\r\x1b[K\x1b[?2004l");
             let _ = io::stdout().flush();
         }

@@ -1,4 +1,5 @@
-//! Events on standard output, for people and for programs. Standard output may be a slow pipe, or one without a reader.
+//! Prints events on standard output, for people and for programs. Standard output may be a slow pipe, or a pipe
+//! without a reader.
 
 use std::io;
 use std::time::Duration;
@@ -19,10 +20,10 @@ use crate::protocol::json::tags_object;
 use crate::protocol::text::{clean, is_unsafe};
 use crate::protocol::{Event, EventId, Time};
 
-/// How many bytes are written at once.
+/// The number of bytes that are written at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// How often to check whether there still is a reader, while there is nothing to write.
+/// The time between two checks whether the output still has a reader, while there is nothing to write.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Returns an event as a JSON object.
@@ -72,8 +73,8 @@ pub fn to_json(id: Option<EventId>, time: Option<Time>, tags: &Tags, event: &Eve
     Value::Object(object)
 }
 
-/// Returns JSON that is safe on a terminal: control characters and marks that change the writing direction
-/// are escaped. They occur only in strings, so programs read the same values.
+/// Returns JSON that is safe on a terminal: control characters, and marks that change the writing direction, are
+/// escaped. They occur only in strings, so programs read the same values.
 pub fn json_text(value: &Value) -> String {
     let mut text = String::new();
     for c in value.to_string().chars() {
@@ -86,11 +87,11 @@ pub fn json_text(value: &Value) -> String {
     text
 }
 
-/// Formats events.
+/// A format for events.
 #[derive(Clone, Debug)]
 pub struct Print {
     is_json: bool,
-    /// There may be several rooms, so each line names its room.
+    /// Whether each line names its room, because there may be several rooms.
     names_rooms: bool,
     zone: TimeZone,
 }
@@ -105,7 +106,7 @@ impl Print {
         }
     }
 
-    /// Formats one event as a line, with its line end.
+    /// Formats an event as a line, with its line ending.
     pub fn event(
         &self,
         id: Option<EventId>,
@@ -143,7 +144,7 @@ impl Print {
     }
 }
 
-/// Standard output, with a thread of its own, since it may be a slow file or pipe.
+/// Standard output. It has a thread of its own, because it may be a slow file or pipe.
 pub struct Output {
     stdout: Unblock<io::Stdout>,
 }
@@ -156,7 +157,7 @@ impl Output {
         }
     }
 
-    /// Writes text; waits while its reader is slow.
+    /// Writes text. Waits while the reader is slow.
     pub async fn write(&mut self, text: &str) -> Result<(), Failure> {
         write_all(&mut self.stdout, text.as_bytes())
             .await
@@ -168,8 +169,8 @@ impl Output {
         self.stdout.flush().await.map_err(Failure::Output)
     }
 
-    /// Waits for `next`; fails once the reader has gone, as `head` does. Without a line to write, that would not be noticed
-    /// otherwise.
+    /// Waits for `next`. Fails if the reader has gone, as `head` does after its last line. Without this, that would
+    /// be noticed only at the next write.
     pub async fn or_gone<T>(&mut self, next: impl Future<Output = T>) -> Result<T, Failure> {
         let gone = async {
             loop {

@@ -1,7 +1,8 @@
-//! The settings of `chatc`, and what it remembers between runs: files in the folders that the platform has for that.
+//! The settings of `chatc` and the state that it saves between runs. They are files in the standard folders of the
+//! platform.
 //!
-//! `settings.toml` is written by people and only read here. `state.toml` and `secret` belong to this program: joined rooms
-//! and read positions, unsent text, and the password of the nick.
+//! People write `settings.toml`; this program only reads it. `state.toml` and `secret` belong to this program: they
+//! contain joined rooms, read positions and unsent text, and the password of the nick.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,28 +18,28 @@ use sha2::{Digest as _, Sha256};
 use super::failure::Failure;
 use crate::client::Address;
 
-/// The most bytes that are read of a file: a larger one is not ours.
+/// The maximum number of bytes that are read of a file. A larger file was not written by this program.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// The settings: `settings.toml`. Flags of the command line override them.
+/// The contents of `settings.toml`. Flags on the command line override them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
-    /// The default server: a name of `servers`, or an address.
+    /// The default server: a name in `servers`, or an address.
     pub server: Option<String>,
     /// The nick.
     pub nick: Option<String>,
     /// Whether the bell rings at a mention; the default is yes.
     pub bell: Option<bool>,
-    /// Whether joining and leaving is shown; the default is yes.
+    /// Whether joins and leaves are shown; the default is yes.
     pub presence: Option<bool>,
-    /// Whether the mouse is used; the default is yes. (Terminals still select text while Shift is pressed.)
+    /// Whether the mouse is used; the default is yes. (With Shift, terminals still select text.)
     pub mouse: Option<bool>,
-    /// Whether the line client is used on a terminal instead of the screen; the default is no.
+    /// Whether the line client, and not the screen, is used on a terminal; the default is no.
     pub plain: Option<bool>,
-    /// `dark`, `light`, `few` or `none`; by default chatc asks the terminal.
+    /// The colors: `dark`, `light`, `few` or `none`. By default, chatc queries the terminal.
     pub colors: Option<String>,
-    /// Servers by short names.
+    /// Servers, by short names.
     #[serde(default)]
     pub servers: BTreeMap<String, ServerSettings>,
 }
@@ -47,9 +48,9 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ServerSettings {
-    /// `HOST` or `HOST:PORT`.
+    /// The address: `HOST` or `HOST:PORT`.
     pub address: String,
-    /// The nick there.
+    /// The nick on that server.
     pub nick: Option<String>,
     /// A file whose first line is the password of that nick.
     pub password_file: Option<PathBuf>,
@@ -63,7 +64,7 @@ pub struct ServerSettings {
 /// The contents of `state.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// The servers by address.
+    /// The saved state of each server, by its address.
     #[serde(default)]
     pub servers: BTreeMap<String, SavedServer>,
 }
@@ -84,14 +85,14 @@ pub struct SavedServer {
 /// The saved state of a room or private chat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedRoom {
-    /// Its name with `#`; the nick of a private chat.
+    /// The name of the room with `#`, or the nick of the private chat.
     pub name: String,
-    /// The last event that was read.
+    /// The id of the last event that was read.
     pub seen: u64,
     /// The unsent text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub draft: String,
-    /// Messages that had no answer when chatc ended.
+    /// Messages that had not been answered when chatc ended.
     #[serde(default, alias = "unsaid", skip_serializing_if = "Vec::is_empty")]
     pub unconfirmed: Vec<String>,
 }
@@ -104,7 +105,8 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Finds the folders of the platform; there are none without a home folder, as for some services.
+    /// Finds the folders of the platform. There are none for a user without a home folder, such as that of some
+    /// services.
     pub fn find() -> Self {
         let Ok(base) = etcetera::choose_base_strategy() else {
             return Self::default();
@@ -121,7 +123,7 @@ impl Profile {
         Some(self.config.as_ref()?.join("settings.toml"))
     }
 
-    /// Reads the settings; without a file, the default ones.
+    /// Reads the settings. Without a file, returns the default settings.
     ///
     /// # Errors
     /// [`Failure::Settings`] if the file is invalid.
@@ -160,7 +162,7 @@ impl Profile {
         })
     }
 
-    /// Reads what is remembered; nothing if the file is missing or broken.
+    /// Reads the saved state. It is empty if the file is missing or invalid.
     pub fn state(&self) -> State {
         let path = self.state.as_ref().map(|state| state.join("state.toml"));
         let text = path.and_then(|path| read(&path).ok());
@@ -168,10 +170,10 @@ impl Profile {
             .unwrap_or_default()
     }
 
-    /// Remembers the state of one server. If it cannot be written, it is forgotten.
+    /// Saves the state of one server. If the file cannot be written, the state is lost.
     pub fn remember(&self, address: &Address, saved: SavedServer) {
         let Some(folder) = &self.state else { return };
-        // Read again, since another chatc may have saved another server meanwhile.
+        // The state is read again, because another chatc may have saved that of another server meanwhile.
         let mut state = self.state();
         state.servers.insert(address.to_string(), saved);
         if let Ok(text) = toml::to_string(&state) {
@@ -179,9 +181,9 @@ impl Profile {
         }
     }
 
-    /// Returns a random password for the nick at `address`: the same in every run, and a different one for each server.
-    /// With it the screen, scripts and a restart after a crash share the nick. `None` without a home folder to keep it
-    /// in.
+    /// Returns a random password for the nick at `address`. It is the same in every run, and a different one for each
+    /// server. With it, the screen, scripts, and a restart after a crash can share the nick. Returns `None` without a
+    /// home folder, where it would be saved.
     pub fn secret(&self, address: &Address) -> Option<String> {
         let folder = self.state.as_ref()?;
         let path = folder.join("secret");
@@ -203,7 +205,7 @@ impl Profile {
     }
 }
 
-/// Returns 128 random bits: the keys of the standard library's hashes are random.
+/// Returns a password of 128 random bits. The keys of the standard library's hashes provide them.
 pub fn random_password() -> String {
     let half = || RandomState::new().hash_one(0);
     format!("{:016x}{:016x}", half(), half())
@@ -218,7 +220,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Writes a file that only this user may read, completely or not at all.
+/// Writes a file that only this user may read. Either all of it is written, or nothing.
 fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let part = folder.join(format!("{name}.{}.part", std::process::id()));

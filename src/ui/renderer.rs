@@ -1,4 +1,4 @@
-//! Lines of the server as text for a user. Pure: the caller gives the time of day.
+//! Converts lines from the server to text for a user. This module is pure: the caller passes the time.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -11,8 +11,8 @@ use indicatif::DecimalBytes;
 pub(super) const SEARCH_CUT: &str =
     "the search took too long and was stopped, so older messages may be missing; try rarer words";
 
-/// Renders lines of the server. Its state is the nick and the rooms, which the text depends on. The lines must be clean
-/// (see [`crate::protocol::text`]), since the text goes to a terminal.
+/// A renderer of lines from the server. Its state is the nick and the rooms, because the text depends on them. The
+/// lines must be clean (see [`crate::protocol::text`]), because the text goes to a terminal.
 #[derive(Clone, Debug)]
 pub struct Renderer {
     nick: String,
@@ -41,7 +41,8 @@ impl Renderer {
         self.rooms.last().map(String::as_str)
     }
 
-    /// Renders a line that comes at time `now`, without a line end; `None` if it means nothing to a user.
+    /// Renders a line that arrives at the time `now`, without a line ending. Returns `None` if the line means nothing
+    /// to a user.
     pub fn show(&mut self, line: &ServerLine<'_>, now: Timestamp) -> Option<String> {
         Some(match line {
             ServerLine::Live { time, event, .. } => {
@@ -52,7 +53,7 @@ impl Renderer {
                 self.event(event, timestamp(*time).unwrap_or(now), now)
             }
             ServerLine::Ok { verb, rest } => return self.done(verb, rest),
-            // The server's own text is for people who type the protocol.
+            // The server's own text is for people who type lines of the protocol.
             ServerLine::Err {
                 code: Some(Code::UnknownVerb),
                 ..
@@ -93,7 +94,7 @@ impl Renderer {
         }
     }
 
-    /// Renders an `OK`, and notes what it changes.
+    /// Renders an `OK`, and records what it changes.
     fn done(&mut self, verb: &str, rest: &str) -> Option<String> {
         let mut words = rest.split(' ');
         let first = words.next().unwrap_or_default();
@@ -119,7 +120,7 @@ impl Renderer {
                     None => format!("-- you left {first} and are in no room now"),
                 }
             }
-            // Sent messages are on the screen already, as they were typed; the lines of help need no end.
+            // A sent message is on the screen already, as the user typed it; and the lines of help need no end.
             "MSG" | "ME" | "TELL" | "HELP" | "BYE" | "QUIT" => return None,
             _ => format!("-- {}", done(verb, rest)),
         })
@@ -149,7 +150,7 @@ fn timestamp(time: Time) -> Option<Timestamp> {
     Timestamp::from_millisecond(i64::try_from(time.0).ok()?).ok()
 }
 
-/// Describes in words what the server has done: what follows `OK` is `verb` and `rest`.
+/// Describes in words what the server has done. `verb` and `rest` are the text after `OK`.
 pub(super) fn done(verb: &str, rest: &str) -> String {
     let (first, more) = rest.split_once(' ').unwrap_or((rest, ""));
     let found = || count(first, "message", "messages");

@@ -1,7 +1,7 @@
-//! `chatc run`: a command whose output a room can follow. The command runs even if the server fails.
+//! `chatc run`: runs a command whose output a room can follow. The command runs even if the server fails.
 //!
-//! A thread reads the output, prints it and appends it to a temporary file (`Spool`), so the command never waits for the
-//! server. One task uploads that file as it grows, and starts over when its connection breaks; another, with a
+//! A thread reads the output, prints it and appends it to a temporary file (`Spool`), so the command never waits for
+//! the server. One task uploads that file as it grows, and starts over if its connection breaks. Another task, with a
 //! [`ReconnectingClient`], posts to the room when the command starts and ends.
 
 use std::cell::Cell;
@@ -35,30 +35,30 @@ use super::shorthand::room_name;
 use crate::client::{Error, Message, ReconnectingClient, Update, plainly};
 use crate::protocol::text::clean;
 
-/// How long it tries to reach the server after the command has ended: longer than a restart of the server
-/// takes.
+/// The time for which it tries to reach the server after the command has ended. It is longer than a restart of the
+/// server takes.
 const REPORT_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long background processes may still print after a signal has ended the command.
+/// The time for which background processes may still print after a signal has ended the command.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
-/// The first pause before another attempt to connect; each further one is twice as long.
+/// The first pause before another attempt to connect. Each further pause is twice as long.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 
 /// The longest such pause.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// How often to check whether the output is complete, once the command has ended.
+/// The time between two checks whether the output is complete, after the command has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The exit codes of a shell for a command that does not exist, and for one that cannot be run.
+/// The exit code of a shell for a command that does not exist.
 const NOT_FOUND: i32 = 127;
 const NOT_RUN: i32 = 126;
 
 /// The output of a command so far, in a temporary file.
 struct Spool {
     file: File,
-    /// Wakes the followers; closed once the output is complete.
+    /// A channel that wakes the followers. It is closed when the output is complete.
     more: Receiver<()>,
 }
 
@@ -79,7 +79,7 @@ impl Spool {
                     Err(_) => break,
                 };
                 let piece = piece.get(..length).unwrap_or_default();
-                // The reader of standard output may have gone; the room still gets the output.
+                // The reader of standard output may have gone, but the room still gets the output.
                 is_shown = is_shown && io::stdout().write_all(piece).is_ok();
                 is_kept = is_kept
                     && kept
@@ -98,13 +98,14 @@ impl Spool {
     }
 }
 
-/// Reads a `Spool` from the beginning, and waits for more until it is complete.
+/// A reader of a `Spool` from its beginning, which waits for more output until the spool is complete.
 struct Follow {
     spool: Arc<Spool>,
     more: Pin<Box<Receiver<()>>>,
     at: u64,
     is_all: bool,
-    /// Closed when there is no more waiting: a signal ended the command, and background processes still hold the pipe.
+    /// A channel that is closed when there is nothing more to wait for: a signal has ended the command, but
+    /// background processes still hold the pipe.
     given_up: Pin<Box<Receiver<()>>>,
 }
 
@@ -127,7 +128,7 @@ impl AsyncRead for Follow {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         loop {
-            // The file was written a moment ago, so this reads from memory.
+            // The bytes were written a moment ago, so this reads from memory and does not block.
             let length = self.spool.file.read_at(buffer, self.at)?;
             self.at += length as u64;
             if length > 0 || buffer.is_empty() || self.is_all {
@@ -146,7 +147,7 @@ impl AsyncRead for Follow {
     }
 }
 
-/// When to stop trying to reach the server: some time after the command has ended; `None` while it runs.
+/// The time at which to stop trying to reach the server; `None` while the command runs.
 #[derive(Default)]
 struct RetryDeadline(Cell<Option<Instant>>);
 
@@ -162,9 +163,9 @@ impl RetryDeadline {
     }
 }
 
-/// Runs a command, and posts to the room when it starts, its output as a live file, and how it ended and how long it
-/// took. Forwards TERM, HUP and INT to the command. Returns the exit code: the command's own, 128 plus the number of the
-/// signal that ended it, or 127 or 126 if it cannot be started.
+/// Runs a command. Posts to the room when it starts, uploads its output as a live file, and posts how it ended and
+/// how long it took. Forwards TERM, HUP and INT to the command. Returns the exit code: the command's own, or 128 plus
+/// the number of the signal that ended it. If the command cannot be started, the code is 127 or 126.
 ///
 /// # Errors
 /// If this machine cannot store the output of the command.
@@ -214,7 +215,7 @@ pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Res
             .await
             .map_err(Failure::Input)?;
         let took = bot::took(began.elapsed());
-        // Background processes may go on printing, as with ssh; but not after a signal.
+        // Background processes may go on printing, as with ssh, unless a signal has ended the command.
         if signal_of(status).is_some() {
             let spool = spool.clone();
             or(
@@ -247,12 +248,12 @@ pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Res
     executor.run(work).await
 }
 
-/// Starts the command, with `end` for its output. Returns whether it leads a process group of its own: then a signal also
-/// reaches the processes that it has started.
+/// Starts the command, whose output goes to `end`. Returns whether it leads a process group of its own. If it does, a
+/// signal also reaches the processes that it has started.
 fn start(program: &str, args: &[String], end: io::PipeWriter) -> io::Result<(Child, bool)> {
     let mut command = std::process::Command::new(program);
     command.args(args);
-    // On a terminal it stays in the foreground group, which may read from there and receives Ctrl-C.
+    // On a terminal, the command stays in the foreground group, which may read from the terminal and receives Ctrl-C.
     let leads = !io::stdin().is_terminal();
     if leads {
         command.process_group(0);
@@ -262,7 +263,7 @@ fn start(program: &str, args: &[String], end: io::PipeWriter) -> io::Result<(Chi
     Ok((command.spawn()?, leads))
 }
 
-/// Waits for the command, and forwards signals to it.
+/// Waits for the end of the command, and forwards signals to it.
 async fn ended(child: &mut Child, leads: bool, signals: &mut Signals) -> io::Result<ExitStatus> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pass_on = async {
@@ -276,7 +277,7 @@ async fn ended(child: &mut Child, leads: bool, signals: &mut Signals) -> io::Res
                 _ => rustix::process::Signal::TERM,
             };
             let Some(pid) = pid else { continue };
-            // It may have ended just now.
+            // The command may have ended just before.
             let _ = if leads {
                 kill_process_group(pid, signal)
             } else if signal == rustix::process::Signal::INT && is_in_front() {
@@ -299,7 +300,7 @@ fn signal_of(status: ExitStatus) -> Option<i32> {
     status.signal()
 }
 
-/// Uploads the output, from the beginning on each new connection, until the server has all of it. Returns the id of the
+/// Uploads the output until the server has all of it. On each new connection, begins again. Returns the id of the
 /// file.
 async fn keep(
     server: &Server,
@@ -339,7 +340,7 @@ async fn keep(
     }
 }
 
-/// Posts each of `texts` to the room, over as many connections as it takes, until there are no more.
+/// Posts each of `texts` to the room until there are no more. If a connection breaks, uses another one.
 async fn report(
     server: &Server,
     room: Option<&str>,
@@ -362,7 +363,7 @@ async fn report(
         });
         let why = match posted.await {
             Some(Ok(())) => return,
-            // The client tries its first connection once; the command does not wait for it.
+            // The client tries its first connection only once. The command does not wait for it.
             Some(Err(error)) if is_passing(&error) && !patience.is_over() => error,
             Some(Err(error)) => return complain(format_args!("cannot post to the room: {error}")),
             None => return complain("cannot post to the room: the server cannot be reached"),
@@ -377,8 +378,8 @@ async fn report(
     }
 }
 
-/// Posts each of `texts`, and leaves when there are no more. `waiting` holds what a client that could not log in has not
-/// posted.
+/// Posts each of `texts`, and leaves when there are no more. `waiting` contains texts that an earlier client could
+/// not post, because it could not log in.
 async fn say_all(
     client: &mut ReconnectingClient,
     texts: &Receiver<String>,
@@ -430,7 +431,7 @@ async fn sleep(time: Duration) {
     let _ = Timer::after(time).await;
 }
 
-/// Returns whether the server may accept it later: it cannot be reached, or is stopping.
+/// Returns whether the server may succeed later: it cannot be reached, or is stopping.
 fn is_passing(error: &Error) -> bool {
     use crate::protocol::Code::{Busy, Idle, Incomplete, Internal, NickTaken, ShuttingDown};
     match error {

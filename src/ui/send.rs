@@ -16,15 +16,17 @@ use crate::protocol::line::LINE_BYTES_MAX;
 use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
 use crate::protocol::text::clean;
 
-/// The bytes that are left for the id of the message that is answered.
+/// The number of bytes that are left for the id of the message to which this one replies.
 const REPLY_BYTES: usize = "@reply=9007199254740991 ".len();
 
-/// Sends `text` to a room or a nick, as the answer to the message `reply`. Without text, standard input: a file, or anything
-/// for the text `-`, is one message, on a server that takes several lines as one; each line of a pipe is a message. If
-/// nobody has the nick `to`, a room of that name is meant, since a shell makes people leave out the `#`.
+/// Sends `text` to a room or a nick. With `reply`, it replies to that message.
+///
+/// Without text, sends standard input. If that is a file, or `text` is `-`, all of it is one message, provided that
+/// the server accepts messages of several lines. If standard input is a pipe, each line is a message. If nobody has
+/// the nick `to`, a room of that name is meant, because users of a shell leave out the `#`.
 ///
 /// # Errors
-/// Those of [`Client::send_to`]; if `-` is too long for a message.
+/// Those of [`Client::send_to`]. Also if the input for `-` is too long for a message.
 pub async fn send(
     server: &Server,
     to: &str,
@@ -45,7 +47,7 @@ pub async fn send(
     Ok(Exit::Success)
 }
 
-/// The room or nick to send to.
+/// The room or nick to which messages are sent.
 struct To {
     client: Client,
     to: String,
@@ -86,7 +88,7 @@ impl To {
         Ok(())
     }
 
-    /// Sends each line of `text`, a long one in pieces.
+    /// Sends each line of `text` as a message. A long line is sent in pieces.
     async fn lines(&mut self, text: &str) -> Result<(), Failure> {
         let most = LINE_BYTES_MAX.saturating_sub("TELL # \n".len() + REPLY_BYTES + self.to.len());
         for line in text.lines() {
@@ -122,14 +124,14 @@ impl To {
     }
 }
 
-/// Returns whether standard input is a file, which is there as a whole.
+/// Returns whether standard input is a file, so that all of it can be read at once.
 fn is_file() -> bool {
     fstat(io::stdin())
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
 }
 
-/// Returns a text as one message: without control characters, line ends at its end and a byte order mark, and with lines
-/// that are too long cut. `None` if it is too long.
+/// Returns a text as one message; `None` if it is too long. Removes control characters, a byte order mark, and line
+/// endings at the end. Breaks lines that are too long.
 fn one_message(text: &str) -> Option<String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! The server and the nick: of the flags, the settings, and the local network.
+//! Finds the server and the nick from the flags, the settings, and the local network.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,10 @@ use crate::client::{
 };
 use crate::protocol::Code;
 
-/// The flags that concern server and nick; the settings have the rest.
+/// The flags about the server and the nick. The settings complete them.
 #[derive(Clone, Debug, Default)]
 pub struct ServerFlags {
-    /// A name of the settings, `HOST` or `HOST:PORT`.
+    /// The server: a name in the settings, `HOST` or `HOST:PORT`.
     pub host: Option<String>,
     /// The nick.
     pub nick: Option<String>,
@@ -25,29 +25,29 @@ pub struct ServerFlags {
     pub ask_password: bool,
 }
 
-/// A server, and the nick there.
+/// A server, and the nick on it.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Its address.
+    /// The server's address.
     pub address: Address,
-    /// The nick; `None` is the login name.
+    /// The nick; `None` for the login name.
     pub nick: Option<String>,
-    /// The command line names the nick, so commands that only read take it too.
+    /// Whether the command line names the nick. If so, even commands that only read take it.
     pub nick_is_asked: bool,
-    /// The password of the nick; `None` if there is none and no home folder to keep a random one in.
+    /// The password of the nick; `None` if the user has given none and there is no home folder to save a random one.
     pub password: Option<String>,
     /// The password of the server, if it has one.
     pub server_password: Option<String>,
-    /// The rooms of the settings.
+    /// The rooms from the settings.
     pub rooms: Vec<String>,
 }
 
 impl Server {
-    /// Finds the server. Without a host and without settings it is the one on this machine or, if there is none, the one
-    /// that announces itself on the local network.
+    /// Finds the server. If neither the flags nor the settings name one, it is the server on this machine or, if
+    /// there is none, the only one that announces itself on the local network.
     ///
     /// # Errors
-    /// If there is none, or there are several; [`Failure::File`] for a password file.
+    /// If there is no server, or there are several; [`Failure::File`] for a password file.
     pub fn find(flags: ServerFlags, home: &Profile, settings: &Settings) -> Result<Self, Failure> {
         let name = flags.host.clone().or_else(|| settings.server.clone());
         let saved = name.as_ref().and_then(|name| settings.servers.get(name));
@@ -81,7 +81,7 @@ impl Server {
             (true, _, _) => Some(rpassword::prompt_password("Password: ").map_err(Failure::Input)?),
             (false, Some(file), _) => Some(first_line(&file)?),
             (false, None, Ok(password)) if !password.is_empty() => Some(password),
-            // The same in every run, so that screen and scripts share the nick.
+            // The password is the same in every run, so that the screen and scripts can share the nick.
             _ => home.secret(&address),
         };
         Ok(Self {
@@ -94,8 +94,8 @@ impl Server {
         })
     }
 
-    /// Returns the options for a client that joins `rooms`. A number is appended to the nick if it is taken, unless the nick
-    /// was given.
+    /// Returns the options for a client that joins `rooms`. If the nick is taken, a number is appended to it, unless
+    /// the user has named the nick.
     pub fn options(&self, rooms: Vec<(String, Option<u64>)>) -> Options {
         Options {
             login: Some(self.login(self.first_nick())),
@@ -126,7 +126,8 @@ impl Server {
         Ok(client)
     }
 
-    /// Connects to read, and takes the nick only if the command line names one: invite-only rooms need it.
+    /// Connects in order to read. Takes the nick only if the command line names one, because invite-only rooms need
+    /// it.
     ///
     /// # Errors
     /// Those of [`Server::connect`] and [`Client::nick`].
@@ -138,7 +139,7 @@ impl Server {
         Ok(client)
     }
 
-    /// Takes the nick that [`Server::first_nick`] returns, and no other.
+    /// Takes the nick that [`Server::first_nick`] returns. Tries no other nick.
     ///
     /// # Errors
     /// Those of [`Client::nick`].
@@ -166,7 +167,7 @@ impl Server {
         base.unwrap_or_default()
     }
 
-    /// Takes the nick; without one, the login name, with 2, 3, … appended if it is taken.
+    /// Takes the nick that the user has named. Otherwise takes the login name, with 2, 3, … appended if it is taken.
     ///
     /// # Errors
     /// Those of [`Client::nick`].
@@ -182,7 +183,7 @@ impl Server {
                 {
                     let is_wrong = error.refusal() == Some(Code::BadPassword);
                     last = Some(error);
-                    // A server with a password takes the password of a nick as a guess at its own.
+                    // A server with a password treats the password of a nick as an attempt at its own.
                     if is_wrong
                         && self.password.is_some()
                         && let Err(shut) = client.request("TOPIC").await
@@ -207,7 +208,7 @@ fn first_line(path: &Path) -> Result<String, Failure> {
 /// Prints the servers that announce themselves on the local network.
 ///
 /// # Errors
-/// When the network cannot be flags.
+/// When the network cannot be searched.
 pub fn list() -> Result<Exit, Failure> {
     let found = discover::all()?;
     for server in &found {

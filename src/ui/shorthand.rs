@@ -1,8 +1,8 @@
-//! Completes what users leave out when they type: the `#` of a room, the home folder of a path.
+//! Completes what users leave out: the `#` of a room, and the home folder of a path.
 
 use std::path::PathBuf;
 
-/// Returns a room's name with its `#`, which a shell makes people leave out.
+/// Returns a room's name with its `#`. Users of a shell leave it out.
 pub fn room_name(room: &str) -> String {
     if room.starts_with('#') {
         room.to_owned()

@@ -1,4 +1,4 @@
-//! Standard input, its text, and output that a thread writes.
+//! Standard input, the text that it contains, and a way to write to an output that has a thread of its own.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -6,10 +6,10 @@ use std::io::{self, Read};
 use futures_lite::{AsyncWrite, AsyncWriteExt};
 use smol::Unblock;
 
-/// Standard input that stays at its end.
+/// Standard input that does not continue after its end.
 ///
-/// [`Unblock`] reads on after an end that follows some bytes, and a terminal can be read again after its end, so Ctrl-D
-/// would have to be typed twice.
+/// [`Unblock`] reads again after an end that follows some bytes, and a terminal can be read again after its end. So
+/// without this, Ctrl-D would have to be typed twice.
 pub(super) struct Input {
     stdin: io::Stdin,
     is_ended: bool,
@@ -26,7 +26,8 @@ impl Read for Input {
     }
 }
 
-/// Returns standard input, read ahead by `capacity` bytes on a thread of its own, since it may be a file or a terminal.
+/// Returns standard input. A thread of its own reads up to `capacity` bytes ahead, because standard input may be a
+/// file or a terminal.
 pub(super) fn input(capacity: usize) -> Unblock<Input> {
     let stdin = io::stdin();
     let input = Input {
@@ -36,7 +37,7 @@ pub(super) fn input(capacity: usize) -> Unblock<Input> {
     Unblock::with_capacity(capacity, input)
 }
 
-/// Returns the text of standard input, read ahead as [`input`] does.
+/// Returns the text of standard input. It is read ahead as in [`input`].
 pub(super) fn text_input(capacity: usize) -> Unblock<Text<Input>> {
     let stdin = io::stdin();
     let input = Input {
@@ -46,13 +47,13 @@ pub(super) fn text_input(capacity: usize) -> Unblock<Text<Input>> {
     Unblock::with_capacity(capacity, Text::new(input))
 }
 
-/// Text in UTF-8. UTF-16, as Windows programs write it, is converted if it begins with a byte order mark; otherwise it
-/// is an error, since its NULs cannot be sent.
+/// A reader of text in UTF-8. UTF-16, as programs on Windows write it, is converted if it begins with a byte order
+/// mark. Without the mark it is an error, because its NULs cannot be sent.
 pub(super) struct Text<R> {
     input: R,
-    /// Bytes that are not converted yet: the beginning, or half of a character.
+    /// Bytes that have not been converted yet: those at the beginning, or half of a character.
     held: Vec<u8>,
-    /// Converted bytes that were not returned yet.
+    /// Converted bytes that have not been returned yet.
     ready: VecDeque<u8>,
     encoding: Encoding,
 }
@@ -74,7 +75,7 @@ impl<R: Read> Text<R> {
         }
     }
 
-    /// Converts the complete characters of the held bytes; all bytes at the end.
+    /// Converts the complete characters in the held bytes. At the end of the input, converts all bytes.
     fn convert(&mut self, is_end: bool) -> io::Result<()> {
         if matches!(self.encoding, Encoding::Unknown) {
             self.encoding = match self.held[..] {
@@ -138,8 +139,8 @@ impl<R: Read> Read for Text<R> {
     }
 }
 
-/// Writes all of `bytes` to an [`Unblock`]. When its thread fails it accepts no more bytes, and only flushing returns the
-/// error.
+/// Writes all of `bytes` to an [`Unblock`]. If its thread has failed, it accepts no more bytes, and flushing it
+/// returns the error.
 pub(super) async fn write_all(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     match to.write_all(bytes).await {
         Err(error) if error.kind() == io::ErrorKind::WriteZero => {
@@ -154,7 +155,7 @@ pub(super) async fn write_all(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) 
 mod tests {
     use super::*;
 
-    /// Returns the text of `bytes`, which arrive `piece` at a time.
+    /// Returns the text of `bytes`, which are read `piece` bytes at a time.
     fn text(bytes: &[u8], piece: usize) -> Result<String, String> {
         struct Pieces<'a>(&'a [u8], usize);
         impl Read for Pieces<'_> {

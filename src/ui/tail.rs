@@ -1,4 +1,4 @@
-//! `chatc tail`: prints the events of rooms, from some point on, for as long as there is a reader.
+//! `chatc tail`: prints the events of rooms from some point on, until its output has no reader any more.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use super::server::Server;
 use super::shorthand::room_name;
 use crate::client::{Client, Error, HistoryRange, Options, ReconnectingClient, Update};
 
-/// Where `chatc tail` starts.
+/// The point at which `chatc tail` starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
-    /// After the event with that id; 0 is the beginning.
+    /// After the event with this id; 0 means from the beginning.
     Id(u64),
-    /// That long ago.
+    /// This long ago.
     Ago(Duration),
 }
 
@@ -53,11 +53,11 @@ impl std::str::FromStr for Since {
     }
 }
 
-/// Prints the events of `rooms`, or of the lobby, from `since` on. It takes a nick, and is seen, only if the
-/// command line names one or a room is invite-only. It reconnects without a gap when the connection breaks.
+/// Prints the events of `rooms`, or of the lobby, from `since` on. Takes a nick, and so is seen by others, only if
+/// the command line names one or a room is invite-only. If the connection breaks, reconnects without a gap.
 ///
 /// # Errors
-/// If the first connection fails or a room cannot be joined; [`Failure::Output`].
+/// If the first connection fails, or a room cannot be joined; [`Failure::Output`].
 pub async fn run(
     server: &Server,
     rooms: &[String],
@@ -106,7 +106,7 @@ pub async fn run(
         let update = match poll_once(client.next()).await {
             Some(update) => update,
             None => {
-                // Nothing more for now, so the output is flushed.
+                // There is nothing more for now, so the output is flushed.
                 output.flush().await?;
                 output.or_gone(client.next()).await?
             }
@@ -147,7 +147,7 @@ async fn id_before(client: &mut Client, room: &str, ago: Duration) -> Result<u64
     loop {
         let events = match client.history(room, 1000, range).await {
             Ok(events) => events,
-            // A room that does not exist yet has no past.
+            // A room that does not exist yet has no events.
             Err(Error::Refused { .. }) => return Ok(0),
             Err(error) => return Err(error),
         };

@@ -1,4 +1,4 @@
-//! `chatc`: parses the command line and calls the part of [`plainchat::ui`] that does it.
+//! `chatc`: parses the command line, and calls the part of [`plainchat::ui`] that executes it.
 
 mod flags;
 mod manual;
@@ -39,8 +39,8 @@ fn main() {
     }));
 }
 
-/// Executes the command line. argh has positional arguments or subcommands, not both, so the first word decides here. A
-/// host with the name of a command needs its port, as in `chatc files:5002`.
+/// Executes the command line. argh supports either positional arguments or subcommands, but not both, so the first
+/// word decides here. A host with the name of a command needs its port, as in `chatc files:5002`.
 async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
     let args = &words::command_first(args)[..];
     let Some((&word, rest)) = args.split_first() else {
@@ -315,7 +315,7 @@ async fn chat(chat: flags::Chat) -> Result<Exit, Failure> {
     plain::talk(client, Renderer::new(named.nick, named.room), server).await
 }
 
-/// Returns whether the server has a password and none was given.
+/// Returns whether the request failed because the server has a password and none was given.
 fn lacks_server_password<T>(server: &Server, result: &Result<T, Failure>) -> bool {
     let refusal = match result {
         Err(Failure::Client(error)) => error.refusal(),
@@ -340,7 +340,7 @@ fn wrong_with(upload: &flags::Upload) -> Option<&'static str> {
     }
 }
 
-/// Parses the flags; on `--help` or an error, prints the text and exits.
+/// Parses the flags. On `--help` or an error, prints the text and exits.
 fn read<T: FromArgs>(command: &[&str], args: &[&str]) -> T {
     T::from_args(command, args).unwrap_or_else(|early| match early.status {
         Ok(()) => show(&early.output),
@@ -362,7 +362,7 @@ fn show(text: &str) -> ! {
     leave(Exit::Success)
 }
 
-/// Exits at once, since a thread may be blocked on standard input.
+/// Exits at once, without waiting for threads, because one may be blocked on standard input.
 fn leave(exit: Exit) -> ! {
     std::process::exit(exit as i32)
 }

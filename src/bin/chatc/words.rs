@@ -9,7 +9,7 @@ fn commands() -> impl Iterator<Item = &'static str> {
         .map(|command| command.name)
 }
 
-/// The flags with a value that may come before the command as well as after it.
+/// The flags with a value that may come before the command.
 const FLAGS: [&str; 4] = ["--nick", "--room", "--host", "--password-file"];
 
 /// Moves the command before the flags: `chatc --nick ann send …` becomes `chatc send --nick ann …`.
@@ -36,7 +36,7 @@ pub fn command_first<'a>(args: &[&'a str]) -> Vec<&'a str> {
 pub fn near(word: &str) -> Option<&'static str> {
     let may_slip = word.len() > 2 && word.bytes().all(|b| b.is_ascii_alphabetic());
     let near = commands().map(|command| (slips(word, command), command));
-    // Many words are close to a short command.
+    // Many words are similar to a short command, so fewer differences are allowed there.
     let most = |command: &str| match command.len() {
         0..=3 => 0,
         4 => 1,
@@ -47,7 +47,7 @@ pub fn near(word: &str) -> Option<&'static str> {
         .map(|(_, command)| command)
 }
 
-/// Returns how many letters have to be added, removed, changed or swapped to make one word of the other.
+/// Returns how many letters must be added, removed, changed or swapped to convert one word to the other.
 fn slips(from: &str, to: &str) -> usize {
     let (from, to) = (from.as_bytes(), to.as_bytes());
     let mut rows = vec![(0..=to.len()).collect::<Vec<usize>>()];

@@ -1,4 +1,4 @@
-//! The commands that work on a data folder instead of serving.
+//! The commands that work on a data folder. With one of them, `chatd` does not serve clients.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -77,7 +77,7 @@ pub struct Backup {
 }
 
 impl Command {
-    /// Runs the command; `settings` are the flags that an example of a settings file shows.
+    /// Runs the command. `settings` are the flags that the example of a settings file shows.
     ///
     /// # Errors
     /// When the folder cannot be used.

@@ -1,4 +1,4 @@
-//! The flags of `chatd`, and the configuration that they make.
+//! The flags of `chatd`, and the configuration that is made from them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -277,7 +277,8 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Returns the configuration. `is_open`: a service manager has passed sockets, so no others are opened by default.
+    /// Returns the configuration. If `is_open`, a service manager has passed sockets, so no others are opened by
+    /// default.
     ///
     /// # Errors
     /// If the password cannot be read.

@@ -7,11 +7,11 @@ use plainchat::config::Limits;
 
 use crate::flags::Flags;
 
-/// The column where descriptions start, and the longest line.
+/// The column at which descriptions start.
 const INDENT: usize = 20;
 const WIDTH: usize = 80;
 
-/// Returns every flag but `--help` in the order of declaration, with limits described by their rows.
+/// Returns every flag except `--help` in the order of declaration. The descriptions of limits come from their rows.
 pub fn flags() -> &'static [FlagInfo<'static>] {
     static FLAGS: OnceLock<Vec<FlagInfo<'static>>> = OnceLock::new();
     FLAGS.get_or_init(|| {
@@ -21,14 +21,14 @@ pub fn flags() -> &'static [FlagInfo<'static>] {
     })
 }
 
-/// Returns the flags that a settings file may contain: all but the one that names the file and `--version`.
+/// Returns the flags that a settings file may contain: all except `--version` and the one that names the file.
 pub fn flags_of_a_file() -> Vec<&'static FlagInfo<'static>> {
     let flags = flags().iter();
     let is_of_a_server = |flag: &&FlagInfo<'_>| !["--config", "--version"].contains(&flag.long);
     flags.filter(is_of_a_server).collect()
 }
 
-/// Returns the flags that an example file shows: without the hidden ones, which have no effect.
+/// Returns the flags that an example file shows. Hidden flags, which have no effect, are left out.
 pub fn flags_of_an_example() -> Vec<&'static FlagInfo<'static>> {
     let mut flags = flags_of_a_file();
     flags.retain(|flag| !flag.hidden);
@@ -50,13 +50,13 @@ fn described(flag: &FlagInfo<'static>) -> FlagInfo<'static> {
         },
         long: flag.long,
         short: flag.short,
-        // Never freed: argh wants text that lives as long as the program.
+        // The text is never freed, because argh requires that it lives as long as the program.
         description: of_row.map_or(flag.description, |text| Box::leak(text.into_boxed_str())),
         hidden: flag.hidden,
     }
 }
 
-/// Returns the help text of argh with the limits of the table.
+/// Returns the help text of argh, with the limits from the table.
 pub fn text(argh: &str) -> String {
     let Some((head, rest)) = argh.split_once("\nOptions:\n") else {
         return argh.to_owned();

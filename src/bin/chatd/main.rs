@@ -43,8 +43,9 @@ fn main() -> ExitCode {
     code
 }
 
-/// If the address space is limited, starts chatd again in the same process with one malloc arena for all threads. Otherwise
-/// glibc reserves 64 MiB for the arena of one thread after another, and under a low limit other allocations then fail.
+/// If the address space is limited, restarts chatd in the same process with one malloc arena for all threads.
+/// Otherwise glibc reserves 64 MiB for the arena of each thread in turn, and under a low limit other allocations then
+/// fail.
 fn share_arena() {
     const ARENAS: &str = "MALLOC_ARENA_MAX";
     if getrlimit(Resource::As).current.is_none() || std::env::var_os(ARENAS).is_some() {
@@ -54,7 +55,7 @@ fn share_arena() {
     let (Ok(program), Some(name)) = (std::env::current_exe(), words.next()) else {
         return;
     };
-    // If that fails, the arenas stay as they are.
+    // If this fails, nothing changes.
     let _error = Command::new(program)
         .arg0(name)
         .args(words)
@@ -62,7 +63,7 @@ fn share_arena() {
         .exec();
 }
 
-/// Executes the flags, with the log going to `lines`.
+/// Executes the flags. The log goes to `lines`.
 fn begin(flags: Flags, lines: &LogLines) -> ExitCode {
     let writer = lines.clone();
     let log = tracing_subscriber::fmt()
@@ -122,12 +123,12 @@ fn fail(why: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Prints a line on standard error; ignores errors, since it may be closed.
+/// Prints a line on standard error. Ignores errors, because standard error may be closed.
 fn complain(why: &str) {
     let _ = writeln!(std::io::stderr(), "chatd: {why}");
 }
 
-/// Prints to standard output; ignores errors, since its reader may have gone.
+/// Prints to standard output. Ignores errors, because the reader may have gone.
 fn show(text: &str) {
     let mut out = std::io::stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -149,7 +150,7 @@ fn read_flags(words: &[&str]) -> Result<Flags, ExitCode> {
     let table = flags_of_a_file();
     let all = file::words(&text, &table, &[]).map_err(|e| wrong(&e.to_string()))?;
     let all: Vec<_> = all.iter().map(String::as_str).collect();
-    // The file is read alone first, so that its errors are reported as those of the file.
+    // The file is parsed alone first, so that its errors are reported as errors of the file.
     Flags::from_args(&["chatd"], &all)
         .map_err(|exit| wrong(exit.output.lines().next().unwrap_or_default()))?;
     let below = file::words(&text, &table, words).map_err(|e| wrong(&e.to_string()))?;
@@ -175,7 +176,7 @@ fn answer(exit: &argh::EarlyExit) -> ExitCode {
     }
 }
 
-/// Prints a line for each address, which a script can wait for, and then how people can connect.
+/// Prints a line for each address, for which a script can wait, and then how people can connect.
 fn tell_listening(places: &[config::Listen], fingerprint: Option<&str>, has_host: bool) {
     let mut text = String::new();
     for place in places {

@@ -10,7 +10,7 @@ use plainchat::model::Secret;
 use plainchat::protocol::ban_target::Network;
 use plainchat::protocol::{Nick, PORT, RoomName};
 
-/// Returns the addresses that stand for all: IPv6 only if the machine has it.
+/// Returns the addresses that stand for all addresses. IPv6 is included only if the machine has it.
 pub fn everywhere(port: u16) -> Vec<SocketAddr> {
     let has_v6 = std::net::UdpSocket::bind("[::]:0").is_ok();
     let any = ["0.0.0.0", "::"].iter().take(if has_v6 { 2 } else { 1 });
@@ -18,7 +18,7 @@ pub fn everywhere(port: u16) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// The value of one `--listen`.
+/// The value of a flag `--listen`.
 pub struct Listen {
     pub addresses: Vec<SocketAddr>,
     pub protocols: Protocols,
