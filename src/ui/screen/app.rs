@@ -1,9 +1,10 @@
-//! The state of the screen, as a function of keys, events and time. Pure: it sends requests through a [`ClientState`],
-//! which is pure too, and leaves [`Effect`]s to the code that runs it. [`super::draw`] draws it.
+//! The state of the screen, as a function of keys, events and time. This module is pure: it sends requests through a
+//! [`ClientState`], which is pure too, and returns [`Effect`]s to the code that runs it. [`super::draw`] draws the
+//! state.
 //!
-//! The files of the folder: `input` is what a user types, `commands` what it does, `updates` and `replies` what the
-//! server sends, `conversation` replies, edits and reactions, `panels` the lists in front of the room, `rooms` the choice
-//! of room and the scroll position, `select` the marker on a message.
+//! The files of the folder: `input` handles what a user types, and `commands` executes it. `updates` and `replies`
+//! handle what the server sends. `conversation` has replies, edits and reactions; `panels` the lists in front of the
+//! room; `rooms` the choice of the room and the scroll position; `select` the selection of a message.
 
 mod commands;
 mod conversation;
@@ -32,17 +33,17 @@ use crate::protocol::text::clean;
 /// The user's preferences.
 #[derive(Clone, Debug)]
 pub struct Preferences {
-    /// The colours.
+    /// The colors.
     pub palette: Palette,
     /// Whether the bell rings at a mention or a private message.
     pub bell: bool,
-    /// Whether joining and leaving is shown.
+    /// Whether joins and leaves are shown.
     pub presence: bool,
-    /// The time zone for times of day.
+    /// The time zone in which times are shown.
     pub zone: TimeZone,
 }
 
-/// Something to do that the state cannot do itself.
+/// Something that the code around the state must do.
 #[derive(Debug)]
 pub enum Effect {
     /// Ring the bell.
@@ -63,16 +64,16 @@ pub enum Effect {
     },
     /// Download a file.
     Download {
-        /// Its id.
+        /// The file's id.
         id: u64,
-        /// The path, if it is not the file's own name in the current folder.
+        /// The path; `None` for the file's own name in the current folder.
         to: Option<PathBuf>,
     },
     /// Cancel a transfer.
     Cancel(u64),
     /// Copy text to the clipboard.
     Copy(String),
-    /// Stop, and give the terminal back to the shell (Ctrl-Z).
+    /// Stop the program, and give the terminal back to the shell (Ctrl-Z).
     Suspend,
     /// Redraw everything.
     Redraw,
@@ -99,11 +100,11 @@ pub enum ConnectionStatus {
 /// An upload or download in progress.
 #[derive(Debug)]
 pub struct Transfer {
-    /// Identifies it, to cancel it.
+    /// The number by which the transfer can be cancelled.
     pub key: u64,
     /// The name of the file.
     pub name: String,
-    /// It is an upload.
+    /// Whether the transfer is an upload.
     pub is_upload: bool,
     /// The progress.
     pub bar: ProgressBar,
@@ -114,7 +115,7 @@ pub struct Transfer {
 pub struct Paste {
     /// The text.
     pub text: String,
-    /// The server takes it as one message.
+    /// Whether the server accepts the text as one message.
     pub is_one: bool,
 }
 
@@ -133,24 +134,24 @@ enum PendingRequest {
         is_shown: bool,
     },
     Who(String),
-    /// A private message, with the id of the message that it replies to.
+    /// A private message: the nick, the text, and the id of the message to which it replies.
     Tell(String, String, Option<u64>),
     Join,
-    /// A message deleted by this client, which gets no event for it.
+    /// The deletion of a message. The client that deletes a message gets no event for that.
     Removed(String, u64),
-    /// A message or action in a room. If it is refused, its text is put back there.
+    /// A message or action in a room. If it is refused, its text is put back into that room's input line.
     Said(String, String),
     /// The new text of a message.
     Edited(String, u64, String),
-    /// A reaction; `true` if it was added, `false` if it was withdrawn.
+    /// A reaction: added if `true`, withdrawn if `false`.
     Reacted(String, u64, String, bool),
     /// The reactions to a message, by nick.
     Reactions,
-    /// A message that another one replies to.
+    /// A message to which another one replies.
     Quoted(String, u64),
     Registered,
     Token,
-    /// Any other command, by its verb.
+    /// Any other command, with its verb.
     Other(String),
 }
 
@@ -161,45 +162,45 @@ pub struct App {
     pub host: String,
     /// The nick of this client.
     pub nick: String,
-    /// Rooms and private chats, in the order of the list at the side.
+    /// The rooms and private chats, in the order of the list at the side.
     pub rooms: Vec<Room>,
-    /// The index of the one that is shown.
+    /// The index of the room that is shown.
     pub at: usize,
-    /// The list in front of it.
+    /// The list in front of the room, if one is open.
     pub list: Option<List>,
     /// A pasted text of several lines, until the user has decided what to do with it.
     pub paste: Option<Paste>,
-    /// The completion that Tab has started.
+    /// The completion that the user has begun with Tab.
     pub completion: Option<Completion>,
     /// The status of the connection.
     pub status: ConnectionStatus,
     /// The uploads and downloads in progress.
     pub transfers: Vec<Transfer>,
-    /// One line about the last thing that was done; `true` for an error.
+    /// A line about what was done last. The flag is `true` for an error.
     pub message: Option<(String, bool)>,
     /// The preferences.
     pub preferences: Preferences,
     /// The current time.
     pub now: Timestamp,
-    /// The size of the terminal in columns and rows.
+    /// The size of the terminal: columns and rows.
     pub size: (u16, u16),
-    /// The terminal has the focus.
+    /// Whether the terminal has the focus.
     pub is_focused: bool,
     /// The ignored nicks, in lower case.
     pub ignored: BTreeSet<String>,
-    /// The last id read in each room in the previous run, until the room is joined.
+    /// The last id that was read in each room in the previous run. An entry is removed when its room is joined.
     pub seen: HashMap<String, u64>,
-    /// The room to show once it is joined.
+    /// The room to show when it has been joined.
     first: Option<String>,
     server_rooms: Vec<String>,
     pending_requests: HashMap<RequestId, PendingRequest>,
     effects: VecDeque<Effect>,
     interrupted: Option<Timestamp>,
-    /// When the user was warned that leaving would lose something.
+    /// The time at which the user was warned that leaving would lose something.
     warned: Option<Timestamp>,
     is_leaving: bool,
     has_spoken: bool,
-    /// How many connections have broken.
+    /// The number of connections that have broken.
     breaks: u32,
 }
 
@@ -235,7 +236,7 @@ impl App {
         }
     }
 
-    /// Adds a room or private chat of the previous run, with its read position and unsent text.
+    /// Adds a room or private chat from the previous run, with its read position and unsent text.
     pub fn restore(&mut self, place: &SavedRoom) {
         let at = self.open(&place.name);
         self.at = 0;
@@ -254,7 +255,7 @@ impl App {
         self.seen.insert(place.name.clone(), place.seen);
     }
 
-    /// Shows a room first, once it is joined.
+    /// Selects the room to show first, when it has been joined.
     pub fn show_first(&mut self, name: Option<String>) {
         match name.as_ref().and_then(|name| self.find(name)) {
             Some(at) => self.at = at,
@@ -268,7 +269,7 @@ impl App {
             return None;
         }
         let place = |room: &Room| {
-            // Messages that came while another room was shown are unread.
+            // Messages that arrived while another room was shown are unread.
             let is_read = room.unread == 0;
             let newest = room.new_after.filter(|_| !is_read).unwrap_or(room.last_id);
             SavedRoom {
@@ -285,12 +286,12 @@ impl App {
         })
     }
 
-    /// Returns the next thing to do.
+    /// Takes the next effect.
     pub fn effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
-    /// Asks for something to be done.
+    /// Adds an effect.
     pub fn request_effect(&mut self, effect: Effect) {
         self.effects.push_back(effect);
     }
@@ -315,12 +316,12 @@ impl App {
         self.message = Some((clean(&message.into()).into_owned(), true));
     }
 
-    /// Returns whether something is shown that changes with time.
+    /// Returns whether the screen shows something that changes with time.
     pub fn is_waiting(&self) -> bool {
         matches!(self.status, ConnectionStatus::Offline { .. })
     }
 
-    /// Returns how many messages have no answer yet.
+    /// Returns the number of messages that have not been answered yet.
     pub fn unconfirmed(&self) -> usize {
         self.rooms.iter().map(|room| room.pending.len()).sum()
     }

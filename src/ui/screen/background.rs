@@ -1,4 +1,4 @@
-//! Asks the terminal whether its background is light (OSC 11), since few terminals say so in the environment.
+//! Queries the terminal whether its background is light (OSC 11). Few terminals say so in the environment.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Asks for the colour, and then for something that every terminal answers (DA1), so that a terminal without the first
-/// answer costs no wait.
+/// The query for the color, followed by a query that every terminal answers (DA1). So a terminal that does not answer
+/// the first one causes no delay.
 const QUESTION: &[u8] = b"\x1b]11;?\x1b\\\x1b[c";
 
-/// How long the terminal may take: it may be far away, or not answer at all.
+/// The time for the answer. The terminal may be far away, or may not answer at all.
 const WITHIN: Duration = Duration::from_millis(500);
 
-/// The most bytes of an answer.
+/// The maximum number of bytes in an answer.
 const ANSWER_BYTES_MAX: usize = 1024;
 
-/// Asks the terminal; `None` if it does not answer. Must be called before anything else reads from the terminal.
+/// Queries the terminal; returns `None` if it does not answer. Must be called before anything else reads from the
+/// terminal.
 pub fn is_light() -> Option<bool> {
     enable_raw_mode().ok()?;
     let answer = ask();
@@ -39,7 +40,7 @@ fn ask() -> io::Result<Vec<u8>> {
         if poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&wait))? == 0 {
             break;
         }
-        // One byte at a time, since the next reader must not miss bytes in a buffer.
+        // One byte is read at a time, because bytes in a buffer would be lost for the next reader.
         let mut byte = [0];
         rustix::io::read(&stdin, &mut byte)?;
         answer.extend_from_slice(&byte);
@@ -47,7 +48,7 @@ fn ask() -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// Returns whether the answer to the second question is there: `ESC [ ? … c`.
+/// Returns whether the answer to the second query has arrived: `ESC [ ? … c`.
 fn is_whole(answer: &[u8]) -> bool {
     let begin = memchr::memmem::rfind(answer, b"\x1b[?");
     begin.is_some_and(|at| answer.get(at..).is_some_and(|end| end.ends_with(b"c")))

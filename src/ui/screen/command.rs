@@ -1,13 +1,13 @@
-//! The commands, in one table: parsing, completion and help come from it. Pure.
+//! The commands in one table, from which parsing, completion and help are made. This module is pure.
 
 use std::path::PathBuf;
 
 use super::super::shorthand::expand_home;
 
-/// How the words of a command are completed.
+/// How the words after a command are completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgumentKind {
-    /// Not at all.
+    /// They are not completed.
     Text,
     /// The first word is a room.
     Room,
@@ -200,7 +200,7 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
     ),
 ];
 
-/// The keys, and what they do.
+/// The keys, and what each of them does.
 pub const KEYS: &[(&str, &str)] = &[
     ("Tab", "complete a nick, room, command or path"),
     ("PgUp PgDn, wheel", "scroll; Esc goes back to the newest"),
@@ -269,7 +269,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Parses a line; `//` starts a message that begins with a slash.
+    /// Parses a line. `//` begins a message that starts with a slash.
     pub fn parse(line: &str) -> Self {
         let Some(command) = line.strip_prefix('/') else {
             return Self::Say(line.to_owned());
@@ -368,7 +368,7 @@ impl Command {
     }
 }
 
-/// Returns the command that was probably meant.
+/// Returns the command that the user has probably misspelled.
 fn nearest(name: &str) -> Option<&'static str> {
     let begins = COMMANDS
         .iter()
@@ -377,7 +377,7 @@ fn nearest(name: &str) -> Option<&'static str> {
     begins.or(near).map(|command| command.0)
 }
 
-/// Returns whether adding, removing, changing or swapping one letter makes one of the other.
+/// Returns whether one word becomes the other if one letter is added, removed or changed, or two are swapped.
 fn is_one_off(a: &str, b: &str) -> bool {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let same = a.iter().zip(b).take_while(|(x, y)| x == y).count();

@@ -5,22 +5,22 @@ use std::path::Path;
 use super::super::shorthand::expand_home;
 use super::command::{ArgumentKind, COMMANDS};
 
-/// The most completions that are held.
+/// The maximum number of completions.
 const FOUND_MAX: usize = 200;
 
 /// The possible completions of the word before the cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// The start of the word.
+    /// The offset at which the word starts.
     pub start: usize,
     /// The completions.
     pub found: Vec<String>,
-    /// The index of the one in the line; `None` before the first Tab.
+    /// The index of the completion that is in the line; `None` before the first Tab.
     pub at: Option<usize>,
 }
 
 impl Completion {
-    /// Goes to the next completion, or back, and returns it.
+    /// Goes to the next completion, or to the previous one if `is_back`, and returns it.
     pub fn step(&mut self, is_back: bool) -> Option<&str> {
         let count = self.found.len().max(1);
         let at = match (self.at, is_back) {
@@ -36,14 +36,14 @@ impl Completion {
 
 /// The known nicks and rooms.
 pub struct KnownNames<'a> {
-    /// The members of the room; those who spoke last come first.
+    /// The members of the room. Those who wrote last come first.
     pub nicks: Vec<&'a str>,
     /// The rooms.
     pub rooms: Vec<&'a str>,
 }
 
-/// Returns the completions of the word at the end of `before`; `None` if nothing fits. They end in a space, or in `: ` for
-/// a nick at the start of the line.
+/// Returns the completions of the word at the end of `before`; `None` if there are none. They end in a space; a nick
+/// at the start of the line ends in `: `.
 pub fn complete(before: &str, known: &KnownNames<'_>) -> Option<Completion> {
     if let Some(name) = before.strip_prefix('/')
         && !name.contains(' ')
@@ -116,7 +116,8 @@ fn rooms(word: &str, known: &KnownNames<'_>, end: &str) -> Vec<String> {
     fits.map(|room| format!("{room}{end}")).collect()
 }
 
-/// Returns the files that start with `typed`; folders end in a slash. Hidden files only if `typed` starts with a dot.
+/// Returns the files whose paths start with `typed`. Folders end in a slash. Hidden files are included only if the
+/// name in `typed` starts with a dot.
 fn paths(typed: &str) -> Vec<String> {
     let (folder, begin) = match typed.rfind('/') {
         Some(at) => typed.split_at(at + 1),

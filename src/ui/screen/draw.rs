@@ -51,7 +51,7 @@ fn head(app: &App, area: Rect, frame: &mut Frame<'_>) {
     frame.render_widget(Paragraph::new(line).style(style), area);
 }
 
-/// Returns the rows of the list at the side, with an empty one between rooms and private chats.
+/// Returns the rows of the list at the side. An empty row separates rooms and private chats.
 fn side_rows(app: &App, area: Rect) -> Vec<Option<usize>> {
     let mut rows: Vec<Option<usize>> = Vec::new();
     for (n, room) in app.rooms.iter().enumerate() {
@@ -61,7 +61,7 @@ fn side_rows(app: &App, area: Rect) -> Vec<Option<usize>> {
         }
         rows.push(Some(n));
     }
-    // The current one is always visible.
+    // The current room is always visible.
     let at = rows
         .iter()
         .position(|row| *row == Some(app.at))
@@ -145,7 +145,7 @@ fn body(app: &App, area: Rect, frame: &mut Frame<'_>) {
         let place = Rect::new(area.x, area.y + area.height / 2, area.width, 1);
         return frame.render_widget(Paragraph::new(text).style(palette.dim()).centered(), place);
     }
-    // A few lines are at the bottom, next to the input line.
+    // If there are few lines, they are at the bottom, next to the input line.
     let top = area.y + (height - rows.len()) as u16;
     let place = Rect::new(area.x, top, area.width, rows.len() as u16);
     frame.render_widget(Paragraph::new(rows), place);

@@ -2,17 +2,17 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// How many lines the history holds.
+/// The maximum number of lines in the history.
 const HISTORY_MAX: usize = 500;
 
 /// A line with a cursor.
 #[derive(Clone, Debug, Default)]
 pub struct Editor {
     text: String,
-    /// The cursor, always between two graphemes.
+    /// The position of the cursor in bytes. It is always between two graphemes.
     at: usize,
     history: Vec<String>,
-    /// The line of the history that is shown, and the text that was there before.
+    /// The index of the history line that is shown, and the text that was in the editor before.
     recalled: Option<(usize, String)>,
     cut: String,
 }
@@ -45,7 +45,7 @@ impl Editor {
         std::mem::replace(&mut self.text, text)
     }
 
-    /// Empties the line, and returns and remembers the text.
+    /// Empties the line. Adds the text to the history, and returns it.
     pub fn take(&mut self) -> String {
         let line = self.replace(String::new());
         self.remember(&line);
@@ -62,7 +62,7 @@ impl Editor {
         }
     }
 
-    /// Inserts `text`; line breaks and the like become spaces.
+    /// Inserts `text`. Line breaks and similar characters become spaces.
     pub fn insert(&mut self, text: &str) {
         let text: String = text
             .chars()
@@ -77,7 +77,7 @@ impl Editor {
             .collect();
         self.text.insert_str(self.at, &text);
         self.at += text.len();
-        // The new text may have joined a grapheme with the old one.
+        // The new text may have joined a grapheme with the text around it.
         self.at = self.boundary_at_or_after(self.at);
     }
 
@@ -97,7 +97,7 @@ impl Editor {
         }
     }
 
-    /// Moves one line up in a text of several lines. Returns `false` in the first one.
+    /// Moves the cursor one line up in a text of several lines. Returns `false` in the first line.
     pub fn line_up(&mut self) -> bool {
         let Some(end) = self.before().rfind('\n') else {
             return false;
@@ -113,7 +113,7 @@ impl Editor {
         true
     }
 
-    /// Moves one line down in a text of several lines. Returns `false` in the last one.
+    /// Moves the cursor one line down in a text of several lines. Returns `false` in the last line.
     pub fn line_down(&mut self) -> bool {
         let Some(length) = self.after().find('\n') else {
             return false;

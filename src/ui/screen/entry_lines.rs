@@ -1,4 +1,4 @@
-//! The lines of one entry of a room. Pure.
+//! The lines of one entry of a room. This module is pure.
 
 use jiff::SignedDuration;
 use ratatui::style::{Modifier, Style};
@@ -10,12 +10,13 @@ use super::lines::Look;
 use super::room::{Entry, EntryKind, Room};
 use super::wrap::{cut, links, width, wrap};
 
-/// Within this time, further messages of the same person are shown without the nick.
+/// The time within which further messages of the same user are shown without the nick.
 const TOGETHER: SignedDuration = SignedDuration::from_mins(5);
 
-/// Returns the lines of an entry: the message that it replies to, its text, and the reactions to it. The nick
-/// is left out after a message of the same person, and the time if it is that of the entry `before`, unless
-/// the entry `is_first` on the screen.
+/// Returns the lines of an entry: the message to which it replies, its text, and the reactions to it.
+///
+/// The nick is left out after a message of the same user, and the time if it equals that of the entry `before`. If
+/// the entry `is_first` on the screen, neither is left out.
 pub(super) fn entry_lines(
     room: &Room,
     entry: &Entry,
@@ -119,7 +120,7 @@ pub(super) fn entry_lines(
         } else {
             ("", "")
         };
-        // Without enough space, only the margin remains.
+        // If there is not enough space, only the margin remains.
         let space = look.time_columns() - 1;
         let time = if space > 0 { time } else { "" };
         let pad = look.nick_columns.saturating_sub(width(mark));
@@ -157,7 +158,7 @@ pub(super) fn entry_lines(
     lines
 }
 
-/// Returns the reactions to an entry, in as many rows as they take.
+/// Returns the reactions to an entry, in one or more rows.
 fn reactions(entry: &Entry, look: &Look) -> Vec<Vec<Span<'static>>> {
     let palette = look.palette;
     let (mut rows, mut used) = (Vec::new(), usize::MAX);
@@ -184,8 +185,8 @@ fn reactions(entry: &Entry, look: &Look) -> Vec<Vec<Span<'static>>> {
     rows
 }
 
-/// Returns `text` in a form that every terminal shows with the width computed here: tabs become spaces, and joined emoji
-/// (a family, a flag) are separated, since terminals disagree about their width.
+/// Converts `text` so that every terminal shows it with the width that is computed here. Tabs become spaces, and
+/// joined emoji (a family, a flag) are separated, because terminals disagree about their width.
 pub(super) fn plain(text: &str) -> String {
     const JOINER: char = '\u{200d}';
     let mut plain = String::with_capacity(text.len());
@@ -193,12 +194,12 @@ pub(super) fn plain(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\t' => plain.push_str("    "),
-            // A flag is two of these: as letters they have the same width everywhere.
+            // A flag consists of two of these characters. As letters, they have the same width everywhere.
             '🇦'..='🇿' => {
                 let letter = u32::from(c) - u32::from('🇦') + u32::from('A');
                 plain.push(char::from_u32(letter).unwrap_or('?'));
             }
-            // Between letters it changes their shape, and has no width.
+            // Between letters, a joiner changes their shape and has no width.
             JOINER if before == '\u{fe0f}' || before.width() == Some(2) => {}
             c => plain.push(c),
         }
@@ -207,7 +208,7 @@ pub(super) fn plain(text: &str) -> String {
     plain
 }
 
-/// Returns the parts of `text` that have a style of their own: links, and this client's nick.
+/// Returns the parts of `text` that have a style of their own: links, and mentions of this client's nick.
 fn pieces(
     text: &str,
     style: Style,
@@ -219,7 +220,7 @@ fn pieces(
         .map(|range| (range, style.patch(look.palette.link())))
         .collect();
     if is_mention {
-        // Lower case may have a different length; then the nick is not highlighted.
+        // The text may have another length in lower case. In that case, mentions are not highlighted.
         let small = text.to_lowercase();
         if small.len() == text.len() {
             let me = look.me.to_lowercase();

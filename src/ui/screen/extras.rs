@@ -1,50 +1,51 @@
-//! The parts of a message besides its text: the message that it replies to, whether it was edited, and the
-//! reactions to it. Pure.
+//! The parts of a message besides its text: the message to which it replies, whether it was edited, and the reactions
+//! to it. This module is pure.
 
 use super::room::{Entry, EntryKind, Room};
 use crate::client::Tags;
 use crate::protocol::text::clean;
 
-/// The most different reactions of a message that are shown: as many as a server accepts.
+/// The maximum number of different reactions that are shown for a message. A server accepts as many.
 const REACTIONS_MAX: usize = 20;
 
-/// The most bytes of an emoji.
+/// The maximum length of an emoji in bytes.
 const EMOJI_BYTES_MAX: usize = 32;
 
-/// The most people that are remembered for one reaction, so that nobody is counted twice.
+/// The maximum number of users that are remembered for one reaction, so that nobody is counted twice.
 const NICKS_MAX: usize = 50;
 
-/// The most quoted messages outside of the window that a room remembers.
+/// The maximum number of quoted messages outside of the window that a room remembers.
 const QUOTES_MAX: usize = 200;
 
-/// The most bytes of a quoted message: more than a line shows.
+/// The maximum length of a quoted message in bytes. A line shows less than that.
 const QUOTE_BYTES_MAX: usize = 400;
 
 /// The parts of a message besides its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
-    /// The id of the message that it replies to.
+    /// The id of the message to which this one replies.
     pub reply: Option<u64>,
-    /// It is the first of so many lines that were sent as one message.
+    /// The number of lines, if this is the first line of a text of several lines.
     pub lines: Option<u64>,
-    /// It is a further line of the message with that id.
+    /// The id of the first line, if this is a later line of a text of several lines.
     pub part_of: Option<u64>,
-    /// Its text was replaced.
+    /// Whether the text was replaced.
     pub is_edited: bool,
     /// The reactions, the oldest first.
     pub reactions: Vec<Reaction>,
-    /// The replay after a broken connection in which this message arrived, with all reactions up to then.
+    /// The number of the replay after a broken connection in which this message arrived. It came with all reactions
+    /// up to then.
     pub replay: Option<u32>,
 }
 
-/// The people who react in the same way.
+/// The users who react with the same emoji.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reaction {
     /// The emoji, safe for a terminal.
     pub emoji: String,
-    /// How many people react with it.
+    /// The number of users.
     pub count: u64,
-    /// Those of them who are known.
+    /// The nicks of those users who are known.
     pub nicks: Vec<String>,
 }
 
@@ -105,7 +106,7 @@ impl Extras {
         self.reactions.retain(|known| known.count > 0);
     }
 
-    /// Corrects whether `nick` is known to react in this way, without changing the count.
+    /// Records whether `nick` reacts with this emoji, without changing the count.
     fn correct(&mut self, nick: &str, emoji: &str, is_on: bool) {
         let emoji = clean(emoji);
         let mut reactions = self.reactions.iter_mut();
@@ -126,9 +127,9 @@ fn safe_emoji(emoji: &str) -> Option<String> {
 }
 
 impl Room {
-    /// Replaces the text of a message of `nick`. Returns whether it is in the window.
+    /// Replaces the text of a message by `nick`. Returns whether the message is in the window.
     pub fn edit(&mut self, id: u64, nick: &str, new: &str) -> bool {
-        // The quotation of a message outside of the window is fetched again.
+        // The quoted text of a message outside of the window is fetched again.
         self.quotes.retain(|(known, _)| *known != id);
         let Some(entry) = self.entry_mut(id) else {
             return false;
@@ -143,8 +144,8 @@ impl Room {
         }
     }
 
-    /// Adds or removes a reaction to a message of the window. `replay` is the replay that the event belongs to: a message
-    /// of the same one has the reaction already.
+    /// Adds or removes a reaction to a message in the window. `replay` is the number of the replay to which the event
+    /// belongs. A message of the same replay already has the reaction.
     pub fn react(&mut self, id: u64, nick: &str, emoji: &str, is_on: bool, replay: Option<u32>) {
         let Some(entry) = self.entry_mut(id) else {
             return;
@@ -160,14 +161,14 @@ impl Room {
         }
     }
 
-    /// Corrects whether `nick` is known to react to a message in this way, without changing the count.
+    /// Records whether `nick` reacts to a message with this emoji, without changing the count.
     pub fn correct_reaction(&mut self, id: u64, nick: &str, emoji: &str, is_on: bool) {
         if let Some(entry) = self.entry_mut(id) {
             entry.extras.correct(nick, emoji, is_on);
         }
     }
 
-    /// Returns a message as a quotation; `None` if it is not known.
+    /// Returns the text of a message as it is quoted; `None` if the message is not known.
     pub fn quote(&self, id: u64) -> Option<String> {
         if let Some(index) = self.find(id) {
             return self.get(index).map(|entry| {
@@ -193,7 +194,7 @@ impl Room {
         self.quotes.push_back((id, quoted(kind)));
     }
 
-    /// Returns the text of a message, with all lines that were sent as one.
+    /// Returns the text of a message. If it is one line of a text of several lines, returns all of them.
     pub fn whole_text(&self, id: u64) -> String {
         let is_part = |entry: &&Entry| {
             (entry.id == Some(id) || entry.extras.part_of == Some(id))
@@ -208,18 +209,18 @@ impl Room {
         lines.join("\n")
     }
 
-    /// Returns the newest message of this client that can be edited: its id and text.
+    /// Returns the id and text of the newest message of this client that can be edited.
     pub fn editable(&self) -> Option<(u64, String)> {
         let mut entries = self.entries().rev();
         entries.find_map(|entry| match &entry.kind {
-            // Lines that were sent together are edited one by one.
+            // The lines of a text are edited one by one.
             _ if entry.extras.part_of.is_some() || entry.extras.lines.is_some() => None,
             EntryKind::Msg { text, .. } if entry.is_mine => Some((entry.id?, text.clone())),
             _ => None,
         })
     }
 
-    /// Returns the newest message of another user; if there is none, the newest of all.
+    /// Returns the newest message of another user or, if there is none, the newest message.
     pub fn newest_to_answer(&self) -> Option<u64> {
         let can = |entry: &&Entry| entry.can_be_selected();
         let all = || self.entries().rev().filter(can);

@@ -9,7 +9,7 @@ use super::layout::Areas;
 use super::room::Target;
 use crate::client::ClientState;
 
-/// How many lines a notch of the wheel scrolls.
+/// The number of lines that one step of the mouse wheel scrolls.
 const WHEEL_LINES: isize = 3;
 
 /// Processes an event of the terminal.
@@ -20,7 +20,7 @@ pub fn event(app: &mut App, event: Event, state: &mut ClientState) {
         Event::Paste(text) => app.pasted(&text, state),
         Event::Resize(columns, rows) => {
             app.size = (columns, rows);
-            // The position is the same, but there may be fewer lines below it than are shown.
+            // The scroll position is the same, but there may be too few lines below it now.
             app.scroll(0, state);
         }
         Event::FocusGained => app.focus(true),
@@ -45,7 +45,7 @@ pub fn event(app: &mut App, event: Event, state: &mut ClientState) {
 /// Processes a key.
 fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
     if (key.code, key.modifiers) == (KeyCode::Char('j'), KeyModifiers::CONTROL) {
-        // LF, which programs such as expect send instead of CR.
+        // Programs such as expect send LF instead of CR.
         key = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);
     }
     let has = |modifier| key.modifiers.contains(modifier);
@@ -134,7 +134,7 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
             } else {
                 editor.newer();
             }
-            // Another line of the history is a line of its own, and no edit.
+            // Another line of the history is a new message, and not an edit.
             if editor.text() != before && matches!(room.target, Some(Target::Edit(_))) {
                 room.target = None;
             }
@@ -159,7 +159,7 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
     }
 }
 
-/// Processes a key while the user decides about a pasted text.
+/// Processes a key while the user must decide what to do with a pasted text.
 fn answer(app: &mut App, key: KeyEvent, state: &mut ClientState) {
     match key.code {
         KeyCode::Enter => app.send_paste(true, state),
@@ -226,7 +226,7 @@ fn choose(app: &mut App, key: KeyEvent, state: &mut ClientState) {
     }
 }
 
-/// Processes a click: one on a room at the side shows it.
+/// Processes a click. A click on a room at the side shows that room.
 fn click(app: &mut App, column: u16, row: u16) {
     let areas = Areas::of(app);
     if column >= areas.side.right() || !areas.side.contains((column, row).into()) {

@@ -6,13 +6,13 @@ use super::app::App;
 use super::room::Target;
 use super::wrap::width;
 
-/// On a narrower screen there is no list of rooms; the status bar shows what is unread.
+/// The minimum width of the screen for a list of rooms. On a narrower screen, the status bar shows what is unread.
 const SIDE_FROM: u16 = 64;
 
-/// On a narrower screen members are not shown.
+/// The minimum width of the screen for a list of members.
 const MEMBERS_FROM: u16 = 96;
 
-/// The most rows of a long input line.
+/// The maximum number of rows of the input line.
 const INPUT_ROWS_MAX: usize = 6;
 
 /// The parts of the screen.
@@ -75,7 +75,7 @@ fn side_width(app: &App) -> u16 {
         .map(|room| width(&room.name))
         .max()
         .unwrap_or(0);
-    // A mark, the name, a count, and the line beside it.
+    // The width of a mark, the name, a count, and the vertical line.
     (longest + 8).clamp(14, 26) as u16
 }
 
@@ -93,7 +93,7 @@ pub fn prompt(app: &App) -> String {
     }
 }
 
-/// Wraps the input line, or lines, behind the prompt; returns the range of each row.
+/// Wraps the text of the input line behind the prompt. Returns the range of each row.
 pub fn input_lines(text: &str, prompt: String, columns: u16) -> Vec<std::ops::Range<usize>> {
     use unicode_segmentation::UnicodeSegmentation;
     use unicode_width::UnicodeWidthStr;
@@ -105,7 +105,7 @@ pub fn input_lines(text: &str, prompt: String, columns: u16) -> Vec<std::ops::Ra
             (start, used) = (at + 1, 0);
             continue;
         }
-        // One column stays free for the cursor.
+        // One column is kept free for the cursor.
         if used + grapheme.width() >= columns {
             lines.push(start..at);
             (start, used) = (at, 0);

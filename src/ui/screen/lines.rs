@@ -12,7 +12,7 @@ use super::room::{Entry, EntryKind, Room, View};
 use super::theme::Palette;
 use super::wrap::{width, wrap};
 
-/// The settings on which the look of the lines depends.
+/// The settings that determine how lines look.
 #[derive(Clone, Debug)]
 pub struct Look {
     pub(super) columns: usize,
@@ -24,7 +24,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// Returns the look in `app` with `columns` columns.
+    /// Returns the settings of `app` for lines of `columns` columns.
     pub fn of(app: &App, columns: u16) -> Self {
         let columns = usize::from(columns);
         Self {
@@ -37,7 +37,7 @@ impl Look {
         }
     }
 
-    /// Returns the width of the times, which are left out when there is little space.
+    /// Returns the width of the times. It is 0 if there is too little space for them.
     pub(super) fn time_columns(&self) -> usize {
         if self.columns >= 50 { 7 } else { 1 }
     }
@@ -48,7 +48,8 @@ impl Look {
     }
 }
 
-/// Returns the width of the nick column: as wide as recent nicks need, so that short ones leave more space for the text.
+/// Returns the width of the column of nicks. It is as wide as recent nicks need, so that short nicks leave more space
+/// for the text.
 fn nick_columns(app: &App, columns: usize) -> usize {
     let most = match columns {
         0..40 => 6,
@@ -72,8 +73,8 @@ fn date(at: Timestamp, zone: &TimeZone) -> Date {
     at.to_zoned(zone.clone()).date()
 }
 
-/// Returns the lines of the entry at `index`, with the separators before it. The time is shown if it differs from that of
-/// the entry before, and if the entry `is_first` on the screen.
+/// Returns the lines of the entry at `index`, after the separators that precede it. The time is shown if it differs
+/// from that of the entry before, or if the entry `is_first` on the screen.
 fn lines_of(room: &Room, index: usize, is_first: bool, look: &Look) -> Vec<Line<'static>> {
     let Some(entry) = room.get(index) else {
         return Vec::new();
@@ -132,7 +133,7 @@ fn is_first_new(room: &Room, index: usize, entry: &Entry) -> bool {
     }
 }
 
-/// Draws a line of the selected message, over all columns.
+/// Highlights a line of the selected message over all columns.
 fn marked(mut line: Line<'static>, look: &Look) -> Line<'static> {
     let pad = look.columns.saturating_sub(line.width());
     line.spans.push(Span::raw(" ".repeat(pad)));
@@ -150,7 +151,7 @@ fn rule(word: &str, look: &Look, line: Style, style: Style) -> Line<'static> {
     ])
 }
 
-/// Returns the lines of the messages without an answer.
+/// Returns the lines of the messages that have not been answered yet.
 fn pending_lines(room: &Room, look: &Look) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for pending in &room.pending {
@@ -177,7 +178,7 @@ fn pending_lines(room: &Room, look: &Look) -> Vec<Line<'static>> {
     lines
 }
 
-/// Returns the visible lines of `room` from top to bottom, at most `height`.
+/// Returns the visible lines of `room` from top to bottom. There are at most `height` of them.
 pub fn rows(room: &Room, height: usize, look: &Look) -> Vec<Line<'static>> {
     let mut rows = Vec::new();
     let (mut index, hidden) = match room.view {
@@ -220,7 +221,7 @@ pub fn last_shown(room: &Room) -> usize {
     }
 }
 
-/// Scrolls `room` as far as it takes to show the entry at `index`, from its first line on.
+/// Scrolls `room` so that the entry at `index` is visible from its first line on.
 pub fn reveal(room: &mut Room, index: usize, height: usize, look: &Look) {
     let tall = |room: &Room, index: usize| lines_of(room, index, false, look).len();
     let (bottom, hidden) = match room.view {
@@ -230,7 +231,7 @@ pub fn reveal(room: &mut Room, index: usize, height: usize, look: &Look) {
     if index > bottom || (index == bottom && hidden > 0) {
         let (seq, hidden) = (room.seq(index), 0);
         room.view = View::At { seq, hidden };
-        // At the newest message this is the bottom.
+        // If the entry is the newest, this scrolls to the bottom.
         return scroll(room, 0, height, look);
     }
     let mut above = 0;
@@ -245,7 +246,7 @@ pub fn reveal(room: &mut Room, index: usize, height: usize, look: &Look) {
     }
 }
 
-/// Scrolls `room` up by `lines` (down if negative), as far as there are any.
+/// Scrolls `room` up by `lines`, or down if the number is negative, as far as possible.
 pub fn scroll(room: &mut Room, lines: isize, height: usize, look: &Look) {
     let Some(last) = room.len().checked_sub(1) else {
         return;
@@ -257,7 +258,7 @@ pub fn scroll(room: &mut Room, lines: isize, height: usize, look: &Look) {
     let tall = |index: usize| lines_of(room, index, false, look).len();
     let mut left = lines.unsigned_abs();
     if lines > 0 {
-        // At most until the first line is at the top.
+        // It stops when the first line is at the top.
         let mut above = 0;
         let mut at = index + 1;
         let wanted = left + hidden + height;

@@ -1,4 +1,4 @@
-//! A list in front of the room, to choose from.
+//! A list in front of the room, from which the user chooses a row.
 
 /// A list of rows, one of which is selected.
 #[derive(Debug)]
@@ -14,11 +14,11 @@ pub struct List {
 /// A row of a [`List`].
 #[derive(Debug)]
 pub struct Row {
-    /// The part that stands in the background, such as a time.
+    /// The part of the row that is shown in a dim color, such as a time.
     pub head: String,
     /// The text.
     pub text: String,
-    /// The action of Enter.
+    /// The action when Enter is pressed.
     pub action: RowAction,
 }
 
@@ -44,7 +44,7 @@ pub enum RowAction {
 }
 
 impl List {
-    /// Selects the row `by` rows further down.
+    /// Selects the row that is `by` rows further down.
     pub fn step(&mut self, by: isize) {
         let last = self.rows.len().saturating_sub(1);
         self.at = self.at.saturating_add_signed(by).min(last);

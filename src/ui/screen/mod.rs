@@ -1,7 +1,7 @@
 //! `chatc` on a terminal: rooms at the side, messages, and a line to type in.
 //!
-//! [`app`] is the state, a function of its input; `layout`, `lines` and [`draw`] draw it, a function of the state.
-//! Neither knows a terminal, a connection or a clock: those are here, in [`run`].
+//! [`app`] is the state, which is a function of its input. `layout`, `lines` and [`draw`] draw the state. None of
+//! them knows a terminal, a connection or a clock; [`run`] connects them to these.
 
 pub mod app;
 mod background;
@@ -54,22 +54,24 @@ use super::server::Server;
 use super::shorthand::room_name;
 use crate::client::{ReconnectingClient, Update};
 
-/// The shortest time between two frames: nobody sees more, and it bounds the cost of a burst.
+/// The shortest time between two frames. Nobody could see more frames, and it limits the cost of many simultaneous
+/// events.
 const FRAME: Duration = Duration::from_millis(25);
 
-/// How often to redraw what changes by itself: progress, the time to the next attempt.
+/// The time between two frames while something changes by itself: progress, or the time to the next attempt.
 const TICK: Duration = Duration::from_millis(200);
 
-/// For how long updates are processed before keys are checked again.
+/// The time for which updates are processed before keys are checked again.
 const BURST: Duration = Duration::from_millis(5);
 
-/// How long the server may take to close the connection.
+/// The time within which the server must close the connection.
 const GOODBYE: Duration = Duration::from_secs(3);
 
-/// Runs the screen on `server`: joins the rooms of the previous run, and `room`, and remembers them at the end.
+/// Runs the screen on `server`. Joins the rooms of the previous run, and `room`, and saves the joined rooms at the
+/// end.
 ///
 /// # Errors
-/// As [`run`].
+/// Those of [`run`].
 pub async fn talk(
     server: &Server,
     room: Option<&str>,
@@ -98,7 +100,7 @@ pub async fn talk(
             rooms.push((room, None));
         }
     }
-    // The last one is the current one; in the list it keeps its place.
+    // The last room that is joined is the current one. In the list, it keeps its place.
     let shown = room.clone().or(before.room.clone());
     if let Some(room) = room
         && !rooms.iter().any(|(known, _)| *known == room)
@@ -150,8 +152,8 @@ enum Wake {
 /// their own to `server`, which share the nick by its password.
 ///
 /// # Errors
-/// [`Failure::Client`] if the client ends for another reason; [`Failure::Input`], [`Failure::Output`] if the terminal has
-/// gone.
+/// [`Failure::Client`] if the client ends for another reason than that the user leaves; [`Failure::Input`] or
+/// [`Failure::Output`] if the terminal has gone.
 pub async fn run(
     client: &mut ReconnectingClient,
     app: &mut App,
@@ -258,7 +260,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Takes the terminal over again, which clears it, and has the next frame drawn.
+    /// Takes over the terminal again, which clears it, so that the next frame is drawn completely.
     fn repaint(&mut self) -> Result<(), Failure> {
         self.is_changed = true;
         self.tty.again().map_err(Failure::Output)
@@ -268,7 +270,7 @@ impl Runner<'_> {
         self.is_changed && self.drawn.is_none_or(|at| at.elapsed() >= FRAME)
     }
 
-    /// Waits for the next event; keys come first.
+    /// Waits for the next event. Keys take precedence.
     async fn wake(
         &mut self,
         client: &mut ReconnectingClient,
@@ -304,7 +306,7 @@ impl Runner<'_> {
         or(terminal.or(signal).or(ended), tick.or(update)).await
     }
 
-    /// Executes an effect; returns how the program ends, if it does.
+    /// Executes an effect. If the effect ends the program, returns its result.
     fn execute(
         &mut self,
         effect: Effect,

@@ -1,7 +1,8 @@
-//! The loaded part of a room: a bounded window on its log that moves as the user scrolls. Pure.
+//! The loaded part of a room: a window on its log, which is bounded and moves as the user scrolls. This module is
+//! pure.
 //!
-//! The window is a run of the log without gaps. Its newest end is live, unless the user has scrolled far up: then newer
-//! messages are only counted, and fetched when the user scrolls back down.
+//! The window is a part of the log without gaps. Usually it ends with the newest message. When the user has scrolled
+//! far up, newer messages are only counted, and are fetched when the user scrolls down again.
 
 use std::collections::VecDeque;
 
@@ -11,31 +12,32 @@ use super::editor::Editor;
 use super::extras::Extras;
 use crate::client::RequestId;
 
-/// The most messages of a room that are held: more than anybody scrolls through, and a few MiB at most.
+/// The maximum number of messages of a room that are held. Nobody scrolls through more of them, and they take a few
+/// MiB at most.
 pub const ENTRIES_MAX: usize = 4000;
 
-/// How many messages are fetched at once.
+/// The number of messages that are fetched at once.
 pub const PAGE: usize = 200;
 
 /// An entry of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its id; `None` if it is not logged.
+    /// The entry's id; `None` if the event is not logged.
     pub id: Option<u64>,
-    /// Its time.
+    /// The entry's time.
     pub at: Timestamp,
-    /// Its content.
+    /// The entry's content.
     pub kind: EntryKind,
-    /// It is a message of this client.
+    /// Whether the entry is a message of this client.
     pub is_mine: bool,
-    /// It mentions the nick of this client.
+    /// Whether the entry mentions the nick of this client.
     pub is_mention: bool,
-    /// The message that it replies to, and the reactions to it.
+    /// The message to which the entry replies, and the reactions to the entry.
     pub extras: Extras,
 }
 
 impl Entry {
-    /// Returns whether it can be replied to: a message, an action or a file.
+    /// Returns whether a user can reply to the entry: it is a message, an action or a file.
     pub fn can_be_selected(&self) -> bool {
         let is_message = matches!(
             self.kind,
@@ -45,12 +47,12 @@ impl Entry {
     }
 }
 
-/// The purpose of the input line, if it is not a new message.
+/// The purpose of the text in the input line, if it is not a new message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The reply to the message with that id.
+    /// A reply to the message with this id.
     Reply(u64),
-    /// The new text of the message with that id.
+    /// The new text of the message with this id.
     Edit(u64),
 }
 
@@ -72,7 +74,7 @@ pub enum EntryKind {
         length: Option<u64>,
         name: String,
     },
-    /// Joining, leaving, topics, and messages of the program.
+    /// A join, a leave, a topic, or a message of this program.
     Note(String),
     /// An error.
     Trouble(String),
@@ -80,7 +82,7 @@ pub enum EntryKind {
     Removed {
         nick: String,
     },
-    /// An event that is not shown, but whose place in the log is known.
+    /// An event that is not shown. It is kept because its place in the log is known.
     Hidden,
 }
 
@@ -97,12 +99,12 @@ impl EntryKind {
     }
 }
 
-/// A message without an answer.
+/// A message that has not been answered yet.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    /// Identifies its answer.
+    /// The id of the request, by which its answer is recognized.
     pub request_id: RequestId,
-    /// It is an action.
+    /// Whether the message is an action.
     pub is_act: bool,
     /// The text.
     pub text: String,
@@ -116,9 +118,9 @@ pub enum View {
     Bottom,
     /// A certain entry is at the bottom, without the last `hidden` of its lines.
     At {
-        /// See [`Room::seq`].
+        /// The sequence number of that entry; see [`Room::seq`].
         seq: i64,
-        /// How many of its lines are below the screen.
+        /// The number of its lines that are below the screen.
         hidden: usize,
     },
 }
@@ -126,41 +128,41 @@ pub enum View {
 /// A room, or a private chat.
 #[derive(Debug, Default)]
 pub struct Room {
-    /// Its name with `#`; the nick of a private chat.
+    /// The name of the room with `#`, or the nick of the private chat.
     pub name: String,
     /// The topic.
     pub topic: String,
     /// The members, sorted.
     pub members: Vec<String>,
     entries: VecDeque<Entry>,
-    /// The sequence number of the first entry: it grows as entries are dropped at the front, and shrinks as older ones are
-    /// loaded.
+    /// The sequence number of the first entry. It grows when entries are dropped at the front, and shrinks when older
+    /// entries are loaded.
     first: i64,
-    /// The messages without an answer.
+    /// The messages that have not been answered yet.
     pub pending: VecDeque<Pending>,
-    /// How many unread messages there are.
+    /// The number of unread messages.
     pub unread: usize,
-    /// How many of them mention this client's nick.
+    /// The number of unread messages that mention this client's nick.
     pub mentions: usize,
-    /// The last event that was read when the user left; newer ones are below a line.
+    /// The id of the last event that was read when the user left the room. Newer messages are shown below a line.
     pub new_after: Option<u64>,
-    /// The newest logged event.
+    /// The id of the newest logged event.
     pub last_id: u64,
     /// The scroll position.
     pub view: View,
-    /// The first entry is the first of the log.
+    /// Whether the first entry of the window is the first of the log.
     pub at_start: bool,
-    /// The last entry is the newest of the log.
+    /// Whether the last entry of the window is the newest of the log.
     pub at_end: bool,
-    /// A page of the log was requested.
+    /// Whether a page of the log has been requested and has not arrived yet.
     pub is_loading: bool,
     /// The input line.
     pub editor: Editor,
-    /// The purpose of the input line.
+    /// The purpose of the text in the input line; `None` for a new message.
     pub target: Option<Target>,
-    /// The sequence number of the message that is selected.
+    /// The sequence number of the selected message.
     pub marked: Option<i64>,
-    /// Messages outside of the window that are quoted in it, by their ids.
+    /// Quoted messages that are outside of the window, with their ids.
     pub(super) quotes: VecDeque<(u64, String)>,
 }
 
@@ -189,7 +191,8 @@ impl Room {
         self.entries.is_empty()
     }
 
-    /// Returns the sequence number of the entry at `index`, which stays the same as others come and go.
+    /// Returns the sequence number of the entry at `index`. It does not change when other entries are added or
+    /// dropped.
     pub fn seq(&self, index: usize) -> i64 {
         self.first + index as i64
     }
@@ -216,8 +219,8 @@ impl Room {
         self.entries.iter().position(|entry| entry.id == Some(id))
     }
 
-    /// Returns whether a logged event is there. In a room events come in the order of their ids; in a private chat received
-    /// messages and confirmations of sent ones come in any order.
+    /// Returns whether the window contains a logged event. In a room, events arrive in the order of their ids. In a
+    /// private chat, received messages and the confirmations of sent ones arrive in any order.
     pub fn has(&self, id: u64) -> bool {
         if self.is_room() {
             self.newest_id().is_some_and(|newest| id <= newest)
@@ -236,7 +239,7 @@ impl Room {
         self.entries.iter().rev().find_map(|entry| entry.id)
     }
 
-    /// Adds a live event. Returns `false` if it is outside of the window, or there already.
+    /// Adds a live event. Returns `false` if the event is outside of the window, or in it already.
     pub fn push(&mut self, entry: Entry) -> bool {
         if let Some(id) = entry.id {
             self.last_id = self.last_id.max(id);
@@ -253,7 +256,7 @@ impl Room {
                 View::At { seq, .. } => seq - self.first < (ENTRIES_MAX / 4) as i64,
             };
             if is_reading_old {
-                // The user is reading here, so the window stays where it is.
+                // The user is reading older messages, so the window does not move.
                 self.at_end = false;
                 return false;
             }
@@ -265,7 +268,7 @@ impl Room {
         true
     }
 
-    /// Adds a page of the log before the window; `is_all` if there is nothing older.
+    /// Adds a page of the log before the window. If `is_all`, the log has nothing older.
     pub fn put_before(&mut self, page: Vec<Entry>, is_all: bool) {
         let first = self.first_id();
         for entry in page.into_iter().rev() {
@@ -284,7 +287,7 @@ impl Room {
         self.clamp();
     }
 
-    /// Adds a page of the log after the window; `is_all` if there was nothing newer.
+    /// Adds a page of the log after the window. If `is_all`, the log had nothing newer.
     pub fn put_after(&mut self, page: Vec<Entry>, is_all: bool) {
         for entry in page {
             let newest = self.newest_id().unwrap_or(0);
@@ -297,12 +300,12 @@ impl Room {
             self.first += 1;
             self.at_start = false;
         }
-        // Live events that came in between were not added, so there may be more.
+        // Live events that arrived meanwhile were not added, so there may be more.
         self.at_end = is_all && self.newest_id().unwrap_or(0) >= self.last_id;
         self.clamp();
     }
 
-    /// Empties the window, to start it elsewhere.
+    /// Empties the window, so that it can start at another place.
     pub fn clear(&mut self) {
         self.first += self.entries.len() as i64;
         self.entries.clear();
@@ -327,7 +330,8 @@ impl Room {
             entry.kind = EntryKind::Removed { nick };
             entry.extras = Extras::default();
         }
-        // With the first of several lines go all of them. In the log they have no tags any more, but the same time.
+        // If the event is the first line of a text, its other lines are deleted too. In the log they have no tags any
+        // more, but the same time.
         let removed = self.find(id).and_then(|index| self.get(index)).cloned();
         let mut next = id;
         for entry in &mut self.entries {
@@ -381,7 +385,7 @@ impl Room {
             .binary_search_by(|known| key(known).cmp(&wanted))
     }
 
-    /// Corrects the scroll position if its entry has gone.
+    /// Corrects the scroll position if its entry no longer exists.
     fn clamp(&mut self) {
         if let View::At { seq, .. } = self.view {
             let last = self.seq(self.entries.len()) - 1;
@@ -402,7 +406,7 @@ impl Room {
     }
 }
 
-/// Compares nicks without regard to case; two that differ only in case have a fixed order.
+/// Returns a key that orders nicks without regard to case. Two nicks that differ only in case have a fixed order.
 fn key(nick: &str) -> (String, String) {
     (nick.to_lowercase(), nick.to_owned())
 }
@@ -465,7 +469,7 @@ mod tests {
         }
         room.put_after((8801..=9000).map(entry).collect(), false);
         assert!(!room.at_end);
-        // The server returned fewer than requested, but more have come since.
+        // The server returned fewer events than requested, but more have arrived since.
         room.put_after((9001..=9050).map(entry).collect(), true);
         assert!(!room.at_end);
         room.put_after((9051..=9100).map(entry).collect(), true);

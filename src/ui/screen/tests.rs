@@ -1,5 +1,5 @@
-//! Tests of the screen without a terminal: a test feeds in the lines of the server and the keys, and reads
-//! the text on the screen.
+//! Tests of the screen without a terminal. A test passes in lines from the server and keys, and reads the text on the
+//! screen.
 
 mod conversation;
 mod orders;
@@ -20,12 +20,12 @@ use super::theme::Palette;
 use super::{draw, keys};
 use crate::client::{ClientState, Error, Line, Login, Options};
 
-/// What the server of most tests can do. It has no nonces, so that lines are sent as they are written here.
+/// The capabilities of the server in most tests. It has no nonces, so that lines are sent as they are written here.
 const HELLO: &str = "OK HELLO 1 chat edit react reply tags";
 
 const NOW: &str = "2026-11-24T06:47:00Z";
 
-/// A screen and the client state behind it; the test plays the server.
+/// A screen, and the state of the client behind it. The test plays the server.
 struct TestScreen {
     app: App,
     state: ClientState,

@@ -1,8 +1,8 @@
-//! Colours: for dark and light backgrounds, for terminals with few of them, and for people who want none.
+//! Colors for dark and light backgrounds, for terminals with few colors, and for users who want none.
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// The colours that the terminal can show, and its background.
+/// The colors that are used, for the terminal and its background.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Palette {
     /// 256 colours on a dark background.
@@ -16,7 +16,7 @@ pub enum Palette {
     None,
 }
 
-/// The colours of nicks, each readable on its background (contrast of 4.5 to 1 or more).
+/// The colors of nicks. Each is readable on its background (with a contrast of 4.5 to 1 or more).
 const ON_DARK: [u8; 16] = [
     203, 209, 215, 186, 149, 114, 79, 80, 75, 111, 147, 141, 177, 212, 180, 109,
 ];
@@ -32,7 +32,8 @@ const FEW: [Color; 5] = [
 ];
 
 impl Palette {
-    /// Finds the colours of this terminal from its environment; if that does not show the background, calls `is_light`.
+    /// Chooses the colors for this terminal from its environment. If that does not show the background, calls
+    /// `is_light`.
     pub fn find(is_light: impl FnOnce() -> Option<bool>) -> Self {
         let is = |name: &str| std::env::var(name).unwrap_or_default();
         if !is("NO_COLOR").is_empty() {
@@ -46,7 +47,7 @@ impl Palette {
         if !has_many {
             return Self::Few;
         }
-        // rxvt, Konsole and others set it: text;background, of 16 colours.
+        // rxvt, Konsole and others set this variable to `text;background`, two of 16 colors.
         let behind = is("COLORFGBG");
         let behind = behind.rsplit(';').next().and_then(|n| n.parse::<u8>().ok());
         match behind {
@@ -66,12 +67,12 @@ impl Palette {
         }
     }
 
-    /// The style of the current room, the prompt and titles.
+    /// Returns the style of the current room, the prompt and titles.
     pub fn accent(self) -> Style {
         self.pick(80, 30, Color::Cyan).add_modifier(Modifier::BOLD)
     }
 
-    /// The style of times, joining and leaving.
+    /// Returns the style of times, joins and leaves.
     pub fn dim(self) -> Style {
         match self {
             Self::Few | Self::None => Style::new().add_modifier(Modifier::DIM),
@@ -79,7 +80,7 @@ impl Palette {
         }
     }
 
-    /// The same in the bars: if those are reversed, a dim word would be a grey spot.
+    /// Returns the style of dim words in the bars. If the bars are reversed, a dim word would be a grey spot.
     pub fn dim_in_bar(self) -> Style {
         match self {
             Self::Few | Self::None => Style::new(),
@@ -87,7 +88,7 @@ impl Palette {
         }
     }
 
-    /// The style of thin lines.
+    /// Returns the style of thin lines.
     pub fn line(self) -> Style {
         match self {
             Self::Few | Self::None => Style::new().add_modifier(Modifier::DIM),
@@ -95,13 +96,13 @@ impl Palette {
         }
     }
 
-    /// The style of links.
+    /// Returns the style of links.
     pub fn link(self) -> Style {
         self.pick(75, 26, Color::Blue)
             .add_modifier(Modifier::UNDERLINED)
     }
 
-    /// The style of this client's nick in messages.
+    /// Returns the style of this client's nick in messages.
     pub fn mention(self) -> Style {
         let style = self
             .pick(215, 130, Color::Yellow)
@@ -112,17 +113,17 @@ impl Palette {
         }
     }
 
-    /// The style of errors.
+    /// Returns the style of errors.
     pub fn error(self) -> Style {
         self.pick(203, 124, Color::Red)
     }
 
-    /// The style of success.
+    /// Returns the style of success.
     pub fn good(self) -> Style {
         self.pick(114, 28, Color::Green)
     }
 
-    /// The style of the bars at the top and the bottom.
+    /// Returns the style of the bars at the top and the bottom.
     pub fn bar(self) -> Style {
         match self {
             Self::Dark => Style::new().bg(Color::Indexed(236)),
@@ -131,7 +132,7 @@ impl Palette {
         }
     }
 
-    /// The style of the selected row.
+    /// Returns the style of the selected row.
     pub fn chosen(self) -> Style {
         match self {
             Self::Dark => Style::new()
@@ -144,13 +145,13 @@ impl Palette {
         }
     }
 
-    /// The style of a nick, the same in every run.
+    /// Returns the style of a nick. It is the same in every run.
     pub fn nick(self, nick: &str) -> Style {
-        // FNV-1a: the standard library's hash differs in each run.
+        // This is FNV-1a, because the standard library's hash differs in each run.
         let hash = nick.bytes().fold(0x811c_9dc5_u32, |hash, b| {
             (hash ^ u32::from(b)).wrapping_mul(0x0100_0193)
         });
-        // Short nicks differ in few bits, and those must affect the ones that are used.
+        // The hashes of short nicks differ in few bits. This step makes those bits affect the ones that are used.
         let hash = (hash ^ (hash >> 15)).wrapping_mul(0x2c1b_3c6d);
         let hash = (hash ^ (hash >> 12)).wrapping_mul(0x297a_2d39);
         let of = |count: usize| (hash ^ (hash >> 15)) as usize % count;

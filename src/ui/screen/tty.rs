@@ -1,4 +1,4 @@
-//! The terminal: takes it over, draws on it, and restores it however the program ends.
+//! The terminal. It is taken over, drawn on, and restored however the program ends.
 
 use std::io::{self, Stdout, Write};
 use std::sync::Once;
@@ -18,15 +18,15 @@ use rustix::process::{Signal, getpid, kill_process};
 use super::app::App;
 use super::draw::draw;
 
-/// Reports presses and the wheel, with coordinates of any size. Moves are not reported: they would wake the program for
-/// nothing.
+/// The sequences that make the terminal report button presses and the wheel, with coordinates of any size. Movements
+/// are not reported, because they would wake the program without need.
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
-/// Whether the terminal is taken over now; for the panic hook.
+/// Whether the terminal is taken over at the moment, for the panic hook.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The terminal, taken over. Restores it when dropped.
+/// The terminal, while it is taken over. It is restored when this is dropped.
 pub struct Tty {
     terminal: Terminal<CrosstermBackend<Stdout>>,
     mouse: bool,
@@ -39,7 +39,7 @@ impl Tty {
         HOOK.call_once(|| {
             let previous = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
-                // First the terminal, so that the message can be read.
+                // The terminal is restored first, so that the message can be read.
                 give_back();
                 previous(panic);
             }));
@@ -54,15 +54,18 @@ impl Tty {
         self.terminal.draw(|frame| draw(app, frame)).map(drop)
     }
 
-    /// Takes it over again, after another program had it, and clears it: the next frame is drawn whole.
+    /// Takes over the terminal again after another program has used it, and clears it, so that the next frame is
+    /// drawn completely.
     pub fn again(&mut self) -> io::Result<()> {
         take(self.mouse)?;
-        // `Terminal::clear` would ask the terminal for its cursor: that blocks, and fails when the answer is late or is read as a key.
+        // `Terminal::clear` would query the position of the cursor. That blocks, and fails if the answer is late or
+        // is read as a key.
         let size = self.terminal.size()?;
         self.terminal.resize(size.into())
     }
 
-    /// Stops this program, with the terminal restored, until the shell continues it; [`Self::again`] follows.
+    /// Restores the terminal and stops this program until the shell continues it. The caller must then call
+    /// [`Self::again`].
     pub fn suspend(&mut self) -> io::Result<()> {
         give_back();
         Ok(kill_process(getpid(), Signal::TSTP)?)
@@ -87,7 +90,7 @@ impl Drop for Tty {
     }
 }
 
-/// Returns whether a screen can be shown: the terminal can move its cursor, and has a size.
+/// Returns whether a screen can be shown: the terminal must be able to move its cursor, and have a size.
 pub fn is_able() -> bool {
     let name = std::env::var("TERM").unwrap_or_default();
     let is_large = crossterm::terminal::size().is_ok_and(|(columns, rows)| columns > 0 && rows > 0);
@@ -114,7 +117,7 @@ fn give_back() {
     if !IS_TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    // If the terminal has gone, nothing can be done.
+    // If this fails, the terminal has gone, and nothing can be done.
     let _ = write(MOUSE_OFF.as_bytes());
     let _ = execute!(
         io::stdout(),

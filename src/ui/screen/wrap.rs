@@ -1,4 +1,4 @@
-//! Text in the columns of a terminal: width and line breaks. Pure.
+//! The width and the line breaks of text on a terminal. This module is pure.
 
 use std::ops::Range;
 
@@ -10,14 +10,15 @@ pub fn width(text: &str) -> usize {
     text.graphemes(true).map(UnicodeWidthStr::width).sum()
 }
 
-/// Wraps `text` so that no line has more than `columns`: between words, and inside a word only if it is too long. Returns
-/// the range of each line, at least one; the space at a break belongs to no line.
+/// Wraps `text` so that no line has more than `columns`. Breaks it between words, and inside a word only if the word
+/// is too long. Returns the range of each line, at least one. The space at a break belongs to no line.
 pub fn wrap(text: &str, columns: usize) -> Vec<Range<usize>> {
-    // A narrower one could not hold a wide character.
+    // A narrower line could not hold a wide character.
     let columns = columns.max(2);
     let mut lines = Vec::new();
     let (mut start, mut used) = (0, 0);
-    // The last possible break: the end without the space, the start of the next line, and the columns up to there.
+    // The last possible break: the end of the line without the space, the start of the next line, and the width up to
+    // there.
     let mut last_space: Option<(usize, usize, usize)> = None;
     for (at, grapheme) in text.grapheme_indices(true) {
         let wide = grapheme.width();
@@ -52,7 +53,8 @@ pub fn wrap(text: &str, columns: usize) -> Vec<Range<usize>> {
     lines
 }
 
-/// Returns the beginning of `text` that fits into `columns`, with an ellipsis if something is left out.
+/// Returns as much of the beginning of `text` as fits into `columns`. If something is left out, it ends in an
+/// ellipsis.
 pub fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
@@ -87,7 +89,8 @@ pub fn links(text: &str) -> Vec<Range<usize>> {
             .find(|c: char| c.is_whitespace() || "<>\"".contains(c))
             .unwrap_or(link.len());
         let link = link.get(..end).unwrap_or_default();
-        // Punctuation at the end is not part of it, nor a bracket that was opened before.
+        // Punctuation at the end does not belong to a link, and neither does a closing bracket that was opened before
+        // the link.
         let mut link = link.trim_end_matches(['.', ',', ';', ':', '!', '?', '\'']);
         while link.ends_with(')') && link.matches(')').count() > link.matches('(').count() {
             link = link.strip_suffix(')').unwrap_or(link);

@@ -1,4 +1,4 @@
-//! Commands, and messages.
+//! Commands, and the sending of messages.
 
 use jiff::Timestamp;
 
@@ -10,14 +10,14 @@ use crate::client::{ClientState, Message, RequestId};
 use crate::protocol::line::LINE_BYTES_MAX;
 use crate::protocol::text::clean;
 
-/// The bytes that are left for the tags of a message: the nonce, and the id of the message that it replies
-/// to.
+/// The number of bytes that are left for the tags of a message: the nonce, and the id of the message to which it
+/// replies.
 const TAGS_BYTES: usize = 64;
 
-/// Within how many seconds a second Ctrl-C leaves.
+/// The number of seconds within which a second Ctrl-C leaves.
 const AGAIN_WITHIN_S: i64 = 3;
 
-/// For how many seconds a warning counts as read.
+/// The number of seconds for which a warning counts as read.
 const WARNED_FOR_S: i64 = 10;
 
 impl App {
@@ -200,7 +200,7 @@ impl App {
         }
     }
 
-    /// Sends `text`. Returns `false` if it cannot be accepted now: then it is back in the input line.
+    /// Sends `text`. Returns `false` if it cannot be accepted now; in that case it is put back into the input line.
     pub(super) fn send(
         &mut self,
         to: &str,
@@ -247,14 +247,14 @@ impl App {
                     return false;
                 }
             }
-            // The rest of a long text follows the answer.
+            // The rest of a long text is not a reply.
             (rest, reply) = (after, None);
         }
         true
     }
 
-    /// Sends a text of several lines as one message or, for an action or if the server or its length forbids that, line by
-    /// line.
+    /// Sends a text of several lines as one message. Sends it line by line if it is an action or too long, or if the
+    /// server does not accept such messages.
     fn send_lines(
         &mut self,
         to: &str,
@@ -289,7 +289,7 @@ impl App {
         }
     }
 
-    /// Shows a message at once, as one that has no answer yet.
+    /// Shows a message at once, as one that has not been answered yet.
     fn wait_for(
         &mut self,
         request_id: RequestId,
@@ -316,14 +316,14 @@ impl App {
         }
     }
 
-    /// Makes the input line a reply again, after the reply could not be sent.
+    /// Makes the text in the input line a reply again, after the reply could not be sent.
     fn restore_reply(&mut self, to: &str, reply: Option<u64>) {
         if let Some(room) = self.room_mut().filter(|room| room.name == to) {
             room.target = reply.map(Target::Reply);
         }
     }
 
-    /// Puts a message that could not be sent back into the input line, unless there is text already.
+    /// Puts a message that could not be sent back into the input line, unless the line already contains text.
     fn give_back(&mut self, to: &str, text: &str, is_act: bool) {
         let Some(room) = self.room_mut() else { return };
         if !room.editor.text().is_empty() {
@@ -370,7 +370,8 @@ impl App {
         self.go(at);
     }
 
-    /// Leaves once every message is sent; a second time, at once. Warns first if something would be lost.
+    /// Leaves when every message has been sent. If called a second time, leaves at once. Warns first if something
+    /// would be lost.
     pub fn leave(&mut self, text: &str, state: &mut ClientState) {
         if self.is_leaving {
             return self.request_effect(Effect::End(None));
@@ -407,7 +408,7 @@ impl App {
         }
     }
 
-    /// Processes Ctrl-C: empties the input line; a second time, leaves.
+    /// Processes Ctrl-C. The first one empties the input line; a second one leaves.
     pub fn interrupt(&mut self, state: &mut ClientState) {
         let is_again = self
             .interrupted

@@ -8,10 +8,11 @@ use crate::client::{ClientState, Reply};
 use crate::protocol::Event;
 use crate::protocol::text::clean;
 
-/// The most digits of a number that is text and no id.
+/// The minimum number of digits of an id. A shorter number is part of the text.
 const ID_DIGITS_MIN: usize = 12;
 
-/// The most quoted messages that are requested at once, so that many replies do not delay what is typed.
+/// The maximum number of quoted messages that are requested at once, so that many replies do not delay what the user
+/// types.
 const QUOTES_ASKED_MAX: usize = 10;
 
 impl App {
@@ -23,7 +24,7 @@ impl App {
         else {
             return None;
         };
-        // A private message belongs to the chat with the other person.
+        // A private message belongs to the chat with the other user.
         let place = if **to == self.nick[..] { nick } else { to };
         let at = self.find(place).unwrap_or(usize::MAX);
         let is_ignored = self.is_ignored(nick);
@@ -46,7 +47,7 @@ impl App {
         Some(at)
     }
 
-    /// Requests the messages that visible replies quote and that are not in the window.
+    /// Requests the messages that visible replies quote, if they are not in the window.
     pub(super) fn fetch_quotes(&mut self, state: &mut ClientState) {
         if self.status != ConnectionStatus::Connected {
             return;
@@ -94,8 +95,8 @@ impl App {
         }
     }
 
-    /// Splits an id of a message from the text of a command. A number is an id if there is such a message, or if it has as
-    /// many digits as an id.
+    /// Splits the id of a message from the text of a command. A number is an id if a message has this id, or if it
+    /// has as many digits as an id.
     fn id_and_rest<'a>(&self, text: &'a str) -> (Option<u64>, &'a str) {
         let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
         let id = crate::protocol::parse_number(first);
@@ -108,7 +109,7 @@ impl App {
         }
     }
 
-    /// Returns whether the server has a part of the protocol, and complains if not.
+    /// Returns whether the server supports a part of the protocol. If it does not, shows an error.
     pub(super) fn needs(&mut self, capability: &str, what: &str, state: &ClientState) -> bool {
         let has = state.server().has(capability);
         if !has {
@@ -117,7 +118,7 @@ impl App {
         has
     }
 
-    /// `/reply [ID] TEXT`, without an id to the newest message of another user.
+    /// Handles `/reply [ID] TEXT`. Without an id, replies to the newest message of another user.
     pub(super) fn reply(&mut self, text: &str, state: &mut ClientState) {
         if !self.needs("reply", "replies", state) {
             return;
@@ -132,7 +133,7 @@ impl App {
         }
     }
 
-    /// `/edit [ID] [TEXT]`: without an id, the newest message of this client; without a text, puts the
+    /// Handles `/edit [ID] [TEXT]`. Without an id, edits the newest message of this client. Without a text, puts the
     /// message into the input line.
     pub(super) fn edit(&mut self, text: &str, state: &mut ClientState) {
         if !self.needs("edit", "edits", state) {
@@ -147,7 +148,7 @@ impl App {
         }
     }
 
-    /// Puts a message into the input line, to be edited.
+    /// Puts a message into the input line, so that the user can edit it.
     pub(super) fn start_edit(&mut self, id: u64) {
         let entry = self.room().and_then(|room| room.get(room.find(id)?));
         let text = entry
@@ -162,7 +163,7 @@ impl App {
         let text = typed(&text);
         if let Some(room) = self.room_mut() {
             if room.editor.last() == Some(&text) {
-                // From there, Up goes on to what was typed before it.
+                // From here, Up continues with the line that was typed before this message.
                 room.editor.replace(String::new());
                 room.editor.older();
             } else {
@@ -177,13 +178,14 @@ impl App {
         let Some(here) = self.room().map(|room| room.name.clone()) else {
             return;
         };
-        // The new text is one line.
+        // The new text of a message must be one line.
         let text = clean(&text.replace('\n', " ")).into_owned();
         let request_id = state.edit(id, &text);
         self.note_request(request_id, PendingRequest::Edited(here, id, text));
     }
 
-    /// Edits the newest message of this client if nothing was typed here since. Returns `false` otherwise.
+    /// Edits the newest message of this client, if nothing has been typed in this room since. Returns `false`
+    /// otherwise.
     pub fn edit_last(&mut self, state: &ClientState) -> bool {
         let Some(room) = self.room() else {
             return false;
@@ -203,7 +205,8 @@ impl App {
         true
     }
 
-    /// `/react [ID] EMOJI` and `/unreact [ID] EMOJI`, without an id to the newest message of another user.
+    /// Handles `/react [ID] EMOJI` and `/unreact [ID] EMOJI`. Without an id, they apply to the newest message of
+    /// another user.
     pub(super) fn react(&mut self, text: &str, is_on: bool, state: &mut ClientState) {
         let (id, word) = self.id_and_rest(text);
         let id = id.or_else(|| self.room().and_then(Room::newest_to_answer));
@@ -239,7 +242,7 @@ impl App {
         self.note_request(request_id, ask);
     }
 
-    /// Offers the usual reactions. One that is there already is withdrawn.
+    /// Offers the usual reactions. If the user has already reacted with the chosen one, it is withdrawn.
     pub(super) fn offer_reactions(&mut self, id: u64, state: &ClientState) {
         if !self.needs("react", "reactions", state) {
             return;
@@ -256,7 +259,7 @@ impl App {
         });
     }
 
-    /// Returns whether this client is known to have reacted to a message in this way.
+    /// Returns whether this client is known to have reacted to a message with this emoji.
     pub fn has_reacted(&self, id: u64, emoji: &str) -> bool {
         let entry = self.room().and_then(|room| room.get(room.find(id)?));
         entry.is_some_and(|entry| {
@@ -265,7 +268,7 @@ impl App {
         })
     }
 
-    /// `/reactions [ID]`: lists who reacts.
+    /// Handles `/reactions [ID]`: lists who has reacted.
     pub(super) fn reactions(&mut self, text: &str, state: &mut ClientState) {
         let (id, _) = self.id_and_rest(text);
         let newest = |room: &Room| {
@@ -280,7 +283,7 @@ impl App {
         }
     }
 
-    /// Shows who reacts.
+    /// Shows who has reacted.
     pub(super) fn show_reactions(&mut self, reply: &Reply) {
         let row = |reaction: crate::client::Reaction| Row {
             head: format!("{}  ", clean(&reaction.emoji)),
@@ -295,7 +298,7 @@ impl App {
         );
     }
 
-    /// Sets what the input line is for.
+    /// Sets the purpose of the text in the input line.
     pub(super) fn set_target(&mut self, target: Target) {
         if let Some(room) = self.room_mut() {
             room.target = Some(target);
@@ -320,7 +323,8 @@ impl App {
     }
 }
 
-/// Returns how a message is typed: without a second slash at the beginning it would be a command.
+/// Returns a message as a user would type it: one that begins with a slash needs a second slash, or it would be a
+/// command.
 fn typed(text: &str) -> String {
     if text.starts_with('/') {
         format!("/{text}")

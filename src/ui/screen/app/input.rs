@@ -1,4 +1,4 @@
-//! Typing: completion, and pasted text of several lines.
+//! Typing: completion, and pasted texts of several lines.
 
 use super::super::complete::{KnownNames, complete};
 use super::super::room::Room;
@@ -12,7 +12,7 @@ impl App {
         if self.completion.is_none() {
             let Some(room) = self.room() else { return };
             let mut nicks: Vec<&str> = Vec::new();
-            // The people who spoke last come first.
+            // The users who wrote last come first.
             let spoke = room
                 .entries()
                 .rev()
@@ -52,7 +52,7 @@ impl App {
         }
     }
 
-    /// Inserts pasted text. For several lines the user decides first.
+    /// Inserts pasted text. If it has several lines, the user must first decide what to do with it.
     pub fn pasted(&mut self, text: &str, state: &ClientState) {
         self.completion = None;
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -84,7 +84,7 @@ impl App {
         }
     }
 
-    /// Sends the pasted text as one message, or each of its lines as one.
+    /// Sends the pasted text as one message, or each of its lines as a message.
     pub fn send_paste(&mut self, is_one: bool, state: &mut ClientState) {
         let Some(paste) = self.paste.take() else {
             return;
@@ -106,7 +106,7 @@ impl App {
         let mut rest = &paste.text[..];
         while !rest.is_empty() {
             if state.is_full() {
-                // The user decides again, once some of it is answered.
+                // The user decides about the rest when some of these messages have been answered.
                 self.paste = again(rest);
                 return self.complain("too many messages are waiting to be sent; this is the rest");
             }

@@ -8,13 +8,13 @@ use super::{App, Effect, PendingRequest};
 use crate::client::ClientState;
 
 impl App {
-    /// Opens a list, or shows `none` if it is empty.
+    /// Opens a list. If it would be empty, shows the text `none` instead.
     pub(super) fn show(&mut self, title: String, rows: Vec<Row>, none: &str) {
         if rows.is_empty() {
             return self.notify(none);
         }
         let at = match rows.first().map(|row| &row.action) {
-            // The newest is at the end.
+            // The newest row is at the end.
             Some(RowAction::Jump(..) | RowAction::Download(_)) => rows.len() - 1,
             _ => 0,
         };
@@ -53,7 +53,7 @@ impl App {
         self.fetch_missing(state);
     }
 
-    /// Scrolls to a message, which is fetched if it is not there.
+    /// Scrolls to a message. If it is not in the window, it is fetched.
     pub fn jump(&mut self, name: &str, id: u64, state: &mut ClientState) {
         let Some(at) = self.find(name) else { return };
         self.go(at);

@@ -1,4 +1,4 @@
-//! The replies to requests.
+//! Handles the replies to requests.
 
 use super::super::super::ask::FOUND_MAX;
 use super::super::super::renderer::{SEARCH_CUT, done};
@@ -178,7 +178,7 @@ impl App {
                 let me = self.nick.clone();
                 if let Some(room) = self.find(&name).and_then(|at| self.rooms.get_mut(at)) {
                     if reply.rest.starts_with("- ") {
-                        // Nothing has changed, so it is counted already.
+                        // The reaction existed already, so it is counted already.
                         room.correct_reaction(id, &me, &emoji, is_on);
                     } else {
                         room.react(id, &me, &emoji, is_on, None);
@@ -249,7 +249,7 @@ impl App {
             PendingRequest::Quoted(..) => {}
             PendingRequest::Tell(place, text, _) | PendingRequest::Said(place, text) => {
                 let entry = self.entry(None, None, trouble(&text));
-                // A room that is not joined is not on the screen, so the error goes to the current one.
+                // A room that is not joined is not on the screen, so the error is shown in the current room.
                 let at = if place.starts_with('#') {
                     self.find(&place).unwrap_or(self.at)
                 } else {
@@ -322,7 +322,7 @@ impl App {
 }
 
 impl Room {
-    /// Counts the messages since the read position of the previous run, if that is known.
+    /// Counts the messages after the read position of the previous run, if that is known.
     fn count_new(&mut self, is_here: bool) {
         let Some(after) = self.new_after else { return };
         if is_here || self.unread > 0 {
@@ -340,7 +340,7 @@ impl Room {
     }
 }
 
-/// Returns the nicks of a `WHO`, safe for a terminal.
+/// Returns the nicks in a reply to `WHO`, safe for a terminal.
 fn users(reply: &Reply) -> Vec<String> {
     let nicks = reply.users().into_iter();
     nicks.map(|nick| clean(&nick).into_owned()).collect()

@@ -1,4 +1,4 @@
-//! The room that is shown, and the scroll position.
+//! The choice of the room that is shown, and its scroll position.
 
 use super::super::layout::Areas;
 use super::super::lines::{self, Look};
@@ -7,7 +7,7 @@ use super::{App, ConnectionStatus, PendingRequest};
 use crate::client::ClientState;
 
 impl App {
-    /// Returns the index of a room or private chat, which is added if it is not there.
+    /// Returns the index of a room or private chat. If it is not in the list, adds it.
     pub(super) fn open(&mut self, name: &str) -> usize {
         if let Some(at) = self.find(name) {
             return at;
@@ -60,7 +60,7 @@ impl App {
         self.seen_current();
     }
 
-    /// Shows the room `by` rooms further down.
+    /// Shows the room that is `by` rooms further down.
     pub fn go_by(&mut self, by: isize) {
         let count = self.rooms.len() as isize;
         if count > 0 {
@@ -68,7 +68,7 @@ impl App {
         }
     }
 
-    /// Shows the next room with a mention or, if there is none, with unread messages.
+    /// Shows the next room with a mention. If there is none, shows the next room with unread messages.
     pub fn go_unread(&mut self) {
         let after = |wanted: fn(&Room) -> bool| {
             let count = self.rooms.len();
@@ -114,7 +114,7 @@ impl App {
         self.fetch_missing(state);
     }
 
-    /// Scrolls to the first new message, at the top.
+    /// Scrolls so that the first new message is at the top.
     pub fn to_first_new(&mut self, state: &mut ClientState) {
         let height = isize::try_from(Areas::of(self).body.height).unwrap_or(1);
         let Some(room) = self.rooms.get_mut(self.at) else {
@@ -123,7 +123,7 @@ impl App {
         let Some(after) = room.new_after.filter(|after| *after < room.last_id) else {
             return self.notify("there are no new messages here");
         };
-        // Messages before the window have to be fetched.
+        // Messages before the window must be fetched.
         let is_held = room.at_start || room.first_id().is_some_and(|first| first <= after);
         let is_new = |entry: &Entry| {
             entry.id.is_some_and(|id| id > after) && entry.kind.nick().is_some() && !entry.is_mine
@@ -133,7 +133,7 @@ impl App {
             Some(index) => {
                 let (seq, hidden) = (room.seq(index), 0);
                 room.view = View::At { seq, hidden };
-                // Two more lines: the entry itself, and the line above it.
+                // The two more lines are that of the entry itself and the separator above it.
                 self.scroll(2 - height, state);
             }
             None => {
@@ -160,7 +160,7 @@ impl App {
         self.seen_current();
     }
 
-    /// Fetches the messages that are about to come into view.
+    /// Fetches the messages that will soon be visible.
     pub(super) fn fetch_missing(&mut self, state: &mut ClientState) {
         let height = usize::from(self.size.1);
         let Some(room) = self.rooms.get_mut(self.at) else {
@@ -174,7 +174,7 @@ impl App {
             View::At { seq, .. } => room.index(seq).unwrap_or(0),
         };
         let name = room.name.clone();
-        // More than fits on the screen, so that they are there in time.
+        // This is more than fits on the screen, so that the messages arrive in time.
         let wanted = height + 20;
         let is_seen = |at: &usize| room.get(*at).is_some_and(|e| e.kind != EntryKind::Hidden);
         let above = (0..index).rev().filter(is_seen).take(wanted).count();

@@ -1,4 +1,4 @@
-//! Selecting a message: a marker that moves over the messages, and what can be done with the marked one.
+//! The selection of a message, and what can be done with the selected message.
 
 use super::super::layout::Areas;
 use super::super::lines::{self, Look};
@@ -7,18 +7,18 @@ use super::{App, Effect};
 use crate::client::ClientState;
 
 impl App {
-    /// Returns whether a message is marked.
+    /// Returns whether a message is selected.
     pub fn is_selecting(&self) -> bool {
         self.selected().is_some()
     }
 
-    /// Returns the marked message.
+    /// Returns the selected message.
     fn selected(&self) -> Option<&Entry> {
         let room = self.room()?;
         room.get(room.index(room.marked?)?)
     }
 
-    /// Moves the marker to the next older message, or the next newer one; the first time, to the newest that is shown.
+    /// Selects the next older or newer message. If none is selected, selects the newest one that is shown.
     pub fn select(&mut self, is_older: bool, state: &mut ClientState) {
         let areas = Areas::of(self);
         let (look, height) = (
@@ -106,7 +106,7 @@ impl App {
         }
     }
 
-    /// Goes to the message that the marked one replies to.
+    /// Scrolls to the message to which the selected one replies.
     pub fn go_to_original(&mut self, state: &mut ClientState) {
         let Some(entry) = self.selected() else { return };
         let Some(original) = entry.extras.reply else {
@@ -121,7 +121,7 @@ impl App {
         }
     }
 
-    /// Describes what the input line is for, if it is not for a new message.
+    /// Describes the purpose of the text in the input line, if it is not a new message.
     pub fn purpose(&self) -> Option<String> {
         let room = self.room()?;
         let quote = |id: u64| room.quote(id).unwrap_or_else(|| "a message".to_owned());
@@ -133,7 +133,7 @@ impl App {
 }
 
 impl Room {
-    /// Returns the target of what was typed, which is for this line only.
+    /// Takes the message to which the typed line replies. The next line is not a reply.
     pub(super) fn take_reply(&mut self) -> Option<u64> {
         match self.target.take() {
             Some(Target::Reply(id)) => Some(id),

@@ -1,4 +1,4 @@
-//! The updates of the client: events, and the status of the connection.
+//! Handles the updates of the client: events, and the status of the connection.
 
 use jiff::Timestamp;
 
@@ -110,8 +110,8 @@ impl App {
         self.fetch_missing(state);
     }
 
-    /// Processes the acceptance of a message of this client; each line of a text of several lines is an event
-    /// of its own.
+    /// Processes the acceptance of a message of this client. Each line of a text of several lines becomes an entry of
+    /// its own.
     fn own(&mut self, sent: Sent, extras: Extras, event: &Event<'_>, state: &mut ClientState) {
         let (id, time) = (sent.id, Some(sent.time));
         let Event::Msg { to, nick, text } = event else {
@@ -140,7 +140,7 @@ impl App {
             return;
         };
         if last_id < room.last_id {
-            // The server lost its log, and its ids start over.
+            // The server has lost its log, and its ids have started again.
             room.clear();
             room.last_id = 0;
         }
@@ -193,7 +193,7 @@ impl App {
                 let note = format!("· {by} invites you to {room}: /join {room}");
                 return self.note_here(clean(&note).into_owned());
             }
-            // The nick that a message was sent to is away.
+            // The nick to which the user has sent a message is away.
             Event::Away { to, nick, .. } if !to.starts_with('#') => nick.to_string(),
             // A private message belongs to the chat with its sender.
             Event::Msg { to, nick, .. } if !to.starts_with('#') => {
@@ -241,7 +241,7 @@ impl App {
         let Some(mut entry) = kind else { return };
         let answered = extras.reply.and_then(|id| room.get(room.find(id)?));
         entry.is_mention |= !entry.is_mine && answered.is_some_and(|answered| answered.is_mine);
-        // Of several lines that are one message, the first is counted, and those with a mention.
+        // Of a text of several lines, only the first line and lines with a mention are counted.
         let is_first = extras.part_of.is_none();
         let is_counted = is_first || entry.is_mention;
         entry.extras = extras;
@@ -265,7 +265,7 @@ impl App {
         }
     }
 
-    /// Returns how an event is shown; `None` if it is not.
+    /// Returns the entry that shows an event; `None` if the event is not shown.
     pub(super) fn seen_as(&self, event: &Event<'_>) -> Option<EntryKind> {
         if self.is_ignored(event.nick()) {
             return Some(EntryKind::Hidden);
@@ -316,7 +316,7 @@ impl App {
         })
     }
 
-    /// Makes an entry for the current room or another.
+    /// Creates an entry.
     pub(super) fn entry(&self, id: Option<EventId>, time: Option<Time>, kind: EntryKind) -> Entry {
         let at = time.and_then(|time| i64::try_from(time.0).ok());
         let at = at.and_then(|ms| Timestamp::from_millisecond(ms).ok());

@@ -1,4 +1,4 @@
-//! The status bar above the input line: the last message, transfers, the connection.
+//! The status bar above the input line. It shows the last message, the transfers, and the status of the connection.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -34,7 +34,7 @@ pub(super) fn bar(app: &App, area: Rect, frame: &mut Frame<'_>) {
     frame.render_widget(Paragraph::new(Line::from(spans)).style(palette.bar()), area);
 }
 
-/// Returns the newest transfer, and how many more there are.
+/// Returns the newest transfer, and the number of the others.
 fn transfers(app: &App, is_whole: bool) -> Span<'static> {
     let Some(transfer) = app.transfers.last() else {
         return Span::raw("");
@@ -53,7 +53,7 @@ fn transfers(app: &App, is_whole: bool) -> Span<'static> {
         }
         None => size(done),
     };
-    // The name of a download is known once it has started.
+    // The name of a download is known only after the download has started.
     let message = transfer.bar.message();
     let name = if message.is_empty() {
         &transfer.name

@@ -1,4 +1,4 @@
-//! Draws popups in front of the room: a list, the question about a paste, completions.
+//! Draws popups in front of the room: a list, the question about a pasted text, or completions.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -11,12 +11,12 @@ use super::super::layout::Areas;
 use super::super::list::{List, RowAction};
 use super::super::wrap::{cut, width};
 
-/// From this width on, a list does not cover the rooms at the side.
+/// The minimum width of the screen at which a list does not cover the rooms at the side.
 const WIDE_FROM: u16 = 110;
 
 /// Draws the popup, if there is one.
 pub(super) fn popups(app: &App, areas: &Areas, frame: &mut Frame<'_>) {
-    // It covers everything but the bars, unless there is enough space beside the rooms.
+    // The popup covers everything except the bars, unless there is enough space beside the rooms.
     let area = if app.size.0 < WIDE_FROM {
         Rect::new(0, areas.body.y, app.size.0, areas.body.height)
     } else {
@@ -63,7 +63,7 @@ fn show_list(app: &App, list: &List, area: Rect, frame: &mut Frame<'_>) {
         } else {
             ("  ", Style::new())
         };
-        // A time is in the background; a command is what people look for.
+        // A time is dim, but a command is what the user looks for.
         let head = match &row.action {
             RowAction::Type(_) => palette.accent().remove_modifier(Modifier::BOLD),
             _ => palette.dim(),
@@ -143,7 +143,7 @@ fn choices(app: &App, area: Rect, frame: &mut Frame<'_>) {
     };
     let palette = app.preferences.palette;
     let columns = usize::from(area.width).saturating_sub(2);
-    // As many as fit, around the selected one.
+    // As many completions are shown as fit around the selected one.
     let at = completion.at.unwrap_or(0);
     let (mut spans, mut used) = (vec![Span::raw(" ")], 0);
     let mut first = at;
