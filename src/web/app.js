@@ -1,4 +1,4 @@
-// The page: creates the parts, connects them, and draws when something has changed. Start reading at chat.js.
+// The page: creates its parts, connects them, and draws when something has changed. Start reading at chat.js.
 
 import { Chat } from './chat.js';
 import { joined } from './blocks.js';
@@ -26,9 +26,9 @@ let announced = [];
 const isNarrow = () => matchMedia('(max-width: 900px)').matches;
 const isTouched = () => matchMedia('(pointer: coarse)').matches;
 
-/** What the parts may call. */
+/** The functions of the page that its parts may call. */
 const ui = {
-	/** Draws soon, once for all changes until then. A hidden page gets no frames, but its title changes. */
+	/** Draws soon, and only once for all changes until then. A hidden page gets no frames, but its title changes. */
 	changed() {
 		if (isDue) return;
 		isDue = true;
@@ -40,7 +40,7 @@ const ui = {
 	rowsWanted: () => messages.rowsWanted(),
 	isLooking: (room) => room === chat.active && messages.isFollowing() && document.hasFocus() && !document.hidden,
 
-	/** Shows a text for some seconds; with a button, until that is pressed or the toast is closed. */
+	/** Shows a text for some seconds. If it has a button, shows it until the button is pressed or the text is closed. */
 	toast(text, button) {
 		for (const other of byId('toasts').children) if (other.firstChild.textContent === text) other.remove();
 		const close = el('button.tool', { 'aria-label': 'Close', title: 'Close', onclick: () => toast.remove() }, icon('close'));
@@ -50,7 +50,7 @@ const ui = {
 		return toast;
 	},
 
-	/** Goes to the room or message in the address, when the user has joined. */
+	/** Goes to the room or message in the address after the user has signed in. */
 	entered() {
 		if (isEntered) return;
 		isEntered = true;
@@ -59,17 +59,17 @@ const ui = {
 		follow();
 	},
 
-	/** Lets a screen reader read the new messages of this room, or only their number if there are many. */
+	/** Lets a screen reader read the new messages of this room. If there are many, it reads only their number. */
 	announce(room, event) {
 		if (room !== chat.active || event.kind !== 'live') return;
 		announced.push(`${event.nick}: ${event.text ?? event.name}`);
 		ui.changed();
 	},
 
-	/** Follows a draft that another tab has changed. */
+	/** Shows a draft that another tab has changed. */
 	draft: (room, text, old) => composer.drafted(room, text, old),
 
-	/** Leaves, since another tab has deleted the user's name. */
+	/** Signs out, because another tab has deleted the user's name. */
 	forgotten() {
 		if (chat.phase !== 'in') return;
 		chat.phase = 'forgotten';
@@ -77,7 +77,7 @@ const ui = {
 		location.replace('./');
 	},
 
-	/** Asks the user to choose one of `{name: text}`. Returns its name, or '' if the user cancels. */
+	/** Asks the user to choose one of `{name: text}`. Returns the name of the choice, or '' if the user cancels. */
 	choose(question, choices) {
 		return new Promise((done) => {
 			const button = ([name, text]) => el('button.plain', { value: name }, text);
@@ -88,7 +88,7 @@ const ui = {
 		});
 	},
 
-	/** Deletes a message or file, if the user confirms that. Returns whether it is deleted. */
+	/** Deletes a message or file, if the user confirms that. Returns whether it was deleted. */
 	async remove(room, { id, nick, name }) {
 		const what = name ?? (nick ? `this message${chat.isMe(nick) ? '' : ` from ${nick}`}` : `message ${id}`);
 		return Boolean((await ui.choose(`Delete ${what} for everyone?`, { remove: 'Delete' })) && (await chat.remove(room, id)));
@@ -121,7 +121,8 @@ const ui = {
 		try {
 			await navigator.clipboard.writeText(text);
 		} catch {
-			// Without HTTPS there is no clipboard, but a command. If that fails too, the text stays, to be copied by hand.
+			// Without HTTPS there is no clipboard, but there is a command. If that fails too, the text stays, so that the user
+			// can copy it.
 			const field = el('textarea', { value: text });
 			const focused = document.activeElement;
 			document.body.append(field);
@@ -161,7 +162,7 @@ const ui = {
 	},
 	reply: (item) => composer.about('reply', item),
 	edit: (item) => composer.about('edit', item),
-	// On a phone, focus would open the keyboard.
+	// On a phone, the focus would open the keyboard.
 	focusInput: () => isTouched() || composer.focus(),
 	focusMessages: () => messages.focusLast(),
 	toEnd: () => messages.toEnd(),
@@ -173,7 +174,7 @@ const ui = {
 		return name && isRoom(name) ? name : null;
 	},
 
-	/** Runs a `/command`. Returns whether it is done, so that the composer can be cleared. */
+	/** Runs a `/command`. Returns whether it succeeded, so that the composer can be cleared. */
 	async command(name, rest = '') {
 		const room = chat.active;
 		const [first] = rest.split(/\s+/);
@@ -375,7 +376,7 @@ function address() {
 }
 
 let addressed = null;
-/** Puts the shown room into the address, so that the back button and a reload work. */
+/** Puts the shown room into the address, so that the back button and reloading the page work. */
 function keepAddress(room) {
 	if (room === addressed || !room) return;
 	addressed = room;
@@ -448,7 +449,7 @@ topicForm.addEventListener('keydown', (event) => {
 byId('shut').lastChild.addEventListener('click', () => ui.open(chat.active.name));
 byId('offline').lastChild.addEventListener('click', () => chat.connection.retryNow());
 
-// Files can be dropped anywhere.
+// Files can be dropped anywhere on the page.
 const drop = byId('drop');
 const hasFiles = (event) => chat.phase === 'in' && event.dataTransfer?.types.includes('Files');
 addEventListener('dragover', (event) => {

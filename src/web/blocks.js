@@ -1,6 +1,6 @@
 // Messages of several lines, and code blocks. Pure.
 
-/** The longest time between two lines of a code block that are sent together. */
+/** The longest time between two lines of a code block that were sent together. */
 const BURST_MS = 2000;
 
 /** Whether an event is a line of a text. */
@@ -9,8 +9,8 @@ const isLine = ({ of, count }) => Boolean(of) || count > 1;
 const isFence = (text) => text.startsWith('```') && !text.includes('```', 3);
 
 /**
- * Joins the events that are the lines of one text (`TEXT`, protocol.md §4.38) to one item, with the events as its `parts`.
- * Without its first lines, which may not be loaded, it has the id of the first all the same, and is not `isWhole`.
+ * Joins the events that are lines of one text (`TEXT`, protocol.md §4.38) to one item, with the events as its
+ * `parts`. If its first lines are not loaded, the item has the id of the first line even so, and is not `isWhole`.
  */
 export function joined(items, isRemoved = () => false) {
 	const found = [];
@@ -28,13 +28,16 @@ export function joined(items, isRemoved = () => false) {
 	return found;
 }
 
-/** Returns whether an event is the next line of a text. Direct messages may have no ids: then nothing stands between the lines. */
+/**
+ * Returns whether an event is the next line of a text. Direct messages may have no ids; then no other message comes
+ * between the lines.
+ */
 const belongs = ({ verb, nick, id, of, count }, { id: first, nick: sender, count: lines, parts }) =>
 	of ? of === first : !id && !first && verb === 'MSG' && nick === sender && !count && parts.length < lines;
 
 /**
- * Splits a text at its code fences: `[{isCode, text}]`. A fence without its end is text. Unless the text `isWhole`, it may
- * begin inside a code block.
+ * Splits a text at its code fences: `[{isCode, text}]`. A fence without its end is text. If the text is not
+ * `isWhole`, it may begin inside a code block.
  */
 export function sections(text, isWhole = true) {
 	const lines = text.split('\n');
@@ -63,9 +66,9 @@ export function sections(text, isWhole = true) {
 }
 
 /**
- * Finds code blocks: the lines of one user between two lines that begin with ```, whatever others write in between.
- * Returns `fence` or `code` for each item of a block. A fence without its other end is text. Unless the room starts with
- * `items` (`isStart`), they may begin inside a block.
+ * Finds code blocks: the lines of one user between two lines that begin with ```. Other users' lines may come in
+ * between. Returns `fence` or `code` for each item of a block. A fence without its other end is text. If the room
+ * does not start with `items` (`isStart`), they may begin inside a block.
  */
 export function fences(items, isStart = true) {
 	const found = new Map();
@@ -91,8 +94,9 @@ export function fences(items, isStart = true) {
 }
 
 /**
- * Returns the lines of a block that ends at `at` and whose beginning is not loaded. A block is sent at once: its lines are
- * just before its end, and the same user writes nothing just after it. Otherwise returns none.
+ * Returns the lines of a block that ends at `at` and whose beginning is not loaded. The lines of a block are sent
+ * together, so they are just before its end, and the same user writes nothing just after it. If it is not so,
+ * returns no lines.
  */
 function blockBefore(items, at) {
 	const { nick, text, time } = items[at];

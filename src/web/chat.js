@@ -1,5 +1,5 @@
-// The state of the chat: the user's name, rooms and messages, on a connection that may break and come back. It has no
-// user interface: the page reads this state and calls nothing else; `changed` says when to draw.
+// The state of the chat: the user's name, rooms and messages, on a connection that may break and be made again. It
+// has no user interface. The page reads this state, and `changed` tells the page when to draw.
 
 import { Connection } from './connection.js';
 import { ITEMS_KEPT, ITEMS_MAX, PAGE, Room } from './room.js';
@@ -10,44 +10,48 @@ import { Tabs } from './tabs.js';
 import { mentions } from './text.js';
 import { fold, isRoom, words } from './wire.js';
 
-/** Direct messages that this tab remembers from one conversation. */
+/** The number of direct messages of one conversation that this tab remembers. */
 const PRIVATE_MAX = 200;
 
 export class Chat {
-	/** `welcome`: the user must choose a name. `in`: the user has one. `forgotten`: the user has deleted it. */
+	/** `welcome`: the user must choose a name. `in`: the user has a name. `forgotten`: the user has deleted it. */
 	phase = 'welcome';
-	/** Why the last name was refused, as a sentence for the user. */
+	/** The reason why the last name was refused, as a sentence for the user. */
 	refused = '';
 	/** Whether the name was refused because it is taken, so that its password would help. */
 	isNameHeld = false;
 	nick = '';
 	server = '';
-	/** Whether the server has a password of its own, and this connection has not given it. */
+	/** Whether the server has a password that this connection has not given. */
 	isLocked = false;
-	/** How long messages are saved, as a sentence for the user. */
+	/** A sentence for the user about how long messages are saved. */
 	keeps = '';
-	/** The server's rooms when they were last requested: `[{room, members, topic}]`. */
+	/** The server's rooms, as they were when they were last requested: `[{room, members, topic}]`. */
 	directory = [];
 	/** Folded name → `Room`, in the order of the list. */
 	rooms = new Map();
 	active = null;
 
-	/** Protects the nick. Uploads send it too, and the user needs it to use the name on another device. */
+	/**
+	 * The password that protects the nick. Uploads send it too, and the user needs it to use the name on another
+	 * device.
+	 */
 	password = '';
 
-	/** The optional parts of the protocol that the server has: `nonce`, `tags`. */
+	/** The optional parts of the protocol that the server supports, such as `nonce` and `tags`. */
 	can = new Set();
-	/** Whether the user is an operator of this server, who may delete everything and ban. */
+	/** Whether the user is an operator of this server. Operators may delete everything, and ban users. */
 	isOperator = false;
-	/** Whether the user has a name and is in all rooms, so that messages can be sent. */
+	/** Whether the user has a name and has joined all rooms, so that messages can be sent. */
 	isReady = false;
 
 	#keeping = null;
 	#running = new Map(); // name of a request → its promise
 
 	/**
-	 * Calls `page.changed()`, `page.toast(text)`, `page.announce(room, event)` for each new message of another user, and
-	 * `page.notify(room, event)` for one that should notify. Asks `page.isLooking(room)`, and how many `page.rowsWanted()`.
+	 * Calls `page.changed()`, `page.toast(text)`, `page.announce(room, event)` for each new message of another user,
+	 * and `page.notify(room, event)` for each message that should cause a notification. Queries `page.isLooking(room)`
+	 * and `page.rowsWanted()`.
 	 */
 	constructor({ url, open, store, page, tabs = new Tabs(null) }) {
 		this.store = store;
@@ -74,7 +78,7 @@ export class Chat {
 		}
 	}
 
-	/** Connects, and shows the room or conversation `name` first. */
+	/** Connects. The room or conversation `name` is shown first. */
 	start(name) {
 		if (name && this.phase === 'in') {
 			if (isRoom(name) && !this.room(name)) this.add(name).lastRead = undefined;
@@ -118,7 +122,7 @@ export class Chat {
 		else await this.listRooms();
 	}
 
-	/** Requests ids, times and tags with each event. A server without tags refuses them, which does no harm. */
+	/** Requests the ids, times and tags of events. A server that does not support tags refuses, which does no harm. */
 	#modes() {
 		this.connection.request('STAMPS on');
 		this.connection.request('TAGS on');
@@ -136,8 +140,8 @@ export class Chat {
 	}
 
 	/**
-	 * Sends the name first, since an invite-only room admits names, not connections, and a new room is owned by the name
-	 * that creates it. Then joins each room at the last id seen there, so that nothing is missed or received twice.
+	 * Sends the name first, because an invite-only room admits only invited names, and a new room belongs to the name
+	 * that creates it. Then joins each room from the last id seen there, so that nothing is missed or received twice.
 	 */
 	async #resume() {
 		const { connection } = this;
@@ -161,7 +165,7 @@ export class Chat {
 		}
 		rooms.sort((a, b) => (b === this.active) - (a === this.active));
 		const joins = rooms.map((room) => this.join(room));
-		// The server puts every name into the lobby, also one that has left it.
+		// The server puts every name into the lobby, even if the user has left it before.
 		if (current && !this.room(current)) connection.request(`PART ${current}`);
 		this.active ??= this.all[0] ?? null;
 		await Promise.all(joins);
@@ -174,7 +178,7 @@ export class Chat {
 		this.page.entered();
 	}
 
-	/** Goes back to the welcome card, which asks for another name, or for the password of this one. */
+	/** Goes back to the welcome card, which asks for another name or for the password of this name. */
 	#refusedName(reply) {
 		const isGuess = this.password === this.store.password;
 		this.refused = refusal(reply, { nick: this.nick, isGuess });
@@ -182,7 +186,7 @@ export class Chat {
 		this.phase = 'welcome';
 	}
 
-	/** Loads the direct messages that the server has saved, also those sent while the user was offline. */
+	/** Loads the direct messages that the server has saved, including those that were sent while the user was offline. */
 	async #loadConversations() {
 		const events = [];
 		const reply = await this.connection.request(`HISTORY ${this.nick} ${PRIVATE_MAX}`, (event) => events.push(event));
@@ -201,7 +205,10 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** Joins a room; one that `isWanted` stays in the list when it is refused. Returns the reply, or `null` without one. */
+	/**
+	 * Joins a room. If the room refuses, it stays in the list if it `isWanted`. Returns the reply, or `null` without a
+	 * reply.
+	 */
 	async join(room, isWanted = true) {
 		const isFresh = !room.isLoaded;
 		const line = isFresh ? `JOIN ${room.name}` : `JOIN ${room.name} ${room.lastId}`;
@@ -232,7 +239,7 @@ export class Chat {
 		return reply;
 	}
 
-	/** Loads the newest messages of a room that was joined just now. */
+	/** Loads the newest messages of a room that has just been joined. */
 	async #load(room) {
 		room.isLoaded = true;
 		await this.older(room);
@@ -242,7 +249,7 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** Requests what is shown around the messages: members, mode and topic. */
+	/** Requests what the page shows around the messages: members, mode and topic. */
 	#look(room) {
 		if (!room || room.isPrivate || !room.joined) return;
 		this.who(room);
@@ -254,7 +261,10 @@ export class Chat {
 		});
 	}
 
-	/** Signs in with a name and shows `room`, if given; `pass` is the server's password. Sets `refused` on a refusal. */
+	/**
+	 * Signs in with a name, and shows `room` if it is given. `pass` is the server's password. If it is refused, sets
+	 * `refused`.
+	 */
 	async enter(nick, password, room, pass) {
 		if (!this.isUp) return;
 		if (pass) {
@@ -290,7 +300,7 @@ export class Chat {
 		return '';
 	}
 
-	/** Finds out whether the user is an operator: only operators may list the bans. */
+	/** Finds out whether the user is an operator, by listing the bans, which only operators may do. */
 	async #lookAtRights() {
 		if (!this.can.has('accounts')) return;
 		const reply = await this.connection.request('BANS');
@@ -298,7 +308,7 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** Registers the name with this password, or with its present one. Returns why that was refused, or ''. */
+	/** Registers the name with this password, or with its current password. Returns why that was refused, or ''. */
 	async register(password = this.password) {
 		const reply = await this.connection.request(`REGISTER ${password}`);
 		if (!reply?.ok) return refusal(reply, { nick: this.nick });
@@ -310,7 +320,7 @@ export class Chat {
 
 	// ---- rooms
 
-	/** Returns the room or conversation of this name, which it creates if necessary. */
+	/** Returns the room or conversation with this name. If it does not exist, creates it. */
 	add(name) {
 		const known = this.room(name);
 		if (known) return known;
@@ -336,7 +346,10 @@ export class Chat {
 		this.rooms = new Map(all.map((room) => [fold(room.name), room]));
 	}
 
-	/** Shows a room or conversation, joining the room if necessary. Returns it, or `null` after showing the reason. */
+	/**
+	 * Shows a room or conversation. Joins the room if necessary. Returns it, or `null` after showing why it was
+	 * refused.
+	 */
 	async open(name) {
 		let room = this.room(name);
 		if (!room) {
@@ -407,13 +420,13 @@ export class Chat {
 
 	// ---- moderation
 
-	/** Sends a line that changes something, and shows a refusal. Returns the reply if it is OK. */
+	/** Sends a request that changes something, and shows its refusal. Returns the reply if it is OK. */
 	async ask(line, about) {
 		const reply = await this.connection.request(line);
 		return reply?.ok ? reply : this.#refuse(reply, about);
 	}
 
-	/** Makes a room invite-only or open; without `mode`, only requests which it is. */
+	/** Makes a room invite-only or open. Without `mode`, requests which of the two it is. */
 	async setMode(room, mode) {
 		const reply = mode ? await this.ask(`MODE ${room.name} ${mode}`, { room: room.name }) : await this.connection.request(`MODE ${room.name}`);
 		if (!reply?.ok) return false;
@@ -422,7 +435,7 @@ export class Chat {
 		return true;
 	}
 
-	/** Hides a user's messages: the server stops sending new ones, and the page hides older ones. */
+	/** Hides a user's messages: the server no longer sends new ones, and the page hides older ones. */
 	async ignore(nick, isIgnored = true) {
 		const reply = await this.ask(`${isIgnored ? 'IGNORE' : 'UNIGNORE'} ${nick}`, { nick });
 		if (!reply) return false;
@@ -448,7 +461,7 @@ export class Chat {
 			lines.map((line, i) => this.connection.request(`HISTORY ${room.name} ${line}`, (event) => pages[i].push(event))),
 		);
 		if (room.items !== items || room.loading !== loading) return; // the window has moved elsewhere meanwhile
-		// An older page no longer fits if the oldest messages have been dropped meanwhile.
+		// If the oldest messages have been dropped meanwhile, an older page no longer fits.
 		const fits = loading !== 'older' || room.lo === lo;
 		if (fits && replies.every((reply) => reply?.ok)) apply(...pages);
 		room.loading = null;
@@ -488,8 +501,9 @@ export class Chat {
 	}
 
 	/**
-	 * Requests a list of events, `FILES #ops` or `SEARCH #ops disk`. Returns them, the newest first; whether the server
-	 * stopped before it had looked at all (`isCut`); the `text` of its reply; and why it was refused, or ''.
+	 * Requests a list of events, such as `FILES #ops` or `SEARCH #ops disk`. Returns the events, newest first; `isCut`,
+	 * whether the server stopped before it had searched everything; the `text` of the reply; and why the request was
+	 * refused, or ''.
 	 */
 	async list(line, about) {
 		const events = [];
@@ -507,7 +521,7 @@ export class Chat {
 		return reply;
 	}
 
-	/** Returns whether the user may delete a message or file: one of their own, or as an operator any. */
+	/** Returns whether the user may delete a message or file. Users may delete their own, and operators any. */
 	canRemove(room, item) {
 		return Boolean(item.id) && ['MSG', 'ME', 'FILE'].includes(item.verb) && (this.isOperator || this.isMe(item.nick)) && !room.isRemoved(item);
 	}
@@ -517,7 +531,7 @@ export class Chat {
 		return Boolean(item.id) && (item.verb === 'MSG' || item.verb === 'ME') && this.can.has('edit') && this.isMe(item.nick) && !room.isRemoved(item) && item.isWhole !== false;
 	}
 
-	/** Replaces the text of one of the user's own messages. Returns why that was refused, or an empty string. */
+	/** Replaces the text of one of the user's own messages. Returns why that was refused, or ''. */
 	async edit(room, id, text) {
 		const reply = await this.connection.request(`EDIT ${id} ${text}`);
 		if (!reply?.ok) return refusal(reply);
@@ -527,7 +541,7 @@ export class Chat {
 		return '';
 	}
 
-	/** Reacts to a message, or withdraws the user's reaction if it is there. */
+	/** Reacts to a message, or withdraws the user's reaction if it exists. */
 	async react(room, id, emoji) {
 		const item = room.message(id);
 		if (item && room.needsReacts(item)) await this.reacts(room, id);
@@ -540,19 +554,22 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** Requests who has reacted to a message, unless that is under way. */
+	/** Requests who has reacted to a message, unless that has been requested already. */
 	reacts(room, id) {
 		return this.#once(`reacts ${id}`, () => this.#listReacts(room, id));
 	}
 
-	/** Runs `act` unless it is running already under this name. Returns its promise. */
+	/** Runs `act`, unless it is already running under this name. Returns its promise. */
 	#once(name, act) {
 		const running = this.#running.get(name) ?? act().finally(() => this.#running.delete(name));
 		this.#running.set(name, running);
 		return running;
 	}
 
-	/** Requests who has reacted; again if something changes meanwhile. A refusal is final: nobody has. */
+	/**
+	 * Requests who has reacted. Requests it again if something has changed meanwhile. A refusal means that nobody has
+	 * reacted.
+	 */
 	async #listReacts(room, id) {
 		for (let turn = 0; turn < 3; turn++) {
 			const before = room.message(id)?.reacts;
@@ -566,7 +583,7 @@ export class Chat {
 		}
 	}
 
-	/** Requests a message that another one answers. */
+	/** Requests a message to which another one replies. */
 	quote(room, id) {
 		return this.#once(`quote ${room.name} ${id}`, () => this.#findQuote(room, id));
 	}
@@ -645,7 +662,7 @@ export class Chat {
 		this.keep();
 	}
 
-	/** Handles the loss of a room: it was made invite-only, or the invitation was withdrawn. */
+	/** Handles that the user was removed from a room, because it became invite-only or the invitation was withdrawn. */
 	#removed(room) {
 		if (!room) return;
 		room.joined = false;
@@ -654,13 +671,19 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** Returns the conversation that a private event belongs to. A deletion is found by its message, since an operator may have sent it. */
+	/**
+	 * Returns the conversation to which a private event belongs. A deletion is looked up by its message, because an
+	 * operator may have sent it.
+	 */
 	#conversationOf(event) {
 		if (event.target) return this.all.find((room) => room.isPrivate && room.items.some(({ id }) => id === event.target));
 		return this.add(this.isMe(event.nick) ? event.room : event.nick);
 	}
 
-	/** Whether a message is for this user: it is private, contains the name, or answers what the user wrote. */
+	/**
+	 * Returns whether a message is for this user: it is private, contains the name, or replies to a message of the
+	 * user.
+	 */
 	#isMention(event, room) {
 		return room.isPrivate || this.isMe(room.message(event.reply)?.nick ?? '') || mentions(event.text ?? event.name ?? '', this.nick);
 	}
@@ -682,7 +705,10 @@ export class Chat {
 
 	// ---- saving
 
-	/** Saves soon, once for everything until then: saving at each of a thousand messages would take longer than they do. */
+	/**
+	 * Saves soon, and only once for all changes until then. Saving at each of a thousand messages would take longer
+	 * than handling them.
+	 */
 	keep() {
 		this.#keeping ??= setTimeout(() => this.keepNow(), 200);
 	}
@@ -703,7 +729,7 @@ export class Chat {
 
 	// ---- other tabs of this browser
 
-	/** Follows what another tab has saved or removed. */
+	/** Applies what another tab has saved or removed. */
 	#otherTab(name, value, old) {
 		const [, kind, rest] = /^(\w+)\.?(.*)$/s.exec(name) ?? [];
 		switch (kind) {

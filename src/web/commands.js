@@ -2,7 +2,7 @@
 
 import { findEmoji } from './emoji.js';
 
-/** `args` are shown to the user; `of` is what the first of them completes to. */
+/** The commands. `args` is shown to the user; `of` says how the first argument is completed. */
 export const COMMANDS = [
 	{ name: 'join', args: '#room', of: 'room', does: 'Join a room, or create it' },
 	{ name: 'leave', args: '[#room]', of: 'room', does: 'Leave this room' },
@@ -33,7 +33,7 @@ export const COMMANDS = [
 
 const ALIASES = { part: 'leave', j: 'join', tell: 'msg', query: 'msg', members: 'who', list: 'rooms', delete: 'remove' };
 
-/** Commands of other chats, and what to do here instead. */
+/** Commands of other chats, and what to use here instead. */
 export const HABITS = {
 	quit: 'To leave, close this tab. /leave leaves this room; /forget deletes your name and password from this browser.',
 	history: 'Scroll up to read earlier messages. /search finds words in them.',
@@ -42,12 +42,12 @@ export const HABITS = {
 };
 HABITS.exit = HABITS.quit;
 
-/** How a command is typed: `/msg nick [text]`. */
+/** Returns how a command is typed: `/msg nick [text]`. */
 export const usageOf = (name) => COMMANDS.filter((command) => command.name === name).map(({ args }) => `/${name} ${args}`).join();
 
 /**
- * Returns what was typed as a command `{name, rest}`, as `{text}` to send, or as `{unknown}`. A path such as `/etc/hosts`
- * is text; `//x` sends `/x`.
+ * Parses what the user has typed. Returns a command `{name, rest}`, `{text}` to send, or `{unknown}`. A path such as
+ * `/etc/hosts` is text, and `//x` sends `/x`.
  */
 export function understand(input) {
 	if (!input.startsWith('/')) return { text: input };
@@ -62,7 +62,8 @@ export function understand(input) {
 
 /**
  * Returns the completions of the word before `caret`, `{from, to, options: [{insert, label, hint}]}`, or `null`.
- * `nicks` and `rooms` are names, the likeliest first. A word without `@`, `#` or `/` is completed only if `asked` (Tab).
+ * `nicks` and `rooms` are names, the most likely first. A word without `@`, `#` or `/` is completed only if `asked`
+ * (Tab).
  */
 export function complete(text, caret, { nicks, rooms, asked = false }) {
 	const before = text.slice(0, caret);

@@ -1,27 +1,33 @@
 // A WebSocket that speaks the protocol and reconnects. The server answers requests in order (§2.3), so a queue of
-// pending requests is enough to match replies.
+// pending requests is enough to find the request of each reply.
 
 import { parse } from './wire.js';
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 const CONNECT_MS = 10_000;
-/** After this silence the server gets a PING, and this much time to answer it. */
+/** After this time of silence, the page sends a PING. The server has the same time to answer it. */
 const SILENCE_MS = 25_000;
 const ANSWER_MS = 10_000;
-/** Codes of `CLOSED` after which the page does not reconnect by itself (protocol.md §9). */
+/** The codes of `CLOSED` after which the page does not reconnect by itself (protocol.md §9). */
 const UNWANTED = new Set(['kicked', 'banned', 'stopped']);
 
-/** The pause before attempt `n` (from 0): it doubles, with a random part so that not all clients reconnect at once. */
+/**
+ * Returns the pause before attempt `n` (from 0). It doubles each time, and has a random part so that not all clients
+ * reconnect at once.
+ */
 export function pauseMs(n, random = Math.random) {
 	const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(n, 10));
 	return Math.round(longest * (0.5 + random() / 2));
 }
 
 export class Connection {
-	/** `connecting`, `up`, `down` (an attempt follows at `retryAt`) or `ended` (none does). */
+	/**
+	 * The state: `connecting`, `up`, `down` (the next attempt is at `retryAt`) or `ended` (there is no further
+	 * attempt).
+	 */
 	state = 'down';
-	/** When the next attempt follows, in milliseconds since 1970, while `state` is `down`. */
+	/** The time of the next attempt in milliseconds since 1970, while `state` is `down`. */
 	retryAt = null;
 	/** The code and text with which the server closed the connection: `{code, text}`. */
 	closed = null;
@@ -66,15 +72,15 @@ export class Connection {
 		this.onchange();
 	}
 
-	/** Reconnects at once, or checks the connection: the user or the browser says that it may work now. */
+	/** Reconnects at once or checks the connection, because the user or the browser says that it may work now. */
 	retryNow() {
 		if (this.state === 'down' || this.state === 'ended') this.start();
 		else if (this.state === 'up') this.#ask(true);
 	}
 
 	/**
-	 * Sends a line. Returns its reply, a value with `ok`, or `null` if the connection breaks first.
-	 * `onpart` gets each line of a list before the reply; `bytes` follow the line.
+	 * Sends a line. Returns its reply, a value with `ok`, or `null` if the connection breaks first. `onpart` is called
+	 * with each line of a list before the reply. `bytes` are sent after the line.
 	 */
 	request(line, onpart = () => {}, bytes = null) {
 		if (this.state !== 'up') return Promise.resolve(null);
@@ -101,7 +107,7 @@ export class Connection {
 			case 'ok':
 			case 'err':
 				this.#pending.shift()?.reply(value);
-				// The connection works: the next pause is short again.
+				// The connection works, so the next pause is short again.
 				this.#attempt = 0;
 				return;
 			case 'past':
@@ -123,7 +129,10 @@ export class Connection {
 		}
 	}
 
-	/** Sends a PING after a long silence: a connection can be dead without notice (a laptop that slept). */
+	/**
+	 * Sends a PING after a long silence, because a connection can break without notice, for example while a laptop
+	 * sleeps.
+	 */
 	#ask(now = false) {
 		if (this.#asked) {
 			if (Date.now() - this.#asked > ANSWER_MS) this.#lost();

@@ -1,4 +1,4 @@
-// Emoji by name. The page has no pictures of them: the system draws them. Pure.
+// Emoji by name. The page contains no pictures of them; the operating system draws them. Pure.
 
 /** Each emoji, its name as in `:smile:`, and other words that find it. */
 const LIST = `👍 thumbsup +1 yes ok agree|👎 thumbsdown -1 no|❤️ heart love|😂 joy laugh tears|🎉 tada party hooray|👀 eyes look seen|✅ done check yes|❌ x no wrong cross
@@ -14,17 +14,23 @@ export const EMOJI = LIST.split(/[|\n]/).map((entry) => {
 	return { emoji, name: words[0], words };
 });
 
-/** The emoji that a user who has chosen none yet is offered first. */
+/** The emoji that are offered first to a user who has not chosen any yet. */
 export const FIRST = ['👍', '❤️', '😂', '🎉', '👀'];
 
-/** Returns whether a text may be a reaction: one character as people see it, but no letter of a keyboard (protocol.md §4.37). */
+/**
+ * Returns whether a text may be a reaction: one character as people see it, but not a letter of a keyboard
+ * (protocol.md §4.37).
+ */
 export function isEmoji(text) {
 	// Without `Segmenter`, which older browsers lack, an emoji of several code points is not recognised.
 	const [first, second] = Intl.Segmenter ? new Intl.Segmenter().segment(text) : text;
 	return Boolean(first) && !second && /[^\x20-\x7e]/.test(text) && !/[\s,*\p{L}\p{C}]/u.test(text.replace(/\u200d|[\u{e0020}-\u{e007f}]/gu, '')) && new TextEncoder().encode(text).length <= 32;
 }
 
-/** Returns the emoji that a text finds, the likeliest first: whole words, then beginnings of words, then parts. */
+/**
+ * Returns the emoji that match a text, the best first: whole words, then beginnings of words, then other parts of
+ * words.
+ */
 export function findEmoji(text, max = Infinity) {
 	const needle = text.trim().toLowerCase().replace(/^:|:$/g, '').replace(/\s+/g, '_');
 	const ranked = [[], [], []];
@@ -35,7 +41,10 @@ export function findEmoji(text, max = Infinity) {
 	return ranked.flat().slice(0, max);
 }
 
-/** Returns a text in which the word `:smile:`, which ends at `caret`, is its emoji: `{text, caret}`, or `null` if there is none. */
+/**
+ * Replaces the word `:smile:` before `caret` by its emoji. Returns `{text, caret}`, or `null` if there is no such
+ * word.
+ */
 export function replaceName(text, caret) {
 	const [, whole, name] = /(?:^|\s)(:([a-z0-9_+-]+):)$/.exec(text.slice(0, caret)) ?? [];
 	const found = name && EMOJI.find((entry) => entry.words.includes(name));

@@ -1,11 +1,11 @@
-// Uploads, one after the other: `PUT /rooms/<room>/files/<name>` with the user's name and password, so that the server
-// knows that they come from the same user.
+// Uploads, one after the other, by `PUT /rooms/<room>/files/<name>`. The user's name and password are sent with each,
+// so that the server knows that the file comes from the same user.
 
 import { refusal } from './refusals.js';
 import { parse } from './wire.js';
 
 const PICTURE = /\.(png|jpe?g|gif|webp)$/i;
-/** Larger pictures are not loaded by themselves: they show as files. */
+/** The maximum size of a picture that is loaded by itself. A larger picture is shown as a file. */
 const PICTURE_BYTES_MAX = 8_000_000;
 
 export const isPicture = (name, size) => PICTURE.test(name) && size > 0 && size <= PICTURE_BYTES_MAX;
@@ -20,7 +20,10 @@ function basic({ nick, password }) {
 let serial = 0;
 
 export class Uploads {
-	/** Uploads that are `waiting`, `going` or `failed`, with `sent` of `file.size` bytes. A finished one is removed. */
+	/**
+	 * The uploads that are `waiting`, `going` or `failed`. `sent` of `file.size` bytes have been sent. A finished
+	 * upload is removed.
+	 */
 	list = [];
 
 	constructor(chat, page) {

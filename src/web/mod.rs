@@ -1,15 +1,15 @@
 //! The web page, built into the program.
 //!
-//! `index.html` is served at `/`, with a small inline script that reports what cannot be loaded. The page
-//! needs two more requests: `/style.css`, and `/app.js`, one script bundled from the modules in this
-//! folder. Each has an `ETag`, and a `Content-Security-Policy` that allows only scripts, styles and
-//! connections of this server.
+//! `index.html` is served at `/`. It contains a small inline script that reports what cannot be loaded. The page
+//! makes two more requests: `/style.css`, and `/app.js`, which is one script bundled from the modules in this folder.
+//! Each file has an `ETag`, and a `Content-Security-Policy` that allows only scripts, styles and connections of this
+//! server.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-/// A file of the page, as served.
+/// A file of the page, as it is served.
 #[derive(Debug)]
 pub struct Asset {
     /// The file's path, without the leading slash.
@@ -24,8 +24,8 @@ macro_rules! modules {
     };
 }
 
-/// The modules of the page, each after those that it imports. No two have the same file name, even in
-/// different folders.
+/// The modules of the page. Each comes after those that it imports. No two have the same file name, even in different
+/// folders.
 pub static MODULES: &[(&str, &str)] = modules![
     "emoji.js",
     "wire.js",
@@ -77,7 +77,7 @@ pub static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     ]
 });
 
-/// Returns the inline script of `index.html`, whose digest the policy of the page allows.
+/// Returns the inline script of `index.html`. The policy of the page contains its digest, and so allows it.
 pub fn inline_script() -> &'static str {
     let (_, rest) = INDEX
         .split_once("<script>")
@@ -86,9 +86,9 @@ pub fn inline_script() -> &'static str {
     script
 }
 
-/// Bundles modules into one script: each becomes a function that returns its exports. Understands `import {
-/// a, b as c } from './x.js';` on a line of its own, and `export` before a declaration. Lines that are only
-/// comments are left out: the page is loaded over slow links.
+/// Bundles modules into one script, in which each module is a function that returns its exports. It understands
+/// `import { a, b as c } from './x.js';` on a line of its own, and `export` before a declaration. Lines that contain
+/// only comments are left out, because the page is loaded over slow links.
 fn bundle(modules: &[(&str, &str)]) -> String {
     let mut all = String::from("'use strict';\nglobalThis.plainchat = {};\n");
     for (path, source) in modules {
@@ -109,7 +109,7 @@ fn bundle(modules: &[(&str, &str)]) -> String {
     all
 }
 
-/// Returns whether a line is empty or only a comment. No string of a module has a line that begins like one.
+/// Returns whether a line is empty or only a comment. No string in a module has a line that looks like a comment.
 fn is_comment(line: &str) -> bool {
     let line = line.trim_start();
     line.is_empty()
@@ -118,7 +118,7 @@ fn is_comment(line: &str) -> bool {
             .any(|mark| line.starts_with(mark))
 }
 
-/// Returns the names that a line imports, as a pattern for `const`, and their module.
+/// Returns the names that a line imports, as a pattern for `const`, and the module from which they come.
 fn import(line: &str) -> Option<(String, &str)> {
     let (names, from) = line
         .strip_prefix("import {")?

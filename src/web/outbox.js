@@ -1,16 +1,22 @@
-// The user's messages that the server has not acknowledged yet. They survive a broken connection and a reload. Each has a
-// nonce, its `id`, under which the server accepts it once, however often it is sent. Pure.
+// The user's messages that the server has not acknowledged yet. They survive a broken connection and a reload. The
+// `id` of each is its nonce: the server accepts a message with this nonce only once, however often it is sent. Pure.
 
 import { randomId } from './store.js';
 
-/** A server remembers a nonce for ten minutes (protocol.md §4.35). What was sent longer ago might be accepted twice. */
+/**
+ * A server remembers a nonce for ten minutes (protocol.md §4.35). A message that was sent longer ago might be
+ * accepted twice.
+ */
 const NONCE_MS = 9 * 60_000;
 
 const UNSURE = 'The connection broke. This message may not have arrived.';
 
 let serial = 0;
 
-/** The server logs what is sent to a room, and between two registered users: then the newest id is known. */
+/**
+ * Returns whether the server logs a message: it is for a room, or between two registered users, whose newest id is
+ * known.
+ */
 const isLogged = ({ to, after }) => to.startsWith('#') || after > 0;
 
 const fail = (entry) => Object.assign(entry, { state: 'failed', error: UNSURE });
@@ -23,7 +29,10 @@ function settleLost(entries) {
 	}
 }
 
-/** `state`: waiting → sent → gone; or unsure (sent, then the connection broke), then waiting again or failed. */
+/**
+ * The messages that are not acknowledged. `state`: waiting → sent → gone; or unsure (sent, then the connection
+ * broke), then waiting again or failed.
+ */
 export class Outbox {
 	entries = [];
 
@@ -32,7 +41,7 @@ export class Outbox {
 		this.adopt(kept);
 	}
 
-	/** Takes over the messages of another page. Those of this page do not change. */
+	/** Takes over the messages of another page. The messages of this page are not changed. */
 	adopt(kept) {
 		const adopted = kept.map((entry) => ({ ...entry, key: `o${++serial}` }));
 		settleLost(adopted);
@@ -40,7 +49,10 @@ export class Outbox {
 		this.entries.sort((a, b) => a.time - b.time);
 	}
 
-	/** `after` is the newest known id of the conversation; `extra` is what else belongs to the message, as `{reply}`. */
+	/**
+	 * Adds a message. `after` is the newest known id of the conversation; `extra` contains other fields of the message,
+	 * as `{reply}`.
+	 */
 	add(to, verb, text, after, time, extra = {}) {
 		const entry = { id: randomId(), key: `o${++serial}`, to, verb, text, after, time, state: 'waiting', ...extra };
 		this.entries.push(entry);
@@ -59,14 +71,14 @@ export class Outbox {
 		return this.entries.filter((entry) => entry.state === 'waiting');
 	}
 
-	/** Notes that an entry is sent by `nick`; a nonce is remembered for that nick, from the first time on. */
+	/** Records that `nick` has sent an entry. The server remembers a nonce for the nick that used it first. */
 	sent(entry, nick, now) {
 		entry.state = 'sent';
 		entry.by ??= nick;
 		entry.sentAt ??= now;
 	}
 
-	/** Prepares an entry to be sent once more because the user wants that. */
+	/** Prepares an entry to be sent again, because the user has requested that. */
 	retry(entry) {
 		Object.assign(entry, { state: 'waiting', by: undefined, sentAt: undefined });
 	}
@@ -76,7 +88,10 @@ export class Outbox {
 		settleLost(this.entries);
 	}
 
-	/** Decides about the unsure messages on a new connection: those that the server would recognise are sent again. */
+	/**
+	 * Decides what to do with the unsure messages on a new connection. Those that the server would recognise are sent
+	 * again.
+	 */
 	resume(nick, now, hasNonces) {
 		for (const entry of this.entries.filter(({ state }) => state === 'unsure')) {
 			if (hasNonces && entry.by === nick && now - entry.sentAt < NONCE_MS) entry.state = 'waiting';
@@ -84,7 +99,7 @@ export class Outbox {
 		}
 	}
 
-	/** Follows a user or room that has a new name. */
+	/** Applies a new name of a user or room. */
 	rename(from, to) {
 		for (const entry of this.of(from)) entry.to = to;
 	}

@@ -1,6 +1,6 @@
-// Messages that others answer and that are not among the loaded ones. Pure.
+// Messages to which others reply, and which are not among the loaded ones. Pure.
 
-/** Messages that are kept; the oldest are dropped first, and requested again when they are shown. */
+/** The number of messages that are kept. The oldest are dropped first, and are requested again when they are shown. */
 const KEPT_MAX = 300;
 
 export class Quotes {
@@ -17,14 +17,17 @@ export class Quotes {
 		if (this.#known.size > KEPT_MAX) this.#known.delete(this.#known.keys().next().value);
 	}
 
-	/** Follows an edit. */
+	/** Applies an edit. */
 	edit(id, text, time) {
 		const event = this.#known.get(id);
 		if (event) this.#known.set(id, edited(event, text, time));
 	}
 }
 
-/** Returns a message with the text that an edit gives it, unless it has a newer one: the log shows the newest text. */
+/**
+ * Returns a message with the new text of an edit, unless the message already has a newer text, as messages from the
+ * log do.
+ */
 export function edited(message, text, time) {
 	return time >= (message.edited ?? 0) ? { ...message, text, edited: time } : message;
 }

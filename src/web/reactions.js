@@ -1,18 +1,18 @@
-// The reactions to a message: `[{emoji, count, nicks}]`, the oldest first. `nicks` is `null` while only the number is known,
-// from the message's tag. Lists are never changed, only replaced. Pure.
+// The reactions to a message: `[{emoji, count, nicks}]`, oldest first. `nicks` is `null` while only the number is
+// known, from the message's tag. Lists are never changed, but replaced by new ones. Pure.
 
 import { fold } from './wire.js';
 
-/** What the server allows on one message (protocol.md §4.37). */
+/** The maximum number of different emoji that the server allows for one message (protocol.md §4.37). */
 const EMOJI_MAX = 20;
 const COUNT_MAX = 1000;
 
-/** The most names in a title, which then ends in the number of the others. */
+/** The maximum number of names in a title. After them comes the number of the other users. */
 const NAMES_SHOWN = 20;
 
 const same = (a) => (b) => fold(a) === fold(b);
 
-/** Returns the reactions after one more, or one less. */
+/** Returns the reactions after one has been added or withdrawn. */
 export function reacted(list, { verb, emoji, nick }) {
 	const isOn = verb === 'REACT';
 	const old = list.find((reaction) => reaction.emoji === emoji);
@@ -29,7 +29,7 @@ export const listed = (all) => all.reduce((list, { nick, emoji }) => reacted(lis
 /** Returns whether it is known who has reacted. */
 export const isKnown = (list) => list.every(({ nicks }) => nicks);
 
-/** Returns whether a user has reacted so. */
+/** Returns whether a user has reacted with this emoji. */
 export const hasReacted = (list, emoji, nick) => Boolean(list.find((reaction) => reaction.emoji === emoji)?.nicks?.some(same(nick)));
 
 /** Returns who has reacted: "bob, carol and you". */

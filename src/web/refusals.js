@@ -1,5 +1,5 @@
-// Refusals as sentences for the user: what is wrong, and what to do next in this page. The codes are in protocol.md §9;
-// the server's own texts are for people who type the protocol, so few of them are shown. Pure.
+// Converts refusals to sentences for the user: what is wrong, and what to do next on this page. The codes are in
+// protocol.md §9. The server's own texts are for people who type the protocol, so few of them are shown. Pure.
 
 export const OFFLINE = 'You are offline. Try again when the connection is back.';
 
@@ -10,18 +10,21 @@ const OPERATORS = 'Only operators of this server can do that.';
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const TIME = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;
 
-/** Formats a text of the server: local times, a capital, a full stop. */
+/** Formats a text from the server: with local times, a capital letter and a full stop. */
 export function sentence(text) {
 	const local = text.replace(TIME, (time) => when.format(new Date(time)));
 	const capital = local.charAt(0).toUpperCase() + local.slice(1);
 	return /[.!?…]$/.test(capital) ? capital : `${capital}.`;
 }
 
-/** Sentences by `VERB code`, or by the code alone. They get `{room, nick, isGuess}`, what the user asked for. */
+/**
+ * The sentences, by `VERB code` or by the code alone. Their functions get `{room, nick, isGuess}`: what the user has
+ * requested.
+ */
 const SENTENCES = {
 	'NICK nick-taken': ({ nick }) => `The name ${nick} is taken. Pick another one, or enter its password below.`,
 	'NICK need-password': ({ nick }) => `The name ${nick} is registered. Pick another one, or enter its password below.`,
-	// If the user typed no password, the page has sent its own, which cannot be right for another user's name.
+	// If the user has typed no password, the page has sent its own, which cannot be right for another user's name.
 	'NICK bad-password': ({ nick, isGuess }) => (isGuess ? `The name ${nick} is taken. Pick another one, or enter its password below.` : 'That password is wrong.'),
 	'NICK bad-name': () => NAME_RULE,
 	'NICK busy': () => 'There were too many wrong passwords. Wait half a minute, then try again.',
@@ -106,7 +109,7 @@ const SENTENCES = {
 	'internal': () => 'The server failed to do that. Try again in a moment.',
 };
 
-/** Returns why something was refused. `reply` is `null` if the connection broke before it arrived. */
+/** Returns why something was refused. `reply` is `null` if the connection broke before the reply arrived. */
 export function refusal(reply, about = {}) {
 	if (!reply) return OFFLINE;
 	const { verb, code, text } = reply;
@@ -115,14 +118,14 @@ export function refusal(reply, about = {}) {
 	return say ? say(about) : sentence(text);
 }
 
-/** Takes the end and the reason of a ban from a text like `bob is banned until 2026-11-27T17:24:09.436Z: spam`. */
+/** Reads the end and the reason of a ban from a text such as `bob is banned until 2026-11-27T17:24:09.436Z: spam`. */
 function banned(who, text) {
 	const [until] = text.match(TIME) ?? [];
 	const [, reason] = /: (.*)$/s.exec(text.replace(TIME, '')) ?? [];
 	return `${who} banned from this server${until ? ` until ${when.format(new Date(until))}` : ''}.${reason ? ` Reason: ${sentence(reason)}` : ''}`;
 }
 
-/** Returns why the server ended the connection: `CLOSED <code> <text>`. */
+/** Returns why the server closed the connection: `CLOSED <code> <text>`. */
 export function ended({ code, text }) {
 	const reason = text.replace(/^\S+ has closed your connection:?\s*/, '');
 	switch (code) {

@@ -1,33 +1,43 @@
 // A room, or a conversation with one user, as this page knows it. Pure.
 //
-// `items` is a window on the room's log: everything that can be shown with an id from `lo` to `hi`, in order. It is
-// open (`atEnd`) while live events are appended to it, and closed when the user has scrolled up so far that the newest
-// were dropped; scrolling down, or one click, loads them again. So the page holds a bounded number of messages, however
-// long the room is and however much arrives.
+// `items` is a window on the room's log: everything that can be shown with an id from `lo` to `hi`, in order. While
+// the window is open (`atEnd`), live events are appended to it. It is closed when the user has scrolled up so far
+// that the newest items were dropped. Scrolling down, or one click, loads them again. So the page holds a limited
+// number of messages, however long the room's log is and however many messages arrive.
 
 import { joined } from './blocks.js';
 import { Quotes, edited } from './quotes.js';
 import { isKnown, reacted } from './reactions.js';
 
-/** Items kept while the user is elsewhere or at the end, unless the page wants fewer; and at most, while the user reads
- * further up. */
+/**
+ * The number of items that are kept while the user is elsewhere or at the end, unless the page wants fewer; and the
+ * maximum number while the user reads further up.
+ */
 export const ITEMS_KEPT = 300;
 export const ITEMS_MAX = 600;
 
-/** Events that are requested at once. */
+/** The number of events that are requested at once. */
 export const PAGE = 100;
 
-/** Live events kept while the window is closed, to continue a page of history that reaches them. */
+/**
+ * The number of live events that are kept while the window is closed, to continue a page of history that reaches
+ * them.
+ */
 const TAIL_MAX = 500;
 
-/** The server announces a join up to this late: a user who has written since needs no announcement. */
+/**
+ * The maximum delay with which the server announces a join. A user who has written since the join needs no
+ * announcement.
+ */
 const JOINED_MS = 5000;
 
-/** Reactions to messages that are not loaded are remembered: what comes from the log later may
- * not have the reaction yet. */
+/**
+ * The number of reactions to messages that are not loaded which are remembered, because a message that comes from
+ * the log later may not contain the reaction yet.
+ */
 const REACTED_MAX = 100;
 
-/** Ids of deleted messages that are remembered. */
+/** The number of ids of deleted messages that are remembered. */
 const REMOVED_MAX = 10_000;
 
 const SHOWN = new Set(['MSG', 'ME', 'FILE', 'TOPIC']);
@@ -61,7 +71,7 @@ export class Room {
 		this.atStart = this.isPrivate;
 	}
 
-	/** Empties the window; the log is known up to `lastId`. */
+	/** Empties the window. Nothing is loaded before `lastId`. */
 	reset(lastId) {
 		this.items = [];
 		this.lo = lastId + 1;
@@ -78,8 +88,8 @@ export class Room {
 	}
 
 	/**
-	 * Adds or removes a reaction. A message that was loaded since the connection was made has those of the log already,
-	 * in its tag.
+	 * Adds or removes a reaction. A message that was loaded after the connection was made already has the reactions of
+	 * the log, in its tag.
 	 */
 	#react(event) {
 		const item = this.items.find(({ id }) => id === event.target);
@@ -95,12 +105,12 @@ export class Room {
 		this.#change(id, (item) => ({ ...item, reacts, isUnsure: false }));
 	}
 
-	/** Returns whether it must be requested who has reacted to a message. */
+	/** Returns whether the page must request who has reacted to a message. */
 	needsReacts({ id, reacts, isUnsure }) {
 		return Boolean(id) && (isUnsure || !isKnown(reacts ?? []));
 	}
 
-	/** Notes what an event changes in others. Returns whether it is shown itself. */
+	/** Applies what an event changes in other items. Returns whether the event itself is shown. */
 	#note(event) {
 		if (event.verb === 'REMOVE') this.remove(event.target);
 		if (['FILE', 'STORED', 'REMOVE'].includes(event.verb)) this.files += 1;
@@ -119,24 +129,26 @@ export class Room {
 		if (at >= 0) this.items[at] = change(this.items[at]);
 	}
 
-	/** Notes that a message was deleted. */
+	/** Records that a message was deleted. */
 	remove(id) {
 		this.removed.add(id);
 		if (this.removed.size > REMOVED_MAX) this.removed.delete(this.removed.keys().next().value);
 	}
 
-	/** Returns a loaded message, or one that was requested because another answers it; `null` if there is none. */
+	/** Returns a loaded message, or one that was requested because another one replies to it; `null` if there is none. */
 	message(id) {
 		return this.items.find((item) => item.id === id) ?? this.quotes.get(id);
 	}
 
-	/** Returns whether an event is known. A room's events come in the order of their ids, a conversation's may not: the
-	 * reply to the user's own message can be late. */
+	/**
+	 * Returns whether an event is known. The events of a room arrive in the order of their ids. Those of a conversation
+	 * may not, because the reply to the user's own message can be late.
+	 */
 	#has(id) {
 		return this.isPrivate ? this.items.some((item) => item.id === id) : id <= this.lastId;
 	}
 
-	/** Adds a live or replayed event. Returns `true` if it is new. */
+	/** Adds a live or replayed event. Returns whether it is new. */
 	push(event) {
 		if (event.id) {
 			if (this.#has(event.id)) return false;
@@ -147,7 +159,7 @@ export class Room {
 				if (this.tail.length > TAIL_MAX) this.tail.shift();
 			}
 		}
-		// The user reads far above: new messages are only counted, and loaded when they are shown.
+		// The user reads far above, so new messages are only counted. They are loaded when they are shown.
 		if (this.items.length >= ITEMS_MAX && !this.isPrivate) this.atEnd = false;
 		if (!this.atEnd) {
 			this.#note(event);
@@ -159,7 +171,7 @@ export class Room {
 		return true;
 	}
 
-	/** Adds a join, leave or rename to the line above, if that is one of these too. */
+	/** Adds a join, leave or rename to the row above, if that row contains only such events too. */
 	#presence(event) {
 		const last = this.items.at(-1);
 		const spoke = ({ verb, nick, time }) => COUNTED.has(verb) && nick === event.nick && Math.abs(event.time - time) < JOINED_MS;
@@ -172,14 +184,14 @@ export class Room {
 		}
 	}
 
-	/** Adds a notice: messages are missing, or the server says something. */
+	/** Adds a notice, for example that messages are missing. */
 	notice(text) {
 		if (this.atEnd) this.items.push(this.#toItem({ verb: 'NOTE', text, time: null, id: null }));
 	}
 
 	/** Restores what this tab has saved of a conversation. */
 	restore(items) {
-		// Older than any connection: what comes from the log later is not in them yet.
+		// These items are older than any connection: items that come from the log later do not contain their changes.
 		this.items = items.map((event) => ({ ...this.#toItem(event), connection: -1 }));
 		this.lastId = Math.max(0, ...items.map(({ id }) => id));
 	}
@@ -192,7 +204,7 @@ export class Room {
 		this.atStart = isWhole;
 	}
 
-	/** Adds a page of history after `hi`. After the last one the window is open again, and live events continue it. */
+	/** Adds a page of history after `hi`. After the last page, the window is open again, and live events continue it. */
 	append(events, isWhole) {
 		const newer = events.filter((event) => event.id > this.hi);
 		if (newer.length) this.hi = newer.at(-1).id;
@@ -206,7 +218,7 @@ export class Room {
 		this.tail = [];
 	}
 
-	/** Moves the window to another place in the log: `before` and `after` meet there. */
+	/** Moves the window to another place in the log, where the pages `before` and `after` meet. */
 	place(before, after, startsThere, endsThere) {
 		const { lastId } = this;
 		const events = [...before, ...after];
@@ -220,7 +232,7 @@ export class Room {
 		this.atStart = startsThere;
 	}
 
-	/** Drops the oldest items, down to `kept`, while the user is at the end. */
+	/** Drops the oldest items while the user is at the end, so that `kept` items remain. */
 	trimTop(kept) {
 		if (this.items.length <= kept) return;
 		this.items.splice(0, this.items.length - kept);
@@ -230,7 +242,7 @@ export class Room {
 		this.atStart = false;
 	}
 
-	/** Drops the newest items, while the user is at the top of many, and closes the window. */
+	/** Drops the newest items while the user is far above them, and closes the window. */
 	trimBottom() {
 		if (this.items.length <= ITEMS_MAX || this.isPrivate) return;
 		this.items.length = ITEMS_MAX - PAGE;
@@ -239,7 +251,7 @@ export class Room {
 		this.atEnd = false;
 	}
 
-	/** Counts a message of another user as unread: a text of several lines as one. */
+	/** Counts a message of another user as unread. A text of several lines counts once. */
 	count(event, isMention) {
 		if (!COUNTED.has(event.verb)) return;
 		if (!this.unread) this.newAfter = this.lastRead;
@@ -248,7 +260,7 @@ export class Room {
 		if (this.isPrivate ? !isNext : isMention) this.mentions += 1;
 	}
 
-	/** Counts the loaded messages after `lastRead`, when the page has just been opened. */
+	/** Counts the loaded messages after `lastRead`, after the page has been opened. */
 	recount(isOwn, isMention) {
 		const unseen = this.items.filter((item) => item.id > this.lastRead && COUNTED.has(item.verb) && !isOwn(item));
 		this.unread = joined(unseen).length;
@@ -256,7 +268,7 @@ export class Room {
 		this.newAfter = this.unread ? this.lastRead : null;
 	}
 
-	/** Marks everything as read. Returns `true` if that changes something. */
+	/** Marks everything as read. Returns whether that changes anything. */
 	read() {
 		if (!this.unread && this.lastRead === this.lastId) return false;
 		this.lastRead = this.lastId;

@@ -1,11 +1,11 @@
-// Sends the user's messages. Each is saved until the server has acknowledged it, and is sent by one tab of this browser:
-// the one whose id is its `owner`. A tab that is gone leaves its messages to the others.
+// Sends the user's messages. Each message is saved until the server has acknowledged it. One tab of this browser
+// sends it: the tab whose id is its `owner`. The messages of a tab that is gone are taken over by the other tabs.
 
 import { Outbox } from './outbox.js';
 import { refusal } from './refusals.js';
 import { block, bytesOf, pieces, words } from './wire.js';
 
-/** The bytes of a line that are left for `@nonce=…;reply=… `. */
+/** The number of bytes of a line that are left for `@nonce=…;reply=… `. */
 const TAGS_BYTES = 80;
 
 export class Sender {
@@ -14,7 +14,7 @@ export class Sender {
 		this.outbox = new Outbox(this.#claim((owner) => owner === null));
 	}
 
-	/** Sends a text to a room or user; `extra` is `{reply}`, the id of the message that it answers. */
+	/** Sends a text to a room or user. `extra` is `{reply}`, the id of the message to which it replies. */
 	send(room, text, verb = 'MSG', extra = {}) {
 		const now = Date.now();
 		const lines = verb === 'MSG' && this.chat.can.has('multiline') && block(text);
@@ -50,7 +50,7 @@ export class Sender {
 		this.outbox.lost();
 	}
 
-	/** Sends what waits on a new connection, and again what the last one may not have delivered. */
+	/** Sends on a new connection what waits, and sends again what the last connection may not have delivered. */
 	resume() {
 		const { nick, can } = this.chat;
 		this.outbox.resume(nick, Date.now(), can.has('nonce'));
@@ -68,7 +68,7 @@ export class Sender {
 		this.chat.store.dropLine(entry.id);
 	}
 
-	/** Returns the tags of a message, with a space after them. */
+	/** Returns the tags of a message, followed by a space. */
 	#tags({ id, reply }) {
 		const { can } = this.chat;
 		const tags = [can.has('nonce') && `nonce=${id}`, reply && can.has('reply') && `reply=${reply}`].filter(Boolean);
@@ -77,7 +77,7 @@ export class Sender {
 
 	async #transmit(entry) {
 		const { chat } = this;
-		// Another tab has taken the message over, since this tab did not answer it in time. That tab sends it.
+		// This tab did not answer in time, so another tab has taken the message over and sends it.
 		if (chat.store.line(entry.id)?.owner !== chat.tabs.id) return this.outbox.remove(entry);
 		this.outbox.sent(entry, chat.nick, Date.now());
 		this.#keepLine(entry);
@@ -110,7 +110,10 @@ export class Sender {
 		return connection.request(`${tags}TEXT ${bytes.length} ${to}`, undefined, bytes);
 	}
 
-	/** Returns the events that a message has become, as others receive them: a text is one for each of the `count` lines. */
+	/**
+	 * Returns the events that a message has become, as others receive them. A text of `count` lines has become one
+	 * event for each line.
+	 */
 	#events({ to, verb, text, reply }, id, time, count) {
 		const { nick } = this.chat;
 		if (verb !== 'TEXT') return [{ verb, room: to, nick, text, id, time, reply }];
@@ -119,7 +122,7 @@ export class Sender {
 
 	// ---- the tabs of this browser
 
-	/** Takes over the saved messages whose owner passes `isFree`. Returns them. */
+	/** Takes over the saved messages for whose owner `isFree` returns true. Returns them. */
 	#claim(isFree) {
 		const { store, tabs } = this.chat;
 		const lines = store.lines.filter(({ owner }) => isFree(owner ?? null));
@@ -163,13 +166,13 @@ export class Sender {
 		chat.page.changed();
 	}
 
-	/** Follows a saved message that another tab has changed; `value` is `null` when it was sent. */
+	/** Applies the change of a saved message by another tab. `value` is `null` if that tab has sent it. */
 	elsewhere(id, value) {
 		if (value && !value.owner) setTimeout(() => this.#adopt((owner) => owner === null), 1000);
 		else if (value?.owner !== this.chat.tabs.id) this.outbox.entries = this.outbox.entries.filter((entry) => entry.id !== id);
 	}
 
-	/** Frees this page's unsent messages for the next page or another tab, as the user leaves. */
+	/** Releases this page's unsent messages as the user leaves it, so that the next page or another tab can send them. */
 	release() {
 		const { chat } = this;
 		chat.keepNow();
@@ -178,7 +181,7 @@ export class Sender {
 		}
 	}
 
-	/** Takes the freed messages again that no other tab has taken, as the user comes back to a cached page. */
+	/** Takes back the released messages that no other tab has taken, when the user returns to a cached page. */
 	reclaim() {
 		const mine = new Set(this.#claim((owner) => owner === null).map(({ id }) => id));
 		for (const entry of this.outbox.entries) if (!mine.has(entry.id)) this.outbox.remove(entry);

@@ -1,12 +1,12 @@
-// The data that survives a reload. The tabs of a browser share the user's name, rooms, read positions, drafts and unsent messages:
-// each room and each unsent message has a key of its own, so that no tab overwrites another's. Conversations belong to
-// one tab (the server sends those that it has saved).
+// The data that survives a reload. The tabs of a browser share the user's name, rooms, read positions, drafts and
+// unsent messages. Each room and each unsent message has a key of its own, so that no tab overwrites what another has
+// saved. Each conversation belongs to one tab; the server sends those that it has saved.
 
 import { FIRST } from './emoji.js';
 
 const PREFIX = 'plainchat.';
 
-/** Stores things until the page is closed, if the browser stores nothing for it. */
+/** A storage that lasts until the page is closed, for a browser that does not let the page store anything. */
 class Memory {
 	getItem(key) {
 		return Object.hasOwn(this, key) ? this[key] : null;
@@ -19,7 +19,7 @@ class Memory {
 	}
 }
 
-/** Returns the browser's storage, or one in memory if the user has blocked it. */
+/** Returns the browser's storage, or one in memory if the user has blocked that. */
 function storageOf(name) {
 	try {
 		const storage = globalThis[name];
@@ -66,7 +66,7 @@ export class Store {
 		save(this.browser, 'me', me ?? undefined);
 	}
 
-	/** This browser's password, created when it is first needed. */
+	/** The password of this browser. It is created when it is first needed. */
 	get password() {
 		const kept = load(this.browser, 'password', null);
 		if (kept) return kept;
@@ -83,14 +83,14 @@ export class Store {
 		save(this.browser, 'pass', pass);
 	}
 
-	/** All names below `part`, with their values. */
+	/** Returns all names that begin with `part`, with their values. */
 	#all(part) {
 		const start = PREFIX + part;
 		const names = Object.keys(this.browser).filter((key) => key.startsWith(start)).map((key) => key.slice(start.length));
 		return names.map((name) => [name, load(this.browser, part + name, null)]).filter(([, value]) => value && typeof value === 'object');
 	}
 
-	/** The user's rooms, `{room: newest id read}`, in the order in which they were joined. */
+	/** The user's rooms, `{room: newest id that was read}`, in the order in which they were joined. */
 	get rooms() {
 		const old = load(this.browser, 'rooms', null); // how an older page saved them
 		if (old) {
@@ -122,7 +122,7 @@ export class Store {
 		save(this.browser, `room.${name}`, undefined);
 	}
 
-	/** The newest saved direct message that this browser has shown; `null` if none. */
+	/** The id of the newest saved direct message that this browser has shown; `null` if there is none. */
 	get told() {
 		return load(this.browser, 'told', null);
 	}
@@ -138,7 +138,7 @@ export class Store {
 		save(this.browser, 'ignored', nicks.length ? nicks : undefined);
 	}
 
-	/** The emoji that the user has chosen last. */
+	/** The emoji that the user has chosen most recently. */
 	get emoji() {
 		return [...new Set([...load(this.browser, 'emoji', []), ...FIRST])].slice(0, FIRST.length);
 	}
@@ -153,7 +153,7 @@ export class Store {
 		save(this.browser, `draft.${name}`, text || undefined);
 	}
 
-	/** The unsent messages of all tabs: `{id, owner, …}`. Only the tab whose id is `owner` sends one. */
+	/** The unsent messages of all tabs: `{id, owner, …}`. Only the tab with the id `owner` sends a message. */
 	get lines() {
 		return this.#all('out.').map(([id, line]) => ({ ...line, id }));
 	}
@@ -167,7 +167,7 @@ export class Store {
 		save(this.browser, `out.${id}`, undefined);
 	}
 
-	/** `{'bob': [items]}` */
+	/** The conversations of this tab: `{'bob': [items]}`. */
 	get private() {
 		return load(this.tab, 'private', {});
 	}
@@ -175,7 +175,7 @@ export class Store {
 		save(this.tab, 'private', conversations);
 	}
 
-	/** Calls `act(name, value, old)` when another tab saves something, or removes it (`null`). */
+	/** Calls `act(name, value, old)` when another tab saves or removes something. `value` is `null` if it was removed. */
 	watch(act) {
 		const value = (text) => {
 			try {

@@ -1,9 +1,12 @@
-// Asks the other tabs of this browser whether they are still open. A tab that has crashed, or was closed quickly, leaves
-// unsent messages, which another tab sends.
+// Finds out whether the other tabs of this browser are still open. A tab that has crashed or was closed quickly
+// leaves unsent messages behind, which another tab sends.
 
 import { randomId } from './store.js';
 
-/** An open tab answers within this time, on a slow machine too. One that does not loses its unsent messages to another tab. */
+/**
+ * The time within which an open tab answers, even on a slow machine. If a tab does not, another tab takes over its
+ * unsent messages.
+ */
 const ANSWER_MS = 2000;
 
 function channelOf(name) {
@@ -28,7 +31,7 @@ export class Tabs {
 		};
 	}
 
-	/** Returns those of `ids` that do not answer. */
+	/** Returns the tabs among `ids` that do not answer. */
 	async gone(ids, wait = (ms) => new Promise((done) => setTimeout(done, ms))) {
 		const missing = new Set(ids);
 		if (!missing.size || !this.channel) return new Set();

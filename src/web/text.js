@@ -1,9 +1,9 @@
 // Splits a message's text into links, `code`, names and plain text. Pure; returns text, never HTML.
 
-/** Web and mail addresses. `www.` and `mailto:` begin one only at the start of a word. */
+/** The beginnings of web and mail addresses. `www.` and `mailto:` count only at the start of a word. */
 const URL_START = /(?:https?:\/\/|(?<![\p{L}\p{N}_.@/-])(?:www\.(?=[^\s./]+\.[^\s.])|mailto:(?=[^\s@]+@[^\s@])))[^\s<>"`]+/giu;
 
-/** All others (`javascript:`) never become links. */
+/** The protocols that links may have. Others, such as `javascript:`, never become links. */
 const PROTOCOLS = ['http:', 'https:', 'mailto:'];
 const CODE = /(?<!`)(`{1,3})([^`\n]+)\1(?!`)/gu;
 const WORD = /[\p{L}\p{M}\p{N}_-]/u;
@@ -21,7 +21,7 @@ export function mentions(text, nick) {
 	return false;
 }
 
-/** Returns a link without the punctuation after it, or a closing bracket that it did not open. */
+/** Returns a link without the punctuation after it, and without a closing bracket that was opened before the link. */
 function trimmed(url) {
 	for (;;) {
 		const last = url.at(-1);
@@ -53,7 +53,7 @@ function isAddress(url) {
 	}
 }
 
-/** Finds names in plain text; `isNick` and `isRoom` say which names exist. */
+/** Finds names in plain text. `isNick` and `isRoom` return whether a name exists. */
 function* named(text, me, isNick, isRoom) {
 	let from = 0;
 	for (const match of text.matchAll(/[@#]?[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*/gu)) {
@@ -73,7 +73,10 @@ function* named(text, me, isNick, isRoom) {
 	if (from < text.length) yield { type: 'text', text: text.slice(from) };
 }
 
-/** Splits `text` into `{type, text}`: text, link (with its `href`), code, room, nick, me. Joined, the texts are the whole. */
+/**
+ * Splits `text` into `{type, text}`: text, link (with its `href`), code, room, nick, me. Joined, the texts are the
+ * whole text.
+ */
 export function parts(text, { me = '', isNick = () => false, isRoom = () => false } = {}) {
 	const found = [];
 	let from = 0;
@@ -99,7 +102,7 @@ export function marked(text, words) {
 	return text.split(new RegExp(`(${escaped.join('|')})`, 'iu')).map((part, i) => [part, i % 2 === 1]).filter(([part]) => part);
 }
 
-/** Formats a number of bytes: "1.2 MB"; `null` is not known yet. */
+/** Formats a number of bytes: "1.2 MB". `null` means that it is not known yet. */
 export function size(bytes) {
 	if (bytes === null) return 'uploading…';
 	if (bytes < 1000) return `${bytes} B`;
@@ -113,7 +116,7 @@ export function size(bytes) {
 	return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
-/** Returns one of twelve hues for a name, in degrees, the same on every page. */
+/** Returns one of twelve hues for a name, in degrees. It is the same on every page. */
 export function hue(name) {
 	let hash = 7;
 	for (const character of name.normalize('NFC').toLowerCase()) hash = (hash * 31 + character.codePointAt(0)) >>> 0;

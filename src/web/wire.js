@@ -1,13 +1,13 @@
 // Parses and writes the protocol's lines (protocol.md §3, §5). Pure.
 
-/** The longest line to the server in bytes, including its end (protocol.md §3.7). */
+/** The maximum length of a line to the server in bytes, including its ending (protocol.md §3.7). */
 export const LINE_BYTES_MAX = 4096;
 
 const encoder = new TextEncoder();
 export const bytesOf = (text) => encoder.encode(text);
 export const byteLength = (text) => bytesOf(text).length;
 
-/** Returns the first `count` words of a line, and the rest of it, or ''. */
+/** Returns the first `count` words of a line, and the rest of it, which may be ''. */
 export function words(line, count) {
 	const found = [];
 	let from = 0;
@@ -33,7 +33,7 @@ function decoded(value) {
 	}
 }
 
-/** Different reactions that a message can have (§4.37). */
+/** The maximum number of different reactions to a message (§4.37). */
 const REACTS_MAX = 20;
 
 /** Parses the tag `reacts=👍*3,🎉*1`: `[{emoji, count, nicks}]`, where `nicks` is not known (reactions.js). */
@@ -47,7 +47,7 @@ function parseReacts(value) {
 	return found;
 }
 
-/** Returns what the page uses of an event's tags (§4.35): `reply=8;edited=2026-11-22T11:22:05.007Z;reacts=👍*3`. */
+/** Returns the tags of an event that the page uses (§4.35): `reply=8;edited=2026-11-22T11:22:05.007Z;reacts=👍*3`. */
 function parseTags(tags) {
 	const found = {};
 	for (const tag of tags.split(';')) {
@@ -136,7 +136,7 @@ export function parse(line) {
 			return { kind: 'user', room, nick };
 		}
 		case 'REACT': {
-			// A row of `REACTS`: the event has a stamp.
+			// A line of `REACTS`: here the event has a stamp.
 			const [, nick, emoji] = words(rest, 2);
 			return { kind: 'reaction', nick, emoji };
 		}
@@ -147,7 +147,7 @@ export function parse(line) {
 		case 'IGNORE':
 			return { kind: 'ignored', nick: rest };
 		case 'INVITE': {
-			// A row of `INVITES`, or an invitation: `INVITE #plan ann`.
+			// A line of `INVITES`, or an invitation: `INVITE #plan ann`.
 			const [room, nick, role] = words(rest, 2);
 			return { kind: role ? 'invited' : 'invite', room, nick, role };
 		}
@@ -178,7 +178,8 @@ export function parse(line) {
 	}
 }
 
-// §3.3. Removes the characters that the server removes, so that the user's own message is recognised when it comes back.
+// §3.3. Matches the characters that the server removes. The page removes them too, so that it recognises the user's
+// own message when it comes back.
 const TERMINAL = new RegExp(
 	[
 		'\\x1b\\[[^\\x40-\\x7e]*[\\x40-\\x7e]?', // ESC [ up to its final byte
@@ -195,18 +196,18 @@ export const clean = (text) => text.replace(TERMINAL, '');
 /** Returns the cleaned lines of a text, without empty ones at its end. */
 const linesOf = (text) => text.split(/\r\n|\n|\r/).map(clean).join('\n').trimEnd().split('\n');
 
-/** Splits what was typed into lines, each short enough after `prefix` ("TELL #room "). */
+/** Splits what the user has typed into lines that are short enough after `prefix` ("TELL #room "). */
 export function pieces(text, prefix) {
 	const room = LINE_BYTES_MAX - 2 - byteLength(prefix);
 	return linesOf(text).flatMap((line) => cut(line || ' ', room));
 }
 
-/** What one `TEXT` may hold (protocol.md §4.38). */
+/** The maximum size of a `TEXT` (protocol.md §4.38). */
 const TEXT_BYTES_MAX = 65_536;
 const TEXT_LINES_MAX = 1000;
 const TEXT_LINE_BYTES_MAX = 4000;
 
-/** Returns the lines of a text that can be sent by `TEXT`, or `null` if it has one line, or is too long for it. */
+/** Returns the lines of a text that can be sent with `TEXT`. Returns `null` if it has only one line, or is too long. */
 export function block(text) {
 	const lines = linesOf(text);
 	const fits = lines.length <= TEXT_LINES_MAX && byteLength(lines.join('\n')) <= TEXT_BYTES_MAX
@@ -214,7 +215,7 @@ export function block(text) {
 	return lines.length > 1 && fits && lines.some(Boolean) ? lines : null;
 }
 
-/** Cuts `text` into parts of at most `bytes` bytes, at a space if there is one in the last third. */
+/** Cuts `text` into parts of at most `bytes` bytes. It cuts at a space if there is one in the last third of a part. */
 function cut(text, bytes) {
 	const parts = [];
 	while (byteLength(text) > bytes) {
@@ -234,7 +235,7 @@ function cut(text, bytes) {
 	return parts;
 }
 
-/** Returns the form in which names are compared: close to the server's (§3.5). */
+/** Returns the form in which names are compared. It is close to the server's form (§3.5). */
 export const fold = (name) => name.normalize('NFC').toLowerCase();
 
 export const isRoom = (name) => name.startsWith('#');

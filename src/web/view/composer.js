@@ -1,4 +1,4 @@
-// The composer: a draft for each room, completion, files by button and paste.
+// The composer: a draft for each room, completion, and files by button and paste.
 
 import { HABITS, complete, understand } from '../commands.js';
 import { joined } from '../blocks.js';
@@ -7,7 +7,7 @@ import { block, pieces } from '../wire.js';
 import { contexts } from './context.js';
 import { byId, el, sync } from './dom.js';
 
-/** For a paste of more lines than this, the user chooses how to send it. */
+/** If pasted text has more lines than this, the user chooses how to send it. */
 const LINES_MAX = 12;
 
 export function composer(chat, ui) {
@@ -63,7 +63,7 @@ export function composer(chat, ui) {
 		byId('composer').classList.toggle('empty', !input.value.trim());
 	}
 
-	/** Follows a draft that another tab has changed, unless something else is written here. */
+	/** Shows a draft that another tab has changed, unless the user has written something else here. */
 	function drafted(name, text, old) {
 		if (room?.name !== name || input.value !== old || isComposing || editing()) return;
 		input.value = text;
@@ -72,14 +72,14 @@ export function composer(chat, ui) {
 
 	// ---- replies and edits
 
-	/** Answers a message, or edits one of the user's own, with what is written next. */
+	/** Makes the next message a reply to another message, or an edit of one of the user's own. */
 	function about(kind, item) {
 		room.quotes.set(item.id, item.parts?.[0] ?? item); // for the bar, also when the message is no longer loaded
 		context.set(room, { kind, id: item.id, text: item.text, lines: item.parts ?? [item] });
 		show();
 	}
 
-	/** Goes back to a new message, with the draft that was there before an edit. */
+	/** Returns to a new message, with the draft that existed before an edit. */
 	function cancel() {
 		context.set(room, null);
 		show();
@@ -92,7 +92,7 @@ export function composer(chat, ui) {
 		close();
 	}
 
-	/** Edits the newest message of the user's own. Returns whether there is one. */
+	/** Edits the user's newest message. Returns whether there is one. */
 	function editLast() {
 		const item = joined(room?.items ?? [], (item) => room.isRemoved(item)).findLast((item) => chat.canEdit(room, item));
 		if (item) about('edit', item);
@@ -165,7 +165,7 @@ export function composer(chat, ui) {
 	const isPartOfCommand = () => /^\/[^\s/]+$/.test(input.value) && Boolean(understand(input.value).unknown);
 
 	function pressed(event) {
-		// Safari ends a composition before the Enter that confirms it. It marks that key with the code 229.
+		// Safari ends a composition before the Enter key that confirms it, and marks that key with the code 229.
 		if (event.isComposing || event.keyCode === 229) return;
 		const key = event.shiftKey ? `Shift+${event.key}` : event.key;
 		const options = completion?.options ?? [];
@@ -192,7 +192,7 @@ export function composer(chat, ui) {
 		const { files } = event.clipboardData;
 		const text = event.clipboardData.getData('text/plain');
 		const lines = text.trimEnd().split('\n').length;
-		// Spreadsheets and word processors add a picture to their text: the user wants the text.
+		// Spreadsheets and word processors add a picture to copied text, but the user wants the text.
 		if (files.length && !text) ui.upload(files);
 		else if (lines > LINES_MAX) {
 			event.preventDefault();

@@ -1,4 +1,5 @@
-// The purpose of the composer: a new message, a reply to one, or the new text of the user's own. A bar above it says which.
+// The purpose of the composer: a new message, a reply to a message, or the new text of one of the user's own. A bar
+// above the composer shows which it is.
 
 import { byId, el } from './dom.js';
 import { quoteOf } from './row.js';
@@ -16,7 +17,7 @@ export function contexts(chat) {
 		draw(room);
 	}
 
-	/** Draws the bar again if it shows something else now. */
+	/** Draws the bar again if it must show something else now. */
 	function draw(room) {
 		const context = of(room);
 		bar.hidden = !context;

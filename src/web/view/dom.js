@@ -1,8 +1,11 @@
-// Creates elements. Text becomes text nodes only, so that no message can become markup.
+// Creates elements. Text becomes text nodes only, so no message can become markup.
 
 import { hue, initials } from '../text.js';
 
-/** Creates `el('a.link', {href}, 'text', child)`: `on…` is a listener, `aria-…` and `data-…` are attributes. */
+/**
+ * Creates an element: `el('a.link', {href}, 'text', child)`. A property `on…` is a listener; `aria-…` and `data-…`
+ * are attributes.
+ */
 export function el(tag, props = {}, ...children) {
 	const [name, ...classes] = tag.split('.');
 	const element = document.createElement(name);
@@ -18,12 +21,12 @@ export function el(tag, props = {}, ...children) {
 	return element;
 }
 
-/** Creates the avatar of a name. A screen reader skips it, since the name is beside it. */
+/** Creates the avatar of a name. Screen readers skip it, because the name is beside it. */
 export const avatar = (nick, size = '') => el(`span.avatar${size}`, { hue: nick, 'aria-hidden': 'true' }, initials(nick));
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** Creates an icon, a symbol at the end of index.html. A screen reader skips it. */
+/** Creates an icon, which is a symbol at the end of index.html. Screen readers skip it. */
 export function icon(name) {
 	const svg = document.createElementNS(SVG, 'svg');
 	svg.setAttribute('class', 'icon');
@@ -37,8 +40,8 @@ export function icon(name) {
 export const byId = (id) => document.getElementById(id);
 
 /**
- * Makes the children of `parent` those of `rows` (`{key, sign, build()}`). A row with the same key and sign as before keeps
- * its element, with its focus and its selection.
+ * Replaces the children of `parent` by those of `rows` (`{key, sign, build()}`). A row with the same key and sign as
+ * before keeps its element, and so its focus and selection.
  */
 export function sync(parent, rows) {
 	const old = (parent.rows ??= new Map());

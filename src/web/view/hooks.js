@@ -1,8 +1,9 @@
-// "Add a hook" in the panel of a room: makes an address for a tool, shows what to paste into it, and deletes old ones.
+// "Add a hook" in the panel of a room: creates an address for a tool, shows what to paste into the tool, and deletes
+// old addresses.
 
 import { el } from './dom.js';
 
-/** What to paste where, with the address. */
+/** What to paste into each tool, with the address. */
 const TOOLS = {
 	'Alertmanager': (url) => `receivers:\n- name: chat\n  webhook_configs:\n  - url: ${url}\n    send_resolved: true`,
 	'Grafana': (url) => `Contact point, type Webhook, URL:\n${url}`,

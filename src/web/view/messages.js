@@ -1,20 +1,23 @@
-// The messages of the active room. The document holds the room's window (room.js), so it is bounded as that is. Each
-// frame draws what has arrived since the last one.
+// The messages of the active room. The document contains only the room's window (room.js), so its size is bounded.
+// Each frame draws what has arrived since the last one.
 
 import { fences, joined } from '../blocks.js';
 import { byId, el, setText, sync } from './dom.js';
 import { dayOf, dayText, line, loading, quoteOf, rowMaker, start } from './row.js';
 import { toolsOf } from './tools.js';
 
-/** Messages of one user within this time have one head, with the name and the time. */
+/** The time within which messages of one user share one head, which has the name and the time. */
 const GROUP_MS = 5 * 60_000;
-/** The distance to an end of the window, in pixels, at which more is loaded. */
+/** The distance to an end of the window, in pixels, within which more is loaded. */
 const NEAR = 800;
-/** Rows that are drawn while the user is at the end, or as many as fill twice the height of the log. */
+/**
+ * The number of rows that are drawn while the user is at the end. If they do not fill twice the height of the log,
+ * more are drawn.
+ */
 const ROWS = 100;
 const ROW_PX = 24;
 
-/** In a long series of one user's messages the head is repeated after so many ids. */
+/** The number of ids after which the head is repeated in a long series of one user's messages. */
 const HEAD_IDS = 20;
 
 export function messages(chat, ui) {
@@ -29,7 +32,7 @@ export function messages(chat, ui) {
 	const make = rowMaker(chat, ui);
 	const tools = toolsOf(chat, ui);
 
-	/** Requests what a row needs when it comes into view. */
+	/** Requests what a row needs when it becomes visible. */
 	const nearby = new IntersectionObserver((changes) => {
 		for (const { isIntersecting, target } of changes) {
 			if (!isIntersecting) continue;
@@ -69,14 +72,14 @@ export function messages(chat, ui) {
 		else if (isFollowing) stick();
 		else if (anchor) log.scrollTop += (anchor.now() ?? anchor.at) - anchor.at;
 		more();
-		// The user reads further up: a button shows how many messages are new.
+		// The user reads further up, so a button shows the number of new messages.
 		const unread = room?.unread;
 		toEndButton.hidden = isFollowing || !(unread || !room?.atEnd || below() > 300);
 		setText(toEndButton.lastChild, unread ? `${unread.toLocaleString()} new` : 'To the newest');
 		if (ui.isLooking(room)) chat.seen();
 	}
 
-	/** Shows the first unread message, or the end if all unread messages fit. */
+	/** Shows the first unread message. If all unread messages fit, shows the end. */
 	function arrive() {
 		isFollowing = true;
 		stick();
@@ -87,8 +90,9 @@ export function messages(chat, ui) {
 	}
 
 	/**
-	 * Returns the row that stays in place when rows above it change. The first one may get or lose its head, so not that. If
-	 * the last row fills the log, its end stays, since lines may be loaded at its top.
+	 * Returns the row that must stay in place when rows above it change. It is not the first visible row, because that
+	 * one may get or lose its head. If the last row fills the log, its end stays in place, because lines may be loaded
+	 * at its top.
 	 */
 	function firstInSight() {
 		const rows = [...list.children].filter((row) => row.item);
@@ -118,7 +122,7 @@ export function messages(chat, ui) {
 	/** Loads more before the user has scrolled there. */
 	function more() {
 		if (!room || room.loading || !room.joined) return;
-		// At the end, more is loaded only if the log is not full.
+		// While the user is at the end, more is loaded only if the log is not full.
 		if (log.scrollTop < (isFollowing ? 1 : NEAR) && !room.atStart) chat.older(room);
 		else if (!room.atEnd && below() < NEAR) chat.newer(room);
 	}
@@ -152,7 +156,7 @@ export function messages(chat, ui) {
 				rows.push({ key: 'new', build: () => line('new-line', 'New') });
 			}
 			const isTalk = item.verb === 'MSG' || item.verb === 'FILE';
-			// A group begins at the same ids whichever are loaded, so that nothing moves while the user reads.
+			// A group begins at the same ids, whichever messages are loaded, so that nothing moves while the user reads.
 			const isLong = last && head && !item.of && (item.time - head.time >= GROUP_MS
 				|| (item.id - head.id >= HEAD_IDS / 2 && Math.floor(item.id / HEAD_IDS) !== Math.floor(last.id / HEAD_IDS)));
 			const isHead = isTalk && (item.reply || !(last?.nick === item.nick && item.time - last.time < GROUP_MS && !isLong));
@@ -175,7 +179,10 @@ export function messages(chat, ui) {
 		return rows;
 	}
 
-	/** Returns a value that changes when unanswered requests can be sent again, on a new connection. */
+	/**
+	 * Returns a value that changes when the connection is a new one, so that requests without an answer can be sent
+	 * again.
+	 */
 	const link = () => chat.isReady && room.connections;
 
 	/** Returns the part of a message that a reply to it shows. */
@@ -186,7 +193,7 @@ export function messages(chat, ui) {
 
 	const partsOf = (item) => item.parts ?? [item];
 
-	/** Creates a row, and watches for it to come into view if something about it is not known yet. */
+	/** Creates a row. If something about it is not known yet, waits until it becomes visible. */
 	function build(item, how) {
 		const inRoom = room;
 		const row = make.row(room, item, how);

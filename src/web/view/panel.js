@@ -7,7 +7,7 @@ import { byId, el, icon, setText } from './dom.js';
 import { people as makePeople } from './people.js';
 
 const FILES_SHOWN = 500;
-/** Messages that one search returns at most (protocol.md §4.23). */
+/** The maximum number of messages that one search returns (protocol.md §4.23). */
 const FOUND_MAX = 100;
 
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
@@ -75,7 +75,7 @@ export function panel(chat, ui) {
 		return button;
 	}
 
-	/** The text above the results of a search, of which `shown` are shown. */
+	/** Returns the text above the results of a search. `shown` of them are shown. */
 	function foundText(shown, hasMore, { isCut, error }) {
 		if (error) return error;
 		if (!shown) return isCut ? 'Nothing found yet, but the search took too long. Add a less common word.' : 'No messages contain all these words.';
@@ -96,7 +96,10 @@ export function panel(chat, ui) {
 			let last = 0; // the oldest message found
 			let turn = 0;
 
-			/** Shows what is found; only what is `older` than that id, below what is shown already. */
+			/**
+			 * Shows the results of a search. With `older`, adds only results before that id below those that are already
+			 * shown.
+			 */
 			async function find(event, older) {
 				event?.preventDefault();
 				const typed = input.value.trim().split(/\s+/).filter(Boolean);

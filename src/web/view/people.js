@@ -1,10 +1,10 @@
-// The panel of a room's members: who is here, what the user may do with them, who is invited.
+// The panel of a room's members: who is in the room, what the user may do with them, and who is invited.
 
 import { fold } from '../wire.js';
 import { avatar, el, icon, setText, sync } from './dom.js';
 import { hooks } from './hooks.js';
 
-/** Members that are drawn at most; the user finds others by typing. */
+/** The maximum number of members that are drawn. The user finds others by typing. */
 const MEMBERS_SHOWN = 200;
 
 const ROLES = { maker: 'owner', keeper: 'moderator' };
@@ -13,7 +13,7 @@ export function people(chat, ui) {
 	let invited = []; // `{nick, role}`, to the room that is shown
 	let isManager = false; // may invite and withdraw invitations
 
-	/** Creates what the panel shows; `members` must be called whenever they have changed. */
+	/** Creates the content of the panel. `members` must be called whenever the members have changed. */
 	function fill(room) {
 		chat.who(room);
 		const more = el('div');
@@ -56,7 +56,7 @@ export function people(chat, ui) {
 		await ui.command(choice, time ? `${nick} ${time}` : nick);
 	}
 
-	/** Shows who is invited to a room, and lets its owner and moderators change that. */
+	/** Shows who is invited to a room, and lets the room's owner and moderators change that. */
 	async function manage(room, box) {
 		const found = await chat.list(`INVITES ${room.name}`);
 		if (!box.isConnected) return; // the panel shows something else by now

@@ -1,5 +1,5 @@
-// The dialog in which a user chooses an emoji: the last used, a list that a name narrows down, or any emoji that the
-// system's keyboard writes.
+// The dialog in which a user chooses an emoji. It offers the last used ones, a list that the user narrows down by a
+// name, and a field for any emoji of the system's keyboard.
 
 import { EMOJI, findEmoji, isEmoji } from '../emoji.js';
 import { el, sync } from './dom.js';

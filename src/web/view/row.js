@@ -1,4 +1,4 @@
-// Creates the rows of the log: messages, what they answer, joins and leaves, notices.
+// Creates the rows of the log: messages with what they reply to, joins and leaves, and notices.
 
 import { sections } from '../blocks.js';
 import { addressOf, isPicture } from '../files.js';
@@ -8,7 +8,7 @@ import { fold, isRoom } from '../wire.js';
 import { avatar, el, icon, sync } from './dom.js';
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
-/** Formats a time without AM and PM, for the narrow column beside a message. */
+/** Formats a time without AM or PM, for the narrow column beside a message. */
 const short = (time) => clock.formatToParts(time).filter(({ type }) => type !== 'dayPeriod').map(({ value }) => value).join('').trim();
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
 const date = new Intl.DateTimeFormat(undefined, { dateStyle: 'full' });
@@ -16,7 +16,7 @@ const date = new Intl.DateTimeFormat(undefined, { dateStyle: 'full' });
 export const dayOf = (time) => new Date(time).setHours(0, 0, 0, 0);
 export const dayText = (day) => (day === dayOf(Date.now()) ? 'Today' : date.format(day));
 
-/** `#lobby`, `#lobby/1234`, `#@bob` */
+/** Returns the address of a room, message or conversation: `#lobby`, `#lobby/1234`, `#@bob`. */
 export const addressIn = (name, id) =>
 	`#${encodeURIComponent(isRoom(name) ? name.slice(1) : `@${name}`)}${id ? `/${id}` : ''}`;
 
@@ -44,7 +44,7 @@ function frame(item, tag, isHead, ...children) {
 	return row;
 }
 
-/** Creates what is above the first message of a room or conversation. */
+/** Creates what is shown above the first message of a room or conversation. */
 export function start({ name, isPrivate, topic }, ui) {
 	const act = (name, onclick, text) => el('button.plain', { onclick }, icon(name), text);
 	return el('div.start', {}, el('h2', {}, isPrivate ? `You and ${name}` : `This is where ${name} begins`),
@@ -70,10 +70,13 @@ function file(item) {
 	return figure;
 }
 
-/** Characters of a quoted message. */
+/** The number of characters that are shown of a quoted message. */
 const QUOTE_MAX = 200;
 
-/** Returns the part of the answered message that a row shows: `{nick, text}`, with `isGone` if it is not there. */
+/**
+ * Returns what a row shows of the message to which it replies: `{nick, text}`. If that message no longer exists,
+ * `isGone` is set.
+ */
 export function quoteOf(room, id) {
 	const item = room.message(id);
 	if (item === undefined) return { nick: '', text: 'Loading…', isGone: true, isUnknown: true };
@@ -84,7 +87,7 @@ export function quoteOf(room, id) {
 }
 
 export function rowMaker(chat, ui) {
-	/** Creates the row of an item; `quote` is `{nick, text}`, what it answers. */
+	/** Creates the row of an item. `quote` is `{nick, text}`, the message to which it replies. */
 	function row(room, item, { isHead, isCode, isFence, isGone, size, quote }) {
 		const { verb, nick, text } = item;
 		if (verb === 'PRESENCE') return el('div.quiet', {}, presenceText(item.events));
@@ -114,7 +117,7 @@ export function rowMaker(chat, ui) {
 	const snippet = (text, end) => el('div.snippet', {}, el('pre', { dir: 'ltr' }, text),
 		el('button.tool.copy', { title: 'Copy', 'aria-label': 'Copy the code', tabIndex: -1, onclick: () => ui.copy(text) }, icon('copy')), end);
 
-	/** Draws the reactions below a message: those to each of its `parts`. */
+	/** Draws the reactions below a message. They are those to each of its `parts`. */
 	function reactions(room, row, item, parts) {
 		row.reacts = new Map(parts.map(({ id, reacts }) => [id, reacts]));
 		row.item = item;
@@ -134,7 +137,7 @@ export function rowMaker(chat, ui) {
 		sync(chips, [...all.map(chip), more]);
 	}
 
-	/** Creates the line that a message answers. It leads there. */
+	/** Creates the line of the message to which another one replies. A click on it shows that message. */
 	function quoted(room, id, { nick, text, isGone }) {
 		const said = el(`span.said${isGone ? '.gone' : ''}`, { dir: 'auto' }, text);
 		return el('button.quote', { tabIndex: -1, title: 'Show the message', onclick: () => ui.show(room.name, id) },
@@ -171,7 +174,7 @@ export function rowMaker(chat, ui) {
 		}
 	}
 
-	/** Creates the row of a message that is not acknowledged yet. */
+	/** Creates the row of a message that the server has not acknowledged yet. */
 	function waiting(entry, isHead, quote) {
 		const { nick } = chat;
 		const isFailed = entry.state === 'failed';

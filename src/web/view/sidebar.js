@@ -1,4 +1,5 @@
-// The sidebar: rooms and conversations with their unread counts, a search field, the user's name. Also the page's title.
+// The sidebar: rooms and conversations with their unread counts, a search field, and the user's name. Also sets the
+// page's title.
 
 import { fold, isRoom } from '../wire.js';
 import { avatar, byId, el, icon, setText, sync } from './dom.js';
@@ -53,7 +54,7 @@ export function sidebar(chat, ui) {
 		return { key: fold(name), sign: [name, isHere, unread, mentions, isClosed].join(), build };
 	}
 
-	/** Returns rows for rooms that the user has not joined, and for a new one. */
+	/** Returns rows for rooms that the user has not joined, and for a new room. */
 	function others(text, fits) {
 		const found = chat.directory.filter(({ room }) => fits(room) && !chat.room(room));
 		found.sort((a, b) => b.members - a.members);
@@ -93,7 +94,7 @@ export function sidebar(chat, ui) {
 		title();
 	}
 
-	/** Points at an unread mention or direct message that is scrolled out of view. */
+	/** Shows that there is an unread mention or direct message which is scrolled out of view. */
 	function hint() {
 		const { top, bottom } = side.getBoundingClientRect();
 		const isOut = (badge) => badge.getBoundingClientRect().top < top || badge.getBoundingClientRect().bottom > bottom - 60;

@@ -1,4 +1,4 @@
-// The tools for a message: buttons that a row shows while it has the pointer or the focus, and keys.
+// The tools for a message: buttons that a row shows while the pointer or the focus is on it, and keys.
 
 import { el, icon } from './dom.js';
 import { addressIn } from './row.js';
@@ -35,13 +35,13 @@ export function toolsOf(chat, ui) {
 		reach(row, true);
 	}
 
-	/** Lets the Tab key reach what is in a row, or no longer. */
+	/** Makes the elements of a row reachable with the Tab key, or unreachable. */
 	function reach(row, isReached) {
 		row.tabs = isReached;
 		for (const button of row.querySelectorAll('.chip, .quote, .copy')) button.tabIndex = isReached ? 0 : -1;
 	}
 
-	/** Does what a key means on a message. Returns whether it means something. */
+	/** Executes what a key means on a message. Returns whether the key has a meaning. */
 	function pressed(room, item, key) {
 		const action = canAct(item) && actions(room, item).find((action) => action.key === key);
 		action?.act();
