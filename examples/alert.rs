@@ -1,14 +1,14 @@
-//! A bot that posts alerts in a room, and prints who takes them.
+//! A bot that posts alerts in a room, and prints which user takes each of them.
 //!
 //! ```text
 //! cargo run --release &                                   # a server, on port 5002
 //! echo 'critical db1 the disk is full' | cargo run --example alert -- localhost ops
 //! ```
 //!
-//! Each line of its input is an alert: a severity, a source and a text. `#ops` reads `critical: db1: the disk is full`, and
-//! programs find the parts in the tags `x-severity` and `x-source`. To take an alert, a person reacts with 👍, and
-//! the bot prints `ann takes db1: the disk is full`. After the end of its input it stays until every alert is taken. When
-//! the server restarts, the bot reconnects, and each alert is posted once.
+//! Each line of its input is an alert: a severity, a source and a text. In `#ops`, users read `critical: db1: the
+//! disk is full`, and programs find the parts in the tags `x-severity` and `x-source`. A user takes an alert by
+//! reacting with 👍, and the bot prints `ann takes db1: the disk is full`. After the end of its input, the bot runs
+//! until every alert has been taken. If the server restarts, the bot reconnects, and each alert is posted only once.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,10 +17,10 @@ use plainchat::client::{Error, Login, Message, Options, ReconnectingClient, Requ
 use plainchat::protocol::Event;
 use plainchat::protocol::text::clean;
 
-/// What people react with to take an alert.
+/// The emoji with which a user takes an alert.
 const TAKE: &str = "👍";
 
-/// The most alerts that are remembered; the oldest are forgotten first.
+/// The maximum number of alerts that are remembered. The oldest are forgotten first.
 const ALERTS_MAX: usize = 1000;
 
 fn main() -> Result<(), Error> {
@@ -32,7 +32,7 @@ fn main() -> Result<(), Error> {
     smol::block_on(run(host, room))
 }
 
-/// An alert, and who has taken it.
+/// An alert, and the users who have taken it.
 struct Alert {
     title: String,
     takers: Vec<String>,
@@ -40,16 +40,16 @@ struct Alert {
 
 #[derive(Default)]
 struct Alerts {
-    /// The alerts that the server has not confirmed.
+    /// The alerts that the server has not confirmed yet.
     sent: HashMap<RequestId, Alert>,
-    /// The others, by the ids of their messages.
+    /// The confirmed alerts, by the ids of their messages.
     posted: BTreeMap<u64, Alert>,
-    /// The requests for the reactions to an alert.
+    /// The pending requests for the reactions to an alert.
     asked: HashMap<RequestId, u64>,
 }
 
 impl Alerts {
-    /// Notes a reaction.
+    /// Records a reaction.
     fn react(&mut self, id: u64, nick: &str, emoji: &str, is_on: bool) {
         let Some(alert) = self.posted.get_mut(&id).filter(|_| emoji == TAKE) else {
             return;
@@ -72,7 +72,7 @@ impl Alerts {
 
 async fn run(host: &str, room: &str) -> Result<(), Error> {
     let room = format!("#{}", room.trim_start_matches('#'));
-    // A random password keeps the nick for this bot while a connection is broken.
+    // With a random password, the nick stays reserved for this bot while a connection is broken.
     let login = Login::new("alert").password(format!("{:032x}", fastrand::u128(..)));
     let options = Options::new(login).add_number().room(&room).bot();
     let mut client = ReconnectingClient::new(host.parse()?, options);
@@ -140,7 +140,7 @@ fn process(
                 if alerts.posted.len() > ALERTS_MAX {
                     alerts.posted.pop_first();
                 }
-                // Somebody may have reacted before the reply came, if a connection broke.
+                // If a connection broke, somebody may have reacted before the reply arrived.
                 alerts.asked.insert(client.reactions(id.get())?, id.get());
             }
         }

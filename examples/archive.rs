@@ -6,8 +6,8 @@
 //! chatc upload --room ops notes.txt
 //! ```
 //!
-//! Then `archive/17-notes.txt` is there, and its digest was compared. `archive/last` has the id of the last file: after a
-//! restart, the bot downloads what it has missed.
+//! After this, the file `archive/17-notes.txt` exists, and its digest has been checked. `archive/last` contains the
+//! id of the last file, so that the bot, after a restart, downloads what it has missed.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -34,7 +34,7 @@ async fn run(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let last = fs::read_to_string(folder.join("last")).unwrap_or_default();
     let last = last.trim().parse().unwrap_or(0);
-    // Without a nick it is not seen and only reads.
+    // Without a nick, the bot only reads, and nobody sees it.
     let options = Options::default().room_after(room, last);
     let mut client = ReconnectingClient::new(address.clone(), options);
     while let Some(update) = client.next().await {
@@ -65,11 +65,11 @@ async fn run(
     Ok(())
 }
 
-/// Fetches on a connection of its own, so that a large file delays nothing else.
+/// Downloads a file on a connection of its own, so that a large file delays nothing else.
 async fn fetch(address: &Address, file: u64, name: &str, folder: &Path) -> Result<u64, Error> {
     let mut client = Client::connect_to(address.clone()).await?;
     let mut download = client.download(file, FileDigest::default()).await?;
-    // A stranger chose the name, so no part of it may be used as a path.
+    // A stranger has chosen the name, so no part of it may be used as a path.
     let name: String = name
         .chars()
         .filter(|c| c.is_alphanumeric() || "-_. ".contains(*c))
@@ -78,7 +78,7 @@ async fn fetch(address: &Address, file: u64, name: &str, folder: &Path) -> Resul
     let mut piece = [0; 64 * 1024];
     loop {
         match download.read(&mut piece).await? {
-            // The client library has compared the digest: a wrong one would have been an error.
+            // The client library has compared the digests. If they differed, it would have returned an error.
             0 => return Ok(download.position()),
             length => to.write_all(&piece[..length]).map_err(Error::Read)?,
         }

@@ -6,7 +6,7 @@
 //! printf 'JOIN games\nNICK me\nMSG !roll 2d6\nSTAY\n' | nc -N localhost 5002
 //! ```
 //!
-//! It says `me rolled 3 + 5 = 8`.
+//! The bot answers `me rolled 3 + 5 = 8`.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -17,7 +17,7 @@ fn main() -> Result<(), Error> {
     let mut args = std::env::args().skip(1);
     let host = args.next().unwrap_or("localhost".into());
     let room = args.next().unwrap_or("#games".into());
-    // Any executor will do.
+    // Any executor works.
     futures_lite::future::block_on(run(&host, &room))
 }
 
@@ -30,7 +30,7 @@ async fn run(host: &str, room: &str) -> Result<(), Error> {
     eprintln!("{} rolls in {room}", here.nick);
 
     while let Some(line) = client.next_event().await? {
-        // What a program sends is a notice, and no program answers one.
+        // Messages of programs are notices, and a program must not answer them.
         if let Some(Event::Msg { to, nick, text }) = line.event()
             && to == room
             && !line.tags().is_notice()
@@ -46,7 +46,8 @@ async fn run(host: &str, room: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// `""` is one die of 6, `"20"` one of 20, `"2d6"` two of 6; at most 20 dice of 1000.
+/// Parses the dice to roll: `""` is one die with 6 sides, `"20"` one with 20, and `"2d6"` two with 6. At most 20 dice
+/// with 1000 sides.
 fn parse(asked: &str) -> Option<(u32, u32)> {
     let (count, sides) = match asked.trim() {
         "" => (1, 6),
@@ -59,7 +60,7 @@ fn parse(asked: &str) -> Option<(u32, u32)> {
 }
 
 fn roll(count: u32, sides: u32) -> String {
-    // Each `RandomState` of the standard library is keyed anew: random enough for a game.
+    // Each `RandomState` of the standard library has a new key, which is random enough for a game.
     let die = |_| RandomState::new().hash_one(()) % u64::from(sides) + 1;
     let dice: Vec<u64> = (0..count).map(die).collect();
     let sum: u64 = dice.iter().sum();

@@ -6,8 +6,8 @@
 //! printf 'JOIN ops\nNICK me\nMSG the disk is full\nBYE\n' | nc localhost 5002
 //! ```
 //!
-//! `#alerts` then reads `#ops me: the disk is full`. It reconnects when the server restarts, and
-//! reads the messages that it has missed. Messages of other bots do not count.
+//! In `#alerts`, users then read `#ops me: the disk is full`. If the server restarts, the bot reconnects and reads
+//! the messages that it has missed. It ignores messages of other bots.
 
 use futures_lite::StreamExt;
 use plainchat::client::{Error, Login, Options, ReconnectingClient, Update};
@@ -19,13 +19,13 @@ fn main() -> Result<(), Error> {
         eprintln!("usage: watch HOST ROOM WHERE-TO WORD...");
         std::process::exit(2)
     };
-    // Any executor will do: the library brings along what it needs.
+    // Any executor works: the library needs nothing from it.
     futures_lite::future::block_on(run(host, from, to, words))
 }
 
 async fn run(host: &str, from: &str, to: &str, words: &[String]) -> Result<(), Error> {
     let to = format!("#{}", to.trim_start_matches('#'));
-    // A random password keeps the nick for this bot while a connection is broken.
+    // With a random password, the nick stays reserved for this bot while a connection is broken.
     let password = format!("{:032x}", fastrand::u128(..));
     let options = Options::new(Login::new("watch").password(password))
         .add_number()

@@ -1,4 +1,4 @@
-//! Capabilities (IRCv3 capability negotiation).
+//! The capabilities that clients can request (IRCv3 capability negotiation).
 
 use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINES_MAX};
 
@@ -27,7 +27,7 @@ pub enum Cap {
 }
 
 impl Cap {
-    /// Every capability and its name, in the order in which `CAP LS` lists them. One has two names.
+    /// Every capability with its name, in the order of `CAP LS`. One capability has two names.
     pub const NAMES: &[(&'static str, Self)] = &[
         ("away-notify", Self::AwayNotify),
         ("batch", Self::Batch),
@@ -63,12 +63,12 @@ impl Cap {
     }
 }
 
-/// The capabilities that a client has asked for.
+/// The capabilities that a client has requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Caps(u32);
 
 impl Caps {
-    /// Returns whether the client has asked for `cap`.
+    /// Returns whether the client has requested `cap`.
     pub fn has(self, cap: Cap) -> bool {
         self.0 & 1 << cap as u32 != 0
     }
@@ -93,7 +93,7 @@ impl Caps {
         })
     }
 
-    /// Returns the names of the capabilities that the client has asked for.
+    /// Returns the names of the capabilities that the client has requested.
     pub fn names(self) -> String {
         let names = Cap::NAMES.iter().filter(|(_, cap)| self.has(*cap));
         names.map(|(name, _)| *name).collect::<Vec<_>>().join(" ")

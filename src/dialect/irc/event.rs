@@ -7,29 +7,30 @@ use super::{Cap, Client, Message, escape, pieces};
 use crate::protocol::tags::find;
 use crate::protocol::{Event, EventId, Time};
 
-/// Facts about an event that its line does not have.
+/// The facts about an event that its line does not contain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stamp<'a> {
     pub id: Option<EventId>,
     pub time: Time,
-    /// Its tags, as plainchat has them.
+    /// The event's tags, in the form of plainchat.
     pub tags: &'a str,
     /// Whether the nick that joins is registered.
     pub is_registered: bool,
 }
 
-/// Returns the source (`nick!user@host`) of a nick's lines. It is made of the nick alone, so that no address leaks and the
-/// log need not store one.
+/// Returns the source (`nick!user@host`) of a nick's lines. It is made from the nick alone, so that it reveals no
+/// address and the log need not store one.
 pub fn source(nick: &str, server: &str) -> String {
     format!("{nick}!{}@{server}", user(nick))
 }
 
-/// Returns the user part of a source: the nick, or a short word in place of a long one, which would take much of each line.
+/// Returns the user part of a source. It is the nick or, for a long nick, a short word, because a long one would take
+/// much of each line.
 pub fn user(nick: &str) -> String {
     if nick.is_ascii() {
         return nick.to_owned();
     }
-    // FNV-1a: the same on each machine and in each version.
+    // This is FNV-1a, because its result is the same on each machine and in each version.
     let hash = nick
         .to_lowercase()
         .bytes()
@@ -39,7 +40,7 @@ pub fn user(nick: &str) -> String {
     format!("u{hash:08x}")
 }
 
-/// Appends an event, or nothing if IRC cannot express it.
+/// Appends an event. Appends nothing if IRC cannot express it.
 pub(super) fn write(client: &Client, event: &Event<'_>, stamp: Stamp<'_>, out: &mut Vec<u8>) {
     let source = source(event.nick(), &client.server);
     let line = |command, params: &[&str], text: Option<&str>, out: &mut Vec<u8>| {
@@ -179,7 +180,7 @@ pub(super) fn write(client: &Client, event: &Event<'_>, stamp: Stamp<'_>, out: &
     }
 }
 
-/// Appends a message in as many lines as it needs; the first has the id.
+/// Appends a message in as many lines as it needs. The first line has the id.
 #[allow(clippy::too_many_arguments)] // each is a part of the lines
 fn say(
     client: &Client,
@@ -200,7 +201,7 @@ fn say(
     };
     let space = empty.space().saturating_sub(before.len() + after.len());
     let part = client.part_of_text(stamp.id, stamp.tags);
-    // Outside a batch, IRC has no empty message; here it is an empty line of a text of several lines.
+    // Outside of a batch, IRC has no empty messages. In a text of several lines, a line may be empty.
     let text = if text.is_empty() && part.is_none() {
         " "
     } else {
@@ -236,8 +237,8 @@ fn say(
     }
 }
 
-/// Returns those tags of a line that the client has asked for. Of a message in several lines, only the first line has the
-/// tags of the message.
+/// Returns the tags of a line that the client has requested. If a message has several lines, only the first has the
+/// message's tags.
 fn tags(client: &Client, stamp: Stamp<'_>, more: &str, is_first: bool) -> String {
     let mut tags = String::new();
     let add = |tags: &mut String, tag: std::fmt::Arguments<'_>| {
@@ -278,14 +279,14 @@ fn tags(client: &Client, stamp: Stamp<'_>, more: &str, is_first: bool) -> String
     tags
 }
 
-/// Returns a number for a change of a nick, the same in each room that has it.
+/// Returns a number that identifies a change of a nick. It is the same in each room that has the nick.
 pub(super) fn change_key(old: &str, new: &str, time: Time) -> u64 {
     let mut hasher = DefaultHasher::new();
     (old, new, time.0).hash(&mut hasher);
     hasher.finish().max(1)
 }
 
-/// Returns a number for a room.
+/// Returns a number that identifies a room.
 pub(super) fn room_key(room: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     room.hash(&mut hasher);

@@ -1,31 +1,34 @@
-//! `labeled-response` and its batches (IRCv3): what answers a command carries the label that the client has given it.
+//! `labeled-response` and its batches (IRCv3): the answer to a command has the label that the client has given the
+//! command.
 
 use super::{Client, escape};
 
-/// The batch of an answer of several lines. An answer ends before the next one begins, so one name is enough.
+/// The name of the batch for an answer of several lines. An answer ends before the next one begins, so one name is
+/// enough.
 const BATCH: &str = "labeled";
 
-/// The most bytes of a label; a longer one is ignored.
+/// The maximum number of bytes in a label. A longer label is ignored.
 const LABEL_BYTES_MAX: usize = 64;
 
-/// How the lines of a reply show that they answer a labeled command.
+/// How the lines of a reply are marked as the answer to a labeled command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Label {
-    /// They are the whole answer to the command with this label.
+    /// The lines are the whole answer to the command with this label.
     Whole(Box<str>),
-    /// They belong to the open batch of an answer.
+    /// The lines belong to the open batch of an answer.
     Inside,
 }
 
 impl Label {
-    /// Returns the label that a command has been given, as its answer repeats it.
+    /// Returns the label of a command in the form in which the answer repeats it.
     pub fn parse(label: &str) -> Option<Box<str>> {
         let is_label = (1..=LABEL_BYTES_MAX).contains(&label.len());
         is_label.then(|| escape(label).into())
     }
 
-    /// Marks the lines that are appended from `from` on. If they are the whole answer, they get the label itself: a line,
-    /// or a batch of several lines; without a line, `ACK` says that the command is done.
+    /// Marks the lines that were appended from `from` on. If they are the whole answer, they get the label: a single
+    /// line gets it as a tag, and several lines become a batch with it. If there is no line, appends `ACK`, which
+    /// says that the command has been executed.
     pub fn mark(&self, client: &Client, from: usize, out: &mut Vec<u8>) {
         let lines = out.split_off(from.min(out.len()));
         let Self::Whole(label) = self else {
@@ -65,7 +68,7 @@ pub fn begin_batch(client: &Client, label: &str, out: &mut Vec<u8>) {
     append_tagged(&format!("label={label}"), &line, out);
 }
 
-/// Appends the line that closes it.
+/// Appends the line that closes the batch of an answer.
 pub fn end_batch(client: &Client, out: &mut Vec<u8>) {
     client.by_server("BATCH", &[&format!("-{BATCH}")], None, out);
 }
@@ -78,7 +81,7 @@ pub fn is_batch(lines: &[u8]) -> bool {
     command == Some(b"BATCH")
 }
 
-/// Appends lines to the batch of an answer. Those of a batch inside it have the tag of that batch.
+/// Appends lines to the batch of an answer. The lines of a batch inside it keep the tag of that inner batch.
 fn append_inside(lines: &[u8], out: &mut Vec<u8>) {
     for line in lines.split_inclusive(|b| *b == b'\n') {
         if line.starts_with(b"@batch=") {
@@ -89,7 +92,7 @@ fn append_inside(lines: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends lines, each with one more tag.
+/// Appends lines, and adds a tag to each of them.
 fn append_tagged(tag: &str, lines: &[u8], out: &mut Vec<u8>) {
     for line in lines.split_inclusive(|b| *b == b'\n') {
         out.push(b'@');

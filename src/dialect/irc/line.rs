@@ -1,13 +1,13 @@
-//! Lines of IRC: reads what a client sends, and writes lines of at most 512 bytes besides their tags.
+//! Lines of IRC: parses what a client sends, and writes lines of at most 512 bytes (without their tags).
 
 use std::borrow::Cow;
 
 use crate::protocol::text::clean;
 
-/// The most bytes of a line without its tags, with its line end (RFC 2812, 2.3).
+/// The maximum length of a line in bytes, without its tags and with its ending (RFC 2812, 2.3).
 pub const LINE_BYTES_MAX: usize = 512;
 
-/// The most parameters of a line; what follows belongs to the last one.
+/// The maximum number of parameters of a line. Any further text belongs to the last one.
 const PARAMS_MAX: usize = 15;
 
 /// A line that a client has sent.
@@ -67,7 +67,7 @@ impl<'a> IrcLine<'a> {
         })
     }
 
-    /// Returns a parameter that is not empty.
+    /// Returns a parameter, if it is not empty.
     pub fn param(&self, at: usize) -> Option<&'a str> {
         self.params
             .get(at)
@@ -75,7 +75,7 @@ impl<'a> IrcLine<'a> {
             .filter(|param| !param.is_empty())
     }
 
-    /// Returns the value of a tag; empty for one without a value.
+    /// Returns the value of a tag. It is empty for a tag without a value.
     pub fn tag(&self, name: &str) -> Option<Cow<'a, str>> {
         let mut tags = self.tags.split(';').rev();
         tags.find_map(|tag| {
@@ -85,14 +85,14 @@ impl<'a> IrcLine<'a> {
     }
 }
 
-/// Returns whether only an IRC client can have sent the line: plainchat has no such verbs.
+/// Returns whether only an IRC client can have sent the line, because plainchat has no such verb.
 pub fn begins_irc(line: &[u8]) -> bool {
     // Some clients send a real name that is not UTF-8.
     let text = String::from_utf8_lossy(line);
     IrcLine::parse(&text).is_some_and(|line| {
         let first = line.param(0).unwrap_or_default();
         match &*line.command {
-            // Clients write it in capitals. A person's message does not begin like that.
+            // Clients write this command in capitals. No message that a person types begins like this.
             "CAP" => {
                 let is_known = |word: &&str| first.eq_ignore_ascii_case(word);
                 ["LS", "LIST", "REQ", "END"].iter().any(is_known)
@@ -104,7 +104,7 @@ pub fn begins_irc(line: &[u8]) -> bool {
     })
 }
 
-/// Returns the first word, and what follows the spaces after it.
+/// Returns the first word, and the text after the spaces that follow it.
 fn word(text: &str) -> (&str, &str) {
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     (word, rest.trim_start_matches(' '))
@@ -157,21 +157,22 @@ pub struct Message<'a> {
     pub tags: &'a str,
     /// The sender; empty for none.
     pub source: &'a str,
-    /// A word or a number.
+    /// The command: a word or a number.
     pub command: &'a str,
-    /// The parameters before the text. A value that is no valid parameter is written as `*`.
+    /// The parameters before the text. A value that is not a valid parameter is written as `*`.
     pub params: &'a [&'a str],
-    /// The last parameter, which may have spaces; cut where the line is full.
+    /// The last parameter, which may contain spaces. If the line would be too long, it is cut.
     pub text: Option<&'a str>,
 }
 
 impl Message<'_> {
-    /// Appends the line with its end.
+    /// Appends the line with its ending.
     pub fn write(&self, out: &mut Vec<u8>) {
         self.write_around("", "", out);
     }
 
-    /// Appends the line with its end, and its text between `before` and `after`, which may be control characters.
+    /// Appends the line with its ending. Its text stands between `before` and `after`, which may be control
+    /// characters.
     pub fn write_around(&self, before: &str, after: &str, out: &mut Vec<u8>) {
         if !self.tags.is_empty() {
             out.push(b'@');
@@ -191,7 +192,7 @@ impl Message<'_> {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Returns how many bytes of text fit into the line.
+    /// Returns the number of bytes of text that fit into the line.
     pub fn space(&self) -> usize {
         let mut line = String::new();
         self.head(&mut line);

@@ -1,8 +1,8 @@
-//! IRC, for clients that speak nothing else: reads their lines as requests, and writes answers and events as IRC clients
-//! expect them. See `irc.md`.
+//! The dialect for IRC clients: parses their lines as requests, and writes answers and events as IRC clients expect
+//! them; see `irc.md`.
 //!
-//! The session remembers what a connection has sent before and which command is being answered. A [`Client`] is what is
-//! needed of the recipient to write a line.
+//! The session remembers what a connection has sent before, and which command is being answered. A [`Client`]
+//! contains what must be known about the recipient in order to write a line.
 
 mod caps;
 mod event;
@@ -33,22 +33,22 @@ use crate::protocol::{Code, Event, EventId, Time, Verb};
 pub struct Client {
     /// The name of the server in plainchat.
     pub name: Box<str>,
-    /// The name of the server in IRC. It has a dot, since clients take a name without one for a nick.
+    /// The name of the server in IRC. It contains a dot, because clients take a name without a dot for a nick.
     pub server: Box<str>,
     /// The client's nick; `*` before it has one.
     pub nick: Box<str>,
-    /// The capabilities that it has asked for.
+    /// The capabilities that the client has requested.
     pub caps: Caps,
     /// The address at which files can be opened, without a slash at the end; empty if there is none.
     pub files: Box<str>,
-    /// Whether past events are written as messages; otherwise as notices that describe them.
+    /// Whether past events are written as messages. If not, they are described in notices.
     pub replays: bool,
-    /// The batch that lines of the past belong to.
+    /// The batch to which lines of the past belong.
     pub batch: Option<&'static str>,
-    /// The newest texts of several lines that have begun.
+    /// The newest texts of several lines whose first line has been written.
     texts: Mutex<Vec<Text>>,
-    /// The newest renames and changes of who is away, each with the room whose event has shown it: the server has an
-    /// event in each room, and the client wants only one.
+    /// The newest renames and changes of who is away, each with the room whose event has shown it. The server has
+    /// such an event in each room, but the client wants only one.
     changes: Mutex<[(u64, u64); CHANGES_MAX]>,
 }
 
@@ -59,7 +59,7 @@ struct Text {
     last: u64,
 }
 
-/// How many texts are remembered: a client may be in the middle of one in each of its rooms.
+/// The number of texts that are remembered. A client may be in the middle of one text in each of its rooms.
 const TEXTS_MAX: usize = 64;
 
 /// A line of a text.
@@ -71,7 +71,7 @@ struct Part {
     is_last: bool,
 }
 
-/// How many of these changes are remembered.
+/// The number of such changes that are remembered.
 const CHANGES_MAX: usize = 8;
 
 impl Client {
@@ -101,7 +101,7 @@ impl Client {
         source(&self.nick, &self.server)
     }
 
-    /// Appends a numeric reply: its parameters after the nick, and its text.
+    /// Appends a numeric reply. Its parameters follow the nick, and its text comes last.
     pub fn numeric(&self, command: &str, params: &[&str], text: &str, out: &mut Vec<u8>) {
         self.write_numeric(command, params, Some(text), out);
     }
@@ -122,12 +122,12 @@ impl Client {
         write_from(&self.server, command, params, text, out);
     }
 
-    /// Appends a line from the client itself, as others see it.
+    /// Appends a line from the client itself, in the form in which others see it.
     pub fn by_self(&self, command: &str, params: &[&str], text: Option<&str>, out: &mut Vec<u8>) {
         write_from(&self.source(), command, params, text, out);
     }
 
-    /// Appends a notice for the client alone, in as many lines as it needs.
+    /// Appends a notice to this client alone, in as many lines as it needs.
     pub fn notice(&self, from: &str, text: &str, out: &mut Vec<u8>) {
         let params = &[&*self.nick];
         let empty = Message {
@@ -145,7 +145,7 @@ impl Client {
         }
     }
 
-    /// Appends each line of a text of talker mode as a notice.
+    /// Appends each line of a text for talker mode as a notice.
     pub fn notices(&self, lines: &[u8], out: &mut Vec<u8>) {
         for line in String::from_utf8_lossy(lines).lines() {
             self.notice(
@@ -156,7 +156,7 @@ impl Client {
         }
     }
 
-    /// Appends the end of the connection.
+    /// Appends the last line of the connection.
     pub fn error(&self, text: &str, out: &mut Vec<u8>) {
         let text = format!("Closing link: {text}");
         let text = Some(text.as_str());
@@ -168,7 +168,7 @@ impl Client {
         .write(out);
     }
 
-    /// Returns the message that a file becomes: its name and where to open it.
+    /// Returns the message that shows a file: its name, and the address at which it can be opened.
     fn file_text(&self, id: u64, length: Option<u64>, name: &str) -> String {
         let length = length.map_or_else(|| "still coming in".into(), size);
         match &*self.files {
@@ -177,7 +177,8 @@ impl Client {
         }
     }
 
-    /// Returns whether this room's event is the one that shows a rename or a change of who is away.
+    /// Returns whether a rename, or a change of who is away, is to be shown by the event in this room. Other rooms'
+    /// events are not shown.
     fn shows_change(&self, room: &str, old: &str, new: &str, time: Time) -> bool {
         let (key, room) = (event::change_key(old, new, time), event::room_key(room));
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,8 +192,9 @@ impl Client {
         true
     }
 
-    /// Returns the part of a text of several lines that an event is, if the client is sent texts as batches. A line
-    /// whose text has not begun is a message of its own.
+    /// If an event is a line of a text, returns its part in that text. Returns `None` if the client does not receive
+    /// texts as batches, or if the first line of the text has not been written: then the line is a message of its
+    /// own.
     fn part_of_text(&self, id: Option<EventId>, tags: &str) -> Option<Part> {
         let has = |cap| self.caps.has(cap);
         let id = id?.get();
@@ -224,7 +226,7 @@ impl Client {
         })
     }
 
-    /// Appends the refusal of a message to `about`, or of a change of it.
+    /// Appends the refusal of a message to `about`, or of a change of such a message.
     pub fn refuse(&self, refusal: &Refusal, about: &str, out: &mut Vec<u8>) {
         let number = match refusal.code {
             Code::NoSuchNick => numeric::NO_SUCH_NICK,
@@ -245,7 +247,7 @@ impl Client {
     }
 }
 
-/// The most bytes of the server's name in IRC (HOSTLEN), before `.chat`.
+/// The maximum number of bytes in the server's name in IRC (HOSTLEN), without `.chat`.
 const SERVER_BYTES_MAX: usize = 58;
 
 /// Returns the IRC command that corresponds to a verb.
@@ -260,7 +262,7 @@ pub fn irc_word(verb: Verb) -> &'static str {
     }
 }
 
-/// Appends a line that was queued, at the time when it is sent.
+/// Appends a queued line when it is sent.
 pub(super) fn write(client: &Client, line: Line<'_>, out: &mut Vec<u8>) {
     match line {
         Line::Decided {
@@ -330,7 +332,7 @@ pub(super) fn write(client: &Client, line: Line<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the client's own event, in reply to the command that has caused it.
+/// Appends the client's own event, in reply to the command that caused the event.
 fn write_own(
     client: &Client,
     own: &OwnEvent,
@@ -376,7 +378,7 @@ fn write_own(
             write_event(client, &live, out);
         }
     };
-    // What the client sends to itself arrives, besides the reply.
+    // A message from the client to itself also arrives as a message, besides the reply.
     if is_message && event.place() == &*client.nick {
         write_lines(out);
     }

@@ -1,4 +1,4 @@
-//! Converts text between IRC and plainchat: removes formatting and CTCP, and cuts long texts.
+//! Converts text between IRC and plainchat: removes formatting and CTCP, and cuts long texts into pieces.
 
 use crate::protocol::text::clean;
 
@@ -9,12 +9,12 @@ pub enum Said {
     Text(String),
     /// An action (`/me`).
     Action(String),
-    /// Any other CTCP. It is dropped, since anybody could make clients answer with it.
+    /// Any other CTCP request. It is dropped, because anybody could make clients answer with it.
     Ctcp,
 }
 
 impl Said {
-    /// Reads the text of a `PRIVMSG`.
+    /// Parses the text of a `PRIVMSG`.
     pub fn parse(text: &str) -> Self {
         let Some(ctcp) = text.strip_prefix('\u{1}') else {
             return Self::Text(plain(text));
@@ -29,7 +29,7 @@ impl Said {
     }
 }
 
-/// Removes bold, colors (with their digits) and the like, and all control characters.
+/// Removes bold, colors (with their digits) and other formatting, and all control characters.
 pub fn plain(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
@@ -45,7 +45,7 @@ pub fn plain(text: &str) -> String {
     clean(&kept).into_owned()
 }
 
-/// Skips one color of at most `most` digits, or two separated by a comma, and returns the rest.
+/// Skips one color of at most `most` digits, or two colors separated by a comma. Returns the rest.
 fn without_colors(text: &str, most: usize, is_digit: fn(char) -> bool) -> &str {
     let digits = |text: &str| text.chars().take(most).take_while(|c| is_digit(*c)).count();
     let first = digits(text);
@@ -59,9 +59,10 @@ fn without_colors(text: &str, most: usize, is_digit: fn(char) -> bool) -> &str {
     rest
 }
 
-/// Cuts a text into pieces of at most `most` bytes: after a space if there is one, else between characters.
+/// Cuts a text into pieces of at most `most` bytes. It cuts after a space if there is one, and otherwise between
+/// characters.
 pub fn pieces(text: &str, most: usize) -> Vec<&str> {
-    // A character always fits, so that each piece has something.
+    // A character always fits, so that no piece is empty.
     let most = most.max(4);
     let mut pieces = Vec::new();
     let mut rest = text;

@@ -1,11 +1,12 @@
-//! Writes the answers to `WHO`: in the old form, or with the fields that WHOX asks for (ircv3.net, "WHOX").
+//! Writes the answers to `WHO`, either in the old form or with the fields that the client requests by WHOX
+//! (ircv3.net, "WHOX").
 
 use super::{Client, numeric, user};
 
-/// The form that a client has asked for.
+/// The form of the answer that a client has requested.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WhoForm {
-    /// The letters of the fields, as bits; 0 for the old form.
+    /// The letters of the requested fields, as bits; 0 for the old form.
     fields: u16,
     /// The number that the client has sent, which the answer repeats.
     token: Option<u16>,
@@ -17,7 +18,7 @@ const FIELDS: &str = "tcuihsnfdlaor";
 /// A member, as `WHO` shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
-    /// The room that was asked about; `*` for none.
+    /// The room that was asked about; `*` if none was.
     pub room: &'a str,
     /// The nick.
     pub nick: &'a str,
@@ -27,12 +28,12 @@ pub struct Shown<'a> {
     pub is_operator: bool,
     /// Whether the nick moderates the room.
     pub is_moderator: bool,
-    /// Whether they are away.
+    /// Whether the user is away.
     pub is_away: bool,
 }
 
 impl WhoForm {
-    /// Reads `%fields,token`.
+    /// Parses `%fields,token`.
     pub fn parse(text: &str) -> Self {
         let Some(text) = text.split('%').nth(1) else {
             return Self::default();

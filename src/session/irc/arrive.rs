@@ -18,18 +18,18 @@ use crate::protocol::{Code, Nick, Request};
 /// The bytes of one line of that answer; a shorter line is the last one.
 const SASL_PIECE_BYTES: usize = 400;
 
-/// What a client has sent before it is welcomed.
+/// What a client has sent before the server welcomes it.
 #[derive(Debug, Default)]
 pub(super) struct Arriving {
     nick: Option<Nick>,
     has_user: bool,
-    /// Whether the client is negotiating capabilities: it has not sent `CAP END`.
+    /// Whether the client is negotiating capabilities, so that the server waits for `CAP END`.
     is_negotiating: bool,
     pass: Option<Secret>,
 }
 
 impl Session {
-    /// Handles a line of a client that has not been welcomed.
+    /// Handles a line of a client that has not been welcomed yet.
     pub(super) fn irc_arrive(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         match &*line.command {
             "CAP" => {
@@ -103,7 +103,7 @@ impl Session {
         self.irc.as_deref_mut()?.arriving.as_deref_mut()
     }
 
-    /// Takes the nick and welcomes the client, once it has sent all that is needed for that.
+    /// If the client has sent everything that is necessary, takes the nick and welcomes the client.
     pub(super) fn irc_try_welcome(&mut self, chat: &mut Chat, now: Now) -> Done {
         let (is_open, has_nick) = (self.is_open, self.nick.is_some());
         let Some(arriving) = self.arriving() else {
@@ -195,7 +195,7 @@ impl Session {
                     };
                     let lines = pieces(&names, begin.space());
                     for (n, text) in lines.iter().enumerate() {
-                        // A star says that another line follows.
+                        // A star means that another line follows.
                         let params: &[&str] = if n + 1 < lines.len() {
                             &[&client.nick, "LS", "*"]
                         } else {
@@ -238,7 +238,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Handles `AUTHENTICATE`: SASL PLAIN (RFC 4616). The client may send its answer in several lines.
+    /// Handles `AUTHENTICATE` with SASL PLAIN (RFC 4616). The client may send its answer in several lines.
     pub(super) fn irc_authenticate(
         &mut self,
         line: &IrcLine<'_>,
@@ -290,7 +290,7 @@ impl Session {
         let refused = |code, text| crate::protocol::request::Refusal::of_line(code, text);
         let (nick, secret) = read_plain(&answer)
             .ok_or_else(|| refused(Code::BadSyntax, "invalid answer to PLAIN"))?;
-        // Only a registered nick has a password to check. An attempt must not reserve another nick.
+        // Only a registered nick has a password to check. With any other nick, an attempt would reserve that nick.
         if self.is_open && !chat.is_registered(&nick) {
             return Err(refused(Code::BadPassword, "that nick is not registered"));
         }
@@ -298,7 +298,7 @@ impl Session {
         self.irc_request(Request::Nick { nick, password }, chat, now)
     }
 
-    /// Welcomes the client: sends the numerics that clients expect, and the rooms that it has joined.
+    /// Welcomes the client: sends the numerics that clients expect, and the rooms that the connection has joined.
     fn irc_welcome(&mut self, chat: &mut Chat) {
         let nick = self.nick.and_then(|nick| chat.user(nick));
         let nick = nick.map_or("*", |user| user.nick.as_str()).to_owned();
@@ -345,7 +345,7 @@ impl Session {
         }
     }
 
-    /// Sends what the server supports (ISUPPORT), with its present limits.
+    /// Sends what the server supports (ISUPPORT), with its current limits.
     pub(super) fn irc_support(&mut self, chat: &Chat) {
         let network: String = chat
             .config
@@ -430,7 +430,7 @@ impl Session {
     }
 }
 
-/// Reads the answer of SASL PLAIN: the identity to act as (may be empty), the nick, and the password.
+/// Parses the answer of SASL PLAIN: the identity to act as (which may be empty), the nick, and the password.
 fn read_plain(answer: &str) -> Option<(Nick, Secret)> {
     let bytes = STANDARD.decode(answer).ok()?;
     let text = String::from_utf8(bytes).ok()?;

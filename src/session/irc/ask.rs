@@ -14,11 +14,11 @@ use crate::model::Now;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, Request, Verb};
 
-/// The most characters of a mask: a nick has 32, and a `*` may stand between any two and at both ends.
+/// The maximum number of characters in a mask. A nick has 32, and a `*` may precede and follow each of them.
 const MASK_CHARS_MAX: usize = 65;
 
 impl Session {
-    /// Handles all other commands: those that neither send a message nor join or leave a room.
+    /// Handles all commands that neither send a message nor join or leave a room.
     pub(super) fn irc_ask(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         self.irc_asks(Asked::Nothing);
         match &*line.command {
@@ -133,7 +133,7 @@ impl Session {
         }
     }
 
-    /// Executes a verb of plainchat in the syntax of `protocol.md`. The answers are notices.
+    /// Executes one of plainchat's own verbs, in the syntax of `protocol.md`. It is answered with notices.
     fn irc_as_plain(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         let read = Request::parse(line.rest.as_bytes());
         self.carry_out(read, LineEnd::Lf, chat, now)
@@ -208,7 +208,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Lists the nicks that match a mask, among those that share a room with this connection.
+    /// Lists those of the nicks that share a room with this connection which match a mask.
     fn irc_who_matches(&mut self, mask: &str, form: WhoForm, chat: &mut Chat) {
         let mask: Vec<char> = mask.to_lowercase().chars().collect();
         if mask.len() > MASK_CHARS_MAX {
@@ -580,7 +580,7 @@ impl Session {
     }
 }
 
-/// The commands of IRC that do something here.
+/// The commands of IRC that this server executes.
 const IRCS: &[&str] = &[
     "NICK",
     "JOIN",
@@ -609,7 +609,7 @@ const IRCS: &[&str] = &[
     "MARKREAD",
 ];
 
-/// The verbs of plainchat without a command in IRC. They are written as in plainchat, and answered with notices.
+/// The verbs of plainchat for which IRC has no command. They are written as in plainchat, and answered with notices.
 const PLAINCHATS: &[&str] = &[
     "HISTORY", "SEARCH", "FILES", "DOWNLOAD", "UPLOAD", "SEEN", "REMOVE", "EDIT", "REACT",
     "UNREACT", "REACTS", "BAN", "UNBAN", "BANS", "NOTE", "SHUTDOWN", "TOKEN", "TOKENS", "REVOKE",
@@ -620,11 +620,11 @@ fn is_plainchats(word: &str) -> bool {
     PLAINCHATS.contains(&word)
 }
 
-/// Returns whether a text matches a mask, in which `*` stands for any text and `?` for any character.
+/// Returns whether a text matches a mask, in which `*` matches any text and `?` any character.
 fn fits(mask: &[char], text: &str) -> bool {
     let text: Vec<char> = text.chars().collect();
     let (mut at, mut place) = (0, 0);
-    // Where to try again if what follows the last `*` does not match.
+    // The positions at which to try again if the text after the last `*` does not match.
     let mut retry: Option<(usize, usize)> = None;
     while place < text.len() {
         match (mask.get(at), text.get(place)) {

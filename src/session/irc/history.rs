@@ -1,5 +1,6 @@
-//! `CHATHISTORY` (IRCv3 draft): a page of the past, found by ids or times. Clients take a page that is shorter than they
-//! asked for as the end, so what is not a message does not count.
+//! `CHATHISTORY` (IRCv3 draft): sends a page of past messages, which is selected by ids or times. If a page is
+//! shorter than requested, clients conclude that there is no more. Therefore only messages count, and no other
+//! events.
 
 use super::super::log_queries::past_of;
 use super::super::output::AfterReply;
@@ -13,10 +14,10 @@ use crate::log::{HistorySource, LogQuery, LogResult, Record, Span};
 use crate::protocol::event::EventVerb;
 use crate::protocol::{EventId, Nick, RoomName, Time};
 
-/// How many pieces of the log are read for one page at most, so that a room full of reactions costs little.
+/// The maximum number of pieces of the log that are read for one page, so that a room full of reactions costs little.
 const PIECES_MAX: usize = 40;
 
-/// The begin or end of a page: an event, or a time whose event is not known yet.
+/// The beginning or end of a page: an event, or a time whose event is not known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Edge {
     Id(u64),
@@ -24,7 +25,7 @@ enum Edge {
     Time(u64),
 }
 
-/// The messages that a client has asked for.
+/// The messages that a client has requested.
 #[derive(Clone, Copy, Debug)]
 struct Page {
     after: Edge,
@@ -38,31 +39,32 @@ struct Page {
 #[derive(Debug)]
 pub(in super::super) struct ChatHistory {
     pub source: HistorySource,
-    /// The room or nick, in the spelling for the client.
+    /// The room or nick, spelled as for the client.
     target: Box<str>,
-    /// The other of two nicks, casefolded.
+    /// The other nick of the conversation, casefolded; `None` for a room.
     peer: Option<Box<str>>,
-    /// Only events after this one.
+    /// The page contains only events after this one.
     after: Edge,
-    /// Only events up to this one.
+    /// The page contains only events up to this one.
     up_to: Edge,
-    /// How many messages are wanted, and whether the first or the last ones.
+    /// The number of requested messages.
     wanted: usize,
     is_forward: bool,
-    /// How many more messages are wanted after those.
+    /// The number of messages that are requested after those, for a page around an event.
     and_after: usize,
-    /// The ids of the messages found, oldest first: they are read again when they are sent, so that a page of long
-    /// messages costs the memory of one piece.
+    /// The ids of the messages found, oldest first. The messages are read again when they are sent, so that a page of
+    /// long messages takes only the memory of one piece.
     found: Vec<u64>,
-    /// The messages in the present piece so far, and the part of the piece that is still to be read.
+    /// The messages found so far in the current piece. The field below is the part of the piece that has not been
+    /// read yet.
     piece: Vec<u64>,
     span: Option<Span>,
-    /// The event before the present piece.
+    /// The id of the event before the current piece.
     before_piece: u64,
-    /// The ids between which the event of the wanted time is.
+    /// The two ids between which the event with the wanted time is.
     seek: Option<(u64, u64)>,
     pieces: usize,
-    /// The part of the log whose messages have still to be sent, once all are found.
+    /// The part of the log whose messages have not been sent yet, after all of them have been found.
     unsent: Option<Span>,
 }
 
@@ -87,7 +89,7 @@ impl ChatHistory {
         }
     }
 
-    /// Returns the next query; `None` when the page is complete.
+    /// Returns the next query; `None` if the page is complete.
     fn next_query(&mut self, newest: u64) -> Option<LogQuery> {
         let source = self.source.clone();
         if let Some((low, high)) = self.seek_range(newest) {
@@ -133,7 +135,7 @@ impl ChatHistory {
         })
     }
 
-    /// Returns the ids between which the event of the wanted time is, until it is found.
+    /// Returns the two ids between which the event with the wanted time is; `None` when it has been found.
     fn seek_range(&mut self, newest: u64) -> Option<(u64, u64)> {
         for edge in [&mut self.after, &mut self.up_to] {
             if !matches!(edge, Edge::Time(_)) {
@@ -159,7 +161,7 @@ impl ChatHistory {
             (LogResult::Records(page), Some(time), Some((low, high))) => match page.records.first()
             {
                 Some(record) if record.time.0 < time => *low = record.id.get(),
-                // The middle, of which there is no event before that time.
+                // No event before that time comes after the middle of the range.
                 _ => *high = *low + (*high - *low).div_ceil(2) - 1,
             },
             (LogResult::Span(span), ..) => {
@@ -188,7 +190,7 @@ impl ChatHistory {
         }
     }
 
-    /// Adds a part to a piece that is read backwards. When the piece is complete, the one before it is next.
+    /// Adds a part to a piece. Pieces are read backwards: when this piece is complete, the one before it comes next.
     fn take_piece(&mut self, records: &[Record]) {
         let Some(span) = self.span else {
             return;
@@ -211,13 +213,13 @@ impl ChatHistory {
         self.found = found.split_off(beyond);
     }
 
-    /// Returns the ids of those records that the client shows as messages.
+    /// Returns the ids of the records that the client shows as messages.
     fn shown(&self, records: &[Record]) -> impl Iterator<Item = u64> {
         let shown = records.iter().filter(|record| self.is_shown(record));
         shown.map(|record| record.id.get())
     }
 
-    /// Returns whether the client shows the event as a message of this page.
+    /// Returns whether the client shows an event as a message of this page.
     fn is_shown(&self, record: &Record) -> bool {
         let verb = record.layout.verb();
         if !matches!(verb, Some(EventVerb::Msg | EventVerb::Me | EventVerb::File)) {
@@ -237,7 +239,8 @@ impl ChatHistory {
         (*from == **peer && to == own) || (from == own && *to == **peer)
     }
 
-    /// Returns the records that belong to the page, and the part of the log that is still to be sent.
+    /// Returns those of `records` that belong to the page, and updates the part of the log that has not been sent
+    /// yet.
     fn send<'a>(&mut self, records: &'a [Record]) -> Vec<&'a Record> {
         self.unsent = self.unsent.and_then(|span| {
             let after = records.last()?.id.get();
@@ -247,12 +250,12 @@ impl ChatHistory {
         records.iter().filter(is_found).collect()
     }
 
-    /// There is nothing more.
+    /// Ends the search, because the log has nothing more.
     fn end(&mut self) {
         (self.span, self.pieces) = (None, PIECES_MAX);
     }
 
-    /// Continues after the page, for a page around an event.
+    /// Continues after the first half of a page around an event. Returns whether there is a second half.
     fn go_on(&mut self) -> bool {
         let more = std::mem::take(&mut self.and_after);
         if more == 0 {
@@ -265,8 +268,8 @@ impl ChatHistory {
     }
 }
 
-/// Reads `*`, `msgid=…` or `timestamp=…`; `None` for anything else. `msgid` stands for the event
-/// itself, `timestamp` for the first event that is not earlier.
+/// Parses `*`, `msgid=…` or `timestamp=…`; returns `None` for anything else. `msgid` means the event itself, and
+/// `timestamp` the first event that is not earlier.
 fn read_edge(text: &str) -> Option<Option<Edge>> {
     if text == "*" {
         return Some(None);
@@ -279,7 +282,7 @@ fn read_edge(text: &str) -> Option<Option<Edge>> {
     }
 }
 
-/// Returns the begin of a page after that event or time.
+/// Returns the beginning of a page after an event or time.
 fn after(edge: Edge) -> Edge {
     match edge {
         Edge::Id(id) => Edge::Id(id),
@@ -287,7 +290,7 @@ fn after(edge: Edge) -> Edge {
     }
 }
 
-/// Returns the end of a page before that event or time.
+/// Returns the end of a page before an event or time.
 fn before(edge: Edge) -> Edge {
     match edge {
         Edge::Id(id) => Edge::Id(id.saturating_sub(1)),
@@ -395,7 +398,7 @@ impl Session {
             if !history.go_on() {
                 break;
             }
-            // A page around an event continues where its first half ended.
+            // A page around an event continues where its first half has ended.
             history.after = Edge::Id(
                 from.or(match history.up_to {
                     Edge::Id(id) => Some(id),
@@ -447,7 +450,7 @@ impl Session {
         self.query_chat_history(history, query)
     }
 
-    /// Ends a page that cannot be read to its end.
+    /// Ends a page that cannot be read completely.
     pub(in super::super) fn irc_history_failed(&mut self, history: &ChatHistory, text: &str) {
         let params = ["CHATHISTORY", "MESSAGE_ERROR", &*history.target];
         self.irc_send(|client, out| client.by_server("FAIL", &params, Some(text), out));
@@ -460,7 +463,7 @@ impl Session {
         self.irc_batch(|client, out| client.by_server("BATCH", &["-history"], None, out));
     }
 
-    /// Queues a line about a batch, for a client that knows batches.
+    /// Queues a line about a batch, if the client supports batches.
     fn irc_batch(&mut self, write: impl FnOnce(&Client, &mut Vec<u8>)) {
         let irc = self.irc.as_deref();
         if irc.is_some_and(|irc| irc.client.caps.has(Cap::Batch)) {
@@ -495,7 +498,8 @@ mod tests {
     use crate::log::HistoryPage;
     use crate::protocol::Event;
 
-    /// A log: ids with gaps, two events at each time, every third a topic.
+    /// Returns the records of a log: its ids have gaps, two events have the same time, and every third event is a
+    /// topic.
     fn log() -> Vec<Record> {
         let record = |n: u64| {
             let line = match n % 3 {
@@ -513,7 +517,7 @@ mod tests {
         (1..300).map(record).collect()
     }
 
-    /// Answers as a log does, in small pieces.
+    /// Answers a query as a log does, in small pieces.
     fn answer(log: &[Record], query: LogQuery) -> LogResult {
         let copy = |record: &Record| Record {
             tags: record.tags.clone(),

@@ -1,7 +1,8 @@
-//! Labels (`labeled-response`): marks what answers a command with the label of the command.
+//! Labels (`labeled-response`): the answer to a command is marked with the label that the client has given the
+//! command.
 //!
-//! A command may be answered in several steps, with queries of the log or the accounts between them. If the first lines
-//! are queued before the last step, a batch is opened for them, since it is not known how many there will be.
+//! A command may be answered in several steps, with queries to the log or the accounts between them. If lines are
+//! queued before the last step, a batch is opened for them, because their number is not known yet.
 
 use super::super::output::{AfterReply, Pending};
 use super::super::{Effect, Session};
@@ -17,22 +18,22 @@ pub(super) struct Labeled {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
-    /// Nothing has been queued.
+    /// Nothing has been queued yet.
     Begun,
-    /// The batch of the answer is open.
+    /// The batch for the answer is open.
     InBatch,
-    /// The answer is a batch of its own, which has the label.
+    /// The answer is itself a batch, which has the label.
     IsBatch,
 }
 
 impl Session {
-    /// Returns where the replies of the next step begin in the queue.
+    /// Returns the position in the queue at which the replies of the next step begin.
     pub(in super::super) fn irc_step(&self) -> usize {
         self.replies().pending.len()
     }
 
-    /// Remembers the label of a command, if the client has asked for labeled answers. If a labeled command goes on with
-    /// this line, it keeps its label.
+    /// Remembers the label of a command, if the client has requested labeled answers. If the line continues a labeled
+    /// command, that command keeps its label.
     pub(super) fn irc_take_label(&mut self, line: &IrcLine<'_>) {
         let Some(irc) = self.irc.as_deref_mut() else {
             return;
@@ -47,7 +48,7 @@ impl Session {
         }
     }
 
-    /// Marks the replies that a step has queued, from `step` on, if they answer a labeled command.
+    /// Marks the replies that a step has queued, which begin at `step`, if they answer a labeled command.
     pub(in super::super) fn irc_label(&mut self, step: usize, effect: Option<&Effect>) {
         let labeled = self.irc.as_deref_mut().and_then(|irc| irc.labeled.take());
         let Some(mut labeled) = labeled else {
@@ -88,7 +89,7 @@ impl Session {
                 self.push(out, AfterReply::Nothing);
             }
             (Progress::Begun, [_, ..]) if let Some(last) = closing => {
-                // No batch could be closed after the last line of a connection.
+                // After the last line of a connection, a batch could not be closed.
                 self.irc_mark_reply(*last, &whole);
             }
             (Progress::Begun, [first, ..])
@@ -110,7 +111,7 @@ impl Session {
                 if labeled.progress == Progress::Begun {
                     labeled.progress = Progress::InBatch;
                     self.irc_send(|client, out| begin_batch(client, &labeled.label, out));
-                    // It was queued last, and comes first.
+                    // This line was queued last, but must come first.
                     let pending = &mut self.replies_mut().pending;
                     if let Some(begin) = pending.pop_back() {
                         pending.insert(step, begin);

@@ -1,5 +1,5 @@
-//! `MARKREAD` (`draft/read-marker`): up to which time a nick has read a room. The log has it as a named reader whose
-//! position is that time; no other reader can have its name.
+//! `MARKREAD` (`draft/read-marker`): the time up to which a nick has read a room. The log stores it as a named
+//! reader, whose position is that time. No other reader can have the same name.
 
 use super::super::request::Done;
 use super::super::{Effect, Session};
@@ -12,10 +12,10 @@ use crate::model::Now;
 use crate::protocol::request::JoinFrom;
 use crate::protocol::{Request, RoomName, Time, Verb};
 
-/// The name of the reader; that of a nick cannot begin with `@`.
+/// The name of the reader. The name of any other reader is a nick, which cannot begin with `@`.
 const NAME: &str = "@read";
 
-/// A marker that is being read or set.
+/// A read marker that is being read from the log or set.
 #[derive(Debug)]
 pub(in super::super) struct Marker {
     reader: Reader,
@@ -24,13 +24,13 @@ pub(in super::super) struct Marker {
 
 #[derive(Debug)]
 enum Then {
-    /// Shows it.
+    /// Shows the marker.
     Show,
-    /// Sets it, if it is earlier.
+    /// Sets the marker to this time, if the marker is earlier.
     Set(Time),
-    /// It has been set, and is shown.
+    /// The marker has been set to this time, which is then shown.
     Stored(Time),
-    /// The room is joined.
+    /// Joins the room after the marker has been read.
     Join(JoinFrom),
 }
 
@@ -65,7 +65,7 @@ impl Session {
         Ok(self.irc_read_marker(Marker { reader, then }))
     }
 
-    /// Shows or moves the marker of the messages from a nick. The connection remembers it.
+    /// Shows or moves the marker of the messages from a nick. Only this connection remembers it.
     fn irc_mark_nick(&mut self, target: &str, time: Option<Time>) -> Done {
         let Ok(nick) = nick_name(Verb::Seen, target) else {
             return self.irc_markread_fails("INVALID_PARAMS", target, "that is no nick");
@@ -90,7 +90,8 @@ impl Session {
         Ok(None)
     }
 
-    /// Joins a room. For a client with read markers the marker is read first, since it is shown before the members.
+    /// Joins a room. If the client supports read markers, the marker is read first, because it is shown before the
+    /// members.
     pub(super) fn irc_enter(
         &mut self,
         room: RoomName,
@@ -194,7 +195,7 @@ impl Session {
     }
 }
 
-/// Returns a marker as the client reads it.
+/// Returns the text of a marker for the client.
 pub(super) fn shown(time: Option<Time>) -> String {
     time.map_or_else(|| "*".to_owned(), |time| format!("timestamp={time}"))
 }

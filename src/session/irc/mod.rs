@@ -1,7 +1,7 @@
-//! The connection of an IRC client. Its lines become the same requests as those of other clients, so rights, limits and order
-//! are the same; the replies become what IRC clients expect. See `irc.md`.
+//! The connection of an IRC client. Its lines become the same requests as those of other clients, so rights, limits
+//! and order are the same. The replies become what IRC clients expect; see `irc.md`.
 //!
-//! The dialect writes the lines; this module handles everything that depends on earlier lines of the connection.
+//! The dialect writes the lines. This module handles everything that depends on earlier lines of the connection.
 
 mod arrive;
 mod ask;
@@ -29,26 +29,27 @@ use reply::Asked;
 #[derive(Debug)]
 pub(super) struct Irc {
     pub client: Client,
-    /// What the client has sent before it is welcomed; `None` afterwards.
+    /// What the client has sent before it is welcomed; `None` after that.
     arriving: Option<Box<Arriving>>,
-    /// The part of the SASL answer that has arrived.
+    /// The part of the SASL answer that has arrived so far.
     sasl: Option<String>,
     /// The command that is being answered.
     asked: Asked,
-    /// Its label, if the answer must carry that.
+    /// The label of that command, if the answer must contain it.
     labeled: Option<Box<Labeled>>,
     /// The message of several lines that is arriving.
     incoming: Option<Box<Incoming>>,
-    /// Up to which time the messages of nicks have been read, by their comparison forms; the newest is last.
+    /// The times up to which the messages of nicks have been read, by the comparison forms of the nicks. The newest
+    /// is last.
     read: Vec<(Box<str>, Time)>,
-    /// The same for the room that is being joined; `None` if it is not to be shown.
+    /// The read marker of the room that is being joined; `None` if it is not to be shown.
     marker: Option<Option<Time>>,
     /// The reason to close the connection, if the last request has made it useless.
     fatal: Option<Box<str>>,
 }
 
 impl Session {
-    /// Returns the dialect, with what it needs to know about the client.
+    /// Returns a writer for this dialect and the client.
     pub(super) fn writer(&self, dialect: Dialect) -> Writer<'_> {
         dialect.to(self.irc.as_deref().map(|irc| &irc.client))
     }
@@ -66,7 +67,7 @@ impl Session {
         self.irc.is_some()
     }
 
-    /// Returns whether this is an IRC client that has not been welcomed yet. Until then it is sent no events.
+    /// Returns whether this is an IRC client that has not been welcomed yet. Until it is, it receives no events.
     pub(super) fn is_arriving(&self) -> bool {
         let irc = self.irc.as_deref();
         irc.is_some_and(|irc| irc.arriving.is_some())

@@ -1,4 +1,4 @@
-//! Answers to IRC clients.
+//! The answers to IRC clients.
 
 use super::super::NickId;
 use super::Irc;
@@ -8,14 +8,14 @@ use crate::dialect::{Dialect, Line, Output};
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Verb};
 
-/// The command that is being answered, with the parameters (as the client wrote them) on which the answer depends.
+/// The command that is being answered. It has the parameters on which the answer depends, as the client wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// A command for whose answer IRC has no numeric: it is answered with a notice.
+    /// A command for which IRC has no numeric answer. It is answered with a notice.
     Nothing,
     /// The first nick of the client.
     Arrival(String),
-    /// The first nick with a password. If that is refused, the connection is closed.
+    /// The first nick, with a password. If the password is refused, the connection is closed.
     Secret(String),
     /// `AUTHENTICATE`.
     Sasl,
@@ -46,7 +46,7 @@ pub(super) enum Asked {
 }
 
 impl Irc {
-    /// Returns how the answer to a request is written.
+    /// Returns the answer to a request, as it is written for the client.
     pub(super) fn reply(&mut self, line: Line<'_>) -> Output {
         let mut out = Output::default();
         let bytes = &mut out.bytes;
@@ -62,7 +62,7 @@ impl Irc {
         out
     }
 
-    /// Appends the answer to a request that succeeded; returns false if it has to be a notice.
+    /// Appends the answer to a request that succeeded. Returns false if the answer must be a notice.
     fn ok(&mut self, verb: Verb, fields: &str, out: &mut Vec<u8>) -> bool {
         let (first, rest) = fields.split_once(' ').unwrap_or((fields, ""));
         match (&self.asked, verb) {
@@ -214,7 +214,7 @@ impl Irc {
         client.numeric(number, about, text, out);
     }
 
-    /// Appends the refusal of a nick. Clients then try another one by themselves.
+    /// Appends the refusal of a nick. Clients then try another nick by themselves.
     fn nick_refused(&mut self, code: Code, text: &str, nick: &str, out: &mut Vec<u8>) {
         let number = match code {
             Code::BadName => numeric::BAD_NICK,
@@ -236,7 +236,7 @@ impl Irc {
         self.client.numeric(number, &[nick], &text, out);
     }
 
-    /// Appends the rename of the client itself.
+    /// Appends the line about the client's own change of nick.
     fn renamed(&mut self, nick: &str, out: &mut Vec<u8>) {
         if nick != &*self.client.nick {
             self.client.by_self("NICK", &[nick], None, out);
@@ -252,13 +252,13 @@ impl Irc {
             .numeric(numeric::LOGGED_IN, &[&from, nick], &text, out);
     }
 
-    /// Appends a notice from NickServ, the service that clients know.
+    /// Appends a notice from NickServ, a service that clients know.
     pub(super) fn by_nickserv(&self, text: &str, out: &mut Vec<u8>) {
         let from = source("NickServ", &self.client.server);
         self.client.notice(&from, text, out);
     }
 
-    /// Returns the entries of a list, written for people, as notices.
+    /// Returns the entries of a list, which are written for people, as notices.
     pub fn in_notices(&self, lines: &Output) -> Output {
         let mut out = Output::default();
         self.client.notices(&lines.bytes, &mut out.bytes);
@@ -283,7 +283,7 @@ impl Irc {
         client.by_self("JOIN", &[room, account], Some(&client.nick), out);
     }
 
-    /// Appends the topic of a room. That there is none is only appended if the client asked.
+    /// Appends the topic of a room. If there is no topic, says so only if the client asked for the topic.
     pub(super) fn write_topic(&self, room: &str, topic: &str, was_asked: bool, out: &mut Vec<u8>) {
         if !topic.is_empty() {
             self.client.numeric(numeric::TOPIC, &[room], topic, out);
@@ -293,7 +293,7 @@ impl Irc {
         }
     }
 
-    /// Returns whether the client is sent the members of a room that it joins.
+    /// Returns whether the client receives the list of members of a room that it joins.
     pub(super) fn wants_names(&self) -> bool {
         !self.client.caps.has(Cap::NoImplicitNames)
     }

@@ -1,4 +1,4 @@
-//! Handles messages of IRC clients, and joining and leaving rooms.
+//! Handles messages of IRC clients, and their requests to join and leave rooms.
 
 use super::super::output::Pending;
 use super::super::request::Done;
@@ -13,7 +13,7 @@ use crate::protocol::request::{JoinFrom, Refusal, Target};
 use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, EventId, Nick, Request, RoomName, Verb};
 
-/// Parses the name of a room; returns the reason if it is invalid.
+/// Parses the name of a room. The error says which rule is broken.
 pub(super) fn room_name(verb: Verb, text: &str) -> Result<RoomName, Refusal> {
     let is_room = text.starts_with('#');
     let name = if is_room {
@@ -36,7 +36,7 @@ pub(super) fn nick_name(verb: Verb, text: &str) -> Result<Nick, Refusal> {
 }
 
 impl Session {
-    /// Executes a request, with the rights that any client has.
+    /// Executes a request, with the same rights as those of any client.
     pub(super) fn irc_request(&mut self, request: Request<'_>, chat: &mut Chat, now: Now) -> Done {
         self.carry_out(Ok(Some(request)), LineEnd::Lf, chat, now)
     }
@@ -78,7 +78,7 @@ impl Session {
         }
     }
 
-    /// Handles `PRIVMSG` and `NOTICE`. A notice must never be answered, so its errors are not reported.
+    /// Handles `PRIVMSG` and `NOTICE`. A notice must never be answered, so the errors of a notice are not reported.
     fn irc_say(&mut self, line: &IrcLine<'_>, is_notice: bool, chat: &mut Chat, now: Now) -> Done {
         let to = line.param(0).unwrap_or_default();
         self.irc_asks(if is_notice {
@@ -107,7 +107,7 @@ impl Session {
         }
         let text = line.params.get(1).copied().unwrap_or_default();
         if to.to_ascii_lowercase().ends_with("serv") {
-            // Clients send passwords to such names by themselves, so nobody may receive what is sent to them.
+            // Clients send passwords to such names by themselves, so nobody may receive these messages.
             return if is_notice {
                 Ok(None)
             } else {
@@ -163,7 +163,8 @@ impl Session {
         done
     }
 
-    /// Checks that a room exists (a typo must not create one) and that this connection may read it.
+    /// Checks that this connection may read a room. The room must exist, because a mistyped name must not create a
+    /// room.
     fn irc_room(&self, verb: Verb, name: &RoomName, chat: &Chat) -> Result<(), Refusal> {
         let Some(room) = chat.find_room(name) else {
             let text = format!("there is no room {name}; JOIN creates it, LIST shows the others");
@@ -176,7 +177,7 @@ impl Session {
         Err(Refusal::new(verb, Code::NotAllowed, text))
     }
 
-    /// Handles a message to a name that services have on other IRC servers.
+    /// Handles a message to a name that belongs to a service on other IRC servers.
     fn irc_service(&mut self, to: &str, text: &str, chat: &mut Chat, now: Now) -> Done {
         if to.eq_ignore_ascii_case("NickServ") {
             return self.irc_nickserv(text, chat, now);
@@ -229,7 +230,8 @@ impl Session {
         self.push(out, super::super::AfterReply::Nothing);
     }
 
-    /// Handles `JOIN`. With keys (they name readers) the rooms are joined one after another, since each needs a query of the log.
+    /// Handles `JOIN`. If the line has keys, which here name readers, the rooms are joined one after the other,
+    /// because each needs a query to the log.
     fn irc_join(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         let Some(rooms) = line.param(0) else {
             self.irc_asks(Asked::Join("*".into()));
@@ -358,7 +360,7 @@ impl Session {
         self.irc_request(Request::Remove { id }, chat, now)
     }
 
-    /// Handles `TAGMSG`: a reaction, or nothing.
+    /// Handles `TAGMSG`, which is a reaction or is ignored.
     fn irc_tagmsg(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         self.irc_asks(Asked::Silent);
         let (on, off) = (line.tag("+draft/react"), line.tag("+draft/unreact"));
@@ -387,7 +389,7 @@ impl Session {
         self.irc_request(Request::Bye { text }, chat, now)
     }
 
-    /// Returns the reply to the connection's own event: for an IRC client, the event itself.
+    /// Returns the reply to the connection's own event. For an IRC client, it is the event itself.
     pub(in super::super) fn irc_body(&self, entry: &Entry, body: ReplyBody) -> ReplyBody {
         let Some(irc) = self.irc.as_deref() else {
             return body;
@@ -401,7 +403,7 @@ impl Session {
             Scope::Unsaved(nick) => nick.as_str(),
         };
         let mut lines = entry.event(place, None).to_string();
-        // A text is written as its first line and the texts of the others.
+        // A text of several lines is written as its first line and the texts of the other lines.
         let more = match (&entry.kind, lines.find('\n')) {
             (EventKind::Text, Some(end)) => {
                 let more = lines.split_off(end);
@@ -419,7 +421,7 @@ impl Session {
     }
 }
 
-/// Returns the tags of a message: the id that it replies to, and `notice`.
+/// Returns the tags of a message: the id of the message to which it replies, and `notice`.
 pub(super) fn sent_tags(line: &IrcLine<'_>, is_notice: bool) -> SentTags {
     let reply = line.tag("+draft/reply").or_else(|| line.tag("+reply"));
     let reply = reply.and_then(|id| EventId::parse(&id));
