@@ -31,6 +31,7 @@ struct Page {
     after: Edge,
     up_to: Edge,
     wanted: usize,
+    /// Whether the first of them are requested, and not the last.
     is_forward: bool,
     and_after: usize,
 }
@@ -55,9 +56,9 @@ pub(in super::super) struct ChatHistory {
     /// The ids of the messages found, oldest first. The messages are read again when they are sent, so that a page of
     /// long messages takes only the memory of one piece.
     found: Vec<u64>,
-    /// The messages found so far in the current piece. The field below is the part of the piece that has not been
-    /// read yet.
+    /// The messages found so far in the current piece.
     piece: Vec<u64>,
+    /// The part of the current piece that has not been read yet.
     span: Option<Span>,
     /// The id of the event before the current piece.
     before_piece: u64,
