@@ -1,6 +1,6 @@
 //! protocol.md 10.3: the real `chatc`, in pipes, against a server that plays a script.
 //!
-//! Where something goes wrong that a real server would not do on demand.
+//! The script makes things go wrong that do not go wrong on demand with a real server.
 
 use std::fs;
 use std::process::Command;

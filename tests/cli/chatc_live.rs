@@ -1,6 +1,6 @@
 //! protocol.md 10.3: the real `chatc` with the real `chatd`.
 //!
-//! Talk, files, a terminal, and a bot on the library.
+//! The tests send messages and files, use a terminal, and run a bot that uses the library.
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! protocol.md 10.2: the commands of `chatc` with the real `chatd`.
 //!
-//! What scripts, pipes and bots are built of.
+//! Scripts, pipes and bots depend on what is tested here.
 
 use std::fs;
 use std::path::Path;

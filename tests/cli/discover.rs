@@ -1,6 +1,6 @@
 //! protocol.md 10.3, chatd.md 5: a server on the local network is found without an address.
 //!
-//! In a network namespace of its own, where nobody else receives the announcement.
+//! The test runs in a network namespace of its own, so that nobody else receives the announcement.
 
 use std::process::Command;
 

@@ -1,7 +1,7 @@
 //! chatd.md 1: the command lines.
 //!
-//! Help, exit codes and error lines, against golden files in `tests/cli/golden`. With `BLESS=1` set, the files are
-//! written anew; review the difference.
+//! Help, exit codes and error lines are compared with golden files in `tests/cli/golden`. With `BLESS=1`, the files are
+//! written anew; review the difference then.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,6 +1,6 @@
 //! protocol.md 10.3: the screen of `chatc` in a terminal (tmux), on a real `chatd`.
 //!
-//! The expected screens are in `tests/cli/golden/screen`; with `BLESS=1` set they are written anew; review the difference.
+//! The expected screens are in `tests/cli/golden/screen`; with `BLESS=1`, they are written anew.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -1,6 +1,6 @@
 //! chatd.md 3: `chatd` under a service manager.
 //!
-//! Sockets that outlive it, notifications, and its settings in a file.
+//! The tests use sockets that exist longer than the server, notifications, and settings in a file.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};

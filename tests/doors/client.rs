@@ -1,6 +1,6 @@
 //! protocol.md 10.3: the client library.
 //!
-//! What a bot can rely on, against servers that play a script and against `chatd`.
+//! The tests check what a bot can rely on, with servers that play a script and with `chatd`.
 
 use std::future::Future;
 

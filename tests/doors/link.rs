@@ -1,7 +1,7 @@
 //! protocol.md 10.3, 10.4: staying connected.
 //!
-//! The actions of [`ClientState`] are a function of its input and of the time that it is given, so a server that is a
-//! vector and a network that breaks anywhere are enough to try it.
+//! The actions of [`ClientState`] depend only on its input and on the time that is passed to it. So a vector in place of a
+//! server, and a network that breaks at any point, are enough to test it.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! protocol.md 2, 9: a store whose n-th operation fails, for every n.
 //!
-//! strace makes one system call of the running server fail, or every call from that one on. The client gets an error,
-//! the server keeps running, everything works again afterwards, and nothing that was acknowledged is lost.
+//! strace makes one system call of the running server fail, or that call and all later ones. The client must get an error,
+//! the server must keep running, everything must work again afterwards, and nothing that was acknowledged may be lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -1,6 +1,7 @@
 //! protocol.md 9, chatd.md 2: a disk fills up.
 //!
-//! The server refuses with an error, goes on with what it can do, loses nothing, and works again when there is space.
+//! The server refuses requests with an error, still does what needs no space, loses nothing, and works again when there is
+//! space.
 
 use std::collections::BTreeMap;
 use std::io;

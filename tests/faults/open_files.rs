@@ -1,6 +1,6 @@
 //! chatd.md 5: `chatd` with few open files.
 //!
-//! It says how many it needs, and transfers leave enough for new clients.
+//! It says how many open files it needs, and transfers leave enough of them for new clients.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! chatd.md 1: the server's log on standard error.
 //!
-//! A reader that exits, or that stops reading, harms nobody; closing the terminal ends the server.
+//! If the reader of the log exits or stops reading, nobody is harmed. Closing the terminal ends the server.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

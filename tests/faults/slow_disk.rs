@@ -1,6 +1,6 @@
 //! protocol.md 2: a slow disk delays only the clients that need it.
 //!
-//! strace slows it down, and shows which thread accesses it.
+//! strace slows down the disk, and shows which thread accesses it.
 
 use std::net::SocketAddr;
 use std::time::Instant;

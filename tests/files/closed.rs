@@ -1,6 +1,6 @@
 //! protocol.md 3.10, http.md 1: files and streams of a closed room over HTTP.
 //!
-//! The contents cannot be read, nor does HTTP reveal that the room exists.
+//! Over HTTP, nobody outside can read the contents or find out that the room exists.
 
 use base64::Engine;
 

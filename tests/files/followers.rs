@@ -1,6 +1,6 @@
 //! protocol.md 4.12, http.md 3: clients that follow a file or a room.
 //!
-//! Those that have gone are detected, over every protocol, and banned clients are disconnected.
+//! With every protocol, followers that have gone are detected, and banned followers are disconnected.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

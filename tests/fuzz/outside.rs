@@ -1,5 +1,4 @@
-//! Fuzzes what comes from outside of the protocol's lines: frames, HTTP requests, settings files, imported
-//! logs.
+//! Fuzzes input that is not a line of the protocol: frames, HTTP requests, settings files, and imported logs.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

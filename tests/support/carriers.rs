@@ -19,8 +19,8 @@ fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(socket)
 }
 
-/// Ignores write errors of a closed connection: a server that has refused and closed need not read the
-/// rest, and its reply can still be read.
+/// Ignores write errors of a closed connection. A server that has refused a request and closed the connection need
+/// not read the rest, and its reply can still be read.
 fn unless_gone(result: std::io::Result<()>) -> Result<(), String> {
     match result {
         Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Ok(()),
@@ -104,7 +104,7 @@ impl Server for Tls {
     }
 }
 
-/// Accepts any certificate, since the server's identity does not matter here.
+/// A verifier that accepts any certificate, because the server's identity does not matter here.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 
@@ -163,7 +163,7 @@ pub struct Frames {
 /// A frame from the server.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// RFC 6455, 5.2: 1 text, 2 binary, 8 close, 9 ping, 10 pong.
+    /// The opcode (RFC 6455, 5.2): 1 for text, 2 for binary, 8 for close, 9 for ping, 10 for pong.
     pub opcode: u8,
     pub payload: Vec<u8>,
 }
@@ -203,7 +203,7 @@ impl Frames {
         self.socket.write_all(bytes)
     }
 
-    /// Sends a frame: `first` is its first byte, with FIN and opcode.
+    /// Sends a frame. `first` is its first byte, which contains FIN and the opcode.
     pub fn send(&mut self, first: u8, payload: &[u8]) -> std::io::Result<()> {
         let frame = frame(first, payload);
         self.raw(&frame)
@@ -253,8 +253,7 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Returns the first frame and its length in bytes, if it is complete. Frames of the server are whole and
-/// unmasked.
+/// Returns the first frame and its length in bytes, if the frame is complete. Frames from the server are not masked.
 fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (first, short) = (*bytes.first()?, *bytes.get(1)?);
     assert_eq!(first & 0xf0, 0x80, "a whole message, no reserved bits");
@@ -277,7 +276,7 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     Some((Frame { opcode, payload }, start + length))
 }
 
-/// A server reached over WebSocket: lines are sent in text messages, a file's bytes in binary ones.
+/// A server that is reached over WebSocket. Lines are sent in text messages, and the bytes of a file in binary ones.
 pub struct WebSocket {
     address: SocketAddr,
     peers: Vec<Talker>,
@@ -287,7 +286,7 @@ struct Talker {
     frames: Frames,
     /// An incomplete line.
     half: Vec<u8>,
-    /// How many bytes of a file are still to be sent; the inner `None` means everything up to the end.
+    /// The number of bytes of a file that are still to be sent. The inner `None` means all bytes up to the end.
     file: Option<Option<usize>>,
 }
 
@@ -373,7 +372,7 @@ impl Server for WebSocket {
     }
 }
 
-/// Returns how many bytes follow a line; the inner `None` means everything up to the end.
+/// Returns the number of bytes that follow a line. The inner `None` means all bytes up to the end.
 fn announced(line: &str) -> Option<Option<usize>> {
     let mut words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
     let is_tagged = words.first()?.starts_with('@');

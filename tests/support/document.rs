@@ -10,7 +10,8 @@ pub struct Section {
     /// `4.2`
     pub number: String,
     pub title: String,
-    /// The text with the title, and with single spaces, so that a quotation may cross line ends.
+    /// The text of the section with its title. It has single spaces, so that a quotation may extend over several
+    /// lines.
     pub text: String,
 }
 
@@ -24,8 +25,8 @@ pub struct Document {
     pub consoles: Vec<(usize, String)>,
 }
 
-/// The labels that a fenced block may have. Any other is an error, since a block with a misspelled label
-/// would be a transcript that nobody plays.
+/// The labels that a fenced block may have. Any other label is an error, because a transcript with a misspelled label
+/// would never be played.
 const LABELS: &[&str] = &["chat", "console", "abnf", "sh", "python", "text"];
 
 /// Returns the project's top folder.
@@ -42,7 +43,7 @@ pub fn protocol_md() -> Result<Document, String> {
     Document::parse("protocol.md", &text)
 }
 
-/// The documents that describe a part of the protocol, or the server; each numbers its sections from 1.
+/// The documents that describe a part of the protocol, or the server. Each numbers its sections from 1.
 pub const OTHERS: [&str; 5] = ["http.md", "hooks.md", "irc.md", "shell.md", "chatd.md"];
 
 /// Reads one of [`OTHERS`]; its transcripts have ids that begin with its name.

@@ -1,8 +1,7 @@
 //! Matches lines against the ABNF of `protocol.md` (RFC 5234, with `%s` of RFC 7405), read from the
 //! document itself.
 //!
-//! A rule is matched with sets of positions, every possible end for every start, so no grammar makes it
-//! slow.
+//! A rule is matched with sets of positions: for every start, all possible ends. So no grammar makes it slow.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -31,10 +30,10 @@ enum Case {
 const CORE: &str = "SP = %x20\nCR = %x0D\nLF = %x0A\nDIGIT = %x30-39\nOCTET = %x00-FF\nHEXDIG = DIGIT / \"A\" / \"B\" / \"C\" / \"D\" / \"E\" / \"F\"\n";
 
 impl Grammar {
-    /// Parses rules; a line that begins with a space continues the one before.
+    /// Parses rules. A line that begins with a space continues the line before.
     ///
     /// # Panics
-    /// When a rule cannot be parsed, is defined twice or refers to one that does not exist.
+    /// When a rule cannot be parsed, is defined twice, or refers to a rule that does not exist.
     pub fn parse(text: &str) -> Self {
         let mut rules: Vec<(String, String)> = Vec::new();
         for line in format!("{CORE}{text}").lines() {

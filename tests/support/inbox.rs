@@ -4,10 +4,10 @@ use std::io::{ErrorKind, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// The deadline of every wait in a test: far more than working code ever needs, on a busy machine too.
+/// The deadline of every wait in a test. It is far longer than working code ever needs, even on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The output of a program or of the server, taken line by line. A thread reads it, so that the sender
+/// The output of a program or of the server, which a test takes line by line. A thread reads it, so that the sender
 /// never waits for the test.
 pub struct Inbox {
     chunks: Receiver<Vec<u8>>,
@@ -19,7 +19,7 @@ pub struct Inbox {
 impl Inbox {
     /// Reads `source` to its end.
     pub fn of(mut source: impl Read + Send + 'static) -> Self {
-        // Bounded, so that the reader stops reading when the test takes nothing.
+        // The channel is bounded, so that the thread stops reading if the test takes nothing.
         let (send, chunks) = sync_channel(64);
         std::thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
@@ -134,7 +134,7 @@ impl Inbox {
         !self.pending.is_empty()
     }
 
-    /// Takes everything that is left, after waiting for the end.
+    /// Waits for the end of the output, and takes everything that is left.
     #[track_caller]
     pub fn rest(&mut self) -> Vec<u8> {
         let deadline = Instant::now() + DEADLINE;

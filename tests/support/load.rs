@@ -16,7 +16,7 @@ pub enum Heard {
     Said { id: u64, event: String },
     /// `OK UPLOAD`.
     Stored(File),
-    /// `REMOVE` is about to be sent: from now on the file may be gone.
+    /// `REMOVE` is about to be sent. From now on, the file may no longer exist.
     Removing(u64),
     /// `OK REMOVE`.
     Removed(u64),
@@ -58,7 +58,7 @@ pub const PARTS: [Part; 10] = [
     Part::Watches,
 ];
 
-/// Messages of one client that wait for their reply at the same time.
+/// The number of messages of one client that wait for their replies at the same time.
 const WINDOW: usize = 64;
 
 impl Part {
@@ -87,7 +87,7 @@ impl Part {
     }
 }
 
-/// A part that ends only when the server dies.
+/// The result of a part. It is always an error, because a part ends only when the server dies.
 type Played = Result<std::convert::Infallible, io::Error>;
 
 /// Returns the id in `OK VERB <id> …`.

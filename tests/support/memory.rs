@@ -1,5 +1,5 @@
-//! The server's core without sockets, files or a clock: sessions, a chat, and as small a driver as
-//! possible. Time is a number that advances only while somebody waits.
+//! The core of the server without sockets, files or a clock: sessions, a chat, and the smallest driver possible. Time
+//! is a number that advances only while somebody waits.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -34,22 +34,22 @@ pub struct Memory {
     uptime: Duration,
     log: MemoryLog,
     accounts: Accounts,
-    /// Entries that were submitted to the log and are not stored yet, as with a disk.
+    /// The entries that were submitted to the log but are not stored yet, as on a disk.
     waiting: VecDeque<(Arc<Entry>, Ticket)>,
-    /// Number of calls, such as pushes, until everything that waits is stored at once; 0 for immediately.
+    /// The number of calls, such as pushes, after which everything that waits is stored at once; 0 to store at once.
     late: usize,
     calls: usize,
     /// The live files: their names, the bytes so far, and how they ended.
     lives: HashMap<EventId, Live>,
     files: HashMap<Digest, Vec<u8>>,
     peers: Vec<Peer>,
-    /// How many bytes the network first accepts from a session.
+    /// The number of bytes that the network accepts from a session at first.
     takes: usize,
     /// The address that new connections have.
     pub from: IpAddr,
     /// Whether new connections use TLS.
     pub is_tls: bool,
-    /// The batch that every session is written from, as on the server.
+    /// The batch from which every session's output is written, as on the server.
     batch: Batch,
 }
 
@@ -74,32 +74,32 @@ struct Peer {
     moving: Moving,
 }
 
-/// A transfer that a line has started and bytes must end.
+/// A transfer that a line has started, and that the following bytes complete.
 enum Moving {
     Nothing,
     /// The announcement of a live file is not stored yet.
     Announced(Upload),
     /// An upload, with its id if it is live.
     In(Upload, Option<EventId>, Vec<u8>),
-    /// A live file has ended, complete or not; its followers end once that is stored.
+    /// A live file has ended, complete or not. When that is stored, its followers end too.
     Ended(EventId, bool),
     /// A live file of a room is being downloaded; the number is how many of its bytes were sent.
     Follow(EventId, usize, RoomId),
     /// A text, and what has arrived of it.
     InText(IncomingText, Vec<u8>),
-    /// This many bytes are to be dropped, or all.
+    /// This many bytes are to be dropped; with `None`, all bytes up to the end.
     Away(Option<u64>),
     Out(EventId, Vec<u8>),
-    /// The log is queried, once the earlier replies are sent.
+    /// A query to the log, which waits until the earlier replies have been sent.
     QueryLog(LogQuery),
-    /// The accounts are queried, and answer with the next call, as its threads do.
+    /// A query to the accounts. They answer with the next call, like the threads of the server.
     QueryAccounts(AccountQuery, usize),
     Flush,
 }
 
 impl Memory {
-    /// Returns a server with `settings`. The network accepts few bytes of a session at a time: at first
-    /// `takes`, then more. The log is `late`, see [`Self::late`].
+    /// Returns a server with `settings`. The network accepts few bytes of a session at a time: at first `takes`, and
+    /// then more. For `late` see [`Self::late`].
     pub fn new(settings: &[Setting], takes: usize, late: usize) -> Result<Self, String> {
         Ok(Self::with_config(config(settings)?, takes, late))
     }
@@ -109,8 +109,8 @@ impl Memory {
         Self::late(limits, takes, 0)
     }
 
-    /// Returns a server with a log like one on disk: an entry is stored, and seen, only with the `late`th
-    /// call after it was submitted, or when somebody waits.
+    /// Returns a server whose log is like one on disk: an entry is stored, and so becomes visible, only with the
+    /// `late`th call after it was submitted, or when somebody waits.
     pub fn late(limits: Limits, takes: usize, late: usize) -> Self {
         Self::with_config(config_with(limits), takes, late)
     }
@@ -171,7 +171,7 @@ impl Memory {
         any
     }
 
-    /// Lets the accounts answer their query; returns whether there was one.
+    /// Lets the accounts answer their query. Returns whether there was one.
     fn think(&mut self) -> bool {
         let is_asked =
             |peer: &Peer| matches!(peer.moving, Moving::QueryAccounts(_, at) if at >= self.calls);
@@ -180,7 +180,7 @@ impl Memory {
         any
     }
 
-    /// Counts an event from outside, with which time advances for the log.
+    /// Counts a call from outside, with which the log makes progress.
     fn call(&mut self) {
         self.calls += 1;
         if self.late > 0 && self.calls.is_multiple_of(self.late) {
@@ -213,8 +213,8 @@ impl Memory {
                 _ => break,
             }
         }
-        // The driver decides whom to wake and which bytes to free: this one asks everybody and keeps
-        // everything.
+        // The driver decides which connections it wakes and which bytes it deletes. This driver asks all connections,
+        // and deletes nothing.
         self.chat.take_news(|_| {});
         self.chat.take_released();
     }
@@ -341,13 +341,13 @@ impl Memory {
             session.on_backlog(room, answer, &mut self.chat, now);
         }
         let is_filled = session.fill(&mut self.chat, &mut batch);
-        // The log's own thread publishes at any time: here between writing the output and learning what was
-        // written.
+        // The log's own thread may publish at any time. Here it does so after the output has been written and before
+        // the session learns that.
         if self.late > 0 && is_filled && self.waiting.len() > 4 {
             self.keep();
         }
         if is_filled {
-            // More and more, so that a long reply comes to an end.
+            // The network accepts more each time, so that a long reply comes to an end.
             self.peers[n].sends += 1;
             let takes = self.takes.saturating_add(self.peers[n].sends / 4);
             let taken = batch.len().min(takes);
@@ -464,7 +464,7 @@ impl Memory {
         has_taken
     }
 
-    /// Begins what a session wants done.
+    /// Begins the work that a session has requested.
     fn go_on(&mut self, n: usize, session: &mut Session, effect: Option<Effect>) {
         let moving = match effect {
             None => return,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::net::{bind, connect, sockopt};
 
-/// The deadline of a step: far more than it takes on a busy machine.
+/// The deadline of a step. It is far longer than the step takes, even on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A connection.
@@ -54,7 +54,7 @@ impl Peer {
         self.stream.write_all(bytes.as_ref())
     }
 
-    /// Returns the same connection, to write on while the replies are read.
+    /// Returns a second handle of the connection, to write on while replies are read.
     pub fn writer(&self) -> io::Result<TcpStream> {
         self.stream.try_clone()
     }
@@ -121,7 +121,7 @@ impl Peer {
         }
     }
 
-    /// Sends a request; returns the lines before the reply (live events among them), and the reply.
+    /// Sends a request. Returns the lines before the reply, including live events, and the reply.
     pub fn list(&mut self, request: &str) -> io::Result<(Vec<String>, String)> {
         self.send(format!("{request}\n"))?;
         let mut lines = Vec::new();

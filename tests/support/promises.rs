@@ -1,4 +1,4 @@
-//! Compares what a server has promised in all its runs with what it shows in the present one.
+//! Compares what a server has promised in all its runs with what it shows in the current run.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -6,20 +6,20 @@ use std::io;
 use super::load::{File, Heard, ROOMS};
 use super::peer::{Peer, other, sha256};
 
-/// Everything that was ever acknowledged, or received by anybody.
+/// Everything that the server has ever acknowledged, and everything that any client has received.
 #[derive(Default)]
 pub struct Promises {
-    /// Acknowledged or received since the last check, by id.
+    /// The events that were acknowledged or received since the last check, by their ids.
     fresh: BTreeMap<u64, String>,
     /// Each event that the log has ever shown: its room and its line.
     known: BTreeMap<u64, (usize, String)>,
-    /// The next message of each speaker in each round: none is missing between two that are there.
+    /// The next message that is expected of each speaker in each round. No message may be missing between two others.
     next: HashMap<(String, usize), usize>,
     files: BTreeMap<u64, Promised>,
     pub messages: usize,
     pub stored: usize,
     pub removed: usize,
-    /// Files whose upload a kill interrupted, and which were removed.
+    /// The number of files that were removed because a kill interrupted their upload.
     pub cut_off: usize,
     /// Files that the log still shows with an unknown length and no end.
     open: BTreeSet<u64>,
@@ -34,7 +34,7 @@ struct Promised {
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Kept,
-    /// The removal was requested and not answered.
+    /// The removal was requested, but has not been answered.
     MayBeGone,
     Gone,
 }
@@ -99,7 +99,7 @@ impl Promises {
             .max(newest(self.files.keys().next_back()))
     }
 
-    /// Compares the promises with what the server shows now: everything, or only what is new.
+    /// Compares the promises with what the server shows now: with `everything`, or only with what is new.
     pub fn check(&mut self, peer: &mut Peer, everything: bool) -> io::Result<()> {
         let fresh = std::mem::take(&mut self.fresh);
         let first = fresh.keys().next().copied().unwrap_or(u64::MAX);
@@ -272,8 +272,7 @@ fn is_same(now: &str, before: &str) -> bool {
     file.first() == Some(&"FILE") && now == format!("{} -", file.join(" "))
 }
 
-/// Checks that a search finds the last message of each room, which was hardly indexed when the server was
-/// killed.
+/// Checks that a search finds the last message of each room, which was hardly indexed when the server was killed.
 fn check_search(peer: &mut Peer, fresh: &BTreeMap<u64, String>) -> io::Result<()> {
     for room in ROOMS {
         let text_of =

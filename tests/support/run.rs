@@ -1,6 +1,6 @@
-//! Plays a transcript against a server, through the few things that a server does for its clients.
+//! Plays a transcript against a server, using only the few things that a server does for its clients.
 //!
-//! Knows no sockets: see `tcp.rs` for a server over TCP.
+//! This module knows no sockets; `tcp.rs` contains a server over TCP.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,7 +26,7 @@ pub trait Server {
     fn half_close(&mut self, peer: usize) -> Result<(), String>;
     /// Closes the connection in both directions at once.
     fn abandon(&mut self, peer: usize);
-    /// Takes what was received, or waits for it; where time is a number, it advances by at most `patience`.
+    /// Takes what was received, or waits for it. If time is a number, it advances by at most `patience`.
     fn take(&mut self, peer: usize, patience: Duration) -> Taken;
 }
 
@@ -40,15 +40,15 @@ pub enum Taken {
     Nothing,
 }
 
-/// How the bytes of a peer are split into writes. A correct server behaves the same for each.
+/// How the bytes of a peer are split into writes. A correct server behaves in the same way for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// One write for each step.
     Lines,
     /// One write for each byte.
     Bytes,
-    /// Consecutive steps in one write; if there is only one peer, everything that it sends, before it has
-    /// read any reply.
+    /// Consecutive steps in one write. If there is only one peer, everything that it sends is in one write, before it
+    /// has read any reply.
     Together,
 }
 
@@ -69,7 +69,8 @@ impl fmt::Display for Cut {
 /// Plays `transcript`.
 ///
 /// # Errors
-/// What went wrong, where it is written, and the conversation up to there.
+/// When the server does not answer as the transcript says. The text says what went wrong, where it is written, and
+/// what was said before.
 pub fn play(transcript: &Transcript, cut: Cut, server: &mut impl Server) -> Result<(), String> {
     let mut play = Play {
         transcript,
@@ -105,7 +106,7 @@ struct Play<'a, S> {
 
 struct Peer {
     number: usize,
-    /// Received but not yet expected.
+    /// The bytes that were received but not expected yet.
     unread: Vec<u8>,
     /// The server has closed the connection.
     closed: bool,
@@ -206,7 +207,7 @@ impl<S: Server> Play<'_, S> {
             .try_for_each(|piece| self.server.push(number, piece))
     }
 
-    /// Returns the peer of that name, which is connected when it first appears.
+    /// Returns the peer with that name. It connects when its name first appears.
     fn peer(&mut self, name: &str) -> Result<&mut Peer, String> {
         if !self.peers.contains_key(name) {
             let peer = Peer {
@@ -252,7 +253,7 @@ impl<S: Server> Play<'_, S> {
         }
     }
 
-    /// Takes as many bytes as are `expected`, fewer when they differ.
+    /// Takes as many bytes as are `expected`. Takes fewer if they differ.
     fn bytes(&mut self, peer: &str, expected: &[u8]) -> Result<Vec<u8>, String> {
         let mut got = Vec::new();
         while got.len() < expected.len() && expected.starts_with(&got) {
@@ -264,7 +265,7 @@ impl<S: Server> Play<'_, S> {
         Ok(got)
     }
 
-    /// Takes a live file: lines with a length and no digest, each with its bytes.
+    /// Takes a live file: lines with a length but without a digest, each followed by its bytes.
     fn pieces(&mut self, peer: &str, expected: &[u8]) -> Result<(), String> {
         let mut left = expected;
         while !left.is_empty() {
@@ -359,8 +360,8 @@ impl<S: Server> Play<'_, S> {
             .unwrap_or_default()
     }
 
-    /// Describes the failure for a person: where it was, what was expected, what was received, and both
-    /// sides up to there.
+    /// Describes a failure for a person: where it happened, what was expected, what was received, and what both sides
+    /// have sent before.
     fn report(&self, step: Option<&Step>, why: &str) -> String {
         let Transcript { id, file, line, .. } = self.transcript;
         let line = step.map_or(*line, |step| step.line);

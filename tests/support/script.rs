@@ -1,4 +1,4 @@
-//! A server that plays a script, for what a real server does only when something goes wrong, and the real
+//! A server that plays a script, for behaviour that a real server shows only when something goes wrong, and the real
 //! `chatc` as its client. Both have deadlines.
 
 use std::collections::HashMap;
@@ -15,8 +15,8 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// What a scripted server does with one connection, in order.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Expect this line, given without its line ending. `<name>` in it is a word of any characters but spaces and `;`, the
-    /// same one wherever the name stands.
+    /// Expect this line, given without its line ending. `<name>` stands for a word of any characters except spaces
+    /// and `;`. It is the same word wherever the same name occurs.
     Hear(String),
     /// Expect these bytes.
     Take(Vec<u8>),
@@ -28,8 +28,8 @@ pub enum Step {
     Give(Vec<u8>),
 }
 
-/// Parses a script: lines after `> ` are expected, lines after `< ` are sent; `> (end)` is the client's
-/// end.
+/// Parses a script: lines after `> ` are expected, and lines after `< ` are sent. `> (end)` means that the client
+/// ends its output.
 pub fn steps(script: &str) -> Vec<Step> {
     let lines = script
         .lines()
@@ -81,7 +81,7 @@ impl Server {
     }
 }
 
-/// Returns whether a line is the expected one, and notes what its names stand for.
+/// Returns whether a line is the expected one. Records the words for which its names stand.
 fn matches(mut line: &str, mut expected: &str, names: &mut HashMap<String, String>) -> bool {
     while let Some((before, rest)) = expected.split_once('<')
         && let Some((name, after)) = rest.split_once('>')
@@ -144,7 +144,7 @@ fn play(
             Step::Give(bytes) => output.write_all(&bytes).map_err(failed)?,
         }
     }
-    // Close the sending side first, then read the rest: otherwise a reset would lose the last line.
+    // The sending side is closed first, and then the rest is read. Otherwise a reset would lose the last line.
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let _ = io::copy(&mut input, &mut io::sink());
     Ok(())

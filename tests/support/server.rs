@@ -15,16 +15,16 @@ pub struct Chatd {
     pub address: SocketAddr,
     /// The other addresses at which it listens, as they are printed.
     addresses: Mutex<mpsc::Receiver<SocketAddr>>,
-    /// The temporary folder of the server: when it is killed, it cannot delete one of its own.
+    /// The temporary folder of the server. The server is killed and so cannot delete it itself.
     _scratch: tempfile::TempDir,
 }
 
 impl Chatd {
-    /// Starts `program` with `flags`, in memory unless they have `--data`, and waits for the line that says
-    /// where it listens.
+    /// Starts `program` with `flags`, in memory unless they contain `--data`, and waits for the line that says where
+    /// it listens.
     ///
     /// # Errors
-    /// What it printed instead.
+    /// When the server does not start. The error is what it printed instead.
     pub fn spawn(program: &str, flags: &[String]) -> Result<Self, String> {
         Self::spawn_under(&[], program, flags)
     }
@@ -75,7 +75,7 @@ impl Chatd {
 }
 
 impl Chatd {
-    /// Returns the next of the further addresses at which it listens, of those that its flags name.
+    /// Returns the next of the other addresses at which the server listens because of its flags.
     pub fn next_address(&self) -> SocketAddr {
         let addresses = self.addresses.lock().expect("no test holds it");
         let address = addresses.recv_timeout(STARTS_WITHIN);

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-/// Returns an unconnected TCP socket for IPv4. It closes on exec: a test beside this one may start a server at any time,
-/// and a connection that this server had inherited would not end when the test drops it.
+/// Returns an unconnected TCP socket for IPv4, which is closed on exec. Another test may start a server at any time,
+/// and if that server inherited the connection, the connection would not end when this test drops it.
 pub fn unconnected() -> io::Result<OwnedFd> {
     let kind = SocketType::STREAM;
     Ok(socket_with(

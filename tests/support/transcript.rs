@@ -30,7 +30,7 @@ pub enum Strength {
     Should,
 }
 
-/// `with NAME VALUE`: how the server must be started. `fresh server` needs no flag.
+/// A line `with NAME VALUE`: a flag with which the server must be started. `fresh server` needs no flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     pub name: String,
@@ -66,7 +66,7 @@ pub enum Action {
     Closed,
 }
 
-/// A line with placeholders for what is not known beforehand.
+/// A line with placeholders for parts that are not known beforehand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pattern(Vec<Piece>);
 
@@ -114,7 +114,7 @@ impl Kind {
 }
 
 impl Pattern {
-    /// Parses a line; a `<` that begins no placeholder stands for itself.
+    /// Parses a line. A `<` that begins no placeholder is an ordinary character.
     pub fn parse(line: &str) -> Self {
         let mut pieces = Vec::new();
         let mut plain = String::new();
@@ -269,14 +269,14 @@ impl Transcript {
         Ok(transcript)
     }
 
-    /// Returns whether only one peer sends in it.
+    /// Returns whether only one peer sends anything in this transcript.
     pub fn has_one_peer(&self) -> bool {
         self.steps.windows(2).all(|two| two[0].peer == two[1].peer)
     }
 
-    /// Returns the same conversation with other names, for a server that has seen these before: every nick
-    /// that is taken and every room except the lobby gets `suffix`, which consists of digits, since those
-    /// fit any script.
+    /// Returns the same conversation with other names, for a server that has seen these names before. Every nick that
+    /// is taken, and every room except the lobby, gets `suffix`. It must consist of digits, because digits are valid
+    /// with any script.
     pub fn renamed(mut self, suffix: &str) -> Self {
         let mut names = BTreeSet::new();
         for step in &self.steps {
@@ -292,8 +292,8 @@ impl Transcript {
             let rooms = words.iter().filter_map(|word| word.strip_prefix('#'));
             names.extend(rooms.map(str::to_lowercase));
         }
-        // A name near the limit of 32 characters would exceed it, and a name that begins with a digit may
-        // be a number.
+        // With the suffix, a name near the limit of 32 characters would be too long, and a name that begins with a
+        // digit may be a number.
         names.retain(|name| {
             name.len() <= 20 && name.starts_with(char::is_alphabetic) && name != "lobby"
         });

@@ -31,7 +31,7 @@ struct Page {
     after: Edge,
     up_to: Edge,
     wanted: usize,
-    /// Whether the first of them are requested, and not the last.
+    /// Whether the first of the messages in the range are requested, and not the last.
     is_forward: bool,
     and_after: usize,
 }
@@ -50,6 +50,7 @@ pub(in super::super) struct ChatHistory {
     up_to: Edge,
     /// The number of requested messages.
     wanted: usize,
+    /// Whether the first of the messages in the range are requested, and not the last.
     is_forward: bool,
     /// The number of messages that are requested after those, for a page around an event.
     and_after: usize,

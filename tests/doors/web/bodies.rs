@@ -1,6 +1,6 @@
 //! http.md 1, 2: a request is carried out completely or not at all.
 //!
-//! Its rejection arrives, and its memory is bounded.
+//! The refusal of a request arrives, and a request takes a limited amount of memory.
 
 use std::net::{Shutdown, TcpStream};
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! protocol.md 11.4, chatd.md 4: a proxy in front.
 //!
-//! What it forwards does not come from this machine, and a trusted one says where it comes from.
+//! Requests that a proxy forwards do not count as coming from this machine. A trusted proxy reports where they come from.
 
 use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
