@@ -2,8 +2,8 @@
 //!
 //!     cargo bench --bench history
 //!
-//! The log is written by the server's own writer, then read over TCP, one request after the other. Each
-//! request must take only milliseconds, and a start must not read the log.
+//! The log is written by the server's own writer, and then read over TCP, one request after the other. Each request
+//! must take only milliseconds, and a start must not read the log.
 
 mod support;
 
@@ -43,11 +43,11 @@ struct Flags {
     bench: bool,
 }
 
-/// How many messages of the lobby contain the rare word, evenly spread.
+/// The number of messages in the lobby that contain the rare word. They are evenly spread.
 const RARE: u64 = 10;
 const RARE_WORD: &str = "xylophone";
 
-/// Each message has one of these words: the most expensive search is for both, and finds nothing.
+/// Each message contains one of these words. The most expensive search is that for both, which finds nothing.
 const HALVES: [&str; 2] = ["even", "odd"];
 
 /// Number of files in the lobby.
@@ -56,7 +56,7 @@ const FILES: u64 = 1000;
 /// How many times the server is started.
 const STARTS: usize = 20;
 
-/// The most entries that wait for the writer while the log is filled.
+/// The maximum number of entries that wait for the writer while the log is filled.
 const WAITING_MAX: u64 = 10_000;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -102,7 +102,7 @@ fn measure(flags: &Flags) -> Result<()> {
     let chatd = Chatd::spawn(CHATD, &data(folder.path()))?;
     let mut client = Client::connect(chatd.address)?;
     let mut dice = Dice::new(5002);
-    // Around the middle, at a different place each time, so that more than one page is read.
+    // An id around the middle, and another one each time, so that more than one page of the database is read.
     let mut middle = || last_id / 4 + dice.below(last_id / 2);
     let rare = usize::try_from(RARE)?;
     time(&mut client, requests, 50, || "HISTORY 50".into())?;
@@ -127,8 +127,8 @@ fn measure(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// Makes the request `requests` times and prints how long that took; each reply must have the expected
-/// number of `PAST` lines.
+/// Makes the request `requests` times, and prints how long that took. Each reply must have the expected number of
+/// `PAST` lines.
 fn time(
     client: &mut Client,
     requests: usize,
@@ -158,7 +158,7 @@ fn tell(name: &str, times: &mut [Duration]) {
     println!("| {name} | {:.2} | {:.2} |", ms(median), ms(p99));
 }
 
-/// Stores that many messages, and files among them, through the log's own writer; returns the last id.
+/// Stores this number of messages, and files among them, through the log's own writer. Returns the last id.
 fn fill(folder: &Path, messages: u64) -> Result<u64> {
     let (tell, told) = channel();
     let sink = move |batch: Vec<Applied>| {

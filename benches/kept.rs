@@ -2,9 +2,9 @@
 //!
 //!     cargo bench --bench kept
 //!
-//! `OK` means stored, so no reply can be faster than the disk. This shows what the server adds to that
-//! (sockets, lines, threads, the room): the bare loop has the same tables, settings and messages, and as
-//! many messages per transaction as the server had in the run before it. Both run in turns, so that
+//! `OK` means that a message is stored, so no reply can be faster than the disk. This benchmark shows what the server
+//! adds to that: sockets, lines, threads and the room. The bare loop has the same tables, settings and messages, and
+//! as many messages in each transaction as the server had in the run before it. The two run in turns, so that
 //! whatever else the machine does affects both.
 
 mod support;
@@ -42,7 +42,7 @@ struct Flags {
 struct Load {
     name: &'static str,
     speakers: usize,
-    /// How many messages of each speaker wait for their `OK`.
+    /// The number of messages of each speaker that wait for their `OK`.
     window: usize,
     messages: usize,
 }
@@ -114,8 +114,8 @@ fn measure(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Measures how fast a new `chatd` stores all `texts` in one room that nobody reads: the cost of delivery
-/// is measured by another benchmark.
+/// Measures how fast a new `chatd` stores all `texts` in one room that nobody reads. Another benchmark measures the
+/// cost of delivery.
 fn through_chatd(load: &Load, texts: &[String]) -> Result<Rate, Box<dyn std::error::Error>> {
     let folder = folder()?;
     let mut chatd = Chatd::spawn(CHATD, &data(folder.path()))?;
@@ -164,8 +164,8 @@ fn through_chatd(load: &Load, texts: &[String]) -> Result<Rate, Box<dyn std::err
     })
 }
 
-/// Sends all `lines`, of which `window` wait for their `OK` at a time. Waits twice at `start`: when it is
-/// connected, and to begin.
+/// Sends all `lines`. At any time, `window` of them wait for their `OK`. Waits twice at `start`: after it has
+/// connected, and before it begins.
 fn speak(
     n: usize,
     lines: &[Vec<u8>],
@@ -174,7 +174,7 @@ fn speak(
     start: &Barrier,
 ) -> io::Result<()> {
     let connected = Client::connect(address).and_then(|mut client| {
-        // In a room of its own, so that the client reads nothing but its replies.
+        // The client joins a room of its own, so that it receives nothing except its replies.
         client.ask(&format!("JOIN #own{n}"))?;
         client.ask(&format!("NICK speaker{n}"))?;
         Ok(client)
@@ -211,8 +211,8 @@ fn speak(
     Ok(())
 }
 
-/// Returns how many transactions were written to the log of a running server: SQLite counts them in the
-/// header of the index to its write-ahead log (<https://www.sqlite.org/walformat.html>, `iChange`).
+/// Returns the number of transactions that were written to the log of a running server. SQLite counts them in the
+/// header of the index of its write-ahead log (<https://www.sqlite.org/walformat.html>, `iChange`).
 fn transactions(folder: &Path) -> io::Result<u32> {
     let mut index = std::fs::File::open(folder.join("chat.db-shm"))?;
     let mut count = [0; 4];
@@ -247,8 +247,8 @@ fn check_kept(folder: &Path, texts: &[String]) -> Result<(), Box<dyn std::error:
     }
 }
 
-/// Inserts `texts` like a program that does nothing else, `batch` in a transaction; returns how many per
-/// second.
+/// Inserts `texts`, `batch` of them in each transaction, in a program that does nothing else. Returns the number of
+/// texts per second.
 fn bare_loop(texts: &[String], batch: usize) -> Result<f64, Box<dyn std::error::Error>> {
     let folder = folder()?;
     drop(SqliteLog::open(folder.path(), Box::new(|_| {}))?); // creates the tables

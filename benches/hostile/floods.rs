@@ -1,7 +1,7 @@
-//! Measures how long another client waits for the `OK` of a message while one address, 127.0.0.66, sends requests
-//! as fast as it can, over eight connections that read as fast as they are answered. The server may allocate 512 MiB.
-//! Nothing is asserted, since both sides share the machine's cores; the tests in `tests/faults/hostile` say what must
-//! hold.
+//! Measures how long another client waits for the `OK` of a message while one address, 127.0.0.66, sends requests as
+//! fast as it can. The address uses eight connections, which read as fast as they are answered. The server may
+//! allocate 512 MiB. Nothing is asserted, because both sides share the machine's cores; the tests in
+//! `tests/faults/hostile` assert what must be true.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -14,21 +14,21 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_
 use crate::support::{Chatd, Client, data, folder, grouped, quantile};
 
 const FLOODERS: usize = 8;
-/// How long each flood lasts.
+/// The duration of each flood.
 const LASTS: Duration = Duration::from_secs(5);
 
-/// How long the other client waited beside a flood, in milliseconds.
+/// The times in milliseconds for which the other client waited during a flood.
 pub struct Found {
     name: &'static str,
     waits: Vec<f64>,
-    /// Bytes per second that the server sent to the flood.
+    /// The number of bytes per second that the server sent to the flood.
     answered: f64,
     /// The server's memory at the end, in bytes.
     memory: u64,
 }
 
-/// A flood: its name, and the lines of one connection, in which `<n>` is the number of the connection and
-/// `<i>` that of the turn. Each turn is sent again and again.
+/// Returns the floods: the name of each, and the lines that a connection sends in one turn. `<n>` stands for the
+/// number of the connection, and `<i>` for that of the turn. The turns are sent again and again.
 fn floods() -> Vec<(&'static str, String)> {
     let rooms =
         |verb: &str| -> String { (0..32).map(|room| format!("{verb} #f{room}\n")).collect() };
@@ -58,7 +58,7 @@ fn floods() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Measures each flood, against a server of its own.
+/// Measures each flood with a server of its own.
 pub fn run(program: &str, is_smoke: bool) -> io::Result<Vec<Found>> {
     let lasts = if is_smoke {
         Duration::from_millis(200)
@@ -79,7 +79,7 @@ pub fn run(program: &str, is_smoke: bool) -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
-/// Messages to search and to read.
+/// Sends messages for the floods to search and to read.
 fn fill(chatd: &Chatd) -> io::Result<()> {
     let mut filler = Client::connect(chatd.address)?;
     filler.ask("NICK filler")?;
@@ -154,7 +154,7 @@ fn beside(chatd: &Chatd, name: &'static str, lines: &str, lasts: Duration) -> io
         for stream in &streams {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        // A wait that is longer than the benchmark's patience is in the table too.
+        // A wait that is longer than the benchmark's deadline is shown in the table too.
         if result.is_err() {
             waits.push(begun.elapsed().as_secs_f64() * 1e3);
         }

@@ -2,12 +2,12 @@
 //!
 //!     cargo bench --bench hostile
 //!
-//! Ten people talk, a hundred messages a second, while 10,000 others come and say nothing, or a byte a second
-//! each, or random bytes, and read nothing of what they are answered. How long a message takes from the
-//! speaker's write to each reader's read is measured as it would be without them, and so is the server's
-//! memory. Both sides share the machine's cores, so the load generator's work is in the figures too.
+//! Ten clients talk, with a hundred messages a second. Meanwhile 10,000 other connections send nothing, or a byte a
+//! second each, or random bytes, and do not read the replies. The time from a speaker's write to each reader's read
+//! is measured with and without these connections, and so is the server's memory. Both sides share the machine's
+//! cores, so the figures include the work of the load generator.
 //!
-//! After that, one address that asks as fast as it can (`floods`); `--floods` measures these alone.
+//! After that, one address sends requests as fast as it can (`floods`). `--floods` measures only this.
 
 mod floods;
 #[path = "../support/mod.rs"]
@@ -75,7 +75,7 @@ impl Deed {
         }
     }
 
-    /// How many bytes each of them writes at once, once a second.
+    /// Returns the number of bytes that each connection writes once a second.
     fn bytes(self) -> usize {
         match self {
             Self::NotThere | Self::Silence => 0,
@@ -95,7 +95,7 @@ const SAID_EVERY: Duration = Duration::from_millis(10);
 struct Found {
     deed: Deed,
     came: usize,
-    /// From write to read, in milliseconds, for every message and every reader.
+    /// The time from write to read in milliseconds, for every message and every reader.
     waits: Vec<f64>,
     memory: u64,
     /// CPU-seconds of the server per second.
@@ -146,7 +146,7 @@ fn run(program: &str, others: usize, stay: Duration) -> io::Result<Vec<Found>> {
     setrlimit(Resource::Nofile, limit)?;
     let mut found = Vec::new();
     for deed in Deed::ALL {
-        // Each measurement has a server of its own, so that its memory is due to that alone.
+        // Each measurement has a server of its own, so that its memory was used only by this measurement.
         let folder = folder()?;
         let chatd = Chatd::spawn(program, &data(folder.path())).map_err(io::Error::other)?;
         let come = if deed == Deed::NotThere { 0 } else { others };
@@ -155,7 +155,7 @@ fn run(program: &str, others: usize, stay: Duration) -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
-/// Talks for as long as the hostile connections stay.
+/// Lets the clients talk for as long as the hostile connections stay.
 fn beside(chatd: &Chatd, deed: Deed, come: usize, stay: Duration) -> io::Result<Found> {
     let begun = Instant::now();
     let mut readers = Vec::new();
@@ -168,7 +168,7 @@ fn beside(chatd: &Chatd, deed: Deed, come: usize, stay: Duration) -> io::Result<
     speaker.ask("NICK speaker")?;
     let others = (0..come).map(|_| other(chatd.address));
     let others = others.collect::<io::Result<Vec<_>>>()?;
-    // All are accepted before anything is measured, since this request is answered after them.
+    // This request is answered after all connections have been accepted. Only then is anything measured.
     speaker.ask("PING")?;
     let is_over = AtomicBool::new(false);
     let (cpu, since) = (cpu_seconds(chatd.id()), Instant::now());
@@ -208,8 +208,8 @@ fn beside(chatd: &Chatd, deed: Deed, come: usize, stay: Duration) -> io::Result<
     })
 }
 
-/// Checks the goals: nobody waits for long, and the server holds no more than what it takes alone, what may
-/// wait (`--max-memory`), and 16 KiB for each connection.
+/// Checks the goals: nobody waits for long, and the server uses no more memory than it uses alone, plus what may wait
+/// (`--max-memory`) and 16 KiB for each connection.
 fn missed(found: &[Found]) -> Vec<String> {
     let alone = found.first().map_or(0, |found| found.memory);
     let waits = Limits::default().memory_bytes_max as u64;
@@ -242,8 +242,8 @@ fn other(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Writes to each connection once a second, evenly, until the measurement is over; reads nothing. A
-/// connection whose buffer is full is skipped.
+/// Writes to each connection once a second, evenly spread, until the measurement is over. Reads nothing. Skips a
+/// connection whose buffer is full.
 fn annoy(others: &[TcpStream], deed: Deed, is_over: &AtomicBool) {
     let bytes = deed.bytes();
     let mut dice = Dice::new(7);
@@ -267,7 +267,7 @@ fn annoy(others: &[TcpStream], deed: Deed, is_over: &AtomicBool) {
     }
 }
 
-/// Sends the time of day in messages, again and again; returns how many. The last message is `end`.
+/// Sends messages that contain the current time, again and again. Returns their number. The last message is `end`.
 fn speak(speaker: &mut Client, begun: Instant, stay: Duration) -> io::Result<usize> {
     let (since, mut said) = (Instant::now(), 0);
     while since.elapsed() < stay {

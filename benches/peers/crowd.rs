@@ -1,5 +1,5 @@
-//! Clients that join and leave: how long it takes many to join, what an idle member costs, and how many
-//! visits a server can handle.
+//! Clients that join and leave. Measures how long it takes many clients to join, what an idle member costs, and how
+//! many visits a server can handle.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub fn members(server: &Server, count: usize) -> Result<[f64; 2]> {
     Ok([(server.memory()? - before) / count as f64, seconds])
 }
 
-/// Number of visits at the same time.
+/// The number of visits at the same time.
 const AT_ONCE: usize = 8;
 
 struct Visit {
@@ -55,8 +55,9 @@ impl Visit {
     }
 }
 
-/// Measures visits (connect, take a name, send one message, see it processed, leave) per second of the
-/// server's processor time, and per second. A member that stays checks that nothing is lost.
+/// Measures visits per second, and per second of the server's processor time. In a visit, a client connects, takes a
+/// name, sends one message, waits until it was processed, and leaves. A member that stays checks that nothing is
+/// lost.
 pub fn visits(server: &Server, time: Duration) -> Result<[f64; 2]> {
     let dialect = server.kind.dialect();
     let text = format!("{}{}", char::from(MARK), "x".repeat(63));

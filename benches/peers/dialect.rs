@@ -1,7 +1,7 @@
-//! The protocols of the servers. Every message contains one [`MARK`], which nothing else on the wire
-//! contains, so that deliveries can be counted without parsing lines.
+//! The protocols of the servers. Every message contains one [`MARK`], which nothing else that is sent contains, so
+//! that deliveries can be counted without parsing lines.
 
-/// Occurs once in each message.
+/// A byte that occurs once in each message.
 pub const MARK: u8 = b'|';
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,13 +10,13 @@ pub enum Dialect {
     Nats,
     Redis,
     Irc,
-    /// Any line is sent to everybody else.
+    /// A server that sends any line to all other clients.
     Lines,
-    /// Any line is sent to everybody, including its author.
+    /// A server that sends any line to all clients, including its author.
     Echo,
 }
 
-/// What a line means to a client that is joining.
+/// The meaning of a line for a client that is joining.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     Wait,
@@ -26,8 +26,7 @@ pub enum Step {
 }
 
 impl Dialect {
-    /// Returns the bytes that open a connection and join the room, as far as that is possible without
-    /// waiting.
+    /// Returns the bytes that open a connection and join the room, as far as the client need not wait for a reply.
     pub fn hello(self, name: &str) -> String {
         match self {
             Self::Chatd => format!("NICK {name}\n"),
@@ -40,7 +39,7 @@ impl Dialect {
         }
     }
 
-    /// Returns what a line means to a client that has not joined yet.
+    /// Returns the meaning of a line for a client that has not joined yet.
     pub fn step(self, line: &str) -> Step {
         let second = line.split(' ').nth(1);
         match self {
@@ -56,7 +55,7 @@ impl Dialect {
             Self::Irc if second == Some("001") => Step::Answer("JOIN #lobby\r\n".into()),
             Self::Irc if second == Some("366") => Step::In, // the end of the list of members
             Self::Irc if matches!(second, Some("405" | "433" | "471")) => Step::Refused,
-            // Its greeting: it has accepted the connection.
+            // This is the server's greeting, so it has accepted the connection.
             Self::Lines | Self::Echo => Step::In,
             _ => Step::Wait,
         }
@@ -81,7 +80,7 @@ impl Dialect {
         matches!(self, Self::Redis | Self::Echo)
     }
 
-    /// Returns a request whose reply shows that earlier messages were processed, for servers that do not
+    /// Returns a request whose reply shows that earlier messages have been processed. It is for servers that do not
     /// confirm messages.
     pub fn ask(self) -> &'static str {
         match self {

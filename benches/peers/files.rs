@@ -14,10 +14,10 @@ use crate::{Result, cpu};
 /// Number of bytes in one write or read.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// The cost of a transfer: seconds of the server's processor time, and seconds.
+/// The cost of a transfer: seconds of the server's processor time, and seconds of real time.
 pub type Cost = [f64; 2];
 
-/// The contents of the file: no two pieces are the same, and they hardly compress.
+/// The contents of the file. No two pieces are the same, and they hardly compress.
 pub struct Piece {
     bytes: Vec<u8>,
 }
@@ -133,8 +133,8 @@ fn fetch(server: &Server, request: &str, begins: &str, ends: &str, length: u64) 
     Ok([server.cpu()? - before, begun.elapsed().as_secs_f64()])
 }
 
-/// Measures `nc`, which writes what it receives to a file, together with `sha256sum`, which reads it;
-/// returns the digest too.
+/// Measures `nc`, which writes what it receives to a file, and then `sha256sum`, which reads the file. Also returns
+/// the digest.
 pub fn nc_and_sha256sum(
     folder: &Path,
     piece: &mut Piece,

@@ -1,8 +1,8 @@
-//! The floor: the least that a server can do. One thread, one ring of bytes, a position for each reader,
-//! and one write of everything that the reader has not received.
+//! The floor: a server that does as little as possible. It has one thread, one ring of bytes, and a position for each
+//! reader, and it writes everything that a reader has not received in one call.
 //!
-//! It knows no names, rooms or ids and looks for nothing but the ends of lines; the author of a line
-//! receives a copy too. When the slowest reader is a whole ring behind, nothing is read until it has caught
+//! It knows no names, rooms or ids, and looks for nothing except the ends of lines. The author of a line receives a
+//! copy too. When the slowest reader is a whole ring behind, the server reads nothing until that reader has caught
 //! up.
 
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ const READ_BYTES: usize = 128 << 10;
 
 struct Ring {
     bytes: Vec<u8>,
-    /// Number of bytes ever written; byte `n` is at `n % RING_BYTES`.
+    /// The number of bytes ever written. Byte `n` is at `n % RING_BYTES`.
     end: u64,
 }
 
@@ -34,7 +34,7 @@ impl Ring {
         }
     }
 
-    /// Returns all bytes from that one on, in two pieces.
+    /// Returns all bytes from `start` on, in two slices.
     fn from(&self, start: u64) -> [IoSlice<'_>; 2] {
         let at = (start % RING_BYTES as u64) as usize;
         let length = (self.end - start) as usize;
@@ -49,7 +49,7 @@ struct Peer {
     stream: TcpStream,
     /// Its position in the ring.
     seen: u64,
-    /// Received bytes without a line end yet.
+    /// Received bytes that are not a complete line yet.
     rest: Vec<u8>,
     is_blocked: bool,
     is_queued: bool,

@@ -1,4 +1,4 @@
-//! The goals that were set before there was a server, and how far they are reached.
+//! The goals that were set before the server existed, and how far each has been reached.
 
 use crate::server::Kind::{self, *};
 use crate::table::{self, Results};
@@ -11,13 +11,13 @@ struct Goal {
     marks: &'static [Mark],
 }
 
-/// What a figure is compared with.
+/// What a figure must reach.
 enum Mark {
-    /// At least this many times the other's.
+    /// At least this many times the figure of the other server.
     Times(f64, Kind),
-    /// At least this many times the best of those.
+    /// At least this many times the best figure of these servers.
     TimesBest(f64, &'static [Kind]),
-    /// At most this many times the other's: it is a cost.
+    /// At most this many times the figure of the other server, because the figure is a cost.
     Costs(f64, Kind),
     /// At most this much.
     UpTo(f64),
@@ -25,7 +25,8 @@ enum Mark {
 
 use Mark::{Costs, Times, TimesBest, UpTo};
 
-/// A figure that must be "no worse" may be this much worse: two runs of one server differ by that.
+/// The factor by which a figure that must be "no worse" may be worse. Two runs of the same server differ by that
+/// much.
 const NO_WORSE: f64 = 0.85;
 
 const GOALS: &[Goal] = &[

@@ -1,4 +1,4 @@
-//! Messages that are stored on disk before they are confirmed, with many of them pending at a time.
+//! Messages that are stored on disk before they are confirmed. Many of them are pending at a time.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use crate::support::{Client, Dice, PATIENCE, sentence};
 /// Number of different texts.
 const TEXTS: usize = 10_000;
 
-/// Measures messages stored per second, of which `window` wait for their confirmation, and per second of
-/// the server's processor time, in which `chatd` has updated its search index too.
+/// Measures stored messages per second, and per second of the server's processor time. `window` messages wait for
+/// their confirmation at a time. The time of `chatd` includes the update of its search index.
 pub fn kept(server: &Server, window: usize, time: Duration) -> Result<[f64; 2]> {
     let mut client = Client::connect(server.address)?;
     let is_chatd = server.kind.is_chatd();
@@ -93,7 +93,7 @@ fn make_stream(client: &mut Client) -> Result<()> {
         "PUB $JS.API.STREAM.CREATE.KEPT inbox.0 {}\r\n{stream}\r\n",
         stream.len()
     );
-    // It accepts connections before it can process such requests, and drops those.
+    // The server accepts connections before it can process such requests, and drops those requests.
     client.wait_up_to(Duration::from_millis(200))?;
     let (begun, mut is_made) = (Instant::now(), false);
     while !is_made && begun.elapsed() < PATIENCE {

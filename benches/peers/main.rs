@@ -1,10 +1,10 @@
-//! Compares `chatd` with the servers that people compare it with, on the machine that this runs on.
+//! Compares `chatd` with other servers on the machine on which this runs.
 //!
 //!     cargo bench --bench peers
 //!
-//! The installed servers are started, measured and stopped in turns, so that whatever else the machine does
-//! affects all of them. Figures are given per second of a server's processor time, since the clients share the
-//! processors with it. Servers that are not installed are named and left out.
+//! The installed servers are started, measured and stopped in turns, so that whatever else the machine does affects
+//! all of them. Figures are per second of a server's processor time, because the clients share the processors with
+//! the server. Servers that are not installed are named and left out.
 
 mod cpu;
 mod crowd;
@@ -79,7 +79,7 @@ struct Plan {
     file_bytes: u64,
     /// Number of clients in the part `members`.
     crowd: usize,
-    /// Rooms are smaller by this factor.
+    /// The factor by which rooms are smaller.
     part: usize,
     is_smoke: bool,
 }
@@ -195,7 +195,7 @@ fn in_turns(
 fn talk(plan: &Plan, results: &mut Results) -> Result<()> {
     use Kind::*;
     let all = [Memory, Disk, Floor, Redis, Nats, Inspircd, Ngircd, Ncat];
-    // A thousand are too many for select(2), and take long to join on the IRC servers.
+    // A thousand members are too many for select(2), and take long to join on the IRC servers.
     let large = [Memory, Disk, Floor, Redis, Nats];
     let part = plan.part;
     let talks: [(table::Pair, &[Kind], Talk); 5] = [

@@ -1,5 +1,5 @@
-//! Many clients in one room, on one thread: it blocks in epoll, never in a socket, and is as cheap as
-//! possible, since it shares the machine with the server.
+//! Many clients in one room, on one thread. The thread blocks in epoll, never in a socket, and does as little as
+//! possible, because it shares the machine with the server.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,8 +13,8 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use crate::dialect::{Dialect, Step};
 use crate::support::PATIENCE;
 
-/// Number of clients that join at the same time: fewer than ngIRCd's queue of ten, beyond which each would
-/// wait a second.
+/// The number of clients that join at the same time. It is less than ngIRCd's queue of ten; beyond that, each client
+/// would wait a second.
 const AT_ONCE: usize = 8;
 
 const READ_BYTES: usize = 256 << 10;
@@ -39,7 +39,7 @@ impl Member {
         })
     }
 
-    /// Reads once; returns 0 when nothing has arrived.
+    /// Reads once. Returns 0 if nothing has arrived.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.stream.read(buffer) {
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
@@ -87,7 +87,7 @@ impl Member {
     }
 }
 
-/// Reports which sockets are ready.
+/// A watcher that reports which sockets are ready.
 pub struct Watch {
     epoll: OwnedFd,
     events: Vec<Event>,

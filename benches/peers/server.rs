@@ -1,4 +1,4 @@
-//! The servers that are measured: each is started for one measurement, on a port of its own, and stopped.
+//! The servers that are measured. Each is started on a port of its own for one measurement, and then stopped.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -63,7 +63,7 @@ impl Kind {
             Self::Ngircd => Some("ngircd"),
             Self::Ncat => Some("ncat"),
             Self::Nginx => Some("nginx"),
-            // The one whose flags are known; others are called `nc` too.
+            // This is the variant whose flags are known. Other programs are called `nc` too.
             Self::Nc => Some("nc.openbsd"),
         }
     }
@@ -185,7 +185,7 @@ impl Server {
             }
         };
         if self.kind == Kind::Ncat {
-            // It exits when it is about to name a client that has left: so this one leaves while nobody
+            // ncat exits when it is about to name a client that has left, so this client leaves while nobody
             // connects.
             let mut greeting = BufReader::new(stream).lines();
             greeting.nth(1).ok_or("ncat does not greet")??;
@@ -195,9 +195,9 @@ impl Server {
         Ok(())
     }
 
-    /// Returns how long it must be quiet until everybody has received all announcements: `chatd` announces
-    /// members that have stayed a second, in rooms that are not too large. A measurement with a time of
-    /// zero does not wait for that.
+    /// Returns how long nothing must arrive until everybody is known to have received all announcements. `chatd`
+    /// announces members that have stayed for a second, in rooms that are not too large. If the time of the
+    /// measurement is zero, it does not wait for that.
     pub fn quiet(&self, members: usize, time: Duration) -> Duration {
         if self.kind.is_chatd() && members <= 500 && time > Duration::from_millis(100) {
             Duration::from_millis(1200)
@@ -218,12 +218,12 @@ impl Server {
         }
     }
 
-    /// Returns the seconds of processor time that it has used.
+    /// Returns the seconds of processor time that the server has used.
     pub fn cpu(&self) -> Result<f64> {
         Ok(cpu::seconds(self.id())?)
     }
 
-    /// Returns the bytes of memory that it has.
+    /// Returns the memory of the server in bytes.
     pub fn memory(&self) -> Result<f64> {
         Ok(cpu::memory(self.id())?)
     }

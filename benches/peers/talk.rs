@@ -1,5 +1,5 @@
-//! Messages in rooms: how many deliveries there are per second of the server's processor time, and how late
-//! they are at a fixed rate.
+//! Messages in rooms. Measures the number of deliveries per second of the server's processor time, and the delay of
+//! messages at a fixed rate.
 
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use crate::support::PATIENCE;
 /// Length of a message with its mark.
 const TEXT_BYTES: usize = 64;
 
-/// About how many bytes a speaker writes at once.
+/// The approximate number of bytes that a speaker writes at once.
 const WRITE_BYTES: usize = 64 << 10;
 
 /// The speakers and readers of a measurement.
@@ -22,8 +22,8 @@ const WRITE_BYTES: usize = 64 << 10;
 pub struct Talk {
     pub speakers: usize,
     pub readers: usize,
-    /// How many messages of each speaker are in transit on average: without a bound they would fill the
-    /// sockets with gigabytes.
+    /// The average number of messages of each speaker that have been sent but not delivered. Without a bound, they
+    /// would fill the sockets with gigabytes.
     pub window: usize,
 }
 
@@ -134,10 +134,10 @@ pub fn deliveries(server: &Server, talk: Talk, time: Duration) -> Result<[f64; 2
     Ok([delivered as f64 / cpu, delivered as f64 / seconds])
 }
 
-/// Number of digits in a message that say when it was sent, in nanoseconds since the beginning.
+/// The number of digits in a message that contain the time of sending, in nanoseconds since the beginning.
 const STAMP_DIGITS: usize = 15;
 
-/// How long the first messages are not counted.
+/// The time at the beginning during which messages are not counted.
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// Measures the delay of messages that are sent at a fixed rate, in seconds: the median, and the 99th

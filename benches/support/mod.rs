@@ -33,7 +33,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection that waits for its replies.
 ///
-/// It blocks, since nothing between a request and its reply should cost more than a system call.
+/// It blocks, because nothing between a request and its reply should cost more than a system call.
 pub struct Client {
     stream: TcpStream,
     /// The beginning of an incomplete line.
@@ -82,8 +82,8 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a request and waits for its reply; returns the reply, how many `PAST` lines came before it,
-    /// and how long it took.
+    /// Sends a request and waits for its reply. Returns the reply, the number of `PAST` lines before it, and the time
+    /// that it took.
     pub fn ask(&mut self, request: &str) -> io::Result<(String, usize, Duration)> {
         let begun = Instant::now();
         self.send(format!("{request}\n").as_bytes())?;
@@ -127,8 +127,9 @@ const WORDS: f64 = 20_000.0;
 /// The most frequent word, for searches.
 pub const COMMON_WORD: &str = "wo0";
 
-/// Returns a message of about 60 bytes: ten words, of which few are common and most are rare, as in natural
-/// text (the n-th most common occurs about 1/n as often). [`COMMON_WORD`] is in two of three messages.
+/// Returns a message of about 60 bytes. It has ten words, of which few are common and most are rare, as in natural
+/// text: the n-th most common word occurs about 1/n as often as the first. [`COMMON_WORD`] is in two of three
+/// messages.
 pub fn sentence(dice: &mut Dice) -> String {
     let mut text = String::with_capacity(80);
     for n in 0..10 {
@@ -162,8 +163,8 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// Creates a folder for a server's log, deleted at the end: where cargo builds, since `/tmp` may be in
-/// memory, where a sync costs nothing.
+/// Creates a folder for a server's log, which is deleted at the end. It is in cargo's build folder, because `/tmp`
+/// may be in memory, where a sync costs nothing.
 pub fn folder() -> io::Result<tempfile::TempDir> {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
 }
