@@ -758,8 +758,8 @@ fn the_dice_bot_answers() {
     );
 }
 
-/// A message that arrived in the moment of Enter, between two lines of the editor, was once printed before
-/// earlier ones.
+/// Regression test. A message that arrived in the moment of Enter, between two lines of the editor, was once printed
+/// before earlier ones.
 #[test]
 fn messages_stay_in_order_however_often_enter_is_pressed() {
     let (chatd, lines) = (chatd(), 300);

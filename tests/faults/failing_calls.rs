@@ -242,8 +242,8 @@ fn a_disk_that_fails_for_a_while_is_reported_and_works_again() {
     sweep("pwrite64:error=EIO", "internal", "+", 5);
 }
 
-/// A file that was announced, is not complete and is no longer being uploaded (its end could not be stored)
-/// once kept every `DOWNLOAD` of it searching without end.
+/// Regression test. A file that was announced, is not complete and is no longer being uploaded (its end could not be
+/// stored) once kept every `DOWNLOAD` of it searching without end.
 #[test]
 fn a_download_of_an_abandoned_upload_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -257,8 +257,8 @@ fn a_server_that_was_killed_on_a_full_disk_starts_on_it() {
     all.check(&mut peer);
 }
 
-/// A live file that was received completely, but whose end the log could not store, once stayed live until
-/// a restart, and every `DOWNLOAD` of it waited without end.
+/// Regression test. A live file that was received completely, but whose end the log could not store, once stayed live
+/// until a restart, and every `DOWNLOAD` of it waited without end.
 #[test]
 fn a_live_file_whose_end_cannot_be_stored_is_removed() {
     let disk = Tmpfs::mount(4 << 10);
@@ -304,8 +304,8 @@ fn a_live_file_whose_end_cannot_be_stored_is_removed() {
     assert_eq!(kept.count(), 0, "no bytes are left of it");
 }
 
-/// Two removals of one file at the same moment once released its bytes twice, and so those of another file
-/// with the same contents.
+/// Regression test. Two removals of one file at the same moment once released its bytes twice, and so those of
+/// another file with the same contents.
 #[test]
 fn a_file_that_two_remove_at_once_is_released_once() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -33,7 +33,8 @@ fn check(output: &Output, data: &Path, why: &str) {
     assert!(output.stdout.is_empty(), "it never listened");
 }
 
-/// The second server once deleted the partial files of the first before it checked the lock of the folder.
+/// Regression test. The second server once deleted the partial files of the first before it checked the lock of the
+/// folder.
 #[test]
 fn a_second_server_reports_that_the_folder_is_in_use_and_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");

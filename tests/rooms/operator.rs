@@ -199,7 +199,8 @@ fn the_log_names_peers_and_never_their_messages() {
     }
 }
 
-/// A client that left replies unread, or was in the middle of a transfer, was once neither notified nor disconnected.
+/// Regression test. A client that left replies unread, or was in the middle of a transfer, was once neither notified
+/// nor disconnected.
 #[test]
 fn a_kicked_client_is_gone_at_once_whether_it_reads_or_not() {
     let flags = "--memory --greet-after 1h --announce-after 1h --operator root";

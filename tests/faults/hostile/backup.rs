@@ -29,7 +29,7 @@ fn events(folder: &Path) -> usize {
     String::from_utf8_lossy(&output.stdout).lines().count()
 }
 
-/// A third of the killed backups once left an empty database, which `chatd check` called sound.
+/// Regression test. A third of the killed backups once left an empty database, which `chatd check` called sound.
 #[test]
 fn a_killed_backup_is_complete_or_recognised_as_incomplete() {
     let target = Target::start(&[]);
@@ -83,7 +83,7 @@ fn a_killed_backup_is_complete_or_recognised_as_incomplete() {
     assert_eq!(events(&to), all);
 }
 
-/// `chatd check` once called such a database sound, and created one where there was none.
+/// Regression test. `chatd check` once called an empty database sound, and created one where there was none.
 #[test]
 fn check_rejects_an_empty_database_and_creates_none() {
     let folder = tempfile::tempdir().expect("a folder");

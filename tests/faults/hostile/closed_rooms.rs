@@ -40,7 +40,7 @@ fn bare(answer: (String, String), number: u64) -> String {
     format!("{head}\n\n{body}").replace(&number.to_string(), "N")
 }
 
-/// The name of a live file, and which ids are files, were once shown to anyone.
+/// Regression test. The name of a live file, and which ids are files, were once shown to anyone.
 #[test]
 fn files_of_a_closed_room_seem_not_to_exist() {
     let (target, mut ann) = closed();
@@ -103,7 +103,7 @@ fn files_of_a_closed_room_seem_not_to_exist() {
     );
 }
 
-/// A client that followed a file once continued to receive it after the room had been closed to it.
+/// Regression test. A client that followed a file once continued to receive it after the room had been closed to it.
 #[test]
 fn following_a_file_ends_when_the_room_is_closed() {
     let target = Target::start(&[]);

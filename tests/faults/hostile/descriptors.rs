@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::target::{Target, program};
 
-/// The server once started, logged that "only 0 connections fit", and served nobody.
+/// Regression test. With too few open files, the server once started, logged that "only 0 connections fit", and served nobody.
 #[test]
 fn with_too_few_descriptors_it_says_how_many_it_needs_and_with_those_it_serves() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -39,7 +39,7 @@ fn with_too_few_descriptors_it_says_how_many_it_needs_and_with_those_it_serves()
     Target::start_under(&["prlimit", &limit], &[]).serves_everybody();
 }
 
-/// With too little memory the server once crashed, or hung after a panic and did not end at SIGTERM.
+/// Regression test. With too little memory the server once crashed, or hung after a panic and did not end at SIGTERM.
 #[test]
 fn with_too_little_memory_it_says_how_much_it_needs_and_with_that_it_serves() {
     let start = |kib: u64| {

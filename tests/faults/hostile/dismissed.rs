@@ -29,7 +29,7 @@ fn wait_until_away(root: &mut Peer, nick: &str) {
     }
 }
 
-/// KICK and BAN once had no effect on a client that followed a live file.
+/// Regression test. KICK and BAN once had no effect on a client that followed a live file.
 #[test]
 fn a_kicked_client_that_follows_a_file_is_gone_at_once() {
     for verb in ["KICK", "BAN"] {
@@ -90,7 +90,7 @@ fn a_ban_ends_a_connection_that_asks_now_and_then() {
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
 }
 
-/// She once stayed in the room for as long as she did not read.
+/// Regression test. A kicked user who did not read once stayed in the room.
 #[test]
 fn a_kicked_client_that_does_not_read_is_gone_at_once() {
     for verb in ["KICK", "BAN"] {

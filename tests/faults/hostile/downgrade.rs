@@ -66,8 +66,8 @@ fn certificate(folder: &Path) {
     fs::write(folder.join("key.pem"), key.serialize_pem()).expect("written");
 }
 
-/// With a certificate that the system trusts, the client once remembered nothing; the next time it sent the password in
-/// plain text without a warning.
+/// Regression test. With a certificate that the system trusts, the client once remembered nothing; the next time it
+/// sent the password in plain text without a warning.
 #[test]
 fn chatc_sends_no_password_when_tls_is_stripped() {
     for is_vouched_for in [true, false] {

@@ -2,7 +2,7 @@
 
 use super::target::{Target, count, pipeline};
 
-/// Their requests were once carried out, five times over.
+/// Regression test. The requests of clients that had gone were once handled, up to five times.
 #[test]
 fn no_work_is_done_for_clients_that_have_gone() {
     const ASKED: u64 = 200;

@@ -2,7 +2,7 @@
 
 use super::target::{Target, ask, basic};
 
-/// Ten wrong passwords from an address once made the server refuse the right one of everyone there.
+/// Regression test. After ten wrong passwords from an address, the server once refused the right passwords of all users there.
 #[test]
 fn an_owner_can_log_in_from_a_known_address_whatever_others_guess_there() {
     let target = Target::start(&[]);

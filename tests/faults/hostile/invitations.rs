@@ -3,7 +3,7 @@
 use super::target::{Target, ask, pipeline};
 use crate::support::spawn::allow_many_connections;
 
-/// Each invitation once looked at all members, for each of them, while everyone else waited.
+/// Regression test. Each invitation once looked at all members, for each of them, while everyone else waited.
 #[test]
 fn invitations_cost_no_more_in_a_full_room() {
     const CROWD: usize = 800;

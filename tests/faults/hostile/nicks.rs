@@ -2,7 +2,7 @@
 
 use super::target::{Target, ask, pipeline};
 
-/// Each nick that was left with a password was once reserved for two minutes.
+/// Regression test. Each nick that was left with a password was once reserved for two minutes.
 #[test]
 fn a_connection_that_changes_nicks_reserves_one() {
     const NICKS: usize = 10_000;

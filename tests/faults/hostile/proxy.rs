@@ -2,7 +2,7 @@
 
 use super::target::{Target, ask, basic};
 
-/// A stranger once registered the operator's nick through a proxy, and was the operator.
+/// Regression test. A stranger once registered the operator's nick through a proxy, and was the operator.
 #[test]
 fn nobody_becomes_an_operator_through_a_proxy() {
     let headers = [

@@ -23,8 +23,8 @@ fn rows(target: &Target, table: &str) -> usize {
         .expect("a number") as usize
 }
 
-/// One stranger's readers once deleted everyone's messages: they counted towards `--keep-bytes`, and could not be
-/// trimmed.
+/// Regression test. One stranger's readers once deleted everyone's messages: they counted towards `--keep-bytes`, and
+/// could not be trimmed.
 #[test]
 fn named_readers_are_bounded_and_delete_no_messages() {
     let mut target = Target::start(&["--keep-bytes", "2MiB", "--trim-every", "1s"]);

@@ -3,7 +3,7 @@
 use super::target::Target;
 use crate::support::spawn::allow_many_connections;
 
-/// Each line of an endless request was once answered at once, and the replies counted nowhere.
+/// Regression test. Each line of an endless request was once answered at once, and the replies counted nowhere.
 #[test]
 fn replies_to_endless_requests_use_little_memory() {
     const REQUESTS: usize = 60;

@@ -28,7 +28,7 @@ fn one_address_does_not_use_up_the_rooms() {
     target.serves_everybody();
 }
 
-/// One account could once create closed rooms without limit, and nobody saw them.
+/// Regression test. One account could once create closed rooms without limit, and nobody saw them.
 #[test]
 fn one_account_does_not_use_up_the_rooms_with_closed_ones() {
     let mut target = Target::start(&["--max-rooms", ROOMS]);
@@ -66,7 +66,7 @@ fn one_account_does_not_use_up_the_rooms_from_many_addresses() {
     target.serves_everybody();
 }
 
-/// An empty room once stayed in the database for good.
+/// Regression test. An empty room once stayed in the database for good.
 #[test]
 fn empty_rooms_are_deleted() {
     let flags = ["--keep-bytes", "200KiB", "--trim-every", "1s"];

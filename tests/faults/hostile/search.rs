@@ -34,7 +34,7 @@ fn filled(messages: usize) -> Target {
     target
 }
 
-/// Each search once cost seconds, and 24 MiB that were never freed.
+/// Regression test. Each search once cost seconds, and 24 MiB that were never freed.
 #[test]
 fn long_searches_cost_little_time_and_no_memory() {
     const SEARCHES: u64 = 12;
@@ -67,7 +67,7 @@ fn long_searches_cost_little_time_and_no_memory() {
     assert!(grown < 32 << 20, "{grown} bytes more");
 }
 
-/// Such searches were once run to their end, though the client had gone.
+/// Regression test. Searches were once run to their end even if the client had gone.
 #[test]
 fn searches_of_clients_that_have_gone_cost_nothing() {
     const SEARCHES: usize = 200;

@@ -13,7 +13,7 @@ fn joins() -> Vec<String> {
         .collect()
 }
 
-/// Each reader was once a transaction besides the log's own, and senders waited for SQLite's lock.
+/// Regression test. Creating a named reader was once a transaction of its own, and senders waited for SQLite's lock.
 #[test]
 fn senders_are_answered_while_readers_are_created() {
     const MESSAGES: usize = 100;
