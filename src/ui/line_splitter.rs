@@ -16,7 +16,7 @@ const NONCE_BYTES: usize = 40;
 pub struct LineSplitter {
     /// The maximum number of bytes of text in a message.
     most: usize,
-    /// The line whose end has not come yet.
+    /// The beginning of a line whose end has not arrived yet.
     partial: Vec<u8>,
     begun: bool,
 }
@@ -32,12 +32,12 @@ impl Default for LineSplitter {
 }
 
 impl LineSplitter {
-    /// Makes the lines short enough for `TELL` to a room whose name has `room` bytes, with a nonce.
+    /// Makes the lines so short that `TELL`, the name of a room of `room` bytes, and a nonce fit too.
     pub fn limit(&mut self, room: usize) {
         self.most = LINE_BYTES_MAX.saturating_sub("TELL  \n".len() + NONCE_BYTES + room);
     }
 
-    /// Appends the lines of `input` to `out` and returns how many there are.
+    /// Appends the lines of `input` to `out`. Returns their number.
     pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> u64 {
         let mut lines = 0;
         for part in input.split_inclusive(|b| *b == b'\n') {
@@ -56,7 +56,7 @@ impl LineSplitter {
         lines
     }
 
-    /// Appends the last line, if the input ended without a line end.
+    /// Appends the last line, if the input has ended without a line ending.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> u64 {
         self.flush(out)
     }

@@ -1,5 +1,5 @@
-//! Messages of several lines (`draft/multiline`): a client sends the lines in a batch, and at its end they become one
-//! `TEXT`.
+//! Messages of several lines (`draft/multiline`). A client sends the lines in a batch. When the batch ends, they
+//! become one `TEXT`.
 
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ use crate::protocol::tags::SentTags;
 pub(super) struct Incoming {
     /// The name that the client has given to the batch.
     name: Box<str>,
-    /// The room or nick.
+    /// The room or nick to which the message goes.
     to: Box<str>,
     tags: SentTags,
     /// Whether the lines are notices; `None` before the first one.
     is_notice: Option<bool>,
     text: String,
     lines: usize,
-    /// How long the last line is.
+    /// The length of the last line in bytes.
     last_line: usize,
     /// The label of the command that began the batch.
     labeled: Option<Box<Labeled>>,
@@ -37,7 +37,7 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Adds a line, or continues the last one. A line that is too long for `TEXT` goes on in the next one.
+    /// Adds a line, or continues the last one. If a line is too long for `TEXT`, it continues in the next line.
     fn add(&mut self, text: &str, continues: bool) {
         if self.lines == 0 {
             self.lines = 1;
@@ -67,7 +67,7 @@ impl Session {
         if let Some(name) = name.strip_prefix('-') {
             return match irc.incoming.take() {
                 Some(incoming) if *incoming.name == *name => self.irc_say_lines(*incoming, chat),
-                // Also the end of a batch that was refused.
+                // This includes the end of a batch that was refused.
                 other => {
                     irc.incoming = other;
                     Ok(None)
@@ -108,7 +108,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Adds a line to the message that is arriving. A line of a batch that was refused is dropped.
+    /// Adds a line to the message that is arriving. Drops a line of a batch that was refused.
     pub(super) fn irc_add_line(
         &mut self,
         line: &IrcLine<'_>,
@@ -163,7 +163,7 @@ impl Session {
         };
         self.irc_asks(Asked::Say(to.to_string()));
         if to.to_ascii_lowercase().ends_with("serv") {
-            // As in `irc_say`: nobody may receive what clients send to such names.
+            // As in `irc_say`, nobody may receive what clients send to such names.
             self.irc_numeric(numeric::NO_SUCH_NICK, &[&to], "services take single lines");
             return Ok(None);
         }
@@ -191,7 +191,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Returns when the message that is arriving must be complete.
+    /// Returns the time by which the message that is arriving must be complete.
     pub(in super::super) fn irc_due(&self) -> Option<Duration> {
         let incoming = self.irc.as_deref()?.incoming.as_deref()?;
         Some(Duration::from_millis(incoming.begun_ms) + TEXT_WITHIN)

@@ -218,7 +218,7 @@ impl Editor {
         self.insert(&cut);
     }
 
-    /// Shows an older line of the history; the current text is kept.
+    /// Shows an older line of the history. The current text is remembered.
     pub fn older(&mut self) {
         let at = match &self.recalled {
             Some((at, _)) => at.checked_sub(1),
@@ -234,7 +234,7 @@ impl Editor {
         self.recalled = Some((at, typed));
     }
 
-    /// Shows a newer line of the history, and after the newest one the text that was kept.
+    /// Shows a newer line of the history. After the newest line, shows the remembered text.
     pub fn newer(&mut self) {
         let Some((at, typed)) = self.recalled.take() else {
             return;

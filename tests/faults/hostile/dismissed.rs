@@ -90,7 +90,7 @@ fn a_ban_ends_a_connection_that_asks_now_and_then() {
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
 }
 
-/// Regression test. A kicked user who did not read once stayed in the room.
+/// Regression test. A kicked or banned user who did not read once stayed in the room.
 #[test]
 fn a_kicked_client_that_does_not_read_is_gone_at_once() {
     for verb in ["KICK", "BAN"] {
