@@ -15,18 +15,18 @@ socket ─> server::connection ─> protocol::line ─> protocol::request ─> s
 socket <─ server::connection <─ session::output <─ tail (a cursor each) <─ chat::apply <─── kept ───┘
 ```
 
-A message is encoded once and stored once, before anybody sees it. Every reader is a cursor: there is no queue for each
-reader, and a slow one costs a number; what it has missed is in the log.
+A message is encoded once and stored once, before anybody sees it. A reader has no queue, only a cursor: for a slow reader,
+the server stores just its position, and reads from the log what the reader has missed.
 
 # What becomes of `MSG hello`
 
-1. `server::connection` reads what its socket has, and takes the lock of `server::shared_state` for a few lines.
+1. `server::connection` reads the bytes that have arrived, and takes the lock of `server::shared_state` for a few lines.
 2. [`LineDecoder::next`](protocol::line::LineDecoder::next) finds the line in the bytes, and
    [`Session::apply`](session::Session::apply) has it parsed into a [`Request`](protocol::Request).
 3. `session::gate` decides whether this connection may make the request now; `session::request` handles it. It asks [`Chat`](chat::Chat)
    whether the nick is in the room and may send there, and proposes an [`Entry`](model::Entry): an
    [`Effect::Append`](session::Effect::Append) with a [`Ticket`](model::Ticket). Nothing has been promised yet.
-4. The connection passes the entry to the log ([`Log::append`](log::Log::append)). The log's thread commits everything that waits in one
+4. The connection passes the entry to the log ([`Log::append`](log::Log::append)). The log's thread commits all waiting entries in one
    transaction, gives each event its id and time, and only then reports what it has [applied](model::Applied).
 5. [`Chat::apply`](chat::Chat::apply) makes each event visible: in the room's [`Tail`](tail::Tail), encoded once, and for its author as the outcome
    of the ticket.
@@ -36,11 +36,13 @@ reader, and a slow one costs a number; what it has missed is in the log.
    lines; the lock is released, and one write passes the batch to the socket. [`Session::sent`](session::Session::sent) then moves the cursor by
    what was taken.
 
-If the log refuses the entry (a full disk, a server that stops), step 4 reports that instead, and the author receives `ERR`.
+If the log refuses the entry, because the disk is full or the server stops, step 4 reports that instead, and the author
+receives `ERR`.
 
 # The modules
 
-From the bottom up; each uses only what stands above it here, and `tests/project/layers.rs` checks it.
+The modules are listed from the bottom up. Each uses only modules that are listed above it, which `tests/project/layers.rs`
+checks.
 
 | module | what it does | what it uses |
 |---|---|---|

@@ -363,8 +363,8 @@ impl Chat {
         }
     }
 
-    /// Announces `nick` in the room if its time has come. If the nick has left and joined again meanwhile, that is
-    /// later.
+    /// Announces `nick` in the room if its time has come. If the nick has left and joined again meanwhile, its
+    /// announcement is due later.
     pub(super) fn announce_due(&mut self, room_id: RoomId, nick: NickId, now: Now) {
         let member = self
             .rooms

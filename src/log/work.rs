@@ -41,7 +41,8 @@ impl Work {
         self.is_over.get()
     }
 
-    /// Returns a function that returns the same, on this thread.
+    /// Returns a function for another library that returns the same as [`Self::is_over`]. It must be called on this
+    /// thread.
     pub fn limit(&self) -> impl Fn() -> bool + Send + use<> {
         let (begun, begun_work, is_over) = (self.begun, self.begun_work, self.is_over.get());
         move || is_over || is_used_up(begun, begun_work)

@@ -16,8 +16,8 @@ use crate::model::StorageError;
 const IS_THERE: &str = "CASE e.verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id)
     WHEN 'MSG' THEN e.text <> '-' WHEN 'ME' THEN e.text <> '-' WHEN 'TOPIC' THEN 1 ELSE 0 END";
 
-/// Number of SQLite's steps between two checks of the time. The reading of a page of the index, which has the words of
-/// two long messages, takes three.
+/// The number of SQLite's steps between two checks of the time. Reading a page of the index, which has the words of
+/// two long messages, takes three steps.
 const STEPS: c_int = 100;
 
 /// The rooms that are searched, by the numbers of their rows.
@@ -118,7 +118,7 @@ fn search_in_steps(
         count,
         found: Vec::new(),
     };
-    // What takes few steps is not stopped.
+    // SQLite does not stop a query that takes few steps, so the budget may be used up even so.
     let is_cut = work.is_over()
         || match search.run(scope) {
             Err(StorageError::Sqlite(e)) if is_stopped(&e) => true,

@@ -1,4 +1,4 @@
-//! The server under attack, its honest users, and what the server spends.
+//! The server under attack, its honest users, and the resources that the server uses.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::support::peer::{DEADLINE, Peer, sha256};
 use crate::support::server::Chatd;
 
-/// The address that strangers come from.
+/// The address from which strangers connect.
 pub const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 66));
 
 /// The memory that the server may use, in bytes.
@@ -28,12 +28,12 @@ impl Target {
         Self::start_under(&[], flags)
     }
 
-    /// Starts one through a program that sets something first, such as `prlimit --nofile=256`.
+    /// Starts such a server through a program that sets a limit first, such as `prlimit --nofile=256`.
     pub fn start_under(first: &[&str], flags: &[&str]) -> Self {
         Self::try_start(first, flags).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// Starts one likewise; returns what it prints if it does not start.
+    /// Starts a server as [`Self::start_under`] does. If the server does not start, returns what it prints.
     pub fn try_start(first: &[&str], flags: &[&str]) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("data");
@@ -43,7 +43,8 @@ impl Target {
             .chain(first.to_vec())
             .collect();
         let mut all: Vec<String> = vec!["--data".into(), data.display().to_string()];
-        // Whether joins are announced within a test depends on the machine's speed; so they are not.
+        // Joins are not announced, because it would depend on the machine's speed whether they are announced during a
+        // test.
         all.extend(["--announce-after", "1h"].map(str::to_owned));
         if !flags.contains(&"--max-memory") {
             all.extend(["--max-memory", "64MiB"].map(str::to_owned));
@@ -53,7 +54,7 @@ impl Target {
         Ok(Self { chatd, folder })
     }
 
-    /// Returns the folder of its log and files.
+    /// Returns the folder of the server's log and files.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -114,7 +115,7 @@ impl Target {
         value.unwrap_or_else(|| panic!("no {name}: {page}"))
     }
 
-    /// Returns how many connections there are besides the one that asks.
+    /// Returns the number of connections, without the one that requests it.
     pub fn connections(&self) -> u64 {
         let (_, page) = self.http("GET /metrics HTTP/1.1\r\nHost: localhost\r\n");
         let lines = page
@@ -136,18 +137,18 @@ impl Target {
         kib.unwrap_or_else(|| panic!("the server has gone: {status}")) * 1024
     }
 
-    /// Returns its environment, as `proc_pid_environ`(5) has it.
+    /// Returns the server's environment, in the form of `proc_pid_environ`(5).
     pub fn environment(&self) -> String {
         let path = format!("/proc/{}/environ", self.chatd.id());
         String::from_utf8_lossy(&fs::read(path).expect("it runs")).into_owned()
     }
 
-    /// Returns the memory that it uses now.
+    /// Returns the memory that the server uses now, in bytes.
     pub fn memory(&self) -> u64 {
         self.status("VmRSS")
     }
 
-    /// Returns its CPU time, in ticks of a hundredth of a second (`proc_pid_stat`(5), fields 14 and 15).
+    /// Returns the server's CPU time in hundredths of a second (`proc_pid_stat`(5), fields 14 and 15).
     pub fn cpu(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.chatd.id())).expect("it runs");
         let fields = stat.rsplit(')').next().unwrap_or_default();
@@ -157,7 +158,7 @@ impl Target {
             .sum()
     }
 
-    /// Returns the number of its open files; with `name`, of those whose path ends with it.
+    /// Returns the number of files that the server has open. With `name`, counts only those whose path ends with it.
     pub fn open_files(&self, name: &str) -> usize {
         let path = format!("/proc/{}/fd", self.chatd.id());
         let entries = fs::read_dir(path).expect("it runs").flatten();
