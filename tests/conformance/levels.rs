@@ -4,7 +4,7 @@ use plainchat::protocol::Verb;
 
 use crate::support::transcript::{Action, Transcript};
 
-/// What the suite checks: `--level`.
+/// The level that the suite checks (`--level`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// A client, which the suite runs and serves.
@@ -28,7 +28,7 @@ impl std::str::FromStr for Level {
     }
 }
 
-/// The commands of a minimal server, each with the most fields that it needs to know.
+/// The commands of a minimal server, each with the maximum number of fields that the server must know.
 const COMMANDS: &[(&str, usize)] = &[
     ("NICK", 1),
     ("MSG", usize::MAX),
@@ -39,13 +39,13 @@ const COMMANDS: &[(&str, usize)] = &[
     ("BYE", usize::MAX),
 ];
 
-/// The sections that a minimal server need not follow although it has their commands.
+/// The sections that a minimal server need not follow, although it has their commands.
 const OPTIONAL: &[&str] = &["3.4", "8"];
 
-/// The section whose transcripts send `UPLOAD` and `TEXT` to be refused.
+/// The section whose transcripts send `UPLOAD` and `TEXT`, which the server refuses.
 const REFUSALS: &str = "1.4";
 
-/// Transcripts that use only such commands, and still need more than a minimal server has, each with the reason.
+/// Transcripts that use only such commands, but need more than a minimal server has, each with the reason.
 const NEEDS_MORE: &[(&str, &str)] = &[
     ("3.5/1", LOOK_ALIKES),
     ("3.5/a_look_alike_is_taken", LOOK_ALIKES),
@@ -70,8 +70,8 @@ const NEEDS_MORE: &[(&str, &str)] = &[
 const LOOK_ALIKES: &str = "a minimal server need not recognize names that look alike";
 const OTHER_SCRIPTS: &str = "a minimal server may refuse names that are not ASCII";
 
-/// Returns whether a minimal server must pass the transcript: it needs no setting, and sends only the commands
-/// of that level, or lines that are no command at all.
+/// Returns whether a minimal server must pass the transcript: it needs no setting, and sends only commands of that
+/// level, or lines that are not commands.
 pub fn is_minimal(transcript: &Transcript) -> bool {
     let id = transcript.id.as_str();
     let section = id.split('/').next().unwrap_or_default();
@@ -108,7 +108,7 @@ fn sent_by(transcript: &Transcript, peer: &str) -> Vec<u8> {
     sent
 }
 
-/// Returns whether a minimal server knows the command in a line; a line without a command is known, too, since
+/// Returns whether a minimal server knows the command in a line. A line without a command counts as known, because
 /// every server refuses it.
 fn is_known(line: &[u8]) -> bool {
     let words: Vec<&[u8]> = line

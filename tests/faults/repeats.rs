@@ -11,10 +11,10 @@ use crate::support::peer::Peer;
 use crate::support::random::Random;
 use crate::support::server::Chatd;
 
-/// How often the server is killed.
+/// The number of times that the server is killed.
 const ROUNDS: u64 = 20;
 
-/// How many messages and texts a round has.
+/// The number of messages and texts in a round.
 const SENT: u64 = 60;
 
 fn start(data: &Path) -> Chatd {
@@ -22,7 +22,7 @@ fn start(data: &Path) -> Chatd {
     Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("it starts")
 }
 
-/// Returns the lines of a message, which say which one it is.
+/// Returns the lines of a message. They contain the number of the message.
 fn lines(round: u64, n: u64) -> Vec<String> {
     let count = if n.is_multiple_of(3) { 1 + n % 7 } else { 1 };
     (0..count)
@@ -48,7 +48,7 @@ fn id(reply: &str) -> u64 {
     id.unwrap_or_else(|| panic!("{reply}"))
 }
 
-/// What was acknowledged: the reply to each message of a round, and the text of each that was edited.
+/// The acknowledged requests: the reply to each message of a round, and the text of each edited message.
 #[derive(Default)]
 struct Acknowledged {
     replies: HashMap<(u64, u64), String>,

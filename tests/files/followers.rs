@@ -10,7 +10,7 @@ use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 use crate::support::web::{ask, check_status, say};
 
-/// Returns how many connections there are besides the one that asks.
+/// Returns the number of connections, without the one that requests it.
 fn others(chatd: &Chatd) -> usize {
     let answer = say(chatd, &["GET /metrics HTTP/1.1"], "");
     let lines = answer
@@ -94,8 +94,8 @@ fn an_aborted_follower_is_detected_at_once() {
     wait_for(&chatd, 1, DEADLINE);
 }
 
-/// Closes as a killed program does: its system forgets the connection after a minute, and answers the next
-/// probe with a reset.
+/// Closes the connection as a killed program does: after a minute its system forgets the connection, and answers the
+/// next probe with a reset.
 #[test]
 fn a_closed_follower_is_detected_within_90_seconds() {
     let chatd = Chatd::start();

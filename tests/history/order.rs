@@ -19,11 +19,11 @@ const ROOMS: [&str; 3] = ["#a", "#b", "#c"];
 #[derive(Clone, Debug)]
 enum Act {
     Say,
-    /// Sends so many lines as one.
+    /// Sends this number of lines as one message.
     Text(u64),
     Tell(usize),
     Join(usize),
-    /// Resumes from the id of a message with that index, as it is at that moment.
+    /// Resumes from the id of the message with this index, as the id is at that moment.
     Resume(usize, usize),
     Part(usize),
     Rename,
@@ -51,9 +51,9 @@ fn act() -> impl Strategy<Value = (usize, Act)> {
 #[derive(Clone, Debug)]
 struct How {
     limits: Limits,
-    /// How many bytes the network accepts at once.
+    /// The number of bytes that the network accepts at once.
     takes: usize,
-    /// How late the log stores entries; 0 for at once.
+    /// The delay with which the log stores entries; 0 for at once.
     late: usize,
     is_stamped: bool,
 }
@@ -72,10 +72,10 @@ fn how(tail_bytes_max: usize) -> impl Strategy<Value = How> {
     })
 }
 
-/// A request whose reply concerns a room.
+/// A request whose reply has a position in a room.
 #[derive(Clone, Debug)]
 enum Asked {
-    /// Sends this number as a message, or as so many lines of a text.
+    /// Sends this number as a message, or as a text of this many lines.
     Say(usize, u64, u64),
     /// Joins the room, with the events after an id.
     Join(usize, Option<u64>),
@@ -83,7 +83,7 @@ enum Asked {
     Part(usize),
 }
 
-/// Carries out `acts` on a server; returns what each peer received and requested, and the log of each room.
+/// Executes `acts` on a server. Returns what each peer received and requested, and the log of each room.
 #[allow(clippy::type_complexity)]
 fn run(acts: &[(usize, Act)], how: &How) -> (Vec<(Vec<String>, Vec<Asked>)>, Vec<Vec<(u64, u64)>>) {
     let mut server = Memory::late(how.limits.clone(), how.takes, how.late);
@@ -172,17 +172,17 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<(Vec<String>, Vec<Asked>)>, Vec
 #[derive(Clone, Copy, Debug, Default)]
 struct Reading {
     is_in: bool,
-    /// How many of the room's events it has received, or were there when it joined.
+    /// The number of the room's events that the peer has received, or that existed when it joined.
     at: usize,
-    /// The last id of the backlog that it is being sent, before its `JOIN` is answered.
+    /// The last id of the backlog that is sent before the reply to `JOIN`.
     past: Option<usize>,
 }
 
-/// Follows the output of one peer and reports what is wrong.
+/// A check that follows the output of one peer, and reports what is wrong.
 struct Reader<'a> {
     logs: &'a [Vec<(u64, u64)>],
     reading: [Reading; ROOMS.len()],
-    /// How many gaps were reported.
+    /// The number of reported gaps.
     gaps: usize,
 }
 
@@ -196,7 +196,7 @@ fn parse(id: &str) -> Result<u64, String> {
 }
 
 impl Reader<'_> {
-    /// Returns how many events of the room have ids up to that one.
+    /// Returns the number of the room's events whose ids are at most this one.
     fn up_to(&self, room: usize, id: u64) -> usize {
         self.logs[room].partition_point(|(known, _)| *known <= id)
     }
@@ -440,8 +440,8 @@ fn a_nick_with_a_full_inbox_is_busy_until_it_has_read() {
     assert!(received(&mut server, alice)[0].starts_with("OK TELL - "));
 }
 
-/// Messages between registered nicks are stored, so there is no `busy`: what does not fit into memory is in the
-/// history, and a `GAP` says so.
+/// Messages between registered nicks are stored, so there is no `busy`. A message that does not fit into memory is in
+/// the history, and a `GAP` says that it is missing.
 #[test]
 fn a_registered_nick_that_does_not_read_finds_its_messages_in_the_history() {
     let mut server = Memory::with_limits(Limits::default(), usize::MAX);

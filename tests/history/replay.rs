@@ -21,13 +21,14 @@ fn start(data: &Path) -> Chatd {
 
 const ROOMS: [&str; 2] = ["#a", "#b"];
 
-/// How many messages each speaker sends in its room.
+/// The number of messages that each speaker sends in its room.
 const MESSAGES: usize = 15_000;
 
-/// Speakers in each room.
+/// The number of speakers in each room.
 const SPEAKERS: usize = 2;
 
-/// How far a paused reader falls behind: about 4 MB, more than the tail and the kernel buffer for it.
+/// The number of messages by which a paused reader falls behind: about 4 MB, which is more than the tail and the
+/// kernel hold for it.
 const BEHIND: usize = 20_000;
 
 /// The events that a reader has received, checked as they arrive: each speaker's messages, numbered from 0.
@@ -36,7 +37,7 @@ struct Got {
     next: HashMap<(String, String), usize>,
     last_id: HashMap<String, u64>,
     count: usize,
-    /// How many joins and leaves were received or may have been left out.
+    /// The number of joins and leaves that were received or may have been left out.
     presence: usize,
 }
 
@@ -89,10 +90,10 @@ impl Got {
 /// The participants of the load, and its progress.
 struct Load {
     server: SocketAddr,
-    /// How many messages have been answered, in both rooms.
+    /// The number of messages that have been answered, in both rooms.
     sent: Mutex<usize>,
     more_sent: Condvar,
-    /// How many readers have received everything.
+    /// The number of readers that have received everything.
     rejoined: AtomicUsize,
     start: Barrier,
 }
@@ -135,8 +136,8 @@ impl Load {
         assert!(!sent.1.timed_out(), "only {} messages were said", *sent.0);
     }
 
-    /// Joins again and again, each time from the last id received, on a new connection or the same one, and reads for
-    /// as long as `patience` says.
+    /// Joins again and again, each time from the last id that was received, on a new connection or on the same one.
+    /// Reads for as long as `patience` says.
     fn rejoin(&self, room: &str, patience: usize, keeps: bool) -> io::Result<()> {
         let mut got = Got::default();
         self.start.wait();

@@ -23,8 +23,7 @@ fn all() -> Vec<Transcript> {
     all
 }
 
-/// Plays everything in every cut, with a network that accepts so many bytes at first, and with a log that is
-/// so late.
+/// Plays everything in every cut. The network accepts `takes` bytes at first, and the log is `late`.
 fn check(takes: usize, late: usize) {
     check_all(all(), takes, late);
 }
@@ -93,7 +92,7 @@ fn abnf() -> String {
     after.split_once("```").expect("its end").0.to_owned()
 }
 
-/// Returns something that fits a placeholder in angle brackets.
+/// Returns a text that is valid in place of a placeholder in angle brackets.
 fn sample(placeholder: &str) -> Option<&'static str> {
     let kind = placeholder.split(':').next().unwrap_or_default();
     Some(match kind {
@@ -144,7 +143,7 @@ fn filled(form: &str) -> String {
     line + rest
 }
 
-/// `form` with each of its parts in square brackets and without it.
+/// Returns `form` with and without each of its parts in square brackets.
 fn variants(form: &str) -> Vec<String> {
     let Some((before, after)) = form.split_once(" [") else {
         return vec![form.to_owned()];
@@ -155,7 +154,7 @@ fn variants(form: &str) -> Vec<String> {
     [variants(&with), variants(&without)].concat()
 }
 
-/// What the grammar says of a line that a client sends, its verb written in capitals.
+/// Returns what the grammar says about a line that a client sends. Its verb is in capitals.
 fn is_derived(grammar: &Grammar, line: &str) -> bool {
     let start = line.len() - line.trim_start_matches(' ').len();
     let (spaces, line) = line.split_at(start);
@@ -164,7 +163,8 @@ fn is_derived(grammar: &Grammar, line: &str) -> bool {
     grammar.matches("client-line", &format!("{spaces}{word}{rest}"))
 }
 
-/// Whether parser and grammar agree on a line. What neither can say, such as whether a name is good, counts for both.
+/// Returns whether parser and grammar agree on a line. A fact that neither can know, such as whether a name is valid, is no
+/// disagreement.
 fn agree(grammar: &Grammar, line: &str) -> Result<(), String> {
     let is_right = match Request::parse(line.as_bytes()) {
         // Its bytes follow and are dropped.
@@ -295,7 +295,7 @@ fn the_grammar_and_the_parser_agree() {
     }
 }
 
-/// The next of numbers that look like chance, and are the same in each run (Knuth, TAOCP 3.3.4).
+/// Returns the next of a series of numbers that look random, and are the same in each run (Knuth, TAOCP 3.3.4).
 fn next(state: &mut u64, below: usize) -> usize {
     *state = state
         .wrapping_mul(6_364_136_223_846_793_005)
@@ -303,7 +303,8 @@ fn next(state: &mut u64, below: usize) -> usize {
     usize::try_from(*state >> 33).expect("31 bits") % below
 }
 
-/// An operator and a user who are registered and another who is not send requests made of these words.
+/// Two registered users, one of them an operator, and an unregistered user send requests that are made of these
+/// words.
 #[test]
 fn every_line_that_the_server_sends_fits_the_grammar_and_the_table() {
     const WORDS: [&str; 34] = [
@@ -404,7 +405,7 @@ fn every_line_that_the_server_sends_fits_the_grammar_and_the_table() {
     assert!(lines > 3000 && refusals.len() > 90, "{refusals:?}");
 }
 
-/// The rows of a table whose head begins so, without their formatting.
+/// Returns the rows of the table whose head begins with this text, without their formatting.
 fn table(text: &str, head: &str) -> Vec<Vec<String>> {
     let lines = text.lines().skip_while(|line| !line.starts_with(head));
     let rows = lines.skip(2).take_while(|line| line.starts_with('|'));
@@ -457,7 +458,7 @@ fn the_table_of_commands_is_that_of_the_code() {
     assert_eq!(old, rows);
 }
 
-/// Returns section 4.1, with what any command can get.
+/// Returns section 4.1, which lists the codes that any command can get.
 fn any_command() -> String {
     let text = text();
     let (_, after) = text.split_once("### 4.1 ").expect("section 4.1");

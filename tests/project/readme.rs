@@ -150,7 +150,7 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// Returns what stands between backquotes outside of the blocks.
+/// Returns the texts between backquotes outside of the blocks.
 fn quoted(text: &str) -> Vec<String> {
     let mut is_open = false;
     let outside = text.lines().filter(|line| {
@@ -164,7 +164,7 @@ fn quoted(text: &str) -> Vec<String> {
     spans.map(|span| span.replace("\\|", "|")).collect()
 }
 
-/// Returns the beginning of each line of a block that is not run: what stands before two spaces.
+/// Returns the beginning of each line of a block that is not run: the text before two spaces.
 fn lines(block: &Block<'_>) -> Vec<String> {
     let lines = block.text.lines().filter(|line| !line.starts_with(' '));
     lines
@@ -174,8 +174,8 @@ fn lines(block: &Block<'_>) -> Vec<String> {
         .collect()
 }
 
-/// Returns the script that runs a command which stands in a sentence, in a table or in a list; `None` for what is no
-/// command. What is in neither list is added to `unknown`.
+/// Returns the script that runs a command in a sentence, a table or a list; `None` if the text is not a command. A
+/// command that is in neither list is added to `unknown`.
 fn run(command: &str, used: &mut BTreeSet<String>, unknown: &mut Vec<String>) -> Option<String> {
     let command = command.strip_prefix("- run: ").unwrap_or(command);
     let listed = RUN.iter().find(|(known, _)| *known == command);
@@ -210,8 +210,8 @@ fn run(command: &str, used: &mut BTreeSet<String>, unknown: &mut Vec<String>) ->
     None
 }
 
-/// Starts the server that the other commands talk to; in a network of its own, so that the port is the one in
-/// the README.
+/// Starts the server that the other commands use. It runs in a network of its own, so that its port is that of the
+/// README.
 const BEGIN: &str = r#"
 set -uo pipefail
 ip link set lo up
@@ -247,7 +247,7 @@ fn talk(block: &Block<'_>) -> String {
     script + "kill $TALK_PID\n"
 }
 
-/// Starts the private server on a network of its own, since its port is the same, and plays the conversation that
+/// Starts the private server in a network of its own, because it has the same port. Then plays the conversation that
 /// follows.
 fn private(server: &Block<'_>, talk_with_it: &Block<'_>) -> String {
     let (before, chatd) = server
@@ -262,7 +262,7 @@ fn private(server: &Block<'_>, talk_with_it: &Block<'_>) -> String {
     )
 }
 
-/// Starts the bot, waits until it has joined, and has it repeat something.
+/// Starts the bot, waits until it has joined, and makes it repeat something.
 fn bot(block: &Block<'_>) -> String {
     format!(
         r#"coproc TALK {{ nc localhost 5002; }}

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::support::document::{self, Document, root};
 
-/// Sections that only explain.
+/// The sections that only explain something.
 const EXPLAIN: &[(&str, &str)] = &[
     ("protocol.md", "1.2"),
     ("protocol.md", "1.3"),

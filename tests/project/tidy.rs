@@ -10,7 +10,7 @@ use crate::support::transcript::{Action, Transcript};
 use plainchat::protocol::{Code, Verb};
 use plainchat::web::{ASSETS, MODULES};
 
-/// What waits by time, or decides by it, in a test's Rust, shell commands or JavaScript.
+/// The words in a test's Rust, shell commands or JavaScript that wait by time, or decide by it.
 const TIMED: &[&str] = &[
     "sleep(",
     "sleep ",
@@ -28,7 +28,7 @@ const TIMED: &[&str] = &[
     "read_timeout(Some(Duration",
 ];
 
-/// Where one of those is allowed, each with the reason.
+/// The places where one of those words is allowed, each with the reason.
 const MAY_WAIT: &[(&str, &str, &str)] = &[
     (
         "tests/doors/client.rs",
@@ -72,7 +72,7 @@ const MAY_WAIT: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Where nothing may depend on the outside world.
+/// The files that must not depend on the outside world.
 const PURE: &[&str] = &[
     "src/protocol",
     "src/model/access.rs",
@@ -113,7 +113,7 @@ const IMPURE: &[&str] = &[
     "println!",
 ];
 
-/// What the page must not use, since it makes markup of text or violates the page's policy.
+/// The words that the page must not use, because they make markup of text or violate the page's policy.
 const MARKUP: &[&str] = &[
     "innerHTML",
     "outerHTML",
@@ -128,10 +128,10 @@ const MARKUP: &[&str] = &[
     "setAttribute('style'",
 ];
 
-/// What an implementer can be expected to read.
+/// The maximum number of lines that an implementer can be expected to read.
 const PROTOCOL_LINES_MAX: usize = 2200;
 
-/// All files of the page together, before they are deflated for the wire.
+/// The maximum size of all files of the page together in bytes, before they are compressed for sending.
 const PAGE_BYTES_MAX: usize = 230_000;
 
 fn protocol_md() -> Document {
