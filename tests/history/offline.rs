@@ -133,6 +133,20 @@ fn an_export_can_be_imported_elsewhere() {
     assert_eq!(text(&bad.stderr), why);
 }
 
+/// Only messages are edited: what says that it edits itself, a file or a topic once made a log that cannot be exported.
+#[test]
+fn an_edit_of_what_is_no_message_is_imported_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let lines = "PAST 1 2026-11-22T11:22:05.007Z FILE #lobby ann 1 * log\n\
+                 PAST 2 2026-11-22T11:22:05.007Z TOPIC #lobby ann tea\n\
+                 PAST 3 2026-11-22T11:22:05.007Z EDIT #lobby ann 1 x\n\
+                 PAST 4 2026-11-22T11:22:05.007Z EDIT #lobby ann 2 x\n\
+                 PAST 5 2026-11-22T11:22:05.007Z EDIT #lobby ann 5 x\n";
+    chatd("import", &data, &[], lines.as_bytes());
+    assert_eq!(text(&chatd("export", &data, &[], b"").stdout), lines);
+}
+
 /// The spaces at the end of an edited message belong to it; they were cut off.
 #[test]
 fn the_text_of_an_edit_is_imported_to_its_last_space() {

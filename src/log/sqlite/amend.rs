@@ -22,7 +22,8 @@ pub(super) fn is_own(step: &Transaction<'_>, entry: &Entry, id: EventId) -> rusq
     Ok(author.is_some_and(|author| casefolded(&author) == entry.author_casefolded()))
 }
 
-/// Stores the new text of a message. `edit` is the id of the event that announced the edit.
+/// Stores the new text of a message. `edit` is the id of the event that announced the edit. An event that is no message,
+/// which an imported log may name, stays as it is.
 pub(super) fn edit(
     step: &Transaction<'_>,
     id: EventId,
@@ -31,10 +32,15 @@ pub(super) fn edit(
     time: Time,
 ) -> rusqlite::Result<()> {
     let id = number(id.get());
-    step.prepare_cached("UPDATE events SET text = ?2, edited = ?3 WHERE id = ?1")?
+    let changed = step
+        .prepare_cached(
+            "UPDATE events SET text = ?2, edited = ?3 WHERE id = ?1 AND verb IN ('MSG', 'ME')",
+        )?
         .execute(params![id, text, number(time.0)])?;
-    step.prepare_cached("INSERT INTO edits (event, edit) VALUES (?1, ?2)")?
-        .execute([id, edit])?;
+    if changed > 0 {
+        step.prepare_cached("INSERT INTO edits (event, edit) VALUES (?1, ?2)")?
+            .execute([id, edit])?;
+    }
     Ok(())
 }
 
