@@ -219,6 +219,10 @@ const ui = {
 				const item = number ? { id: Number(number) } : joined(room.items).findLast(last);
 				return item ? ui.remove(room, item) : no('You have sent no message here.');
 			}
+			case 'away':
+				if (!(await chat.setAway(rest))) return false;
+				ui.toast(rest ? `Others see that you are away: ${rest}. Type /away when you are back.` : 'You are back.');
+				return true;
 			case 'ignore':
 				if (!first) return ui.toast(chat.ignored.length ? `You ignore ${chat.ignored.join(', ')}.` : 'You are not ignoring anybody.'), true;
 				return (await chat.ignore(first)) && (ui.toast(`You no longer see messages from ${first}. /unignore ${first} shows them again.`), true);
@@ -306,11 +310,13 @@ function draw() {
 	if (chat.phase === 'welcome') return;
 	const room = chat.active;
 	setText(byId('title'), room?.name ?? '');
-	byId('topic').hidden = !room || room.isPrivate || topicOf === room;
+	const away = room?.isPrivate && chat.away.of(room.name);
+	byId('topic').hidden = !room || (room.isPrivate && !away) || topicOf === room;
+	byId('topic').disabled = Boolean(room?.isPrivate);
 	topicForm.hidden = !room || topicOf !== room;
-	byId('topic').title = room?.topic ? `${room.topic} – click to change` : 'Add a topic';
-	setText(byId('topic'), room?.topic || 'Add a topic');
-	byId('topic').classList.toggle('unset', !room?.topic);
+	byId('topic').title = away || (room?.topic ? `${room.topic} – click to change` : 'Add a topic');
+	setText(byId('topic'), away ? `away: ${away}` : room?.topic || 'Add a topic');
+	byId('topic').classList.toggle('unset', !room?.topic && !away);
 	sidebar.update();
 	messages.update();
 	composer.update();

@@ -1,6 +1,7 @@
 // The state of the chat: the user's name, rooms and messages, on a connection that may break and be made again. It
 // has no user interface. The page reads this state, and `changed` tells the page when to draw.
 
+import { Away } from './away.js';
 import { Connection } from './connection.js';
 import { ITEMS_KEPT, ITEMS_MAX, PAGE, Room } from './room.js';
 import { hasReacted, listed } from './reactions.js';
@@ -42,6 +43,8 @@ export class Chat {
 	can = new Set();
 	/** Whether the user is an operator of this server. Operators may delete everything, and ban users. */
 	isOperator = false;
+	/** Who is away, this user included. */
+	away = new Away();
 	/** Whether the user has a name and has joined all rooms, so that messages can be sent. */
 	isReady = false;
 
@@ -130,6 +133,7 @@ export class Chat {
 
 	#down() {
 		this.isReady = false;
+		this.away.clear();
 		this.sender.lost();
 		for (const room of this.rooms.values()) {
 			room.joined = false;
@@ -158,6 +162,7 @@ export class Chat {
 		this.refused = '';
 		this.store.me = { nick, password: this.password };
 		this.#lookAtRights();
+		if (this.away.own) this.setAway(this.away.own);
 		const rooms = this.all.filter((room) => !room.isPrivate);
 		if (!rooms.length && current) {
 			rooms.push(this.add(current));
@@ -295,6 +300,7 @@ export class Chat {
 		for (const room of this.rooms.values()) {
 			if (room.members.delete(fold(old))) room.members.set(fold(this.nick), this.nick);
 		}
+		this.away.rename(old, this.nick);
 		this.#lookAtRights();
 		this.page.changed();
 		return '';
@@ -401,7 +407,10 @@ export class Chat {
 		if (room.meanwhile) return; // already requested
 		const members = new Map();
 		room.meanwhile = [];
-		const reply = await this.connection.request(`WHO ${room.name}`, ({ nick }) => members.set(fold(nick), nick));
+		const reply = await this.connection.request(`WHO ${room.name}`, ({ nick, away }) => {
+			members.set(fold(nick), nick);
+			this.away.set(nick, away);
+		});
 		if (reply?.ok) {
 			room.members = members;
 			room.hasMembers = true;
@@ -416,6 +425,16 @@ export class Chat {
 		if (!reply?.ok) return void this.#refuse(reply);
 		[, room.topic] = words(reply.text, 1);
 		this.page.changed();
+	}
+
+	/** Marks the user as away, or as back without a text. Returns whether that was done. */
+	async setAway(text) {
+		const reply = await this.ask(`AWAY ${text}`.trim());
+		if (!reply) return false;
+		this.away.own = text;
+		this.away.set(this.nick, text);
+		this.page.changed();
+		return true;
 	}
 
 	// ---- moderation
@@ -627,6 +646,9 @@ export class Chat {
 			case 'invite':
 				this.page.invited(value.room, value.nick);
 				break;
+			case 'away':
+				this.away.set(value.nick, value.text);
+				break;
 			case 'note':
 				this.active?.notice(`${value.nick}: ${value.text}`);
 				break;
@@ -637,6 +659,7 @@ export class Chat {
 
 	#receive(event) {
 		if (event.verb === 'INVITE') return this.page.invited(event.room, event.nick);
+		if (event.verb === 'AWAY') return this.away.set(event.nick, event.text);
 		const room = isRoom(event.room) ? this.room(event.room) : this.#conversationOf(event);
 		// Messages that arrive between NICK and JOIN come again with JOIN, after those that were missed.
 		if (!room || (event.kind === 'live' && !room.isPrivate && !room.joined)) return;
@@ -699,6 +722,7 @@ export class Chat {
 		else room.members.delete(fold(nick));
 		if (verb !== 'NICK') return;
 		room.members.set(fold(to), to);
+		this.away.rename(nick, to);
 		const talk = this.room(nick);
 		if (talk?.isPrivate && !this.room(to)) this.#rename(talk, to);
 	}

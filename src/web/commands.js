@@ -16,6 +16,7 @@ export const COMMANDS = [
 	{ name: 'upload', args: '', does: 'Send a file to this room' },
 	{ name: 'who', args: '', does: 'Show who is here' },
 	{ name: 'rooms', args: '', does: 'Find or create a room' },
+	{ name: 'away', args: '[text]', does: 'Show others that you are away, and why; alone: that you are back' },
 	{ name: 'ignore', args: '[nick]', of: 'nick', does: 'Hide the messages of a user; alone: list whom you ignore' },
 	{ name: 'unignore', args: 'nick', of: 'nick', does: 'Show the messages of a user again' },
 	{ name: 'mode', args: '[invite or open]', does: 'Make this room invite-only, or open it to everyone' },
@@ -37,7 +38,6 @@ const ALIASES = { part: 'leave', j: 'join', tell: 'msg', query: 'msg', members: 
 export const HABITS = {
 	quit: 'To leave, close this tab. /leave leaves this room; /forget deletes your name and password from this browser.',
 	history: 'Scroll up to read earlier messages. /search finds words in them.',
-	away: 'There is no away status here. Your messages wait for you.',
 	clear: 'There is nothing to clear. /leave leaves this room.',
 };
 HABITS.exit = HABITS.quit;

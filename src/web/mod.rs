@@ -29,6 +29,7 @@ macro_rules! modules {
 pub static MODULES: &[(&str, &str)] = modules![
     "emoji.js",
     "wire.js",
+    "away.js",
     "reactions.js",
     "text.js",
     "blocks.js",

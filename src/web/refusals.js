@@ -51,6 +51,7 @@ const SENTENCES = {
 	'REACT quota': () => 'This message has as many reactions as it can have.',
 	'REACT bad-syntax': () => 'You can only react with one emoji.',
 	'TELL no-such-id': () => 'The message you replied to no longer exists. Retry sends yours as an ordinary message.',
+	'AWAY too-long': () => 'That is too long. Use at most 300 letters.',
 	'MODE not-allowed': ({ room }) => (room === '#lobby' ? 'The lobby is always open to everyone.' : MODERATORS),
 	'INVITE not-allowed': () => MODERATORS,
 	'INVITE no-such-nick': ({ nick }) => `${nick} is not registered. Ask them to type /register, then invite them again.`,

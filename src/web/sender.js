@@ -83,6 +83,7 @@ export class Sender {
 		this.#keepLine(entry);
 		const { to, verb } = entry;
 		if (verb === 'ME') chat.connection.request(`JOIN ${to}`); // ME goes to the current room
+		chat.away.set(to, ''); // if the user is still away, the server says so before it answers
 		const reply = await this.#request(entry);
 		if (!reply) return; // `lost` has handled it
 		if (reply.ok) {

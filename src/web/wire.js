@@ -79,6 +79,7 @@ function parseEvent(line) {
 		case 'ME':
 		case 'TOPIC':
 		case 'PART':
+		case 'AWAY':
 			return { ...event, text: rest };
 		case 'JOIN':
 		case 'INVITE':
@@ -132,8 +133,8 @@ export function parse(line) {
 			return { kind: 'room', room, members: Number(members), topic };
 		}
 		case 'USER': {
-			const [room, nick] = words(rest, 2);
-			return { kind: 'user', room, nick };
+			const [room, nick, away] = words(rest, 2);
+			return { kind: 'user', room, nick, away };
 		}
 		case 'REACT': {
 			// A line of `REACTS`: here the event has a stamp.
@@ -167,6 +168,8 @@ export function parse(line) {
 		}
 		case 'GAP':
 			return { kind: 'gap', room: rest };
+		case 'AWAY': // without a stamp: the user to whom a message is being sent is away
+			return { kind: 'away', ...parseEvent(line) };
 		case 'PART': // without a stamp: the server has removed this connection from the room
 			return { kind: 'out', room: words(rest, 1)[0] };
 		case 'CLOSED': {

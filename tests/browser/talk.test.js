@@ -334,3 +334,39 @@ test('an invite-only room: its creator invites, invited users rejoin after a rel
 	await say(bob, 'back');
 	await message(ann, 'back').waitFor();
 });
+
+test('who is away, and why, is shown beside the name and above direct messages', async (t) => {
+	const server = await chatd(t);
+	const bob = await Nc.named(t, server, 'bob');
+	bob.say('AWAY <b>lunch</b>');
+	await bob.expect(/^OK AWAY$/m);
+	const ann = await visitor(t);
+	await enter(ann, server, 'ann');
+	await ann.getByRole('button', { name: 'Who is here' }).click();
+	const shown = (nick) => ann.locator('#panel .people button', { hasText: nick }).locator('.hint').textContent();
+	await ann.locator('#panel .people').getByText('away: <b>lunch</b>').waitFor();
+	// The user's own: for all to see, again after the connection has broken, and until the user is back.
+	await say(ann, '/away back at four');
+	await ann.getByText('Others see that you are away: back at four.').waitFor();
+	await bob.expect(/^AWAY #lobby ann back at four$/m);
+	await until(() => shown('ann'), 'you, away: back at four');
+	await say(ann, `/away ${'x'.repeat(301)}`);
+	await ann.getByText('That is too long. Use at most 300 letters.').waitFor();
+	await input(ann).fill('');
+	await say(ann, '/away');
+	await ann.getByText('You are back.', { exact: true }).waitFor();
+	await bob.expect(/^AWAY #lobby ann$/m);
+	await until(() => shown('ann'), 'you');
+	// Above a conversation; it follows a new name, and goes when the other is back.
+	await say(ann, '/msg bob are you there?');
+	const title = ann.locator('#topic');
+	await until(() => title.textContent(), 'away: <b>lunch</b>');
+	assert.equal(await title.isDisabled(), true);
+	bob.say('NICK rob');
+	await ann.getByRole('heading', { name: 'rob', exact: true }).waitFor();
+	await until(() => title.textContent(), 'away: <b>lunch</b>');
+	bob.say('AWAY');
+	await title.waitFor({ state: 'hidden' });
+	await say(ann, 'welcome back');
+	await bob.expect(/^MSG rob ann welcome back$/m);
+});

@@ -32,11 +32,12 @@ export function people(chat, ui) {
 		sync(list, nicks.slice(0, MEMBERS_SHOWN).map((nick) => {
 			const isMe = chat.isMe(nick);
 			const isIgnored = chat.isIgnored(nick);
-			const hint = isMe ? 'you' : isIgnored && 'ignored';
+			const away = chat.away.of(nick);
+			const hint = [isMe && 'you', isIgnored && 'ignored', away && `away: ${away}`].filter(Boolean).join(', ');
 			const build = () => el('li', {},
-				el('button', { disabled: isMe, onclick: () => ui.open(nick) }, avatar(nick, '.small'), el('span.name', { dir: 'auto' }, nick), hint && el('span.hint', {}, hint)),
+				el('button', { disabled: isMe, onclick: () => ui.open(nick) }, avatar(nick, '.small'), el('span.name', { dir: 'auto' }, nick), hint && el('span.hint', { dir: 'auto', title: hint }, hint)),
 				!isMe && el('button.tool', { title: 'More', 'aria-label': `More about ${nick}`, onclick: () => act(room, nick) }, icon('more')));
-			return { key: nick, sign: String(hint), build };
+			return { key: nick, sign: hint, build };
 		}));
 		const rest = nicks.length - MEMBERS_SHOWN;
 		setText(more, rest > 0 ? `and ${rest.toLocaleString()} more` : '');
