@@ -68,7 +68,7 @@ commands! {
     Join "JOIN" " <room> [<id> | AS <name>]" "join a room and make it the current one; with an id or a reader's name, first what was sent since"
         lists ["GAP" "PAST"] replies ["OK JOIN <room> <last id>"]
         refuses [BadName NeedNick NotAllowed Quota],
-    Seen "SEEN" " <room> <id>" "move your reader (JOIN <room> AS <name>) to that id"
+    Seen "SEEN" " <room> <id>" "store that your named reader has read up to this id"
         lists [] replies ["OK SEEN <room> <id>"] refuses [BadName NoSuchRoom BadSyntax],
     History "HISTORY" " [<room or own nick>] [<count>] [before <id> | after <id>]" "show earlier messages; with your own nick, your private messages"
         lists ["PAST"] replies ["OK HISTORY <count>"]
@@ -127,7 +127,7 @@ commands! {
         lists [] replies ["OK UNIGNORE <nick>"] refuses [BadName NoSuchNick],
     Mode "MODE" " [<room>] [open | invite]" "show whether a room is open or invite-only, or change it"
         lists [] replies ["OK MODE <room> <open or invite>"] refuses [NeedNick BadName NoSuchRoom NotAllowed],
-    Invite "INVITE" " [<room>] <nick> [keeper]" "invite someone to a room, with keeper as a moderator"
+    Invite "INVITE" " [<room>] <nick> [keeper]" "invite someone to a room; keeper makes them a moderator"
         lists [] replies ["OK INVITE <room> <nick>"]
         refuses [NeedNick BadName NoSuchRoom NoSuchNick NotAllowed Quota],
     Uninvite "UNINVITE" " [<room>] <nick>" "end an invitation"

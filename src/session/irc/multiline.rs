@@ -75,7 +75,7 @@ impl Session {
             };
         }
         if irc.incoming.is_some() {
-            let text = "the last batch had not ended; both are dropped";
+            let text = "a batch was still open; both batches are dropped";
             return self.irc_drop_lines("MULTILINE_INVALID", &[], text);
         }
         let (kind, to) = (line.param(1), line.param(2).unwrap_or_default());
@@ -164,7 +164,7 @@ impl Session {
         self.irc_asks(Asked::Say(to.to_string()));
         if to.to_ascii_lowercase().ends_with("serv") {
             // As in `irc_say`, nobody may receive what clients send to such names.
-            self.irc_numeric(numeric::NO_SUCH_NICK, &[&to], "services take single lines");
+            self.irc_numeric(numeric::NO_SUCH_NICK, &[&to], "NickServ reads one line at a time");
             return Ok(None);
         }
         let (kind, count) = match lines.lines() {
