@@ -6,7 +6,7 @@ use super::target::{Target, ask, count, pipeline};
 use crate::support::spawn::allow_many_connections;
 
 /// So many that each of these searches would take half a second and more if nothing stopped it.
-const MESSAGES: usize = 4000;
+const MESSAGES: usize = 1200;
 
 /// Returns searches that are as expensive as is allowed: 16 words side by side, which nothing has in that order, or only
 /// what others than that user have sent.
