@@ -95,7 +95,7 @@ passed to them (`tests/project/tidy.rs` checks it).
 )]
 #![cfg_attr(
     not(any(feature = "client", feature = "server")),
-    doc = "The protocol of plainchat, a chat server on one TCP port, as values: see [`protocol`]."
+    doc = "The types of the protocol of plainchat, a chat server on one TCP port: see [`protocol`]."
 )]
 #![cfg_attr(
     all(feature = "client", not(feature = "server")),

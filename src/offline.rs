@@ -253,10 +253,10 @@ impl fmt::Display for Fault {
 /// Checks everything in a data folder: the database, and the length and digest of every file.
 ///
 /// With `repair`, damaged files are removed from the log's list of files and their bytes are moved to `damaged`.
-/// Stray and partial files are deleted, and the next server rebuilds the search index.
+/// Stray and partial files are deleted, and the search index is rebuilt when a server starts next.
 ///
 /// # Errors
-/// When the folder cannot be read. With `repair`, also when a server uses the folder.
+/// When the folder cannot be read. With `repair`, also when a server is using the folder.
 pub fn check(folder: &Path, repair: bool) -> Result<Vec<Fault>, Error> {
     let failed = |e| Error::Log(folder.to_owned(), e);
     let _lock = if repair {

@@ -113,7 +113,7 @@ pub struct TokenRow {
     pub made: Time,
 }
 
-/// A registered nick as it is stored, under its comparison form.
+/// A registered nick as it is stored. Its key is the nick in the form in which names are compared (protocol.md 3.5).
 #[derive(Debug, Serialize, Deserialize)]
 struct Account {
     /// The nick as it was spelled when it was registered.

@@ -207,8 +207,8 @@ impl Chat {
         Ok(())
     }
 
-    /// Ends the upload in progress over a connection. Its bytes no longer count here, whether or not the file was
-    /// stored.
+    /// Ends the upload in progress over a connection. Its bytes no longer count as those of an upload in
+    /// progress, whether or not the file was stored.
     pub fn end_upload(&mut self, peer: PeerId) {
         self.file_shares.coming.remove(&peer);
     }

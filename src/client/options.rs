@@ -90,7 +90,7 @@ impl fmt::Debug for Login {
 pub struct Options {
     /// The nick to take. A client without a nick only reads.
     pub login: Option<Login>,
-    /// Whether to append `2`, `3`, … if the nick is taken. After a broken connection this is always done.
+    /// Whether to append `2`, `3`, … if the nick is taken. This is always done when the client reconnects.
     pub add_number: bool,
     /// The password of the server, if it has one.
     pub server_password: Option<String>,

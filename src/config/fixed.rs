@@ -13,7 +13,7 @@ pub const TOKENS_MAX: usize = 32;
 /// The maximum number of hooks of one nick. Each pair of a tool and a room needs one.
 pub const HOOKS_MAX: usize = 32;
 
-/// The maximum number of hooks in all. Their digests, nicks and rooms are held in memory.
+/// The maximum number of hooks of all users together. Their digests, nicks and rooms are held in memory.
 pub const HOOKS_IN_ALL: usize = 20_000;
 
 /// The maximum number of bytes in one post to a hook.

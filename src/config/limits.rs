@@ -491,7 +491,7 @@ impl Limits {
                 "names and topics take only megabytes of memory",
             ),
             row(
-                "rooms created from one address since the start, deleted ones not counted",
+                "rooms created from one address since the server started, not counting deleted rooms",
                 self.rooms_per_address_max().to_string(),
                 "",
                 "a tenth of all rooms, but at least 64",

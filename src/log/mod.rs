@@ -432,7 +432,7 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
     })
 }
 
-/// A named reader: its position is stored on the server, for a script that cannot store it.
+/// A named reader. The server stores its position, for scripts that cannot store it themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reader {
     /// The room that it reads.

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// The number of lines that wait for a slow reader. They take about 100 KiB, and are more than the lines of one
-/// start.
+/// The maximum number of lines that are queued for a slow reader. They take about 100 KiB. A server that starts prints
+/// fewer.
 const QUEUE_LINES: usize = 1024;
 
 /// The time for which the end of the program waits until the last lines are written.

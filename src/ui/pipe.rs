@@ -122,7 +122,7 @@ struct PipeClient {
 }
 
 impl PipeClient {
-    /// Passes as many waiting lines to the client as it accepts. Leaves after the last line.
+    /// Passes waiting lines to the client until it accepts no more. Disconnects after the last line.
     fn send(&mut self) -> Result<(), Failure> {
         let Some(room) = &self.room else {
             return Ok(());

@@ -205,7 +205,7 @@ impl Profile {
     }
 }
 
-/// Returns a password of 128 random bits. The keys of the standard library's hashes provide them.
+/// Returns a password of 128 random bits, which come from the random keys of the standard library's hasher.
 pub fn random_password() -> String {
     let half = || RandomState::new().hash_one(0);
     format!("{:016x}{:016x}", half(), half())

@@ -1,4 +1,4 @@
-//! Standard input, the text that it contains, and a way to write to an output that has a thread of its own.
+//! Reads standard input and splits it into lines; writes to an output in a thread of its own.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};

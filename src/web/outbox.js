@@ -14,8 +14,8 @@ const UNSURE = 'The connection broke. This message may not have arrived.';
 let serial = 0;
 
 /**
- * Returns whether the server logs a message: it is for a room, or between two registered users, whose newest id is
- * known.
+ * Returns whether the server logs a message. It logs those to rooms, and those between two registered users: then
+ * `after` is the newest id of their conversation.
  */
 const isLogged = ({ to, after }) => to.startsWith('#') || after > 0;
 

@@ -1,6 +1,6 @@
-//! Starts programs as a shell would, and plain TCP clients, for tests that say step by step what these do. Everything
-//! that waits has a deadline, and fails the test with the output so far. Everything that was started is killed by its
-//! process id when its value is dropped.
+//! Starts programs as a shell would, and opens plain TCP connections, for tests that control each step. Every wait has a
+//! deadline. When it passes, the test fails and shows the output so far. Each process is killed, by its process id, when
+//! its value is dropped.
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};

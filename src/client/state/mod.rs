@@ -75,7 +75,7 @@ pub struct ClientState {
     pending: VecDeque<Pending>,
     /// The requests that were sent on this connection and have not been answered, oldest first.
     awaited: VecDeque<Awaited>,
-    /// The lines received so far of the list that answers the oldest request in `awaited`.
+    /// The lines received so far in reply to the oldest request in `awaited`, if that requests a list.
     list: Vec<Line>,
     list_bytes: usize,
     output: Vec<u8>,

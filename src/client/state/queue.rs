@@ -156,7 +156,7 @@ impl ClientState {
         }
     }
 
-    /// Records the place of one of the client's own messages in its room.
+    /// Records the id of one of the client's own messages in its room.
     fn sent(&mut self, request_id: RequestId, sent: Sent, to: String, message: &Message) -> Update {
         let mut rooms = self.rooms.iter_mut();
         let room = rooms.find(|room| room.name == to);

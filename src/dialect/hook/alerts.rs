@@ -43,7 +43,7 @@ pub(super) fn messages(
     Ok(messages)
 }
 
-/// The used fields of an alert.
+/// The fields of an alert that are used here.
 struct Facts {
     status: String,
     labels: BTreeMap<String, String>,

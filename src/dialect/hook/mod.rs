@@ -147,7 +147,7 @@ enum Fields {
 }
 
 impl Fields {
-    /// Reads a body. Its bytes show its format, because many tools send a wrong `Content-Type`.
+    /// Reads a body. Detects the format from its bytes, because many tools send a wrong `Content-Type`.
     fn of(body: &[u8]) -> Result<Self, BadBody> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if body.trim_ascii_start().starts_with(b"{") {

@@ -192,9 +192,9 @@ impl Client {
         true
     }
 
-    /// If an event is a line of a text, returns its part in that text. Returns `None` if the client does not receive
-    /// texts as batches, or if the first line of the text has not been written: then the line is a message of its
-    /// own.
+    /// If an event is one line of a message of several lines (`TEXT`), returns its position in that message. Returns
+    /// `None` if the client does not receive such messages as batches, or if it has not received the first line. In
+    /// both cases, the line is sent as a message of its own.
     fn part_of_text(&self, id: Option<EventId>, tags: &str) -> Option<Part> {
         let has = |cap| self.caps.has(cap);
         let id = id?.get();

@@ -119,7 +119,7 @@ impl SearchIndex {
                 kept,
                 kept_at_start: kept,
                 indexed: -1, // not even opened
-                trims: 1,    // it may be behind in that too
+                trims: 1,    // events trimmed before the start may still be in the index
                 ..State::default()
             }),
             work: Condvar::new(),

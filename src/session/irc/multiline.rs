@@ -164,7 +164,11 @@ impl Session {
         self.irc_asks(Asked::Say(to.to_string()));
         if to.to_ascii_lowercase().ends_with("serv") {
             // As in `irc_say`, nobody may receive what clients send to such names.
-            self.irc_numeric(numeric::NO_SUCH_NICK, &[&to], "NickServ reads one line at a time");
+            self.irc_numeric(
+                numeric::NO_SUCH_NICK,
+                &[&to],
+                "NickServ reads one line at a time",
+            );
             return Ok(None);
         }
         let (kind, count) = match lines.lines() {

@@ -230,8 +230,8 @@ impl Session {
         self.push(out, super::super::AfterReply::Nothing);
     }
 
-    /// Handles `JOIN`. If the line has keys, which here name readers, the rooms are joined one after the other,
-    /// because each needs a query to the log.
+    /// Handles `JOIN`. A channel key is the name of a reader. If the line has keys, the rooms are joined one after the
+    /// other, because each needs a query to the log.
     fn irc_join(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         let Some(rooms) = line.param(0) else {
             self.irc_asks(Asked::Join("*".into()));

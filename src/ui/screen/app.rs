@@ -361,7 +361,7 @@ impl App {
     }
 }
 
-/// Formats a number of bytes for people.
+/// Formats a number of bytes, for example as `1.50 MB`.
 pub fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()
 }

@@ -76,7 +76,7 @@ impl Tty {
         write(b"\x07")
     }
 
-    /// Copies text to the clipboard of the terminal (OSC 52), which works through ssh too.
+    /// Copies text to the clipboard of the terminal (OSC 52), which also works over ssh.
     pub fn copy(&mut self, text: &str) -> io::Result<()> {
         use base64::Engine;
         let text = base64::engine::general_purpose::STANDARD.encode(text);

@@ -180,8 +180,7 @@ export function messages(chat, ui) {
 	}
 
 	/**
-	 * Returns a value that changes when the connection is a new one, so that requests without an answer can be sent
-	 * again.
+	 * Returns a value that is different for each connection, so that requests without an answer can be sent again.
 	 */
 	const link = () => chat.isReady && room.connections;
 

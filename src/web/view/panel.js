@@ -20,7 +20,7 @@ const KEYS = [
 	['↑ in an empty line', 'Edit your last message; Esc cancels'],
 	['Page Up in an empty line', 'Go through the messages with ↑ and ↓; Esc goes back'],
 	['+, R, E, C, L, Delete on a message', 'React, reply, edit, copy a text of several lines, copy the link, delete'],
-	['Enter on a reply', 'Show the message that it answers'],
+	['Enter on a reply', 'Show the message that this one replies to'],
 ];
 
 const TITLES = { people: 'Who is here', search: 'Search', files: 'Files', help: 'Help', you: 'You' };

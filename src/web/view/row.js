@@ -117,7 +117,7 @@ export function rowMaker(chat, ui) {
 	const snippet = (text, end) => el('div.snippet', {}, el('pre', { dir: 'ltr' }, text),
 		el('button.tool.copy', { title: 'Copy', 'aria-label': 'Copy the code', tabIndex: -1, onclick: () => ui.copy(text) }, icon('copy')), end);
 
-	/** Draws the reactions below a message. They are those to each of its `parts`. */
+	/** Draws the reactions to a message, and to any of its `parts`, below it. */
 	function reactions(room, row, item, parts) {
 		row.reacts = new Map(parts.map(({ id, reacts }) => [id, reacts]));
 		row.item = item;
