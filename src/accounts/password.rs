@@ -13,6 +13,10 @@ fn argon2id() -> Argon2<'static> {
     Argon2::default()
 }
 
+/// A hash of random bits, with the cost parameters of [`argon2id`], against which a password for an unregistered nick is
+/// checked. So the time of the check does not reveal which nicks are registered. No password is known to match it.
+pub(super) const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$UmeJ+Ut4hDRl5uFNVbQiTg$G0yEEtgkK6r/K76JPwjaHFp44T4om6iNsAtfSqwkhX4";
+
 /// Returns the hash of a password as a PHC string. Each hash has a salt of its own.
 ///
 /// # Panics
@@ -52,4 +56,13 @@ pub(super) fn random_word() -> Result<String, StorageError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|e| StorageError::Io(e.into()))?;
     Ok(crate::protocol::Digest(bytes).to_string())
+}
+
+/// Checks that a hash can be compared with a password. One that cannot be read costs no time.
+#[cfg(test)]
+pub(super) fn check_is_valid(hash: &str) {
+    let hash = PasswordHash::new(hash).expect("a PHC string");
+    let wrong = argon2id().verify_password(b"a guess", &hash);
+    let expected = argon2::password_hash::Error::PasswordInvalid;
+    assert_eq!(wrong, Err(expected), "it was computed and compared");
 }
