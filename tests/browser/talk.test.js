@@ -345,6 +345,12 @@ test('who is away, and why, is shown beside the name and above direct messages',
 	await ann.getByRole('button', { name: 'Who is here' }).click();
 	const shown = (nick) => ann.locator('#panel .people button', { hasText: nick }).locator('.hint').textContent();
 	await ann.locator('#panel .people').getByText('away: <b>lunch</b>').waitFor();
+	bob.say(`AWAY ${'a long lunch '.repeat(20)}`);
+	await ann.locator('#panel .people').getByText('away: a long lunch a long').waitFor();
+	const name = ann.locator('#panel .people .name', { hasText: 'bob' });
+	assert.equal(await name.evaluate((name) => name.scrollWidth <= name.clientWidth), true, 'the name is not cut');
+	bob.say('AWAY <b>lunch</b>');
+	await ann.locator('#panel .people').getByText('away: <b>lunch</b>').waitFor();
 	// The user's own: for all to see, again after the connection has broken, and until the user is back.
 	await say(ann, '/away back at four');
 	await ann.getByText('Others see that you are away: back at four.').waitFor();
