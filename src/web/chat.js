@@ -668,6 +668,7 @@ export class Chat {
 		if (event.verb === 'JOIN' || event.verb === 'PART' || event.verb === 'NICK') {
 			room.meanwhile?.push(event);
 			this.#presence(room, event);
+			this.#forgetAway(event);
 		}
 		const isSaid = event.verb === 'MSG' || event.verb === 'ME' || event.verb === 'FILE';
 		if (isSaid && !this.isMe(event.nick) && !this.isIgnored(event.nick)) {
@@ -725,6 +726,12 @@ export class Chat {
 		this.away.rename(nick, to);
 		const talk = this.room(nick);
 		if (talk?.isPrivate && !this.room(to)) this.#rename(talk, to);
+	}
+
+	/** Forgets that a user is away who has left every room here, or who joins: the server then says again who is away. */
+	#forgetAway({ verb, nick }) {
+		const isGone = verb === 'PART' && !this.all.some(({ members }) => members.has(fold(nick)));
+		if (verb === 'JOIN' || isGone) this.away.set(nick, '');
 	}
 
 	// ---- saving

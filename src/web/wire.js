@@ -168,8 +168,11 @@ export function parse(line) {
 		}
 		case 'GAP':
 			return { kind: 'gap', room: rest };
-		case 'AWAY': // without a stamp: the user to whom a message is being sent is away
-			return { kind: 'away', ...parseEvent(line) };
+		case 'AWAY': {
+			// Without a stamp: the user to whom a message is being sent is away.
+			const event = parseEvent(line);
+			return event && { kind: 'away', ...event };
+		}
 		case 'PART': // without a stamp: the server has removed this connection from the room
 			return { kind: 'out', room: words(rest, 1)[0] };
 		case 'CLOSED': {

@@ -375,4 +375,9 @@ test('who is away, and why, is shown beside the name and above direct messages',
 	await title.waitFor({ state: 'hidden' });
 	await say(ann, 'welcome back');
 	await bob.expect(/^MSG rob ann welcome back$/m);
+	// A name that is away takes that along when its user leaves: the next user of the name is here.
+	bob.say('AWAY for ever');
+	await until(() => title.textContent(), 'away: for ever');
+	bob.say('BYE');
+	await title.waitFor({ state: 'hidden' });
 });

@@ -43,6 +43,7 @@ check('ROOM #ops 2', { kind: 'room', room: '#ops', members: 2, topic: '' });
 check('USER #ops ann', { kind: 'user', room: '#ops', nick: 'ann', away: '' });
 check('USER #ops ann back at four', { kind: 'user', room: '#ops', nick: 'ann', away: 'back at four' });
 check('AWAY ann bob back at four', { kind: 'away', verb: 'AWAY', room: 'ann', nick: 'bob', text: 'back at four' });
+check('AWAY ann', null);
 check(`LIVE - ${TIME} AWAY #ops bob`, { kind: 'live', id: null, time: Date.parse(TIME), verb: 'AWAY', room: '#ops', nick: 'bob', text: '' });
 check('HOOK ci #ops 2026-11-22T11:22:05.007Z', { kind: 'hook', label: 'ci', room: '#ops' });
 check('GAP #ops', { kind: 'gap', room: '#ops' });
