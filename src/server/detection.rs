@@ -48,10 +48,12 @@ impl Connection {
                     if protocols.is_irc_only() {
                         self.session.speak_irc(&self.server.state().chat);
                     }
-                    if !protocols.plain && !is_tls && protocols.is_irc_only() {
-                        self.reject("this port accepts only TLS");
-                    } else if !protocols.plain && !is_tls {
-                        self.reject("this port accepts only TLS: chatc tls://, ncat --ssl, or openssl s_client -quiet -connect");
+                    if !protocols.plain && !is_tls {
+                        self.reject(if protocols.is_irc_only() {
+                            "this port accepts only TLS"
+                        } else {
+                            "this port accepts only TLS: chatc tls://, ncat --ssl, or openssl s_client -quiet -connect"
+                        });
                     } else if !protocols.lines && !protocols.irc {
                         self.reject("this port accepts only HTTP: use curl or a browser");
                     } else if spoken == Protocol::Irc && protocols.irc && protocols.lines {

@@ -1,6 +1,6 @@
 //! The queries of a session to the log, and how the session continues with their results.
 //!
-//! While a query is pending, the session accepts no line. A long result comes in pieces: the next piece is requested
+//! While a query is pending, the session accepts no line. A long result arrives in pieces: the next piece is requested
 //! when the client has received the one before. So even a replay of a million events takes only the memory of one
 //! piece.
 

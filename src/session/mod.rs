@@ -218,6 +218,7 @@ impl Replies {
         let number = self.first_ticket.wrapping_add(self.outcomes.len() as u32);
         self.undecided += 1;
         self.outcomes.push_back(None);
+        self.bytes += reply.bytes();
         self.pending.push_back(Pending::Entry(reply));
         number
     }

@@ -45,6 +45,17 @@ fn start(more: &[&str]) -> Chatd {
     Chatd::with(&[&["--announce-after", "0s"], more].concat())
 }
 
+/// Restarts a server at the same address. Waits until the window shows that its client is back in `#ops`; then bob, who is
+/// back too, welcomes it.
+fn restart(chatd: Chatd, room: &mut Window, is_back: &[&str]) -> Chatd {
+    let address = chatd.address.to_string();
+    drop(chatd);
+    let chatd = start(&["--listen", &address]);
+    room.find(is_back);
+    bob(&chatd).ask("TELL #ops welcome back", "OK TELL <id> <time>");
+    chatd
+}
+
 fn weechat(folder: &Path, server: SocketAddr) -> Program {
     let pipe = folder.join("pipe");
     let commands = [
@@ -101,12 +112,8 @@ fn weechat_talks_reads_the_past_and_comes_back_after_a_restart() {
     find(&mut bob, "NICK #ops chat wee");
     say("/quote HISTORY #ops");
     Window::of(&logs.join("irc.server.chat.weechatlog"), chatd.address).find(&[" of #ops"]);
-    let address = chatd.address.to_string();
-    drop((bob, chatd));
-    let chatd = start(&["--listen", &address]);
-    room.find(&["wee", "has joined #ops"]);
-    let mut bob = self::bob(&chatd);
-    bob.ask("TELL #ops welcome back", "OK TELL <id> <time>");
+    drop(bob);
+    let _chatd = restart(chatd, &mut room, &["wee", "has joined #ops"]);
     room.find(&["bob\twelcome back"]);
 }
 
@@ -153,12 +160,8 @@ channels = ( {{ name = "#ops"; chatnet = "chat"; autojoin = "yes"; }} );
     Window::of(&logs.join("bob.log"), chatd.address).find(&["bob> yes?"]);
     say("/nick rssi");
     find(&mut bob, "NICK #ops irs rssi");
-    let address = chatd.address.to_string();
-    drop((bob, chatd));
-    let chatd = start(&["--listen", &address]);
-    room.find(&["has joined #ops"]);
-    let mut bob = self::bob(&chatd);
-    bob.ask("TELL #ops welcome back", "OK TELL <id> <time>");
+    drop(bob);
+    let _chatd = restart(chatd, &mut room, &["has joined #ops"]);
     room.find(&["bob> welcome back"]);
 }
 

@@ -86,13 +86,18 @@ fn a_folder_without_a_database_is_reported() {
     assert!(after == text, "unchanged");
 }
 
-/// The offline commands once migrated the database while the older server was using it.
-#[test]
-fn a_folder_that_an_older_server_uses_is_not_migrated_by_other_commands() {
+/// Returns a data folder whose database was made by these statements, and a connection to it.
+fn folder_with(sql: &str) -> (tempfile::TempDir, Connection) {
     let folder = tempfile::tempdir().expect("a folder");
     let db = Connection::open(folder.path().join("chat.db")).expect("a database");
-    db.execute_batch(include_str!("../fixtures/chat-v2.sql"))
-        .expect("the fixture is SQL");
+    db.execute_batch(sql).expect("the fixture is SQL");
+    (folder, db)
+}
+
+/// Regression test. The offline commands migrated the database while the older server was using it.
+#[test]
+fn a_folder_that_an_older_server_uses_is_not_migrated_by_other_commands() {
+    let (folder, db) = folder_with(include_str!("../fixtures/chat-v2.sql"));
     let lock = fs::File::create(folder.path().join("lock")).expect("a file");
     lock.try_lock().expect("nobody else has it");
     let backup = folder.path().join("backup").display().to_string();
@@ -122,10 +127,7 @@ fn a_folder_that_an_older_server_uses_is_not_migrated_by_other_commands() {
 /// The format stores direct messages between registered nicks since version 3; the rest is unchanged.
 #[test]
 fn a_folder_of_version_2_is_migrated_and_stores_direct_messages_from_then_on() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let db = Connection::open(folder.path().join("chat.db")).expect("a database");
-    db.execute_batch(include_str!("../fixtures/chat-v2.sql"))
-        .expect("the fixture is SQL");
+    let (folder, db) = folder_with(include_str!("../fixtures/chat-v2.sql"));
     drop(db);
     let digest = "444e0fffbd825e9610ff5b199485707a0c895339ae80c15cc8a8aee41b106fda";
     fs::create_dir(folder.path().join("files")).expect("a folder");
@@ -192,10 +194,7 @@ fn a_folder_of_version_2_is_migrated_and_stores_direct_messages_from_then_on() {
 /// add the database that the version before wrote; never change this one.
 #[test]
 fn a_folder_of_version_1_is_migrated_and_can_be_used() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let db = Connection::open(folder.path().join("chat.db")).expect("a database");
-    db.execute_batch(include_str!("../fixtures/chat-v1.sql"))
-        .expect("the fixture is SQL");
+    let (folder, db) = folder_with(include_str!("../fixtures/chat-v1.sql"));
     drop(db);
     let digest = "444e0fffbd825e9610ff5b199485707a0c895339ae80c15cc8a8aee41b106fda";
     fs::create_dir(folder.path().join("files")).expect("a folder");

@@ -25,7 +25,7 @@ use super::talker::{self, size};
 use super::{Line, Live, OwnEvent, Past, ReplyBody};
 use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
-use crate::protocol::tags::find;
+use crate::protocol::tags::{find, push};
 use crate::protocol::{Code, Event, EventId, Time, Verb};
 
 /// The client to which lines are written.
@@ -345,7 +345,8 @@ fn write_own(
     };
     let is_message = matches!(event, Event::Msg { .. } | Event::Me { .. });
     let lines = own.lines().count();
-    let notice = find(&own.tags, "notice").map_or("", |_| ";notice");
+    let is_notice = find(&own.tags, "notice").is_some();
+    let first = id.map_or(0, EventId::get);
     let write_lines = |out: &mut Vec<u8>| {
         for (n, text) in own.lines() {
             let line = match text {
@@ -357,12 +358,18 @@ fn write_own(
                 .to_string(),
                 None => own.line.clone(),
             };
-            let first = id.map_or(0, EventId::get);
-            let tags = match n {
-                0 if lines == 1 => own.tags.to_string(),
-                0 => format!("{};lines={lines}", own.tags),
-                _ => format!("of={first}{notice}"),
-            };
+            let mut tags = String::new();
+            if n > 0 {
+                push(&mut tags, "of", &first.to_string());
+                if is_notice {
+                    push(&mut tags, "notice", "");
+                }
+            } else {
+                tags.push_str(&own.tags);
+                if lines > 1 {
+                    push(&mut tags, "lines", &lines.to_string());
+                }
+            }
             let live = Live {
                 line: &line,
                 layout: Event::parse(&line)

@@ -154,11 +154,9 @@ impl Session {
         if let Ok(Some(_)) = done
             && let Some(replies) = self.replies.as_deref_mut()
             && let Some(Pending::Entry(reply)) = replies.pending.back_mut()
+            && let ReplyBody::Event(own) = &mut reply.body
         {
-            replies.bytes += reply.bytes();
-            if let ReplyBody::Event(own) = &mut reply.body {
-                own.tags = kept.into();
-            }
+            own.tags = kept.into();
         }
         done
     }
