@@ -1,6 +1,7 @@
 //! Deletes and edits stored events, and reacts to them. The session first queries the log for the author and place of
 //! the event. The log checks them again when it stores the change.
 
+use super::irc::talk::IrcReply;
 use super::{Effect, Session};
 use crate::chat::{Chat, NickId, Place};
 use crate::dialect::ReplyBody;
@@ -16,6 +17,8 @@ pub(super) enum OnEvent {
     /// Replaces the event's text with this one.
     Edit(Box<str>),
     React(Reaction),
+    /// Sends a message that replies to the event.
+    Reply(Box<IrcReply>),
 }
 
 impl OnEvent {
@@ -25,6 +28,7 @@ impl OnEvent {
             Self::Edit(_) => Verb::Edit,
             Self::React(reaction) if reaction.is_withdrawn => Verb::Unreact,
             Self::React(_) => Verb::React,
+            Self::Reply(_) => Verb::Tell,
         }
     }
 }
@@ -32,10 +36,10 @@ impl OnEvent {
 /// The facts about a message or file that a connection may know.
 pub(super) struct FoundEvent {
     place: Place,
-    scope: Scope,
+    pub scope: Scope,
     removed: Removed,
     author: String,
-    is_own: bool,
+    pub is_own: bool,
     pub may_read: bool,
 }
 
@@ -90,11 +94,15 @@ impl Session {
         chat: &mut Chat,
     ) -> Option<Effect> {
         let verb = on_event.verb();
+        let found = self.find_event(authorship, chat);
+        let on_event = match on_event {
+            OnEvent::Reply(reply) => return self.irc_send_reply(*reply, found, chat),
+            other => other,
+        };
         let is_operator = self.is_operator(chat);
         let is_remove = matches!(on_event, OnEvent::Remove);
-        let found = self
-            .find_event(authorship, chat)
-            .filter(|found| found.may_read || is_remove && (found.is_own || is_operator));
+        let found =
+            found.filter(|found| found.may_read || is_remove && (found.is_own || is_operator));
         let Some(found) = found else {
             let code = if is_remove {
                 Code::NoSuchFile
@@ -118,6 +126,7 @@ impl Session {
                 let (kind, body) = (EventKind::Edit(id), ReplyBody::IdAndTime);
                 Some(self.propose(verb, found.place, found.scope, kind, &text, body, chat))
             }
+            OnEvent::Reply(_) => None, // handled above
             OnEvent::React(reaction) => {
                 let scope = match (found.scope, self.nick.and_then(|nick| chat.user(nick))) {
                     // Either of the two nicks may react. The other one receives the event.

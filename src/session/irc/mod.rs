@@ -10,7 +10,7 @@ mod label;
 pub(super) mod marker;
 mod multiline;
 mod reply;
-mod talk;
+pub(super) mod talk;
 
 use super::request::Done;
 use super::{AfterReply, Deferred, Effect, LineEnd, Security, Session};

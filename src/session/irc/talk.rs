@@ -1,8 +1,9 @@
 //! Handles messages of IRC clients, and their requests to join and leave rooms.
 
+use super::super::amend::{FoundEvent, OnEvent};
 use super::super::output::Pending;
 use super::super::request::Done;
-use super::super::{Deferred, LineEnd, Session};
+use super::super::{Deferred, Effect, LineEnd, Session};
 use super::lacks;
 use super::reply::Asked;
 use crate::chat::Chat;
@@ -12,6 +13,16 @@ use crate::model::{Entry, EventKind, Now, Scope};
 use crate::protocol::request::{JoinFrom, Refusal, Target};
 use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, EventId, Nick, Request, RoomName, Verb};
+
+/// A message of an IRC client that replies to an event whose place is not known yet.
+#[derive(Debug)]
+pub(in super::super) struct IrcReply {
+    to: Box<str>,
+    kind: EventKind,
+    text: Box<str>,
+    body: ReplyBody,
+    tags: SentTags,
+}
 
 /// Parses the name of a room. The error says which rule is broken.
 pub(super) fn room_name(verb: Verb, text: &str) -> Result<RoomName, Refusal> {
@@ -130,8 +141,71 @@ impl Session {
         self.irc_send_message(to, kind, &text, ReplyBody::IdAndTime, tags, chat)
     }
 
-    /// Sends a message to a room or nick.
+    /// Sends a message to a room or nick. If it replies to an event, first queries the log for the event's place.
     pub(super) fn irc_send_message(
+        &mut self,
+        to: &str,
+        kind: EventKind,
+        text: &str,
+        body: ReplyBody,
+        tags: SentTags,
+        chat: &mut Chat,
+    ) -> Done {
+        let Some(id) = tags.reply() else {
+            return self.irc_propose(to, kind, text, body, tags, chat);
+        };
+        let (to, text) = (to.into(), text.into());
+        let reply = IrcReply {
+            to,
+            kind,
+            text,
+            body,
+            tags,
+        };
+        Ok(self.query_authorship(id, OnEvent::Reply(Box::new(reply))))
+    }
+
+    /// Sends a message that replies to an event. If the event does not exist, or is not in the same room or private
+    /// chat, the message is sent without the tag `reply`, as IRC clients expect.
+    pub(in super::super) fn irc_send_reply(
+        &mut self,
+        reply: IrcReply,
+        found: Option<FoundEvent>,
+        chat: &mut Chat,
+    ) -> Option<Effect> {
+        let IrcReply {
+            to,
+            kind,
+            text,
+            body,
+            tags,
+        } = reply;
+        let is_to =
+            |nick: &Nick| Nick::parse(&to).is_ok_and(|to| to.casefolded() == nick.casefolded());
+        let is_there = found.is_some_and(|found| {
+            found.may_read
+                && match &found.scope {
+                    Scope::Room(room) => {
+                        RoomName::parse(&to).is_ok_and(|to| to.casefolded() == room.casefolded())
+                    }
+                    Scope::Inbox(message) if found.is_own => is_to(&message.to),
+                    Scope::Inbox(message) => is_to(&message.by),
+                    Scope::Unsaved(_) => false,
+                }
+        });
+        let tags = match (is_there, tags.is_notice()) {
+            (true, _) => tags,
+            (false, true) => SentTags::notice(),
+            (false, false) => SentTags::default(),
+        };
+        let done = self.irc_propose(&to, kind, &text, body, tags, chat);
+        done.unwrap_or_else(|refusal| {
+            self.refuse(&refusal);
+            None
+        })
+    }
+
+    fn irc_propose(
         &mut self,
         to: &str,
         kind: EventKind,
