@@ -18,6 +18,8 @@ pub enum ConnectionCommand {
     Close(Code, String),
     /// Leave a room that the connection may no longer read.
     Leave(Departure),
+    /// Tell the client that another connection of its nick has read this room up to this time.
+    Marked(RoomName, Time),
 }
 
 /// The last position up to which a connection that is removed from a room may still read it.
@@ -66,6 +68,24 @@ impl Chat {
             self.send_command(*peer, ConnectionCommand::Close(code, text.to_owned()));
         }
         peers.len()
+    }
+
+    /// Tells the other connections of a nick that `peer` has read a room up to `time`.
+    pub fn send_marker(&mut self, nick: NickId, peer: PeerId, room: &RoomName, time: Time) {
+        let peers = self.user(nick).map(|user| user.connections.clone());
+        for other in peers
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|other| *other != peer)
+        {
+            // Only the newest marker of a room matters.
+            if let Some(commands) = self.commands.get_mut(&other) {
+                commands.retain(|command| {
+                    !matches!(command, ConnectionCommand::Marked(known, _) if known == room)
+                });
+            }
+            self.send_command(other, ConnectionCommand::Marked(room.clone(), time));
+        }
     }
 
     pub(super) fn send_command(&mut self, to: PeerId, command: ConnectionCommand) {

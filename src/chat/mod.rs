@@ -134,6 +134,8 @@ pub struct Chat {
     /// The id of the newest event in the log.
     newest_id: u64,
     users: Arena<User>,
+    /// The largest number of nicks that have been in use at once.
+    nicks_most: usize,
     /// The nicks in use or reserved. The map also finds look-alikes, so that two of them cannot be in use at once.
     nick_ids: ByLook<NickId>,
     /// The accounts and bans.
@@ -219,6 +221,7 @@ impl Chat {
             newest_room: lobby,
             newest_id: 0,
             users: Arena::default(),
+            nicks_most: 0,
             nick_ids: ByLook::default(),
             directory: Directory::default(),
             banned: ByLook::default(),

@@ -251,7 +251,18 @@ impl Chat {
             self.drop_reservation(old);
             self.drop_nick(old, peer, now);
         }
+        self.nicks_most = self.nicks_most.max(self.nicks_in_use());
         Ok(new)
+    }
+
+    /// Returns the number of nicks that have a connection.
+    pub fn nicks_in_use(&self) -> usize {
+        self.users.count().saturating_sub(self.reserved.due.len())
+    }
+
+    /// Returns the largest number of nicks that have had a connection at once since the start.
+    pub fn nicks_most(&self) -> usize {
+        self.nicks_most
     }
 
     /// Returns the user whose nick is `nick` in any spelling. If a connection changes its own nick to a look-alike,

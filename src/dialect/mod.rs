@@ -16,7 +16,9 @@ pub use output::Output;
 pub use values::{Delivery, EventRecord, Reply, ReplyFields};
 
 use crate::protocol::event::EventLayout;
+use crate::protocol::multiline::TEXT_LINES_MAX;
 use crate::protocol::request::Refusal;
+use crate::protocol::tags::find;
 use crate::protocol::{Code, Digest, Event, EventId, Request, Time, Verb};
 
 /// The dialect that a connection speaks.
@@ -37,6 +39,7 @@ pub enum Dialect {
 pub struct Writer<'a> {
     dialect: Dialect,
     client: Option<&'a irc::Client>,
+    part: TextPart,
 }
 
 /// What is added to the events that a program receives.
@@ -190,6 +193,7 @@ impl Dialect {
         Writer {
             dialect: self,
             client,
+            part: TextPart::None,
         }
     }
 
@@ -234,6 +238,17 @@ impl Writer<'_> {
         Self { dialect, ..self }
     }
 
+    /// Returns whether the client receives a text of several lines as one message.
+    pub fn joins_texts(self) -> bool {
+        self.irc().is_some_and(irc::Client::joins_texts)
+    }
+
+    /// Returns a writer for a line of a text of which all lines are written, one after the other.
+    #[must_use]
+    pub fn in_text(self, part: TextPart) -> Self {
+        Self { part, ..self }
+    }
+
     /// Returns whether the client wants to know of each nick that joins whether it is registered.
     pub fn names_accounts(self) -> bool {
         let caps = self.client.map(|client| client.caps);
@@ -276,7 +291,9 @@ impl Writer<'_> {
     pub fn write_event(self, event: Live<'_>, out: &mut Output) {
         let bytes = &mut out.bytes;
         match (self.dialect, self.client) {
-            (Dialect::Irc, Some(client)) => return irc::write_event(client, &event, bytes),
+            (Dialect::Irc, Some(client)) => {
+                return irc::write_event(client, &event, self.part, bytes);
+            }
             (Dialect::Talker | Dialect::Irc, _) => talker::write_event(&event, bytes),
             (Dialect::Program(marks), _) => plain::write_event(&event, marks, bytes),
             (Dialect::Values, _) => return values::write_event(&event, out),
@@ -288,12 +305,60 @@ impl Writer<'_> {
     pub fn write_past(self, event: Past<'_>, out: &mut Output) {
         let bytes = &mut out.bytes;
         match (self.dialect, self.client) {
-            (Dialect::Irc, Some(client)) => return irc::write_past(client, &event, bytes),
+            (Dialect::Irc, Some(client)) => {
+                return irc::write_past(client, &event, self.part, bytes);
+            }
             (Dialect::Talker | Dialect::Irc, _) => talker::write_past(&event, bytes),
             (Dialect::Program(marks), _) => plain::write_past(&event, marks, bytes),
             (Dialect::Values, _) => return values::write_past(&event, out),
         }
         bytes.push(b'\n');
+    }
+}
+
+/// The position of an event in a text of several lines, for a client that receives such a text as one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextPart {
+    /// The event is a message of its own.
+    None,
+    /// The first line of a text.
+    First,
+    /// A line between the first and the last one.
+    Middle,
+    /// The last line.
+    Last,
+}
+
+impl TextPart {
+    /// Returns the position of line number `n`, which begins at 0, in a text of `lines` lines.
+    pub fn of(n: usize, lines: usize) -> Self {
+        match n {
+            _ if lines < 2 => Self::None,
+            0 => Self::First,
+            _ if n + 1 == lines => Self::Last,
+            _ => Self::Middle,
+        }
+    }
+}
+
+/// Returns the number of lines of the text that begins with the first of `events`, which are given by their ids and
+/// tags. Returns 1 if the first event does not begin a text, or if not all of the text's lines follow it.
+pub fn lines_of_text<'a>(mut events: impl Iterator<Item = (Option<EventId>, &'a str)>) -> usize {
+    let number = |tags, name| find(tags, name).and_then(|value| value.parse::<u64>().ok());
+    let Some((Some(first), tags)) = events.next() else {
+        return 1;
+    };
+    let lines = number(tags, "lines").filter(|lines| (2..=TEXT_LINES_MAX as u64).contains(lines));
+    let Some(lines) = lines else {
+        return 1;
+    };
+    let follows = events.zip(1..lines).take_while(|((id, tags), n)| {
+        id.is_some_and(|id| id.get() == first.get() + n) && number(tags, "of") == Some(first.get())
+    });
+    if follows.count() as u64 + 1 == lines {
+        lines as usize
+    } else {
+        1
     }
 }
 

@@ -27,6 +27,8 @@ enum ListKind {
         is_all: bool,
         /// The minimum and maximum number of members of the listed rooms.
         size: (usize, usize),
+        /// Whether only rooms are listed that match one of the IRC client's masks.
+        is_masked: bool,
     },
     /// The members of a room for IRC's `NAMES`, and the last member that was listed.
     Names(RoomId, Option<NickId>),
@@ -69,6 +71,7 @@ impl LazyList {
             reader,
             is_all,
             size: (0, usize::MAX),
+            is_masked: false,
         })
     }
 
@@ -76,6 +79,14 @@ impl LazyList {
     pub fn of_size(mut self, least: usize, most: usize) -> Self {
         if let ListKind::Rooms { size, .. } = &mut self.kind {
             *size = (least, most);
+        }
+        self
+    }
+
+    /// Limits a list of rooms to those that match one of the IRC client's masks.
+    pub fn masked(mut self) -> Self {
+        if let ListKind::Rooms { is_masked, .. } = &mut self.kind {
+            *is_masked = true;
         }
         self
     }
@@ -127,6 +138,7 @@ impl LazyList {
                 reader,
                 is_all,
                 size: (least, most),
+                is_masked,
             } => {
                 let (room, topic) = loop {
                     let Some((id, room)) = chat.room_after(*after) else {
@@ -137,6 +149,7 @@ impl LazyList {
                     let is_unused = room.members() == 0 && room.last_id.is_none();
                     if !(*least..=*most).contains(&room.members())
                         || is_unused && to.irc().is_some()
+                        || *is_masked && !is_asked_for(to, room.name.as_str())
                     {
                         continue;
                     }
@@ -248,6 +261,13 @@ impl LazyList {
         };
         to.write(end, out);
     }
+}
+
+/// Returns whether the name of a room matches one of the IRC client's masks.
+fn is_asked_for(to: Writer<'_>, name: &str) -> bool {
+    let mut masks = to.irc().into_iter().flat_map(|client| &client.list_masks);
+    let name = name.to_lowercase();
+    masks.any(|mask| irc::fits(mask, &name))
 }
 
 /// Appends the next line of an IRC client's list of names, with as many names as fit. Returns false if no name is

@@ -9,11 +9,14 @@ use std::sync::Arc;
 use super::amend::OnEvent;
 use super::irc::history::ChatHistory;
 use super::irc::marker::Marker;
-use super::output::{AfterReply, BacklogPage, Entries, EntryReply, Pending};
+use super::irc::targets::Targets;
+use super::output::{
+    AfterReply, BacklogPage, Entries, EntryReply, Pending, keep_whole_texts, lines_of_records,
+};
 use super::{Effect, Expects, OutgoingFile, Session};
 use crate::accounts::AccountQuery;
 use crate::chat::{Chat, Place, RoomId};
-use crate::dialect::{Line, Output, Past};
+use crate::dialect::{Line, Output, Past, TextPart};
 use crate::log::text::Query;
 use crate::log::{
     Found, HistoryPage, HistorySource, LogQuery, LogResult, Reacted, Reader, Record, SearchScope,
@@ -40,6 +43,8 @@ pub(super) enum PendingQuery {
     Newest { source: HistorySource, count: usize },
     /// A page of the history for an IRC client.
     ChatHistory(ChatHistory),
+    /// A list of the rooms and nicks with a history, for an IRC client.
+    Targets(Targets),
     /// A read marker of an IRC client.
     Marker(Marker),
     /// A search in this room, or in all rooms (`None`).
@@ -192,6 +197,10 @@ impl Session {
         query: LogQuery,
     ) -> Option<Effect> {
         self.query_log(PendingQuery::ChatHistory(history), query)
+    }
+
+    pub(super) fn query_targets(&mut self, targets: Targets, query: LogQuery) -> Option<Effect> {
+        self.query_log(PendingQuery::Targets(targets), query)
     }
 
     pub(super) fn query_marker(&mut self, marker: Marker, query: LogQuery) -> Option<Effect> {
@@ -415,6 +424,9 @@ impl Session {
             (PendingQuery::ChatHistory(history), result) => {
                 return self.irc_got_history(history, result, chat);
             }
+            (PendingQuery::Targets(targets), result) => {
+                return self.irc_got_targets(targets, result, chat);
+            }
             (PendingQuery::Marker(marker), result) => {
                 return self.irc_got_marker(marker, result, chat, now);
             }
@@ -492,7 +504,9 @@ impl Session {
     fn on_log_error(&mut self, pending: &PendingQuery, code: Code, chat: &mut Chat, now: Now) {
         let verb = match pending {
             PendingQuery::Replay(replay) => replay.verb,
-            PendingQuery::Newest { .. } | PendingQuery::ChatHistory(_) => Verb::History,
+            PendingQuery::Newest { .. }
+            | PendingQuery::ChatHistory(_)
+            | PendingQuery::Targets(_) => Verb::History,
             PendingQuery::Search(_) => Verb::Search,
             PendingQuery::Files { .. } => Verb::Files,
             PendingQuery::File { .. } => Verb::Download,
@@ -532,6 +546,9 @@ impl Session {
         };
         if let PendingQuery::ChatHistory(history) = pending {
             return self.irc_history_failed(history, text);
+        }
+        if let PendingQuery::Targets(_) = pending {
+            return self.irc_targets_failed(text);
         }
         if let PendingQuery::Marker(marker) = pending {
             return self.irc_marker_failed(marker, text);
@@ -680,7 +697,11 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) {
-        let Some(LogResult::Records(HistoryPage { records, has_hole })) = result else {
+        let Some(LogResult::Records(HistoryPage {
+            mut records,
+            has_hole,
+        })) = result
+        else {
             return self.close(Code::Internal, "the log cannot be read", chat, now);
         };
         self.close_page(chat);
@@ -695,6 +716,9 @@ impl Session {
         if records.is_empty() {
             membership.cursor = tail.first();
             has_gap = true;
+        }
+        if self.writer(self.input).joins_texts() {
+            keep_whole_texts(&mut records);
         }
         self.page = Some(Box::new(BacklogPage {
             room: room_id,
@@ -714,11 +738,17 @@ impl Session {
     }
 
     /// Queues records in the format of the client.
-    fn push_history(&mut self, records: &[Record], chat: &Chat) {
+    pub(super) fn push_history(&mut self, records: &[Record], chat: &Chat) {
         let mut text = Output::default();
-        for record in records {
-            let past = past_of(record, chat);
-            self.writer(self.input).write_past(past, &mut text);
+        let to = self.writer(self.input);
+        let mut rest = records;
+        while !rest.is_empty() {
+            let lines = lines_of_records(rest, to);
+            for (n, record) in rest.iter().take(lines).enumerate() {
+                let to = to.in_text(TextPart::of(n, lines));
+                to.write_past(past_of(record, chat), &mut text);
+            }
+            rest = rest.get(lines..).unwrap_or_default();
         }
         if !text.is_empty() {
             self.push(text, AfterReply::Nothing);
@@ -727,7 +757,7 @@ impl Session {
 }
 
 /// Returns a record in the form in which a dialect writes it.
-pub(super) fn past_of<'a>(record: &'a Record, chat: &Chat) -> Past<'a> {
+fn past_of<'a>(record: &'a Record, chat: &Chat) -> Past<'a> {
     Past {
         id: record.id,
         time: record.time,

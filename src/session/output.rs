@@ -11,10 +11,13 @@ use super::batch::{Advance, Batch, Segment, SeqRange};
 use super::lazy_list::LazyList;
 use super::{Phase, Session};
 use crate::chat::{Chat, Committed, Place, RoomId};
-use crate::dialect::{Dialect, Line, Live, Output, OwnEvent, ReplyBody, Writer};
+use crate::dialect::{
+    Dialect, Line, Live, Output, OwnEvent, ReplyBody, TextPart, Writer, lines_of_text,
+};
 use crate::log::Record;
 use crate::protocol::event::{EventLayout, EventVerb};
 use crate::protocol::request::Refusal;
+use crate::protocol::tags::find;
 use crate::protocol::{Code, EventId, Nick, RoomName, Time, Verb};
 use crate::tail::{Seq, Tail};
 
@@ -594,20 +597,30 @@ impl Session {
             if batch.is_full() {
                 return false;
             }
-            if !self.ignores(record.layout, &record.line) {
-                let event = Live {
-                    line: &record.line,
-                    layout: record.layout,
-                    tags: &record.tags,
-                    id: Some(record.id),
-                    time: record.time,
-                    ..self.live(place, chat)
-                };
-                client.write_event(event, &mut batch.own);
+            let mut last = record.id;
+            if self.ignores(record.layout, &record.line) {
+                next += 1;
+            } else {
+                // For a client that receives a text as one message, its lines are one segment.
+                let rest = page.records.get(next..).unwrap_or_default();
+                let lines = lines_of_records(rest, client);
+                for (n, record) in rest.iter().take(lines).enumerate() {
+                    let event = Live {
+                        line: &record.line,
+                        layout: record.layout,
+                        tags: &record.tags,
+                        id: Some(record.id),
+                        time: record.time,
+                        ..self.live(place, chat)
+                    };
+                    let client = client.in_text(TextPart::of(n, lines));
+                    client.write_event(event, &mut batch.own);
+                    last = record.id;
+                }
+                next += lines;
             }
-            next += 1;
             batch.page_next = Some(next);
-            batch.run(Advance::Paged(next, record.id));
+            batch.run(Advance::Paged(next, last));
         }
         false
     }
@@ -666,20 +679,36 @@ impl Session {
                     && entry.author != Some(self.peer)
                     && !self.ignores(entry.layout, line)
                 {
-                    let event = Live {
-                        line,
-                        layout: entry.layout,
-                        tags: tail.tags(from),
-                        id: entry.id,
-                        time: entry.time,
-                        is_registered: client.names_accounts()
-                            && entry.layout.verb() == Some(EventVerb::Join)
-                            && is_registered(entry.layout.nick(line), chat),
-                        ..self.live(place, chat)
+                    // For a client that receives a text as one message, its lines are one segment.
+                    let lines = if client.joins_texts() {
+                        let rest =
+                            (from..to).map_while(|seq| Some((tail.get(seq)?.0.id, tail.tags(seq))));
+                        lines_of_text(rest)
+                    } else {
+                        1
                     };
-                    client.write_event(event, &mut batch.own);
+                    for (n, seq) in (from..to).take(lines).enumerate() {
+                        let Some((entry, line)) = tail.get(seq) else {
+                            break;
+                        };
+                        let event = Live {
+                            line,
+                            layout: entry.layout,
+                            tags: tail.tags(seq),
+                            id: entry.id,
+                            time: entry.time,
+                            is_registered: client.names_accounts()
+                                && entry.layout.verb() == Some(EventVerb::Join)
+                                && is_registered(entry.layout.nick(line), chat),
+                            ..self.live(place, chat)
+                        };
+                        let client = client.in_text(TextPart::of(n, lines));
+                        client.write_event(event, &mut batch.own);
+                    }
+                    from += lines as Seq;
+                } else {
+                    from += 1;
                 }
-                from += 1;
             }
             batch.run(step(start, from));
         }
@@ -763,6 +792,44 @@ impl Session {
         reply.write(kept, client, &mut batch.own);
         batch.run(Advance::Reply);
         true
+    }
+}
+
+/// Returns how many of the records at the beginning are the lines of one text, for a client that receives a text as
+/// one message; otherwise 1.
+pub(super) fn lines_of_records(records: &[Record], client: Writer<'_>) -> usize {
+    if !client.joins_texts() {
+        return 1;
+    }
+    lines_of_text(
+        records
+            .iter()
+            .map(|record| (Some(record.id), &*record.tags)),
+    )
+}
+
+/// Removes a text from the end of a piece of the log that contains only its first lines, so that the next piece begins
+/// with it. Keeps a text that is longer than a piece: its lines are messages of their own.
+pub(super) fn keep_whole_texts(records: &mut Vec<Record>) {
+    let Some(last) = records.last() else {
+        return;
+    };
+    let number = |tags: &str, name| find(tags, name).and_then(|value| value.parse::<u64>().ok());
+    let (first, at) = match number(&last.tags, "of") {
+        Some(first) => (
+            first,
+            records.iter().rposition(|record| record.id.get() == first),
+        ),
+        None => (last.id.get(), Some(records.len() - 1)),
+    };
+    let Some(at) = at.filter(|at| *at > 0) else {
+        return;
+    };
+    let lines = records
+        .get(at)
+        .and_then(|record| number(&record.tags, "lines"));
+    if lines.is_some_and(|lines| first + lines > last.id.get() + 1) {
+        records.truncate(at);
     }
 }
 

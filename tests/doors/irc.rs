@@ -76,3 +76,44 @@ fn irc_is_a_capability_unless_it_is_off() {
         "{errors}"
     );
 }
+
+#[test]
+fn a_client_may_log_in_by_sasl_after_the_welcome() {
+    let chatd = Chatd::start();
+    let mut ann = chatd.member("ann");
+    ann.ask("REGISTER my-secret", "OK REGISTER ann");
+    let mut irc = chatd.peer();
+    irc.send("CAP REQ sasl\r\nNICK bob\r\nUSER bob 0 * :Bob\r\nCAP END\r\n");
+    find(&mut irc, "<word> 001 bob …");
+    irc.send("AUTHENTICATE PLAIN\r\nAUTHENTICATE AGFubgB3cm9uZy1zZWNyZXQ=\r\n"); // \0ann\0wrong-secret
+    find(&mut irc, "AUTHENTICATE +");
+    irc.expect("<word> 904 bob …");
+    irc.send("AUTHENTICATE PLAIN\r\nAUTHENTICATE AGFubgBteS1zZWNyZXQ=\r\n"); // \0ann\0my-secret
+    // The result comes first: clients take whatever is there for it.
+    irc.expect("AUTHENTICATE +");
+    irc.expect("<word> 900 bob …");
+    irc.expect("<word> 903 bob …");
+    irc.expect("<word> NICK ann");
+    irc.send("PRIVMSG ann :here\r\n");
+    find(&mut irc, "<word> PRIVMSG ann :here");
+    ann.inbox.find(|line| fits("MSG ann ann here", line));
+}
+
+#[test]
+fn lusers_counts_nicks_and_remembers_the_most() {
+    let chatd = Chatd::start();
+    let mut irc = chatd.peer();
+    let counts = |irc: &mut Peer, now: usize, most: usize| {
+        irc.send("LUSERS\r\n");
+        find(irc, &format!("<word> 265 ann {now} {most} …"));
+    };
+    irc.send("NICK ann\r\nUSER ann 0 * :Ann\r\n");
+    find(&mut irc, "<word> 376 …");
+    counts(&mut irc, 1, 1);
+    // A connection without a nick does not count.
+    let _reader = chatd.peer();
+    let mut bob = chatd.member("bob");
+    counts(&mut irc, 2, 2);
+    bob.ask("BYE", "OK BYE");
+    counts(&mut irc, 1, 2);
+}

@@ -4,12 +4,15 @@ use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{Cap, Client, Message, escape, pieces};
+use crate::dialect::TextPart;
 use crate::protocol::tags::find;
 use crate::protocol::{Event, EventId, Time};
 
 /// The facts about an event that its line does not contain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stamp<'a> {
+    /// The position in a text of which all lines are written.
+    pub part: TextPart,
     pub id: Option<EventId>,
     pub time: Time,
     /// The event's tags, in the form of plainchat.
@@ -200,29 +203,34 @@ fn say(
         ..Message::default()
     };
     let space = empty.space().saturating_sub(before.len() + after.len());
-    let part = client.part_of_text(stamp.id, stamp.tags);
+    let text_id = match stamp.part {
+        _ if !client.joins_texts() => None,
+        TextPart::None => None,
+        TextPart::First => stamp.id.map(|id| id.to_string()),
+        TextPart::Middle | TextPart::Last => find(stamp.tags, "of").map(Into::into),
+    };
+    let batch = text_id.map(|id| format!("text{id}"));
     // Outside of a batch, IRC has no empty messages. In a text of several lines, a line may be empty.
-    let text = if text.is_empty() && part.is_none() {
+    let text = if text.is_empty() && batch.is_none() {
         " "
     } else {
         text
     };
-    if let Some(part) = part.filter(|part| part.is_first) {
-        let batch = format!("+text{}", part.text);
+    if let Some(batch) = batch.as_ref().filter(|_| stamp.part == TextPart::First) {
         Message {
             tags: &tags(client, stamp, "", true),
             source,
             command: "BATCH",
-            params: &[&batch, "draft/multiline", to],
+            params: &[&format!("+{batch}"), "draft/multiline", to],
             text: None,
         }
         .write(out);
     }
     for (n, piece) in pieces(text, space).into_iter().enumerate() {
-        let tags = match part {
+        let tags = match &batch {
             None => tags(client, stamp, "", n == 0),
-            Some(part) if n == 0 => format!("batch=text{}", part.text),
-            Some(part) => format!("batch=text{};draft/multiline-concat", part.text),
+            Some(batch) if n == 0 => format!("batch={batch}"),
+            Some(batch) => format!("batch={batch};draft/multiline-concat"),
         };
         let text = Some(piece);
         Message {
@@ -232,8 +240,16 @@ fn say(
         }
         .write_around(before, after, out);
     }
-    if let Some(part) = part.filter(|part| part.is_last) {
-        client.by_server("BATCH", &[&format!("-text{}", part.text)], None, out);
+    if let Some(batch) = batch.filter(|_| stamp.part == TextPart::Last) {
+        let outer = client.batch.map(|outer| format!("batch={outer}"));
+        Message {
+            tags: outer.as_deref().unwrap_or_default(),
+            source: &client.server,
+            command: "BATCH",
+            params: &[&format!("-{batch}")],
+            text: None,
+        }
+        .write(out);
     }
 }
 

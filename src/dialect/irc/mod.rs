@@ -18,11 +18,11 @@ pub use caps::{Cap, Caps};
 pub use event::{source, user};
 pub use label::{Label, begin_batch, end_batch, is_batch};
 pub use line::{IrcLine, LINE_BYTES_MAX, Message, begins_irc, escape};
-pub use text::{Said, pieces, plain};
+pub use text::{Said, fits, pieces, plain};
 pub use who::{Shown, WhoForm};
 
 use super::talker::{self, size};
-use super::{Line, Live, OwnEvent, Past, ReplyBody};
+use super::{Line, Live, OwnEvent, Past, ReplyBody, TextPart};
 use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
 use crate::protocol::tags::{find, push};
@@ -43,32 +43,13 @@ pub struct Client {
     pub files: Box<str>,
     /// Whether past events are written as messages. If not, they are described in notices.
     pub replays: bool,
+    /// The masks of the list of rooms that is being sent, in small letters.
+    pub list_masks: Vec<Vec<char>>,
     /// The batch to which lines of the past belong.
     pub batch: Option<&'static str>,
-    /// The newest texts of several lines whose first line has been written.
-    texts: Mutex<Vec<Text>>,
     /// The newest renames and changes of who is away, each with the room whose event has shown it. The server has
     /// such an event in each room, but the client wants only one.
     changes: Mutex<[(u64, u64); CHANGES_MAX]>,
-}
-
-/// The ids of the first and the last line of a text.
-#[derive(Clone, Copy, Debug)]
-struct Text {
-    first: u64,
-    last: u64,
-}
-
-/// The number of texts that are remembered. A client may be in the middle of one text in each of its rooms.
-const TEXTS_MAX: usize = 64;
-
-/// A line of a text.
-#[derive(Clone, Copy, Debug)]
-struct Part {
-    /// The id of the text's first line.
-    text: u64,
-    is_first: bool,
-    is_last: bool,
 }
 
 /// The number of such changes that are remembered.
@@ -90,8 +71,8 @@ impl Client {
             caps: Caps::default(),
             files: files.into(),
             replays: false,
+            list_masks: Vec::new(),
             batch: None,
-            texts: Mutex::default(),
             changes: Mutex::default(),
         }
     }
@@ -192,38 +173,9 @@ impl Client {
         true
     }
 
-    /// If an event is one line of a message of several lines (`TEXT`), returns its position in that message. Returns
-    /// `None` if the client does not receive such messages as batches, or if it has not received the first line. In
-    /// both cases, the line is sent as a message of its own.
-    fn part_of_text(&self, id: Option<EventId>, tags: &str) -> Option<Part> {
-        let has = |cap| self.caps.has(cap);
-        let id = id?.get();
-        if self.replays || self.batch.is_some() || !has(Cap::Multiline) || !has(Cap::Batch) {
-            return None;
-        }
-        let number = |name| find(tags, name).and_then(|value| value.parse::<u64>().ok());
-        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lines) = number("lines").filter(|lines| *lines > 1) {
-            let last = id.saturating_add(lines - 1);
-            texts.retain(|text| text.first != id);
-            if texts.len() >= TEXTS_MAX {
-                texts.remove(0);
-            }
-            texts.push(Text { first: id, last });
-            let (is_first, is_last) = (true, false);
-            return Some(Part {
-                text: id,
-                is_first,
-                is_last,
-            });
-        }
-        let first = number("of")?;
-        let text = texts.iter().find(|text| text.first == first)?;
-        (text.first..=text.last).contains(&id).then_some(Part {
-            text: first,
-            is_first: false,
-            is_last: id == text.last,
-        })
+    /// Returns whether the client receives a text of several lines (`TEXT`) as one message.
+    pub fn joins_texts(&self) -> bool {
+        self.caps.has(Cap::Multiline) && self.caps.has(Cap::Batch)
     }
 
     /// Appends the refusal of a message to `about`, or of a change of such a message.
@@ -382,7 +334,8 @@ fn write_own(
                 is_registered: false,
                 utc_offset_s: 0,
             };
-            write_event(client, &live, out);
+            let lines = if id.is_some() { lines } else { 1 };
+            write_event(client, &live, TextPart::of(n, lines), out);
         }
     };
     // A message from the client to itself also arrives as a message, besides the reply.
@@ -399,8 +352,9 @@ fn write_own(
 }
 
 /// Appends a live event.
-pub(super) fn write_event(client: &Client, live: &Live<'_>, out: &mut Vec<u8>) {
+pub(super) fn write_event(client: &Client, live: &Live<'_>, part: TextPart, out: &mut Vec<u8>) {
     let stamp = event::Stamp {
+        part,
         id: live.id,
         time: live.time,
         tags: live.tags,
@@ -410,9 +364,10 @@ pub(super) fn write_event(client: &Client, live: &Live<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends a past event: as a message, or described in a notice.
-pub(super) fn write_past(client: &Client, past: &Past<'_>, out: &mut Vec<u8>) {
+pub(super) fn write_past(client: &Client, past: &Past<'_>, part: TextPart, out: &mut Vec<u8>) {
     if client.replays {
         let stamp = event::Stamp {
+            part,
             id: Some(past.id),
             time: past.time,
             tags: past.tags,

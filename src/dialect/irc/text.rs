@@ -80,6 +80,34 @@ pub fn pieces(text: &str, most: usize) -> Vec<&str> {
     pieces
 }
 
+/// Returns whether a text matches a mask, in which `*` matches any text and `?` any character.
+pub fn fits(mask: &[char], text: &str) -> bool {
+    let text: Vec<char> = text.chars().collect();
+    let (mut at, mut place) = (0, 0);
+    // The positions at which to try again if the text after the last `*` does not match.
+    let mut retry: Option<(usize, usize)> = None;
+    while place < text.len() {
+        match (mask.get(at), text.get(place)) {
+            (Some('*'), _) => {
+                retry = Some((at + 1, place));
+                at += 1;
+            }
+            (Some(m), Some(t)) if *m == '?' || m == t => {
+                at += 1;
+                place += 1;
+            }
+            _ => {
+                let Some((after, from)) = retry else {
+                    return false;
+                };
+                retry = Some((after, from + 1));
+                (at, place) = (after, from + 1);
+            }
+        }
+    }
+    mask.get(at..).unwrap_or_default().iter().all(|c| *c == '*')
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -126,6 +154,25 @@ mod tests {
         fn any_text_becomes_clean(text in any::<String>()) {
             assert!(crate::protocol::text::is_clean(&plain(&text)));
             let _ = Said::parse(&text);
+        }
+    }
+
+    #[test]
+    fn a_mask_fits_as_a_whole() {
+        for (mask, text, expected) in [
+            ("*", "", true),
+            ("a*", "alice", true),
+            ("*ce", "alice", true),
+            ("*l*c*", "alice", true),
+            ("?lice", "alice", true),
+            ("?lice", "lice", false),
+            ("a*b", "ab", true),
+            ("a*b", "abc", false),
+            ("*ab", "aab", true),
+            ("", "a", false),
+        ] {
+            let chars: Vec<char> = mask.chars().collect();
+            assert_eq!(fits(&chars, text), expected, "{mask} {text}");
         }
     }
 }

@@ -372,7 +372,7 @@ impl Session {
             format!("NETWORK={network}"),
             format!("AWAYLEN={AWAY_BYTES_MAX}"),
             "SAFELIST".to_owned(),
-            "ELIST=U".to_owned(),
+            "ELIST=MU".to_owned(),
             "WHOX".to_owned(),
             format!("CHATHISTORY={IRC_HISTORY_MAX}"),
             "MSGREFTYPES=msgid,timestamp".to_owned(),
@@ -394,7 +394,8 @@ impl Session {
     }
 
     pub(super) fn irc_lusers(&mut self, chat: &Chat) {
-        let (users, rooms) = (chat.connections().to_string(), chat.rooms().to_string());
+        let (users, rooms) = (chat.nicks_in_use().to_string(), chat.rooms().to_string());
+        let most = chat.nicks_most().to_string();
         self.irc_send(|client, out| {
             let text = format!("There are {users} users and 0 invisible on 1 servers");
             client.numeric(numeric::LUSER_CLIENT, &[], &text, out);
@@ -406,8 +407,8 @@ impl Session {
                 out,
             );
             for number in [numeric::LOCAL_USERS, numeric::GLOBAL_USERS] {
-                let text = format!("current users {users}, max {users}");
-                client.numeric(number, &[&users, &users], &text, out);
+                let text = format!("current users {users}, max {most}");
+                client.numeric(number, &[&users, &most], &text, out);
             }
         });
     }

@@ -3,16 +3,20 @@
 use std::collections::BTreeSet;
 
 use super::super::lazy_list::LazyList;
+use super::super::output::Pending;
 use super::super::request::Done;
 use super::super::{LineEnd, Session};
 use super::reply::Asked;
 use super::talk::{nick_name, room_name};
 use crate::chat::{Chat, NickId, RoomId};
 use crate::config::fixed::{AWAY_BYTES_MAX, IRC_COMPARED_MAX as COMPARED_MAX};
-use crate::dialect::irc::{IrcLine, Shown, WhoForm, numeric, plain, user};
+use crate::dialect::irc::{IrcLine, Shown, WhoForm, fits, numeric, plain, user};
 use crate::model::Now;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, Request, Verb};
+
+/// The maximum number of masks of one `LIST`.
+const MASKS_MAX: usize = 4;
 
 /// The maximum number of characters in a mask. A nick has 32, and a `*` may precede and follow each of them.
 const MASK_CHARS_MAX: usize = 65;
@@ -165,21 +169,43 @@ impl Session {
 
     fn irc_list(&mut self, line: &IrcLine<'_>, chat: &mut Chat) -> Done {
         self.irc_numeric(numeric::LIST_START, &["Channel"], "Users  Name");
-        let (mut least, mut most, mut named) = (0, usize::MAX, Vec::new());
+        let (mut least, mut most) = (0, usize::MAX);
+        let (mut named, mut has_mask) = (Vec::new(), false);
         for word in line.param(0).unwrap_or_default().split(',') {
             let number = |text: &str| text.parse::<usize>().ok();
             if let Some(n) = word.strip_prefix('>').and_then(number) {
                 least = n.saturating_add(1);
             } else if let Some(n) = word.strip_prefix('<').and_then(number) {
                 most = n.saturating_sub(1);
-            } else if word.starts_with('#') {
+            } else if !word.is_empty() {
+                has_mask |= word.contains(['*', '?']);
                 named.push(word);
             }
         }
+        let list = LazyList::rooms(self.nick, false).of_size(least, most);
         if named.is_empty() {
-            return self.list(LazyList::rooms(self.nick, false).of_size(least, most), chat);
+            return self.list(list, chat);
         }
-        for name in named {
+        if has_mask {
+            let is_listing = |pending: &Pending| matches!(pending, Pending::List(_));
+            let too_many = named.len() > MASKS_MAX
+                || named
+                    .iter()
+                    .any(|mask| mask.chars().count() > MASK_CHARS_MAX);
+            if too_many || self.replies().pending.iter().any(is_listing) {
+                let text = "one list at a time, with at most 4 masks of at most 65 characters";
+                self.irc_numeric(numeric::TRY_AGAIN, &["LIST"], text);
+            } else {
+                if let Some(irc) = self.irc.as_deref_mut() {
+                    let masks = named
+                        .iter()
+                        .map(|mask| mask.to_lowercase().chars().collect());
+                    irc.client.list_masks = masks.collect();
+                }
+                return self.list(list.masked(), chat);
+            }
+        }
+        for name in named.into_iter().filter(|_| !has_mask) {
             if let Some(room) = self.irc_find(name, chat).and_then(|room| chat.room(room)) {
                 let members = room.members().to_string();
                 self.irc_numeric(numeric::LIST, &[room.name.as_str(), &members], &room.topic);
@@ -618,56 +644,4 @@ const PLAINCHATS: &[&str] = &[
 
 fn is_plainchats(word: &str) -> bool {
     PLAINCHATS.contains(&word)
-}
-
-/// Returns whether a text matches a mask, in which `*` matches any text and `?` any character.
-fn fits(mask: &[char], text: &str) -> bool {
-    let text: Vec<char> = text.chars().collect();
-    let (mut at, mut place) = (0, 0);
-    // The positions at which to try again if the text after the last `*` does not match.
-    let mut retry: Option<(usize, usize)> = None;
-    while place < text.len() {
-        match (mask.get(at), text.get(place)) {
-            (Some('*'), _) => {
-                retry = Some((at + 1, place));
-                at += 1;
-            }
-            (Some(m), Some(t)) if *m == '?' || m == t => {
-                at += 1;
-                place += 1;
-            }
-            _ => {
-                let Some((after, from)) = retry else {
-                    return false;
-                };
-                retry = Some((after, from + 1));
-                (at, place) = (after, from + 1);
-            }
-        }
-    }
-    mask.get(at..).unwrap_or_default().iter().all(|c| *c == '*')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mask_fits_as_a_whole() {
-        for (mask, text, expected) in [
-            ("*", "", true),
-            ("a*", "alice", true),
-            ("*ce", "alice", true),
-            ("*l*c*", "alice", true),
-            ("?lice", "alice", true),
-            ("?lice", "lice", false),
-            ("a*b", "ab", true),
-            ("a*b", "abc", false),
-            ("*ab", "aab", true),
-            ("", "a", false),
-        ] {
-            let chars: Vec<char> = mask.chars().collect();
-            assert_eq!(fits(&chars, text), expected, "{mask} {text}");
-        }
-    }
 }

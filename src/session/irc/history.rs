@@ -2,16 +2,16 @@
 //! shorter than requested, clients conclude that there is no more. Therefore only messages count, and no other
 //! events.
 
-use super::super::log_queries::past_of;
-use super::super::output::AfterReply;
+use super::super::output::keep_whole_texts;
 use super::super::request::Done;
 use super::super::{Effect, Session};
 use crate::chat::Chat;
 use crate::config::fixed::IRC_HISTORY_MAX as PAGE_MAX;
 use crate::dialect::irc::{Cap, Client, IrcLine};
-use crate::dialect::{Dialect, Output};
 use crate::log::{HistorySource, LogQuery, LogResult, Record, Span};
 use crate::protocol::event::EventVerb;
+use crate::protocol::multiline::TEXT_LINES_MAX;
+use crate::protocol::tags::find;
 use crate::protocol::{EventId, Nick, RoomName, Time};
 
 /// The maximum number of pieces of the log that are read for one page, so that a room full of reactions costs little.
@@ -54,6 +54,8 @@ pub(in super::super) struct ChatHistory {
     is_forward: bool,
     /// The number of messages that are requested after those, for a page around an event.
     and_after: usize,
+    /// Whether a text of several lines is one message.
+    joins_texts: bool,
     /// The ids of the messages found, oldest first. The messages are read again when they are sent, so that a page of
     /// long messages takes only the memory of one piece.
     found: Vec<u64>,
@@ -71,7 +73,13 @@ pub(in super::super) struct ChatHistory {
 }
 
 impl ChatHistory {
-    fn new(source: HistorySource, target: Box<str>, peer: Option<Box<str>>, page: Page) -> Self {
+    fn new(
+        source: HistorySource,
+        target: Box<str>,
+        peer: Option<Box<str>>,
+        page: Page,
+        joins_texts: bool,
+    ) -> Self {
         Self {
             source,
             target,
@@ -81,6 +89,7 @@ impl ChatHistory {
             wanted: page.wanted,
             is_forward: page.is_forward,
             and_after: page.and_after,
+            joins_texts,
             found: Vec::new(),
             piece: Vec::new(),
             span: None,
@@ -223,8 +232,10 @@ impl ChatHistory {
 
     /// Returns whether the client shows an event as a message of this page.
     fn is_shown(&self, record: &Record) -> bool {
-        let verb = record.layout.verb();
-        if !matches!(verb, Some(EventVerb::Msg | EventVerb::Me | EventVerb::File)) {
+        if !is_message(record) {
+            return false;
+        }
+        if self.joins_texts && text_of(record).is_some() {
             return false;
         }
         let (HistorySource::Inbox(own), Some(peer)) = (&self.source, &self.peer) else {
@@ -241,15 +252,24 @@ impl ChatHistory {
         (*from == **peer && to == own) || (from == own && *to == **peer)
     }
 
-    /// Returns those of `records` that belong to the page, and updates the part of the log that has not been sent
-    /// yet.
-    fn send<'a>(&mut self, records: &'a [Record]) -> Vec<&'a Record> {
+    /// Leaves those of `records` that belong to the page, and updates the part of the log that has not been sent yet.
+    fn send(&mut self, records: &mut Vec<Record>) {
+        if self.joins_texts {
+            keep_whole_texts(records);
+        }
+        let end = self.found.last().copied().unwrap_or_default();
         self.unsent = self.unsent.and_then(|span| {
-            let after = records.last()?.id.get();
-            (after < span.up_to).then_some(Span { after, ..span })
+            let last = records.last()?;
+            let after = last.id.get();
+            // The lines of the last message, if it is a text, are sent too.
+            let is_inside = after < end || begins_text(last) || text_of(last) == Some(end);
+            (is_inside && after < span.up_to).then_some(Span { after, ..span })
         });
-        let is_found = |record: &&Record| self.found.binary_search(&record.id.get()).is_ok();
-        records.iter().filter(is_found).collect()
+        records.retain(|record| {
+            let text = text_of(record).filter(|_| self.joins_texts);
+            let id = text.unwrap_or(record.id.get());
+            self.found.binary_search(&id).is_ok()
+        });
     }
 
     /// Ends the search, because the log has nothing more.
@@ -284,6 +304,22 @@ fn read_edge(text: &str) -> Option<Option<Edge>> {
     }
 }
 
+/// Returns whether a client shows the record as a message.
+pub(super) fn is_message(record: &Record) -> bool {
+    let verb = record.layout.verb();
+    matches!(verb, Some(EventVerb::Msg | EventVerb::Me | EventVerb::File))
+}
+
+/// Returns whether the record is the first line of a text.
+fn begins_text(record: &Record) -> bool {
+    find(&record.tags, "lines").is_some()
+}
+
+/// Returns the id of the first line of a text, if the record is one of the other lines.
+fn text_of(record: &Record) -> Option<u64> {
+    find(&record.tags, "of")?.parse().ok()
+}
+
 /// Returns the beginning of a page after an event or time.
 fn after(edge: Edge) -> Edge {
     match edge {
@@ -304,6 +340,9 @@ impl Session {
     /// Handles `CHATHISTORY`.
     pub(super) fn irc_chathistory(&mut self, line: &IrcLine<'_>, chat: &Chat) -> Done {
         let word = line.param(0).unwrap_or_default().to_ascii_uppercase();
+        if word == "TARGETS" {
+            return self.irc_targets(line, chat);
+        }
         let fail = |session: &mut Self, why: &str, about: &str, text: &str| {
             let params = ["CHATHISTORY", why, about];
             session.irc_send(|client, out| client.by_server("FAIL", &params, Some(text), out));
@@ -311,7 +350,7 @@ impl Session {
         };
         let edges = usize::from(word == "BETWEEN") + 1;
         if !matches!(&*word, "LATEST" | "BEFORE" | "AFTER" | "AROUND" | "BETWEEN") {
-            let text = "unknown subcommand; use LATEST, BEFORE, AFTER, AROUND or BETWEEN";
+            let text = "unknown subcommand; use LATEST, BEFORE, AFTER, AROUND, BETWEEN or TARGETS";
             return fail(
                 self,
                 "INVALID_PARAMS",
@@ -360,7 +399,8 @@ impl Session {
             is_forward,
             and_after: if is_around { count - wanted } else { 0 },
         };
-        let history = ChatHistory::new(source, name, peer, page);
+        let joins_texts = self.writer(self.input).joins_texts();
+        let history = ChatHistory::new(source, name, peer, page, joins_texts);
         Ok(self.irc_read_history(history, chat))
     }
 
@@ -419,9 +459,16 @@ impl Session {
             self.irc_end_history();
             return None;
         };
+        // The last message may be a text, whose other lines follow.
+        let more = if history.joins_texts {
+            TEXT_LINES_MAX as u64 - 1
+        } else {
+            0
+        };
+        let up_to = last.saturating_add(more).min(chat.newest_id());
         let span = Span {
             after: first - 1,
-            up_to: *last,
+            up_to,
         };
         history.unsent = Some(span);
         let query = history.next_query(chat.newest_id())?;
@@ -439,11 +486,12 @@ impl Session {
             history.take(result);
             return self.irc_read_history(history, chat);
         }
-        let LogResult::Records(page) = result else {
+        let LogResult::Records(mut page) = result else {
             self.irc_end_history();
             return None;
         };
-        self.irc_send_history(&history.send(&page.records), chat);
+        history.send(&mut page.records);
+        self.irc_send_history(&page.records, chat);
         if history.unsent.is_none() {
             self.irc_end_history();
             return None;
@@ -473,23 +521,16 @@ impl Session {
         }
     }
 
-    fn irc_send_history(&mut self, records: &[&Record], chat: &Chat) {
+    fn irc_send_history(&mut self, records: &[Record], chat: &Chat) {
         let Some(irc) = self.irc.as_deref_mut() else {
             return;
         };
-        let mut out = Output::default();
         irc.client.batch = irc.client.caps.has(Cap::Batch).then_some("history");
         irc.client.replays = true;
-        for record in records {
-            let past = past_of(record, chat);
-            Dialect::Irc
-                .to(Some(&irc.client))
-                .write_past(past, &mut out);
-        }
-        irc.client.replays = false;
-        irc.client.batch = None;
-        if !out.is_empty() {
-            self.push(out, AfterReply::Nothing);
+        self.push_history(records, chat);
+        if let Some(irc) = self.irc.as_deref_mut() {
+            irc.client.replays = false;
+            irc.client.batch = None;
         }
     }
 }
@@ -569,7 +610,7 @@ mod tests {
             and_after: 0,
         };
         let source = HistorySource::Room(room);
-        let mut history = ChatHistory::new(source, "#a".into(), None, page);
+        let mut history = ChatHistory::new(source, "#a".into(), None, page, false);
         let mut queries = 0;
         while let Some(query) = history.next_query(299 * 7) {
             history.take(answer(&log, query));

@@ -2,7 +2,7 @@
 //! reader, whose position is that time. No other reader can have the same name.
 
 use super::super::request::Done;
-use super::super::{Effect, Session};
+use super::super::{Effect, REPLY_BYTES_MAX, Session};
 use super::talk::{nick_name, room_name};
 use crate::chat::Chat;
 use crate::config::fixed::IRC_MARKERS_MAX;
@@ -145,7 +145,12 @@ impl Session {
         };
         match then {
             Then::Show => self.irc_show_marker(reader.room.as_str(), known),
-            Then::Stored(time) => self.irc_show_marker(reader.room.as_str(), Some(time)),
+            Then::Stored(time) => {
+                self.irc_show_marker(reader.room.as_str(), Some(time));
+                if let Some(nick) = self.nick {
+                    chat.send_marker(nick, self.peer, &reader.room, time);
+                }
+            }
             Then::Set(time) if known >= Some(time) => {
                 self.irc_show_marker(reader.room.as_str(), known);
             }
@@ -175,6 +180,16 @@ impl Session {
             }
         }
         None
+    }
+
+    /// Shows a marker that another connection of the nick has moved. A client that does not read its replies learns
+    /// about the marker when it next asks or joins.
+    pub(in super::super) fn irc_marker_moved(&mut self, room: &RoomName, time: Time) {
+        let irc = self.irc.as_deref().filter(|irc| irc.arriving.is_none());
+        let wants = irc.is_some_and(|irc| irc.client.caps.has(Cap::ReadMarker));
+        if wants && !self.is_ending() && self.replies().bytes < REPLY_BYTES_MAX {
+            self.irc_show_marker(room.as_str(), Some(time));
+        }
     }
 
     /// Reports that a marker cannot be read or set.

@@ -11,6 +11,7 @@ pub(super) mod marker;
 mod multiline;
 mod reply;
 pub(super) mod talk;
+pub(super) mod targets;
 
 use super::request::Done;
 use super::{AfterReply, Deferred, Effect, LineEnd, Security, Session};

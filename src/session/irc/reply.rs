@@ -68,12 +68,13 @@ impl Irc {
         match (&self.asked, verb) {
             (Asked::Arrival(_) | Asked::Secret(_), _) => {}
             (Asked::Sasl, Verb::Nick) => {
-                if self.arriving.is_none() {
-                    self.renamed(first, out);
-                }
                 self.logged_in(first, out);
                 let text = "you are logged in";
                 self.client.numeric(numeric::SASL_SUCCESS, &[], text, out);
+                // Clients expect the result of the login before anything else.
+                if self.arriving.is_none() {
+                    self.renamed(first, out);
+                }
             }
             (Asked::Away(true), Verb::Away) => {
                 let text = "you are marked as away";

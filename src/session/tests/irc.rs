@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use super::super::output::{keep_whole_texts, lines_of_records};
 use super::Table;
 use crate::config::Config;
 use crate::config::fixed::{TEXT_WITHIN, TEXTS_ARRIVING_MAX};
-use crate::dialect::irc::{Cap, LINE_BYTES_MAX};
+use crate::dialect::Dialect;
+use crate::dialect::irc::{Cap, Client, LINE_BYTES_MAX};
+use crate::log::Record;
 use crate::model::Now;
 use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINES_MAX};
+use crate::protocol::{Event, EventId, Time};
 
 impl Table {
     /// Welcomes an IRC client with capabilities, and lets it join `#a`.
@@ -153,4 +157,83 @@ fn the_list_of_capabilities_is_whole_however_long_the_names_are() {
             .all(|line| line.len() <= LINE_BYTES_MAX),
         "{out}"
     );
+}
+
+#[test]
+fn a_list_has_the_rooms_that_fit_a_mask() {
+    let mut table = Table::new(1);
+    table.arrive_by_irc(0, "ann");
+    table.say(0, "JOIN #Ops,#dev");
+    let mut listed = |masks: &str| {
+        let out = table.say(0, &format!("LIST {masks}"));
+        let lines = out.lines().filter(|line| line.contains(" 322 "));
+        let names = lines.filter_map(|line| line.split(' ').nth(3).map(str::to_owned));
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(listed("#o*"), ["#Ops"]);
+    assert_eq!(listed("*EV,#a"), ["#a", "#dev"]);
+    assert_eq!(listed("?dev,>0"), ["#dev"]);
+    assert_eq!(listed("?dev,>1"), [""; 0]);
+    assert_eq!(listed("*,*,*,*,*"), [""; 0]);
+}
+
+#[test]
+fn a_text_is_one_batch_or_none_whatever_part_of_it_is_read() {
+    let record = |id: u64, tags: &str| {
+        let event = Event::Msg {
+            to: "#a".into(),
+            nick: "bob".into(),
+            text: "x".into(),
+        };
+        Record {
+            id: EventId::new(id).expect("it is not 0"),
+            time: Time(0),
+            tags: tags.into(),
+            line: event.to_string(),
+            layout: event.layout(),
+        }
+    };
+    let log = [
+        record(1, ""),
+        record(2, "lines=3"),
+        record(3, "of=2"),
+        record(4, "of=2"),
+        record(5, "lines=2"),
+        record(6, "of=5"),
+        record(7, "lines=2"), // its second line was removed
+        record(8, ""),
+    ];
+    let mut client = Client::new("chatd", "");
+    client.caps = client
+        .caps
+        .requested("batch draft/multiline")
+        .expect("both are known");
+    let to = Dialect::Irc.to(Some(&client));
+    for from in 0..log.len() {
+        for end in from..=log.len() {
+            let mut records = log[from..end].to_vec();
+            let all = records.len();
+            keep_whole_texts(&mut records);
+            assert!(!records.is_empty() || all == 0);
+            let mut rest = &records[..];
+            let mut shown = Vec::new();
+            while !rest.is_empty() {
+                let lines = lines_of_records(rest, to);
+                shown.push((rest[0].id.get(), lines));
+                rest = &rest[lines..];
+            }
+            // A text is whole, or each of its lines that is read is a message.
+            let whole = |id: u64, lines: u64| (from as u64) < id && id + lines - 1 <= end as u64;
+            let is_joined = |id: u64, lines: usize| shown.contains(&(id, lines));
+            assert_eq!(is_joined(2, 3), whole(2, 3), "{from} to {end}: {shown:?}");
+            assert_eq!(is_joined(5, 2), whole(5, 2), "{from} to {end}: {shown:?}");
+            // What was left for the next piece is the beginning of a text.
+            if let Some(left) = log
+                .get(from + records.len())
+                .filter(|_| records.len() < all)
+            {
+                assert!(left.tags.starts_with("lines="), "{from} to {end}");
+            }
+        }
+    }
 }
