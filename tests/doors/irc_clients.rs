@@ -1,4 +1,5 @@
-//! irc.md 1, 2, 4, 5: WeeChat, irssi, ii and sic, as Debian 12 packages them, in a room with a client of the line protocol.
+//! irc.md 1, 2, 4, 5: WeeChat, irssi, ii and sic, as Debian 12 packages them, and the bots of three packages of PyPI, in a
+//! room with a client of the line protocol.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -226,4 +227,145 @@ fn sic_talks() {
     heard(&mut sic, &["1 of #ops"]);
     sic.send(":QUIT gone\n");
     find(&mut bob, "PART #ops ttt …");
+}
+
+/// Where `tests/run` installs the clients of PyPI.
+const PYTHON: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../irc-clients/bin");
+
+/// Starts a bot in Python. It joins `#ops` and answers there: to `hi` with `heard bob: hi`, and to a change of the topic.
+/// It answers a direct message with `yes, bob`.
+fn python(folder: &Path, bot: &str, server: SocketAddr) -> Program {
+    let path = folder.join("bot.py");
+    fs::write(&path, bot).unwrap();
+    let command = format!("exec '{PYTHON}/python' -u '{}' 2>&1", path.display());
+    Program::start(&command, server)
+}
+
+/// Checks that such a bot hears and says everything, and comes back after a restart.
+fn check_bot(chatd: Chatd, mut bob: Peer, nick: &str) {
+    find(&mut bob, &format!("JOIN #ops {nick}"));
+    let hears = |bob: &mut Peer, text: &str| {
+        bob.ask(&format!("TELL #ops {text}"), "OK TELL <id> <time>");
+        find(bob, &format!("MSG #ops {nick} heard bob: {text}"));
+    };
+    hears(&mut bob, "hi");
+    hears(&mut bob, "café ☕ 👍");
+    bob.ask("TOPIC on time", "OK TOPIC #ops on time");
+    find(&mut bob, &format!("MSG #ops {nick} the topic is on time"));
+    bob.ask(&format!("TELL {nick} there?"), "OK TELL - <time>");
+    find(&mut bob, &format!("MSG bob {nick} yes, bob"));
+    let address = chatd.address.to_string();
+    drop((bob, chatd));
+    let chatd = start(&["--listen", &address]);
+    let mut bob = self::bob(&chatd);
+    find(&mut bob, &format!("JOIN #ops {nick}"));
+    hears(&mut bob, "welcome back");
+}
+
+#[test]
+fn a_bot_of_the_package_irc_talks_and_comes_back_after_a_restart() {
+    let chatd = start(&[]);
+    let bob = bob(&chatd);
+    let folder = tempfile::tempdir().unwrap();
+    let bot = r##"
+import os
+import irc.bot
+
+class Bot(irc.bot.SingleServerIRCBot):
+    def on_welcome(self, connection, event):
+        connection.join("#ops")
+    def on_pubmsg(self, connection, event):
+        connection.privmsg(event.target, f"heard {event.source.nick}: {event.arguments[0]}")
+    def on_topic(self, connection, event):
+        connection.privmsg(event.target, f"the topic is {event.arguments[0]}")
+    def on_privmsg(self, connection, event):
+        connection.privmsg(event.source.nick, f"yes, {event.source.nick}")
+
+server = (os.environ["HOST"], int(os.environ["PORT"]))
+again = irc.bot.ExponentialBackoff(min_interval=1, max_interval=1)
+Bot([server], "jar", "jar", recon=again).start()
+"##;
+    let _bot = python(folder.path(), bot, chatd.address);
+    check_bot(chatd, bob, "jar");
+}
+
+#[test]
+fn a_bot_of_irc3_talks_and_comes_back_after_a_restart() {
+    let chatd = start(&[]);
+    let bob = bob(&chatd);
+    let folder = tempfile::tempdir().unwrap();
+    let bot = r##"
+import os
+import irc3
+
+@irc3.plugin
+class Plugin:
+    def __init__(self, bot):
+        self.bot = bot
+    @irc3.event(irc3.rfc.PRIVMSG)
+    def said(self, mask=None, event=None, target=None, data=None, **more):
+        if target == "#ops":
+            self.bot.privmsg(target, f"heard {mask.nick}: {data}")
+        else:
+            self.bot.privmsg(mask.nick, f"yes, {mask.nick}")
+    @irc3.event(irc3.rfc.TOPIC)
+    def topic(self, mask=None, channel=None, data=None, **more):
+        self.bot.privmsg(channel, f"the topic is {data}")
+
+bot = irc3.IrcBot.from_config(dict(
+    nick="three", autojoins=["#ops"], host=os.environ["HOST"], port=int(os.environ["PORT"]), ssl=False,
+    timeout=30, flood_rate=1000, flood_burst=1000, includes=["irc3.plugins.core", "__main__"]))
+bot.run()
+"##;
+    let _bot = python(folder.path(), bot, chatd.address);
+    check_bot(chatd, bob, "three");
+}
+
+#[test]
+fn limnoria_answers_and_comes_back_after_a_restart() {
+    let chatd = start(&[]);
+    let mut bob = bob(&chatd);
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().display().to_string();
+    let mut config = format!(
+        "supybot.nick: lim
+supybot.ident: lim
+supybot.networks: chat
+supybot.networks.chat.servers: {}:{}
+supybot.networks.chat.ssl: False
+supybot.networks.chat.channels: #ops
+supybot.protocols.ssl.verifyCertificates: False
+supybot.protocols.irc.throttleTime: 0
+supybot.drivers.maxReconnectWait: 1
+supybot.reply.whenAddressedBy.chars: @
+supybot.plugins: Misc Utilities
+supybot.plugins.Misc: True
+supybot.plugins.Utilities: True
+supybot.log.stdout: True
+",
+        chatd.address.ip(),
+        chatd.address.port()
+    );
+    for name in ["backup", "conf", "data", "log", "plugins", "messages"] {
+        config += &format!("supybot.directories.{name}: {home}/{name}\n");
+    }
+    let path = folder.path().join("lim.conf");
+    fs::write(&path, config).unwrap();
+    let command = format!(
+        "cd '{home}' && exec '{PYTHON}/limnoria' --allow-root '{}' 2>&1",
+        path.display()
+    );
+    let _limnoria = Program::start(&command, chatd.address);
+    find(&mut bob, "JOIN #ops lim");
+    bob.ask("TELL #ops @echo hello there", "OK TELL <id> <time>");
+    find(&mut bob, "MSG #ops lim hello there");
+    bob.ask("TELL lim echo psst", "OK TELL - <time>");
+    find(&mut bob, "MSG bob lim psst");
+    let address = chatd.address.to_string();
+    drop((bob, chatd));
+    let chatd = start(&["--listen", &address]);
+    let mut bob = self::bob(&chatd);
+    find(&mut bob, "JOIN #ops lim");
+    bob.ask("TELL #ops @echo welcome back", "OK TELL <id> <time>");
+    find(&mut bob, "MSG #ops lim welcome back");
 }
