@@ -43,6 +43,12 @@ const GOALS: &[Goal] = &[
         &[Times(0.5, Floor)],
     ),
     goal(
+        "1 to 1000, clients of IRC",
+        table::ONE_TO_1000[0].name,
+        ByIrc,
+        &[Times(0.25, Memory)],
+    ),
+    goal(
         "1 to 100, log on disk",
         table::ONE_TO_100[0].name,
         Disk,

@@ -196,7 +196,7 @@ fn talk(plan: &Plan, results: &mut Results) -> Result<()> {
     use Kind::*;
     let all = [Memory, Disk, Floor, Redis, Nats, Inspircd, Ngircd, Ncat];
     // A thousand members are too many for select(2), and take long to join on the IRC servers.
-    let large = [Memory, Disk, Floor, Redis, Nats];
+    let large = [Memory, Disk, ByIrc, Floor, Redis, Nats];
     let part = plan.part;
     let talks: [(table::Pair, &[Kind], Talk); 5] = [
         (table::ONE_TO_100, &all, talk_of(1, 100 / part, 20_000)),

@@ -19,6 +19,8 @@ pub static OTHER_CHATD: OnceLock<String> = OnceLock::new();
 pub enum Kind {
     Memory,
     Disk,
+    /// chatd in memory, whose clients all speak IRC.
+    ByIrc,
     /// The build of chatd that `--beside` names.
     OtherMemory,
     OtherDisk,
@@ -39,6 +41,7 @@ impl Kind {
         match self {
             Self::Memory => "chatd --memory",
             Self::Disk => "chatd, log on disk",
+            Self::ByIrc => "chatd --memory, clients of IRC",
             Self::OtherMemory => "the other chatd --memory",
             Self::OtherDisk => "the other chatd, log on disk",
             Self::Floor => "floor",
@@ -56,7 +59,12 @@ impl Kind {
     /// Returns the program, unless it is ours.
     pub fn program(self) -> Option<&'static str> {
         match self {
-            Self::Memory | Self::Disk | Self::OtherMemory | Self::OtherDisk | Self::Floor => None,
+            Self::Memory
+            | Self::Disk
+            | Self::ByIrc
+            | Self::OtherMemory
+            | Self::OtherDisk
+            | Self::Floor => None,
             Self::Redis => Some("redis-server"),
             Self::Nats | Self::JetStream => Some("nats-server"),
             Self::Inspircd => Some("inspircd"),
@@ -75,7 +83,7 @@ impl Kind {
     pub fn is_chatd(self) -> bool {
         matches!(
             self,
-            Self::Memory | Self::Disk | Self::OtherMemory | Self::OtherDisk
+            Self::Memory | Self::Disk | Self::ByIrc | Self::OtherMemory | Self::OtherDisk
         )
     }
 
@@ -94,7 +102,7 @@ impl Kind {
             Self::Memory | Self::Disk | Self::OtherMemory | Self::OtherDisk => Dialect::Chatd,
             Self::Redis => Dialect::Redis,
             Self::Nats | Self::JetStream => Dialect::Nats,
-            Self::Inspircd | Self::Ngircd => Dialect::Irc,
+            Self::ByIrc | Self::Inspircd | Self::Ngircd => Dialect::Irc,
             Self::Floor => Dialect::Echo,
             Self::Ncat | Self::Nginx | Self::Nc => Dialect::Lines,
         }
@@ -130,7 +138,7 @@ impl Server {
         let folder = folder()?;
         let path = folder.path();
         let (process, address) = match kind {
-            Kind::Memory | Kind::Disk | Kind::OtherMemory | Kind::OtherDisk => {
+            Kind::Memory | Kind::Disk | Kind::ByIrc | Kind::OtherMemory | Kind::OtherDisk => {
                 let flags = match kind {
                     Kind::Disk | Kind::OtherDisk => data(path),
                     _ => Vec::new(),
@@ -315,6 +323,7 @@ fn spawn(kind: Kind, port: u16, folder: &Path, files: &Path) -> Result<Child> {
         }
         Kind::Memory
         | Kind::Disk
+        | Kind::ByIrc
         | Kind::OtherMemory
         | Kind::OtherDisk
         | Kind::Floor
