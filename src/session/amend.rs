@@ -1,13 +1,13 @@
 //! Deletes and edits stored events, and reacts to them. The session first queries the log for the author and place of
 //! the event. The log checks them again when it stores the change.
 
-use super::irc::talk::IrcReply;
 use super::{Effect, Session};
 use crate::chat::{Chat, NickId, Place};
 use crate::dialect::ReplyBody;
 use crate::log::{Authorship, Location};
 use crate::model::{DirectMessage, EventKind, Reaction, Removed, Scope};
 use crate::protocol::request::Refusal;
+use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, EventId, Verb};
 
 /// What to do with an event when its author and place are known.
@@ -31,6 +31,16 @@ impl OnEvent {
             Self::Reply(_) => Verb::Tell,
         }
     }
+}
+
+/// A message of an IRC client that replies to an event whose place is not known yet.
+#[derive(Debug)]
+pub(super) struct IrcReply {
+    pub to: Box<str>,
+    pub kind: EventKind,
+    pub text: Box<str>,
+    pub body: ReplyBody,
+    pub tags: SentTags,
 }
 
 /// The facts about a message or file that a connection may know.

@@ -10,7 +10,7 @@ mod label;
 pub(super) mod marker;
 mod multiline;
 mod reply;
-pub(super) mod talk;
+mod talk;
 pub(super) mod targets;
 
 use super::request::Done;

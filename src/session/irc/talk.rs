@@ -1,6 +1,6 @@
 //! Handles messages of IRC clients, and their requests to join and leave rooms.
 
-use super::super::amend::{FoundEvent, OnEvent};
+use super::super::amend::{FoundEvent, IrcReply, OnEvent};
 use super::super::output::Pending;
 use super::super::request::Done;
 use super::super::{Deferred, Effect, LineEnd, Session};
@@ -13,16 +13,6 @@ use crate::model::{Entry, EventKind, Now, Scope};
 use crate::protocol::request::{JoinFrom, Refusal, Target};
 use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, EventId, Nick, Request, RoomName, Verb};
-
-/// A message of an IRC client that replies to an event whose place is not known yet.
-#[derive(Debug)]
-pub(in super::super) struct IrcReply {
-    to: Box<str>,
-    kind: EventKind,
-    text: Box<str>,
-    body: ReplyBody,
-    tags: SentTags,
-}
 
 /// Parses the name of a room. The error says which rule is broken.
 pub(super) fn room_name(verb: Verb, text: &str) -> Result<RoomName, Refusal> {
