@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Chat, NickId, Place, RoomId, write};
+use crate::config::fixed::IRC_MARKERS_MAX;
 use crate::model::{Ban, Now, PeerId};
 use crate::protocol::ban_target::BanTarget;
 use crate::protocol::name::ByLook;
@@ -70,21 +71,23 @@ impl Chat {
         peers.len()
     }
 
-    /// Tells the other connections of a nick that `peer` has read a room up to `time`.
+    /// Tells the other connections of a nick that `peer` has read a room up to `time`. A connection for which
+    /// much waits already is not told: its client learns about the marker when it asks.
     pub fn send_marker(&mut self, nick: NickId, peer: PeerId, room: &RoomName, time: Time) {
-        let peers = self.user(nick).map(|user| user.connections.clone());
-        for other in peers
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|other| *other != peer)
-        {
-            // Only the newest marker of a room matters.
+        let user = self.user(nick);
+        let peers = user.map(|user| user.connections.clone());
+        for other in peers.into_iter().flatten().filter(|other| *other != peer) {
+            let mut waiting = 0;
             if let Some(commands) = self.commands.get_mut(&other) {
+                // Only the newest marker of a room matters.
                 commands.retain(|command| {
                     !matches!(command, ConnectionCommand::Marked(known, _) if known == room)
                 });
+                waiting = commands.len();
             }
-            self.send_command(other, ConnectionCommand::Marked(room.clone(), time));
+            if waiting < IRC_MARKERS_MAX {
+                self.send_command(other, ConnectionCommand::Marked(room.clone(), time));
+            }
         }
     }
 

@@ -824,7 +824,9 @@ fn write(event: &Event<'_>, line: &mut Vec<u8>) -> EventLayout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::fixed::IRC_MARKERS_MAX;
     use crate::model::Ticket;
+    use crate::protocol::Nick;
 
     fn woken(chat: &mut Chat) -> Vec<PeerId> {
         let mut woken = Vec::new();
@@ -861,6 +863,31 @@ mod tests {
             assert_eq!(woken(&mut chat), [author]);
             assert_eq!(woken(&mut chat), []);
         }
+    }
+
+    #[test]
+    fn a_connection_that_takes_nothing_is_told_few_markers() {
+        let mut chat = Chat::new(Arc::default());
+        let now = Now {
+            time: Time(0),
+            uptime: Duration::ZERO,
+        };
+        let [first, second] = [1, 2].map(|n| chat.connect(IpAddr::from([127, 0, 0, n])));
+        let ann = || Nick::parse("ann").expect("it is a nick");
+        let mut take = |peer| chat.take_nick(peer, None, &[], ann(), Some("secret"), now);
+        let nick = take(first).expect("it is free");
+        assert_eq!(take(second), Ok(nick));
+        let room = |n: u64| RoomName::parse(&format!("#r{n}")).expect("it is a name");
+        for time in 0..3 {
+            for n in 0..1000 {
+                chat.send_marker(nick, first, &room(n), Time(time));
+            }
+        }
+        assert!(!chat.has_commands(first));
+        let told = chat.take_commands(second);
+        assert_eq!(told.len(), IRC_MARKERS_MAX);
+        let is_newest = |command: &_| matches!(command, ConnectionCommand::Marked(_, Time(2)));
+        assert!(told.iter().all(is_newest), "{told:?}");
     }
 
     #[test]

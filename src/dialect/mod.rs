@@ -16,9 +16,8 @@ pub use output::Output;
 pub use values::{Delivery, EventRecord, Reply, ReplyFields};
 
 use crate::protocol::event::EventLayout;
-use crate::protocol::multiline::TEXT_LINES_MAX;
+use crate::protocol::multiline::{text_lines, text_of};
 use crate::protocol::request::Refusal;
-use crate::protocol::tags::find;
 use crate::protocol::{Code, Digest, Event, EventId, Request, Time, Verb};
 
 /// The dialect that a connection speaks.
@@ -344,16 +343,12 @@ impl TextPart {
 /// Returns the number of lines of the text that begins with the first of `events`, which are given by their ids and
 /// tags. Returns 1 if the first event does not begin a text, or if not all of the text's lines follow it.
 pub fn lines_of_text<'a>(mut events: impl Iterator<Item = (Option<EventId>, &'a str)>) -> usize {
-    let number = |tags, name| find(tags, name).and_then(|value| value.parse::<u64>().ok());
     let Some((Some(first), tags)) = events.next() else {
         return 1;
     };
-    let lines = number(tags, "lines").filter(|lines| (2..=TEXT_LINES_MAX as u64).contains(lines));
-    let Some(lines) = lines else {
-        return 1;
-    };
+    let lines = text_lines(tags).unwrap_or(1);
     let follows = events.zip(1..lines).take_while(|((id, tags), n)| {
-        id.is_some_and(|id| id.get() == first.get() + n) && number(tags, "of") == Some(first.get())
+        id.is_some_and(|id| id.get() == first.get() + n) && text_of(tags) == Some(first)
     });
     if follows.count() as u64 + 1 == lines {
         lines as usize

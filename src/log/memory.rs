@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{
     Age, Authorship, Found, HistoryPage, Location, Log, Reacted, Reader, Record, SearchScope, Span,
-    Trimmed, is_line_of, lines_of, text::Query, with_marks, work::Work,
+    Trimmed, text::Query, with_marks, work::Work,
 };
 use crate::config::fixed::{
     EMOJI_MAX, NONCE_MS, NONCES_IN_MEMORY, REACTIONS_MAX, READERS_IN_ALL, READERS_PER_OWNER,
@@ -16,6 +16,7 @@ use crate::model::{
     Applied, DeletedFile, DirectMessage, Entry, EventKind, FileSum, FileTotals, NewFile, Reaction,
     Removed, RoomRow, Scope, StorageError, Ticket, casefolded,
 };
+use crate::protocol::multiline::{text_lines, text_of};
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 
 /// A log in memory, which is lost when the server ends.
@@ -490,10 +491,10 @@ impl State {
     /// Removes a message or file. If it is the first line of a text, the other lines are removed too.
     fn remove(&mut self, id: EventId) {
         let tags = |id| self.get(id).map_or("", |kept| kept.entry.tags.kept());
-        let lines = (id.get() + 1..).take(lines_of(tags(id)) as usize - 1);
+        let lines = (id.get() + 1..).take(text_lines(tags(id)).unwrap_or(1) as usize - 1);
         let lines: Vec<EventId> = lines
             .filter_map(EventId::new)
-            .filter(|line| is_line_of(tags(*line), id))
+            .filter(|line| text_of(tags(*line)) == Some(id))
             .collect();
         self.remove_one(id);
         for line in lines {

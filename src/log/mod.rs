@@ -21,7 +21,6 @@ use crate::model::{
     StorageError, Ticket,
 };
 use crate::protocol::event::EventLayout;
-use crate::protocol::multiline::TEXT_LINES_MAX;
 use crate::protocol::{Digest, Event, EventId, Nick, RoomName, Time, tags};
 pub use commits::Commits;
 use text::Query;
@@ -461,16 +460,4 @@ fn with_marks(sent: &str, edited: Option<Time>, reacts: &str) -> Box<str> {
         tags::push(&mut tags, "reacts", reacts);
     }
     tags.into()
-}
-
-/// Returns the number of lines in the text whose first line has these tags; 1 if the tags are not those of such a
-/// line.
-fn lines_of(tags: &str) -> u64 {
-    let lines = tags::find(tags, "lines").and_then(|lines| lines.parse().ok());
-    lines.unwrap_or(1).clamp(1, TEXT_LINES_MAX as u64)
-}
-
-/// Returns whether an event with these tags is a later line of the text whose first line has the id `first`.
-fn is_line_of(tags: &str, first: EventId) -> bool {
-    tags::find(tags, "of").is_some_and(|of| EventId::parse(&of) == Some(first))
 }

@@ -1,8 +1,9 @@
 //! Texts of several lines that are sent as one message; see "TEXT" in `protocol.md`.
 
 use super::request::{HAS_NUL, Refusal, bad_syntax, has_nul};
+use super::tags::find;
 use super::text::clean;
-use super::{Code, Verb};
+use super::{Code, EventId, Verb};
 
 /// The maximum length of a text in bytes.
 pub const TEXT_BYTES_MAX: u64 = 64 << 10;
@@ -82,6 +83,17 @@ impl Multiline {
     pub fn lines(&self) -> usize {
         self.lines
     }
+}
+
+/// Returns the number of lines of the text whose first line has these tags; `None` if they are not those of such a line.
+pub fn text_lines(tags: &str) -> Option<u64> {
+    let lines: u64 = find(tags, "lines")?.parse().ok()?;
+    Some(lines.clamp(1, TEXT_LINES_MAX as u64))
+}
+
+/// Returns the id of the first line of the text of which an event with these tags is a later line.
+pub fn text_of(tags: &str) -> Option<EventId> {
+    EventId::parse(&find(tags, "of")?)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub(super) enum OnEvent {
     Edit(Box<str>),
     React(Reaction),
     /// Sends a message that replies to the event.
-    Reply(Box<IrcReply>),
+    Reply(Box<IrcMessage>),
 }
 
 impl OnEvent {
@@ -33,9 +33,9 @@ impl OnEvent {
     }
 }
 
-/// A message of an IRC client that replies to an event whose place is not known yet.
+/// A message of an IRC client to a room or nick.
 #[derive(Debug)]
-pub(super) struct IrcReply {
+pub(super) struct IrcMessage {
     pub to: Box<str>,
     pub kind: EventKind,
     pub text: Box<str>,

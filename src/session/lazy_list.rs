@@ -266,7 +266,7 @@ impl LazyList {
 /// Returns whether the name of a room matches one of the IRC client's masks.
 fn is_asked_for(to: Writer<'_>, name: &str) -> bool {
     let mut masks = to.irc().into_iter().flat_map(|client| &client.list_masks);
-    let name = name.to_lowercase();
+    let name: Vec<char> = name.to_lowercase().chars().collect();
     masks.any(|mask| irc::fits(mask, &name))
 }
 

@@ -16,8 +16,8 @@ use crate::dialect::{
 };
 use crate::log::Record;
 use crate::protocol::event::{EventLayout, EventVerb};
+use crate::protocol::multiline::{text_lines, text_of};
 use crate::protocol::request::Refusal;
-use crate::protocol::tags::find;
 use crate::protocol::{Code, EventId, Nick, RoomName, Time, Verb};
 use crate::tail::{Seq, Tail};
 
@@ -814,21 +814,14 @@ pub(super) fn keep_whole_texts(records: &mut Vec<Record>) {
     let Some(last) = records.last() else {
         return;
     };
-    let number = |tags: &str, name| find(tags, name).and_then(|value| value.parse::<u64>().ok());
-    let (first, at) = match number(&last.tags, "of") {
-        Some(first) => (
-            first,
-            records.iter().rposition(|record| record.id.get() == first),
-        ),
-        None => (last.id.get(), Some(records.len() - 1)),
-    };
-    let Some(at) = at.filter(|at| *at > 0) else {
+    let first = text_of(&last.tags).unwrap_or(last.id);
+    let end = last.id.get();
+    let begins = |record: &Record| record.id == first;
+    let Some(at) = records.iter().rposition(begins).filter(|at| *at > 0) else {
         return;
     };
-    let lines = records
-        .get(at)
-        .and_then(|record| number(&record.tags, "lines"));
-    if lines.is_some_and(|lines| first + lines > last.id.get() + 1) {
+    let lines = records.get(at).and_then(|record| text_lines(&record.tags));
+    if lines.is_some_and(|lines| first.get() + lines > end + 1) {
         records.truncate(at);
     }
 }

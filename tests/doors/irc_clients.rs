@@ -46,12 +46,17 @@ fn start(more: &[&str]) -> Chatd {
     Chatd::with(&[&["--announce-after", "0s"], more].concat())
 }
 
-/// Restarts a server at the same address. Waits until the window shows that its client is back in `#ops`; then bob, who is
-/// back too, welcomes it.
-fn restart(chatd: Chatd, room: &mut Window, is_back: &[&str]) -> Chatd {
+/// Restarts a server at the same address.
+fn restarted(chatd: Chatd) -> Chatd {
     let address = chatd.address.to_string();
     drop(chatd);
-    let chatd = start(&["--listen", &address]);
+    start(&["--listen", &address])
+}
+
+/// Restarts a server. Waits until the window shows that its client is back in `#ops`; then bob, who is back too, welcomes
+/// it.
+fn restart(chatd: Chatd, room: &mut Window, is_back: &[&str]) -> Chatd {
+    let chatd = restarted(chatd);
     room.find(is_back);
     bob(&chatd).ask("TELL #ops welcome back", "OK TELL <id> <time>");
     chatd
@@ -254,9 +259,8 @@ fn check_bot(chatd: Chatd, mut bob: Peer, nick: &str) {
     find(&mut bob, &format!("MSG #ops {nick} the topic is on time"));
     bob.ask(&format!("TELL {nick} there?"), "OK TELL - <time>");
     find(&mut bob, &format!("MSG bob {nick} yes, bob"));
-    let address = chatd.address.to_string();
-    drop((bob, chatd));
-    let chatd = start(&["--listen", &address]);
+    drop(bob);
+    let chatd = restarted(chatd);
     let mut bob = self::bob(&chatd);
     find(&mut bob, &format!("JOIN #ops {nick}"));
     hears(&mut bob, "welcome back");
@@ -361,9 +365,8 @@ supybot.log.stdout: True
     find(&mut bob, "MSG #ops lim hello there");
     bob.ask("TELL lim echo psst", "OK TELL - <time>");
     find(&mut bob, "MSG bob lim psst");
-    let address = chatd.address.to_string();
-    drop((bob, chatd));
-    let chatd = start(&["--listen", &address]);
+    drop(bob);
+    let chatd = restarted(chatd);
     let mut bob = self::bob(&chatd);
     find(&mut bob, "JOIN #ops lim");
     bob.ask("TELL #ops @echo welcome back", "OK TELL <id> <time>");

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{BadBody, Message, parse, string, titled};
-use crate::protocol::{Event, EventId, Time, tags};
+use crate::protocol::{Event, EventId, Time, multiline, tags};
 
 /// The lowest priority with which a message is marked as urgent. ntfy's priorities are 1 to 5.
 const URGENT: u8 = 4;
@@ -183,11 +183,10 @@ pub fn message(of: Option<EventId>, time: Time, tags: &str, event: &Event<'_>) -
         Event::File { nick, name, .. } => (nick, format!("sent the file {name}")),
         _ => return None,
     };
-    if tags::find(tags, "of").is_some() {
+    if multiline::text_of(tags).is_some() {
         return None;
     }
-    let more = tags::find(tags, "lines").and_then(|lines| lines.parse::<u64>().ok());
-    let text = match more {
+    let text = match multiline::text_lines(tags) {
         Some(lines @ 2..) => format!("{text} (and {} more lines)", lines - 1),
         _ => text,
     };

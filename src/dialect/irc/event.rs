@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{Cap, Client, Message, escape, pieces};
 use crate::dialect::TextPart;
+use crate::protocol::multiline::text_of;
 use crate::protocol::tags::find;
 use crate::protocol::{Event, EventId, Time};
 
@@ -206,8 +207,8 @@ fn say(
     let text_id = match stamp.part {
         _ if !client.joins_texts() => None,
         TextPart::None => None,
-        TextPart::First => stamp.id.map(|id| id.to_string()),
-        TextPart::Middle | TextPart::Last => find(stamp.tags, "of").map(Into::into),
+        TextPart::First => stamp.id,
+        TextPart::Middle | TextPart::Last => text_of(stamp.tags),
     };
     let batch = text_id.map(|id| format!("text{id}"));
     // Outside of a batch, IRC has no empty messages. In a text of several lines, a line may be empty.

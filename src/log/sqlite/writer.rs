@@ -16,8 +16,9 @@ use super::rows::{RoomKey, event_id, number};
 use super::search_index::SearchIndex;
 use super::{amend, deletion, inbox, nonces};
 use crate::files::private;
-use crate::log::{Commits, Sink, is_line_of, lines_of};
+use crate::log::{Commits, Sink};
 use crate::model::{Applied, Entry, EventKind, Scope, StorageError, Ticket};
+use crate::protocol::multiline::{text_lines, text_of};
 use crate::protocol::{EventId, Time};
 
 /// The number of events at which a transaction is large enough. Its commit takes some milliseconds, and a larger
@@ -617,9 +618,9 @@ pub(super) fn remove(step: &Transaction<'_>, removed: EventId) -> rusqlite::Resu
         tags.optional().map(Option::unwrap_or_default)
     };
     let first = removed.get();
-    let lines = lines_of(&tags_of(first)?);
+    let lines = text_lines(&tags_of(first)?).unwrap_or(1);
     for id in first + 1..first + lines {
-        if is_line_of(&tags_of(id)?, removed) {
+        if text_of(&tags_of(id)?) == Some(removed) {
             remove_one(step, number(id))?;
         }
     }

@@ -187,25 +187,9 @@ impl Session {
             return self.list(list, chat);
         }
         if has_mask {
-            let is_listing = |pending: &Pending| matches!(pending, Pending::List(_));
-            let too_many = named.len() > MASKS_MAX
-                || named
-                    .iter()
-                    .any(|mask| mask.chars().count() > MASK_CHARS_MAX);
-            if too_many || self.replies().pending.iter().any(is_listing) {
-                let text = "one list at a time, with at most 4 masks of at most 65 characters";
-                self.irc_numeric(numeric::TRY_AGAIN, &["LIST"], text);
-            } else {
-                if let Some(irc) = self.irc.as_deref_mut() {
-                    let masks = named
-                        .iter()
-                        .map(|mask| mask.to_lowercase().chars().collect());
-                    irc.client.list_masks = masks.collect();
-                }
-                return self.list(list.masked(), chat);
-            }
+            return self.irc_list_masked(list, &named, chat);
         }
-        for name in named.into_iter().filter(|_| !has_mask) {
+        for name in named {
             if let Some(room) = self.irc_find(name, chat).and_then(|room| chat.room(room)) {
                 let members = room.members().to_string();
                 self.irc_numeric(numeric::LIST, &[room.name.as_str(), &members], &room.topic);
@@ -213,6 +197,27 @@ impl Session {
         }
         self.irc_numeric(numeric::LIST_END, &[], "that is all");
         Ok(None)
+    }
+
+    /// Sends those rooms of a list that match one of the masks.
+    fn irc_list_masked(&mut self, list: LazyList, masks: &[&str], chat: &mut Chat) -> Done {
+        // The connection has one set of masks, which a list that is still being sent needs.
+        let is_listing = |pending: &Pending| matches!(pending, Pending::List(_));
+        let is_long = |mask: &&str| mask.chars().count() > MASK_CHARS_MAX;
+        if masks.len() > MASKS_MAX
+            || masks.iter().any(is_long)
+            || self.replies().pending.iter().any(is_listing)
+        {
+            let text = "one list at a time, with at most 4 masks of at most 65 characters";
+            self.irc_numeric(numeric::TRY_AGAIN, &["LIST"], text);
+            self.irc_numeric(numeric::LIST_END, &[], "that is all");
+            return Ok(None);
+        }
+        if let Some(irc) = self.irc.as_deref_mut() {
+            let masks = masks.iter().map(|mask| mask.to_lowercase());
+            irc.client.list_masks = masks.map(|mask| mask.chars().collect()).collect();
+        }
+        self.list(list.masked(), chat)
     }
 
     fn irc_who(&mut self, line: &IrcLine<'_>, chat: &mut Chat) -> Done {
@@ -248,9 +253,9 @@ impl Session {
             {
                 compared += 1;
                 after = Some(nick);
-                let name = chat
-                    .user(nick)
-                    .map(|user| user.nick.as_str().to_lowercase());
+                let user = chat.user(nick);
+                let name: Option<Vec<char>> =
+                    user.map(|user| user.nick.as_str().to_lowercase().chars().collect());
                 if name.is_some_and(|name| fits(&mask, &name)) && found.insert(nick) {
                     chat.show_member_of(room, nick);
                     self.irc_who_line(nick, Some(room), form, chat);

@@ -10,8 +10,7 @@ use crate::config::fixed::IRC_HISTORY_MAX as PAGE_MAX;
 use crate::dialect::irc::{Cap, Client, IrcLine};
 use crate::log::{HistorySource, LogQuery, LogResult, Record, Span};
 use crate::protocol::event::EventVerb;
-use crate::protocol::multiline::TEXT_LINES_MAX;
-use crate::protocol::tags::find;
+use crate::protocol::multiline::{TEXT_LINES_MAX, text_lines, text_of};
 use crate::protocol::{EventId, Nick, RoomName, Time};
 
 /// The maximum number of pieces of the log that are read for one page, so that a room full of reactions costs little.
@@ -235,7 +234,7 @@ impl ChatHistory {
         if !is_message(record) {
             return false;
         }
-        if self.joins_texts && text_of(record).is_some() {
+        if self.joins_texts && text_of(&record.tags).is_some() {
             return false;
         }
         let (HistorySource::Inbox(own), Some(peer)) = (&self.source, &self.peer) else {
@@ -258,11 +257,13 @@ impl ChatHistory {
             keep_whole_texts(records);
         }
         let end = self.found.last().copied().unwrap_or_default();
+        let text_of = |record: &Record| text_of(&record.tags).map(EventId::get);
         self.unsent = self.unsent.and_then(|span| {
             let last = records.last()?;
             let after = last.id.get();
             // The lines of the last message, if it is a text, are sent too.
-            let is_inside = after < end || begins_text(last) || text_of(last) == Some(end);
+            let is_inside =
+                after < end || text_lines(&last.tags).is_some() || text_of(last) == Some(end);
             (is_inside && after < span.up_to).then_some(Span { after, ..span })
         });
         records.retain(|record| {
@@ -308,16 +309,6 @@ fn read_edge(text: &str) -> Option<Option<Edge>> {
 pub(super) fn is_message(record: &Record) -> bool {
     let verb = record.layout.verb();
     matches!(verb, Some(EventVerb::Msg | EventVerb::Me | EventVerb::File))
-}
-
-/// Returns whether the record is the first line of a text.
-fn begins_text(record: &Record) -> bool {
-    find(&record.tags, "lines").is_some()
-}
-
-/// Returns the id of the first line of a text, if the record is one of the other lines.
-fn text_of(record: &Record) -> Option<u64> {
-    find(&record.tags, "of")?.parse().ok()
 }
 
 /// Returns the beginning of a page after an event or time.

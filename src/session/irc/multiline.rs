@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::super::Session;
+use super::super::amend::IrcMessage;
 use super::super::request::Done;
 use super::label::Labeled;
 use super::reply::Asked;
@@ -179,8 +180,14 @@ impl Session {
             self.irc_asks(Asked::Silent);
         }
         let tags = if is_notice { SentTags::notice() } else { tags };
-        let body = ReplyBody::Lines(count);
-        self.irc_send_message(&to, kind, lines.as_str(), body, tags, chat)
+        let message = IrcMessage {
+            to,
+            kind,
+            text: lines.as_str().into(),
+            body: ReplyBody::Lines(count),
+            tags,
+        };
+        self.irc_send_message(message, chat)
     }
 
     /// Reports why a batch cannot be sent, and drops it.

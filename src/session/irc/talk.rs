@@ -1,6 +1,6 @@
 //! Handles messages of IRC clients, and their requests to join and leave rooms.
 
-use super::super::amend::{FoundEvent, IrcReply, OnEvent};
+use super::super::amend::{FoundEvent, IrcMessage, OnEvent};
 use super::super::output::Pending;
 use super::super::request::Done;
 use super::super::{Deferred, Effect, LineEnd, Session};
@@ -128,93 +128,79 @@ impl Session {
             return Ok(None);
         }
         let tags = sent_tags(line, is_notice);
-        self.irc_send_message(to, kind, &text, ReplyBody::IdAndTime, tags, chat)
+        let message = IrcMessage {
+            to: to.into(),
+            kind,
+            text: text.into(),
+            body: ReplyBody::IdAndTime,
+            tags,
+        };
+        self.irc_send_message(message, chat)
     }
 
     /// Sends a message to a room or nick. If it replies to an event, first queries the log for the event's place.
-    pub(super) fn irc_send_message(
-        &mut self,
-        to: &str,
-        kind: EventKind,
-        text: &str,
-        body: ReplyBody,
-        tags: SentTags,
-        chat: &mut Chat,
-    ) -> Done {
-        let Some(id) = tags.reply() else {
-            return self.irc_propose(to, kind, text, body, tags, chat);
-        };
-        let (to, text) = (to.into(), text.into());
-        let reply = IrcReply {
-            to,
-            kind,
-            text,
-            body,
-            tags,
-        };
-        Ok(self.query_authorship(id, OnEvent::Reply(Box::new(reply))))
+    pub(super) fn irc_send_message(&mut self, message: IrcMessage, chat: &mut Chat) -> Done {
+        match message.tags.reply() {
+            None => self.irc_propose(message, chat),
+            Some(id) => Ok(self.query_authorship(id, OnEvent::Reply(Box::new(message)))),
+        }
     }
 
     /// Sends a message that replies to an event. If the event does not exist, or is not in the same room or private
     /// chat, the message is sent without the tag `reply`, as IRC clients expect.
     pub(in super::super) fn irc_send_reply(
         &mut self,
-        reply: IrcReply,
+        mut message: IrcMessage,
         found: Option<FoundEvent>,
         chat: &mut Chat,
     ) -> Option<Effect> {
-        let IrcReply {
-            to,
-            kind,
-            text,
-            body,
-            tags,
-        } = reply;
+        let to = &*message.to;
         let is_to =
-            |nick: &Nick| Nick::parse(&to).is_ok_and(|to| to.casefolded() == nick.casefolded());
+            |nick: &Nick| Nick::parse(to).is_ok_and(|to| to.casefolded() == nick.casefolded());
         let is_there = found.is_some_and(|found| {
             found.may_read
                 && match &found.scope {
                     Scope::Room(room) => {
-                        RoomName::parse(&to).is_ok_and(|to| to.casefolded() == room.casefolded())
+                        RoomName::parse(to).is_ok_and(|to| to.casefolded() == room.casefolded())
                     }
                     Scope::Inbox(message) if found.is_own => is_to(&message.to),
                     Scope::Inbox(message) => is_to(&message.by),
                     Scope::Unsaved(_) => false,
                 }
         });
-        let tags = match (is_there, tags.is_notice()) {
-            (true, _) => tags,
-            (false, true) => SentTags::notice(),
-            (false, false) => SentTags::default(),
-        };
-        let done = self.irc_propose(&to, kind, &text, body, tags, chat);
+        if !is_there {
+            message.tags = if message.tags.is_notice() {
+                SentTags::notice()
+            } else {
+                SentTags::default()
+            };
+        }
+        let done = self.irc_propose(message, chat);
         done.unwrap_or_else(|refusal| {
             self.refuse(&refusal);
             None
         })
     }
 
-    fn irc_propose(
-        &mut self,
-        to: &str,
-        kind: EventKind,
-        text: &str,
-        body: ReplyBody,
-        tags: SentTags,
-        chat: &mut Chat,
-    ) -> Done {
+    fn irc_propose(&mut self, message: IrcMessage, chat: &mut Chat) -> Done {
+        let IrcMessage {
+            to,
+            kind,
+            text,
+            body,
+            tags,
+        } = message;
         let verb = Verb::Tell;
         self.require_open(verb)?;
         let target = if to.starts_with('#') {
-            let name = room_name(verb, to)?;
+            let name = room_name(verb, &to)?;
             self.irc_room(verb, &name, chat)?;
             Target::Room(name)
         } else {
-            Target::Nick(nick_name(verb, to)?)
+            Target::Nick(nick_name(verb, &to)?)
         };
         let kept = tags.kept().to_owned();
-        let done = self.send_message(verb, Some(target), kind, text, body, tags, chat);
+        let done = self.send_message(verb, Some(target), kind, &text, body, tags, chat);
         if let Ok(Some(_)) = done
             && let Some(replies) = self.replies.as_deref_mut()
             && let Some(Pending::Entry(reply)) = replies.pending.back_mut()
