@@ -60,7 +60,7 @@ test('users delete what is theirs by command, and see why they cannot delete, ed
 	await until(() => row(page, 'hello from bob').locator('.chip:not(.more)').count(), 20);
 	await row(page, 'hello from bob').focus();
 	await page.keyboard.press('+');
-	await page.getByLabel('Find an emoji').fill('rocket');
+	await page.getByLabel('Find an emoji', { exact: true }).fill('rocket');
 	await page.keyboard.press('Enter');
 	await page.getByText('This message has as many reactions as it can have.').waitFor();
 	// The page goes on.

@@ -18,7 +18,7 @@ for (const roundTrip of [50, 200, 400, 1000]) {
 			cold.setDefaultTimeout(LONG);
 			cold.setDefaultNavigationTimeout(LONG);
 			await cold.goto(far.url, { waitUntil: 'commit' });
-			await cold.getByLabel('Your name').fill(`ann${i}`);
+			await cold.getByLabel('Your name', { exact: true }).fill(`ann${i}`);
 			await cold.getByRole('button', { name: /^Join/ }).click();
 			await input(cold).waitFor();
 			// The same profile again: connections and cache are there.
@@ -51,7 +51,7 @@ test('the welcome card needs no script', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t, { javaScriptEnabled: false });
 	await page.goto(server.url);
-	await page.getByLabel('Your name').waitFor();
+	await page.getByLabel('Your name', { exact: true }).waitFor();
 });
 
 test('a script or style sheet that cannot be loaded is reported, and loaded again', async (t) => {
@@ -65,11 +65,11 @@ test('a script or style sheet that cannot be loaded is reported, and loaded agai
 	await page.goto(server.url);
 	await page.getByText('Part of this page could not be loaded. Retrying…').waitFor();
 	isBroken['/app.js'] = false;
-	await page.getByLabel('Your name').fill('ann');
+	await page.getByLabel('Your name', { exact: true }).fill('ann');
 	await page.locator('.primary:enabled').waitFor();
 	isBroken['/style.css'] = false;
 	await until(() => page.locator('#app').isVisible(), false);
-	await page.getByLabel('Your name').fill('ann');
+	await page.getByLabel('Your name', { exact: true }).fill('ann');
 	await page.getByRole('button', { name: /^Join/ }).click();
 	await input(page).waitFor();
 	await page.waitForFunction(() => getComputedStyle(document.body).margin === '0px');

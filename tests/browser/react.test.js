@@ -33,7 +33,7 @@ test('reactions are shown with who reacts, and a click adds or withdraws one', a
 	await row(page, 'shall we?').focus();
 	await page.keyboard.press('+');
 	const picker = page.getByRole('dialog', { name: 'React with' });
-	await picker.getByLabel('Find an emoji').fill('rocket');
+	await picker.getByLabel('Find an emoji', { exact: true }).fill('rocket');
 	await page.keyboard.press('Enter');
 	await picker.waitFor({ state: 'detached' });
 	await bob.expect(new RegExp(`^REACT #lobby ann ${id} 🚀$`, 'm'));

@@ -156,7 +156,7 @@ export async function visitor(t, options = {}) {
 /** Opens the page and chooses a name, as a new user does. */
 export async function enter(page, server, nick, address = '') {
 	await page.goto(server.url + address);
-	await page.getByLabel('Your name').fill(nick);
+	await page.getByLabel('Your name', { exact: true }).fill(nick);
 	await page.getByRole('button', { name: /^Join/ }).click();
 	await page.getByRole('textbox', { name: 'Message' }).or(page.getByRole('combobox', { name: 'Message' })).waitFor();
 }

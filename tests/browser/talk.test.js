@@ -51,12 +51,12 @@ test('a new user chooses a name, and sees why one is refused', async (t) => {
 	await Nc.named(t, server, 'ann', '#tea');
 	await page.goto(server.url);
 	await page.getByText('1 in #tea').waitFor();
-	await page.getByLabel('Your name').fill('ANN');
+	await page.getByLabel('Your name', { exact: true }).fill('ANN');
 	await page.keyboard.press('Enter');
 	await page.getByText('The name ANN is taken. Pick another one, or enter its password below.').waitFor();
 	await page.getByLabel('Password', { exact: true }).waitFor(); // unfolded
 	assert.equal(await page.locator('#app').isVisible(), false);
-	await page.getByLabel('Your name').fill('anna');
+	await page.getByLabel('Your name', { exact: true }).fill('anna');
 	await page.keyboard.press('Enter');
 	await page.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
 });
@@ -191,7 +191,7 @@ test('commands, and their completion', async (t) => {
 	await say(ann, '/forget');
 	const question = ann.getByRole('dialog', { name: /^Delete your name anna .* you lose the name/ });
 	await question.getByRole('button', { name: 'Delete' }).click();
-	await ann.getByLabel('Your name').waitFor();
+	await ann.getByLabel('Your name', { exact: true }).waitFor();
 	assert.equal(await ann.evaluate(() => localStorage.length + sessionStorage.length), 0);
 });
 
@@ -221,11 +221,11 @@ test('a server with a password asks for it once', async (t) => {
 	const server = await chatd(t, ['--memory', '--password-file', join(folder, 'password')]);
 	const page = await visitor(t);
 	await page.goto(server.url);
-	await page.getByLabel('Your name').fill('ann');
-	await page.getByLabel("This server's password").fill('open barley');
+	await page.getByLabel('Your name', { exact: true }).fill('ann');
+	await page.getByLabel("This server's password", { exact: true }).fill('open barley');
 	await page.keyboard.press('Enter');
 	await page.getByRole('alert').filter({ hasText: /./ }).first().waitFor();
-	await page.getByLabel("This server's password").fill('open sesame');
+	await page.getByLabel("This server's password", { exact: true }).fill('open sesame');
 	await page.keyboard.press('Enter');
 	await page.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
 	await say(page, 'in');
@@ -255,7 +255,7 @@ test('a hook of a room is added, used and deleted', async (t) => {
 	await enter(page, server, 'ann', '#ops');
 	await page.getByRole('button', { name: 'Who is here' }).click();
 	await page.getByText('Add a hook').click();
-	const name = page.getByLabel('Name of the hook');
+	const name = page.getByLabel('Name of the hook', { exact: true });
 	await name.fill('alerts');
 	await page.keyboard.press('Enter');
 	await page.getByText('Only a registered name can add a hook').waitFor();
@@ -270,8 +270,8 @@ test('a hook of a room is added, used and deleted', async (t) => {
 	const post = () => fetch(url, { method: 'POST', body: JSON.stringify({ text: 'disk full' }) });
 	assert.equal(await (await post()).text(), 'ok');
 	await message(page, 'disk full').waitFor();
-	for (const tool of await page.getByLabel('Tool').locator('option').allTextContents()) {
-		await page.getByLabel('Tool').selectOption(tool);
+	for (const tool of await page.getByLabel('Tool', { exact: true }).locator('option').allTextContents()) {
+		await page.getByLabel('Tool', { exact: true }).selectOption(tool);
 		assert.ok((await lines.last().textContent()).includes(url), tool);
 	}
 	await page.getByRole('button', { name: 'Delete alerts' }).click();
