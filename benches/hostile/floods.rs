@@ -58,15 +58,17 @@ fn floods() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Measures each flood with a server of its own.
-pub fn run(program: &str, is_smoke: bool) -> io::Result<Vec<Found>> {
+/// Measures each flood, or only the one that is called `only`, with a server of its own.
+pub fn run(program: &str, only: Option<&str>, is_smoke: bool) -> io::Result<Vec<Found>> {
     let lasts = if is_smoke {
         Duration::from_millis(200)
     } else {
         LASTS
     };
     let mut found = Vec::new();
-    for (name, lines) in floods() {
+    let mut floods = floods();
+    floods.retain(|(name, _)| only.is_none_or(|only| *name == only));
+    for (name, lines) in floods {
         let folder = folder()?;
         let limit = format!("--data={}", 512 << 20);
         let mut flags = data(folder.path());

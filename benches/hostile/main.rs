@@ -7,7 +7,8 @@
 //! is measured with and without these connections, and so is the server's memory. Both sides share the machine's
 //! cores, so the figures include the work of the load generator.
 //!
-//! After that, one address sends requests as fast as it can (`floods`). `--floods` measures only this.
+//! After that, one address sends requests as fast as it can (`floods`). `--floods` measures only this, and
+//! `--only MSG` only one of the floods.
 
 mod floods;
 #[path = "../support/mod.rs"]
@@ -43,6 +44,10 @@ struct Flags {
     /// only the floods from one address
     #[argh(switch)]
     floods: bool,
+
+    /// only the flood of this name; implies --floods
+    #[argh(option)]
+    only: Option<String>,
 
     /// the server that is measured (default: this build)
     #[argh(option, default = "CHATD.to_owned()")]
@@ -109,12 +114,17 @@ fn main() -> ExitCode {
     } else {
         (flags.others, Duration::from_secs(flags.seconds))
     };
-    let measured = if flags.floods {
+    let measured = if flags.floods || flags.only.is_some() {
         Ok(Vec::new())
     } else {
         run(&flags.chatd, others, stay)
     };
-    let measured = measured.and_then(|found| Ok((found, floods::run(&flags.chatd, flags.smoke)?)));
+    let measured = measured.and_then(|found| {
+        Ok((
+            found,
+            floods::run(&flags.chatd, flags.only.as_deref(), flags.smoke)?,
+        ))
+    });
     match measured {
         Ok((found, floods)) => {
             print(&found);

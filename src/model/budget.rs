@@ -1,8 +1,8 @@
-//! A memory budget that all connections share.
+//! A budget that all connections share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A memory budget: the bytes in use and their maximum.
+/// A budget: the bytes, or events, that are in use, and their maximum.
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicUsize,
@@ -10,7 +10,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Returns a budget of `most` bytes, none of them in use.
+    /// Returns a budget of `most`, none of it in use.
     pub fn new(most: usize) -> Self {
         Self {
             used: AtomicUsize::new(0),
@@ -18,12 +18,12 @@ impl Budget {
         }
     }
 
-    /// Returns how many bytes are in use.
+    /// Returns how much is in use.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Returns whether more bytes are in use than the budget allows.
+    /// Returns whether more is in use than the budget allows.
     pub fn is_full(&self) -> bool {
         self.used() > self.most
     }
@@ -33,7 +33,7 @@ impl Budget {
         self.used() + bytes <= self.most
     }
 
-    /// Records that one holder uses `to` bytes now, and not `from` as before.
+    /// Records that one holder uses `to` now, and not `from` as before.
     pub fn change(&self, from: usize, to: usize) {
         self.used.fetch_add(to, Ordering::Relaxed);
         self.used.fetch_sub(from, Ordering::Relaxed);

@@ -384,11 +384,12 @@ impl Connection {
         None
     }
 
-    /// Returns whether another line may be handled now. When the memory budget is used up, only connections that hold
-    /// no part of it are read.
+    /// Returns whether another line may be handled now. When the memory budget or the log's queue is full, only
+    /// connections that hold no part of it are read.
     fn takes_lines(&self) -> bool {
-        let is_tight = self.server.waiting.is_full() && self.session.owes_replies();
-        !is_tight && self.session.takes_lines(&self.server.config.limits)
+        let is_tight = self.server.waiting.is_full() || self.server.proposed.is_full();
+        let waits = is_tight && self.session.owes_replies();
+        !waits && self.session.takes_lines(&self.server.config.limits)
     }
 
     /// Updates the count of the memory that waits for this client.

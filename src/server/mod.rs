@@ -153,6 +153,8 @@ struct Server {
     metrics: Arc<Metrics>,
     /// The memory for replies that clients have not received, and for the input that must wait until they have.
     waiting: Arc<Budget>,
+    /// The events that were passed to the log and are not published yet.
+    proposed: Arc<Budget>,
     /// The number of connections beyond the limit that receive an error before they are closed.
     turned_away_max: usize,
     /// Descriptors for file transfers.
@@ -325,6 +327,7 @@ pub fn run(
     let sockets = Arc::new(sockets);
     let server = Arc::new(Server {
         metrics: state.metrics.clone(),
+        proposed: state.proposed.clone(),
         state: Mutex::new(state),
         names,
         certificate,

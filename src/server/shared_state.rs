@@ -20,7 +20,7 @@ use crate::accounts::guesses::Guesses;
 use crate::chat::Chat;
 use crate::config::Config;
 use crate::log::Log;
-use crate::model::{Applied, Entry, EventKind, Now, PeerId, Removed, Scope, Ticket};
+use crate::model::{Applied, Budget, Entry, EventKind, Now, PeerId, Removed, Scope, Ticket};
 use crate::protocol::{EventId, RoomName};
 use crate::session::batch::ROUND_BYTES;
 
@@ -45,6 +45,8 @@ pub(super) struct SharedState {
     /// The time since which new events have waited for such a change.
     gathering_since: Option<Instant>,
     pub log: Arc<dyn Log>,
+    /// The events that the log has not stored or refused yet, or whose outcome has not been published yet.
+    pub proposed: Arc<Budget>,
     pub accounts: Arc<Accounts>,
     pub metrics: Arc<Metrics>,
     /// Counts failed password attempts.
@@ -92,6 +94,7 @@ impl SharedState {
             is_to_be_continued: false,
             gathering_since: None,
             log,
+            proposed: Arc::new(Budget::new(PROPOSED_MAX)),
             accounts,
             metrics: Arc::default(),
             guesses: Guesses::default(),
@@ -134,10 +137,17 @@ impl SharedState {
             self.accounts.forget_room(room);
         }
         self.metrics.appended.add(1);
+        self.proposed.change(0, entry.events());
         if let Some(applied) = self.log.append(entry, ticket, now.time) {
-            self.metrics.outcome(&applied.outcome);
-            self.chat.apply(applied);
+            self.apply(applied);
         }
+    }
+
+    /// Publishes an entry that the log has stored, or the reason why it was refused.
+    fn apply(&mut self, applied: Applied) {
+        self.proposed.change(applied.entry.events(), 0);
+        self.metrics.outcome(&applied.outcome);
+        self.chat.apply(applied);
     }
 
     /// Removes a live file whose upload had not ended when an earlier server stopped.
@@ -320,6 +330,12 @@ impl WakeSlot {
     }
 }
 
+/// The number of events that may wait for the log: about one full transaction. When it is exceeded, a connection may
+/// propose something only if it has received all its replies. So a client that sends one message at a time waits for
+/// about two transactions, however much others send. With twice as many, that client would wait twice as long, and the
+/// others would send hardly more.
+const PROPOSED_MAX: usize = 1024;
+
 /// The time for which new events may wait for more events from a client that sends much.
 const GATHER: Duration = Duration::from_millis(2);
 
@@ -386,8 +402,7 @@ pub(super) async fn fan_out(server: Arc<Server>) {
         } else {
             let mut state = server.changes();
             for applied in batch {
-                server.metrics.outcome(&applied.outcome);
-                state.chat.apply(applied);
+                state.apply(applied);
             }
             state.wake_readers(cx.waker());
         }

@@ -8,6 +8,8 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use rusqlite::Connection;
+
 use super::target::{Target, ask, count, pipeline};
 
 const FLOODERS: usize = 8;
@@ -120,4 +122,42 @@ fn a_client_that_asks_little_is_answered_beside_a_flood_of_any_request() {
     }
     let mut ann = target.member("after");
     ask(&mut ann, "MSG hello", "OK MSG");
+}
+
+/// The log is held up, and a flood sends as much as it may. A message of another client is then among the next that
+/// are stored.
+#[test]
+fn a_message_waits_for_few_messages_of_a_flood_when_the_disk_is_slow() {
+    /// What may wait for the log, and one message of each connection.
+    const AHEAD_MAX: u64 = 1024 + FLOODERS as u64 + 2;
+    let target = Target::start(&[]);
+    let mut ann = target.member("ann");
+    ask(&mut ann, "MSG hello", "OK MSG");
+    let flood = "MSG hello\n".repeat(1500);
+    let flooders: Vec<_> = (0..FLOODERS)
+        .map(|n| target.named_stranger(&format!("mallory{n}")))
+        .collect();
+    let before = target.metric("chatd_log_appended_total");
+    let db = Connection::open(target.data().join("chat.db")).expect("a database");
+    db.execute_batch("BEGIN IMMEDIATE")
+        .expect("no one else writes");
+    for mallory in &flooders {
+        let mut writer = mallory.writer().expect("a descriptor");
+        writer.write_all(flood.as_bytes()).expect("it is sent");
+    }
+    target.until("the flood is read", |target| {
+        target.metric("chatd_log_waiting") > 1024
+    });
+    ann.send("MSG in between\n").expect("it is sent");
+    ann.send("MSG and after it\n").expect("it is sent");
+    let waiting = target.metric("chatd_log_waiting");
+    assert!(waiting <= AHEAD_MAX, "{waiting} events wait for the log");
+    db.execute_batch("ROLLBACK").expect("the log goes on");
+    let reply = ann.reply().expect("a reply");
+    assert!(reply.starts_with("OK MSG "), "{reply}");
+    // All of it is stored in the end.
+    let all = before + (FLOODERS * 1500) as u64 + 2;
+    target.until("everything is stored", |target| {
+        target.metric("chatd_log_kept_total") >= all
+    });
 }
