@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::event::Event;
-use super::{EventId, Time};
+use super::event::{Event, ServerLine};
+use super::{EventId, Time, parse_number};
 
 /// Converts tags, as they are sent, to an object of their names and decoded values.
 pub fn tags_object(tags: &str) -> Value {
@@ -110,4 +110,87 @@ pub fn event_object(
     };
     put("verb", json!(verb));
     Value::Object(object)
+}
+
+/// Returns a line of the server as an object. A line that has no members of its own in `http.md` has its first word
+/// as `verb` and the rest as `text`.
+///
+/// ```
+/// use plainchat::protocol::json;
+/// let object = json::line_object("ERR JOIN no-such-room there is no such room");
+/// let expected = r##"{"code":"no-such-room","of":"JOIN","text":"there is no such room","verb":"ERR"}"##;
+/// assert_eq!(object.to_string(), expected);
+/// assert_eq!(json::line_object("USER #ops bob").to_string(), r##"{"text":"#ops bob","verb":"USER"}"##);
+/// ```
+pub fn line_object(line: &str) -> Value {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match ServerLine::parse(line) {
+        ServerLine::Past {
+            id,
+            time,
+            tags,
+            event,
+        } => {
+            let mut object = event_object(Some(id), Some(time), tags, &event);
+            if let Some(members) = object.as_object_mut() {
+                members.insert("past".to_owned(), json!(true));
+            }
+            object
+        }
+        ServerLine::Live {
+            id,
+            time,
+            tags,
+            event,
+        } => event_object(id, time, tags, &event),
+        ServerLine::Room {
+            room,
+            members,
+            topic,
+        } => json!({"verb": word, "room": room, "members": members, "topic": topic}),
+        ServerLine::Gap { place } => json!({"verb": word, "room": place}),
+        ServerLine::Err {
+            verb,
+            code: Some(code),
+            text,
+        } => json!({"verb": word, "of": verb, "code": code.word(), "text": text}),
+        ServerLine::Closed {
+            code: Some(code),
+            text,
+        } => json!({"verb": word, "code": code.word(), "text": text}),
+        ServerLine::Ok { verb, rest } => ok_object(verb, rest),
+        _ => json!({"verb": word, "text": rest}),
+    }
+}
+
+/// Returns `OK` as an object. `fields` follow the verb `of`.
+fn ok_object(of: &str, fields: &str) -> Value {
+    let members = ok_members(of, fields).unwrap_or_else(|| json!({"text": fields}));
+    let mut object = json!({"verb": "OK", "of": of});
+    if let (Some(object), Value::Object(members)) = (object.as_object_mut(), members) {
+        object.extend(members);
+    }
+    object
+}
+
+/// Returns the members for the fields that have a meaning of their own.
+fn ok_members(of: &str, fields: &str) -> Option<Value> {
+    let id = |word: &str| match word {
+        "-" => Some(None),
+        word => Some(Some(EventId::parse(word)?.get())),
+    };
+    let time = |word: &str| Time::parse(word).map(|time| time.to_string());
+    let fields: Vec<&str> = fields.split(' ').collect();
+    Some(match (of, fields.as_slice()) {
+        ("SEARCH", [count]) => json!({"count": parse_number(count)?, "cut": false}),
+        ("SEARCH", [count, "cut"]) => json!({"count": parse_number(count)?, "cut": true}),
+        ("UPLOAD", [file, length, sha256]) => {
+            json!({"file": id(file)?, "length": parse_number(length)?, "sha256": sha256})
+        }
+        ("TEXT", [first, at, lines]) => {
+            json!({"id": id(first)?, "time": time(at)?, "lines": parse_number(lines)?})
+        }
+        (_, [kept, at]) => json!({"id": id(kept)?, "time": time(at)?}),
+        _ => return None,
+    })
 }

@@ -195,6 +195,7 @@ impl Connection {
             is_secure: is_tls,
             is_passed_on: false,
             speaks_irc: false,
+            receives_json: false,
             pending_parts: http::PendingParts::default(),
             gone: stream.socket().gone(),
         };
@@ -212,11 +213,15 @@ impl Connection {
         if client.is_secure {
             self.session.under_tls();
         }
-        self.carrier = Carrier::WebSocket(Box::new(WebSocket::new(stream, held, now.uptime)));
+        let websocket = WebSocket::new(stream, held, now.uptime).with_json(client.receives_json);
+        self.carrier = Carrier::WebSocket(Box::new(websocket));
         self.is_readable = true;
         self.session.begin(now);
         if client.is_passed_on {
             self.passed_on(client.address);
+        }
+        if client.receives_json && !self.session.is_ending() {
+            self.session.mark_events();
         }
         if client.speaks_irc && !self.session.is_ending() {
             self.session.speak_irc(&self.server.state().chat);

@@ -37,7 +37,7 @@ use crate::accounts::AccountQuery;
 use crate::chat::{Chat, Committed, NickId, Place, RoomId};
 use crate::config::Limits;
 use crate::dialect::irc::begins_irc;
-use crate::dialect::{Dialect, FileReply, Line, Output, ReplyBody};
+use crate::dialect::{Dialect, FileReply, Line, Marks, Output, ReplyBody};
 use crate::log::{LogQuery, Reader};
 use crate::model::{
     Entry, EventKind, FileContents, NewFile, Now, PeerId, Removed, Scope, Ticket, millis,
@@ -419,6 +419,16 @@ impl Session {
             output: dialect,
             ..self
         }
+    }
+
+    /// Adds the id, time and tags to all events, for a client that receives each line as an object.
+    pub fn mark_events(&mut self) {
+        let dialect = Dialect::Program(Marks {
+            stamps: true,
+            tags: true,
+        });
+        self.input = dialect;
+        self.push(Output::default(), AfterReply::Dialect(dialect));
     }
 
     /// Returns the connection's id.

@@ -10,6 +10,7 @@ use memchr::{memchr, memchr2};
 use super::frame::{self, Coming, Decoder, Item, Kind, Opcode, close};
 use super::{Input, Stream, Wrong};
 use crate::protocol::Code;
+use crate::protocol::json::line_object;
 use crate::protocol::line::LINE_BYTES_MAX;
 
 /// The time between two pings of the client. A client may stay silent as long as a dead peer on a plain socket would
@@ -64,6 +65,8 @@ pub struct WebSocket {
     in_binary: bool,
     /// Whether that message was not expected. The error has been reported in this case.
     is_stray: bool,
+    /// Whether the client receives each line as a JSON object.
+    receives_json: bool,
 }
 
 /// The input that the client is expected to send.
@@ -99,6 +102,16 @@ impl WebSocket {
             waiting: None,
             in_binary: false,
             is_stray: false,
+            receives_json: false,
+        }
+    }
+
+    /// Sends each line as a JSON object from now on.
+    #[must_use]
+    pub fn with_json(self, receives_json: bool) -> Self {
+        Self {
+            receives_json,
+            ..self
         }
     }
 
@@ -352,7 +365,12 @@ impl WebSocket {
                 let (line, after) = rest.split_at(end);
                 // IRC lines end in CR LF.
                 let line = line.strip_suffix(b"\r").unwrap_or(line);
-                frame::encode(Opcode::Text, line, &mut self.out);
+                if self.receives_json {
+                    let object = line_object(&String::from_utf8_lossy(line)).to_string();
+                    frame::encode(Opcode::Text, object.as_bytes(), &mut self.out);
+                } else {
+                    frame::encode(Opcode::Text, line, &mut self.out);
+                }
                 rest = after.get(1..).unwrap_or_default();
                 self.bytes_out = std::mem::take(&mut self.follows);
             }

@@ -17,6 +17,7 @@
 
 use crate::support::carriers::{Frame, Frames, frame};
 use crate::support::run::PATIENCE;
+use crate::support::schema::{fits, http_schema};
 use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 
@@ -582,4 +583,67 @@ fn a_client_of_the_subprotocol_text_ircv3_net_speaks_irc() {
         text.contains(" PONG ") && text.contains(" :x y"),
         "{text:?}"
     );
+}
+
+/// http.md 3: each line of the server is an object, as `http.schema.json` says, and the bytes of a file stay bytes.
+#[test]
+fn with_format_json_each_line_of_the_server_is_an_object() {
+    let chatd = Chatd::start();
+    let schema = http_schema();
+    let mut bob = chatd.member("bob");
+    let mut ann = Frames::open_at(chatd.address, "/ws?format=json").expect("the handshake");
+    let next = |ann: &mut Frames| -> serde_json::Value {
+        let frame = ann.next(PATIENCE).expect("no error").expect("a frame");
+        assert_eq!(frame.opcode, 1);
+        let object = serde_json::from_slice(&frame.payload).expect("JSON");
+        assert!(fits(&schema, &schema, &object), "{object}");
+        object
+    };
+    ann.send(TEXT, b"NICK ann").unwrap();
+    let nick = next(&mut ann);
+    assert_eq!((&nick["verb"], &nick["of"]), (&"OK".into(), &"NICK".into()));
+    assert!(
+        nick["text"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("ann #lobby "))
+    );
+    bob.ask("@x-run=17 MSG \"hi\"", "OK MSG <id> <time>");
+    let mut live = next(&mut ann);
+    assert_eq!(live["text"], "\"hi\"");
+    assert_eq!(live["tags"], serde_json::json!({"x-run": "17"}));
+    assert!(live["id"].is_u64() && live["time"].is_string(), "{live}");
+    ann.send(TEXT, b"HISTORY 1").unwrap();
+    live["past"] = true.into();
+    assert_eq!(next(&mut ann), live);
+    assert_eq!(next(&mut ann)["of"], "HISTORY");
+    ann.send(TEXT, b"MSG hello").unwrap();
+    let sent = next(&mut ann);
+    assert!(sent["id"].as_u64() > live["id"].as_u64(), "{sent}");
+    ann.send(TEXT, b"SEARCH hello").unwrap();
+    assert_eq!(next(&mut ann)["text"], "hello");
+    let found = next(&mut ann);
+    assert_eq!((&found["count"], &found["cut"]), (&1.into(), &false.into()));
+    ann.send(TEXT, b"WHO").unwrap();
+    assert_eq!(next(&mut ann)["verb"], "USER");
+    assert_eq!(next(&mut ann)["verb"], "USER");
+    assert_eq!(next(&mut ann)["of"], "WHO");
+    ann.send(TEXT, b"JOIN lobby!").unwrap();
+    let refused = next(&mut ann);
+    assert_eq!(
+        (&refused["verb"], &refused["code"]),
+        (&"ERR".into(), &"bad-name".into())
+    );
+    ann.send(TEXT, b"UPLOAD b.txt 5").unwrap();
+    ann.send(BINARY, b"MSG x").unwrap();
+    let stored = next(&mut ann);
+    let file = stored["file"]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{stored}"));
+    ann.send(TEXT, format!("DOWNLOAD {file}").as_bytes())
+        .unwrap();
+    assert_eq!(next(&mut ann)["verb"], "DATA");
+    let bytes = ann.next(PATIENCE).expect("no error").expect("a frame");
+    assert_eq!((bytes.opcode, &bytes.payload[..]), (2, &b"MSG x"[..]));
+    assert_eq!(next(&mut ann)["of"], "DOWNLOAD");
+    assert!(Frames::open_at(chatd.address, "/ws?format=xml").is_err());
 }

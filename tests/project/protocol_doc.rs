@@ -13,6 +13,7 @@ use crate::support::document::{self, root};
 use crate::support::grammar::Grammar;
 use crate::support::memory::{FIRST_ID, Memory};
 use crate::support::run::{Cut, Server as _, Taken, play};
+use crate::support::schema::{self, http_schema};
 use crate::support::transcript::{Action, Setting, Transcript};
 use plainchat::protocol::request::TextRequest;
 use plainchat::protocol::{Code, Event, EventId, Request, Verb, json};
@@ -700,6 +701,7 @@ fn the_members_of_an_event_as_json_are_those_of_http_md() {
             members.insert(line, named.clone());
         }
     }
+    let schema = http_schema();
     for line in events {
         let event = Event::parse(&line).expect("an event");
         let object = json::event_object(EventId::new(7), None, "", &event);
@@ -707,5 +709,20 @@ fn the_members_of_an_event_as_json_are_those_of_http_md() {
         let keys = object.as_object().expect("an object").keys();
         let keys: BTreeSet<String> = keys.filter(|key| *key != "verb").cloned().collect();
         assert_eq!(members.get(&verb), Some(&keys), "{line}");
+        for tags in ["", "reply=5;x-run=17"] {
+            let object = json::event_object(EventId::new(7), None, tags, &event);
+            assert!(schema::fits(&schema, &schema, &object), "{object}");
+        }
+        for key in object.as_object().expect("an object").keys() {
+            let mut lacking = object.clone();
+            lacking.as_object_mut().expect("an object").remove(key);
+            assert!(
+                !schema::fits(&schema, &schema, &lacking),
+                "without {key}: {object}"
+            );
+        }
+        let mut other = object.clone();
+        other["more"] = true.into();
+        assert!(!schema::fits(&schema, &schema, &other), "{other}");
     }
 }

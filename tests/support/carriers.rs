@@ -171,10 +171,15 @@ pub struct Frame {
 impl Frames {
     /// Connects and performs the handshake.
     pub fn open(address: SocketAddr) -> std::io::Result<Self> {
+        Self::open_at(address, "/ws")
+    }
+
+    /// Connects and performs the handshake for that target.
+    pub fn open_at(address: SocketAddr, target: &str) -> std::io::Result<Self> {
         let mut socket = connect(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let request = format!(
-            "GET /ws HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {target} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         socket.write_all(request.as_bytes())?;

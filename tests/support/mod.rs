@@ -12,6 +12,7 @@ pub mod peer;
 pub mod promises;
 pub mod random;
 pub mod run;
+pub mod schema;
 pub mod script;
 pub mod server;
 pub mod socket;

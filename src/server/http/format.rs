@@ -5,6 +5,8 @@ use std::io::Write;
 use hyper::header::HeaderMap;
 use serde_json::{Value, json};
 
+use super::query::{Query, bad};
+use super::reply::Problem;
 use super::{accepts, reply};
 use crate::dialect::hook::ntfy;
 use crate::dialect::{Delivery, Reply, ReplyFields};
@@ -18,6 +20,8 @@ pub enum Format {
     Lines,
     /// Server-sent events.
     Events,
+    /// Server-sent events, each with a JSON object.
+    JsonEvents,
     /// A JSON array.
     Array,
     /// One JSON object per line.
@@ -27,22 +31,33 @@ pub enum Format {
 }
 
 impl Format {
-    /// Returns the format that the client requests.
-    pub fn of(headers: &HeaderMap, follows: bool) -> Self {
+    /// Returns the format that the client requests, by its `Accept` header or with the parameter `format`, which
+    /// `EventSource` needs because it cannot set headers.
+    ///
+    /// # Errors
+    /// 400 if the parameter has another value than `json`.
+    pub fn of(headers: &HeaderMap, query: &Query, follows: bool) -> Result<Self, Problem> {
         let accepts = |kind| accepts(headers, kind);
-        match follows {
+        let is_json = is_json(query)?;
+        Ok(match follows {
+            _ if accepts("text/event-stream") && is_json => Self::JsonEvents,
             _ if accepts("text/event-stream") => Self::Events,
-            true if accepts("json") => Self::Objects,
-            false if accepts("json") => Self::Array,
+            true if is_json || accepts("json") => Self::Objects,
+            false if is_json || accepts("json") => Self::Array,
             _ => Self::Lines,
-        }
+        })
+    }
+
+    /// Returns whether the client reads server-sent events.
+    pub fn is_events(self) -> bool {
+        matches!(self, Self::Events | Self::JsonEvents)
     }
 
     /// Returns the value of the `Content-Type` header.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Lines => reply::TEXT,
-            Self::Events => "text/event-stream",
+            Self::Events | Self::JsonEvents => "text/event-stream",
             Self::Array => "application/json",
             Self::Objects => "application/x-ndjson",
             Self::Ntfy(form) => form.content_type(),
@@ -53,7 +68,7 @@ impl Format {
     pub fn write_opening(self, rooms: &str, now: Time, out: &mut Vec<u8>) {
         match self {
             // The page waits for this comment.
-            Self::Events => out.extend_from_slice(b": hello\n\n"),
+            Self::Events | Self::JsonEvents => out.extend_from_slice(b": hello\n\n"),
             Self::Ntfy(form) => form.write_control("open", rooms, now, out),
             _ => {}
         }
@@ -62,7 +77,7 @@ impl Format {
     /// Appends a keepalive, which shows that an idle stream of these rooms continues.
     pub fn write_keepalive(self, rooms: &str, now: Time, out: &mut Vec<u8>) {
         match self {
-            Self::Events => out.extend_from_slice(b":\n\n"),
+            Self::Events | Self::JsonEvents => out.extend_from_slice(b":\n\n"),
             Self::Ntfy(form) => form.write_control("keepalive", rooms, now, out),
             _ => out.push(b'\n'),
         }
@@ -77,14 +92,17 @@ impl Format {
                 out.push(b'\n');
             }
             Self::Events => {
-                if let Delivery::Past(record) | Delivery::Live(record) = delivery
-                    && let Some(id) = record.id
-                {
-                    let _ = writeln!(out, "id: {id}");
-                }
+                write_event_id(delivery, out);
                 out.extend_from_slice(b"data: ");
                 delivery.write_line(out);
                 out.extend_from_slice(b"\n\n");
+            }
+            Self::JsonEvents => {
+                let Some(object) = object(delivery) else {
+                    return false;
+                };
+                write_event_id(delivery, out);
+                let _ = write!(out, "data: {object}\n\n");
             }
             Self::Array | Self::Objects => {
                 let Some(object) = object(delivery) else {
@@ -108,6 +126,27 @@ impl Format {
             (Self::Array, _) => "]\n",
             _ => "",
         }
+    }
+}
+
+/// Returns whether the parameter `format` requests JSON.
+///
+/// # Errors
+/// 400 if it requests something else.
+pub fn is_json(query: &Query) -> Result<bool, Problem> {
+    match query.get("format") {
+        None => Ok(false),
+        Some("json") => Ok(true),
+        Some(_) => Err(bad("format must be json")),
+    }
+}
+
+/// Appends the id of a server-sent event, which `EventSource` sends back when it reconnects.
+fn write_event_id(delivery: &Delivery, out: &mut Vec<u8>) {
+    if let Delivery::Past(record) | Delivery::Live(record) = delivery
+        && let Some(id) = record.id
+    {
+        let _ = writeln!(out, "id: {id}");
     }
 }
 

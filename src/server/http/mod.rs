@@ -84,6 +84,8 @@ pub struct Client {
     pub pending_parts: PendingParts,
     /// Whether the client speaks IRC over WebSocket.
     pub speaks_irc: bool,
+    /// Whether the client receives lines as JSON over WebSocket.
+    pub receives_json: bool,
     /// A handle that reports when the client has gone, or sends nothing more.
     pub gone: Gone,
 }
@@ -307,8 +309,7 @@ async fn route(
     match parts.as_slice() {
         ["rooms"] => {
             if is_read {
-                Query::of(uri, &[])?;
-                rooms::list(client, request.headers()).await
+                rooms::list(client, &request).await
             } else {
                 Ok(not_allowed("GET, HEAD"))
             }
@@ -320,10 +321,7 @@ async fn route(
             _ => Ok(not_allowed("GET, HEAD, POST")),
         },
         ["rooms", room, "files"] => match method {
-            Method::GET | Method::HEAD => {
-                Query::of(uri, &[])?;
-                rooms::files(client, room, request.headers()).await
-            }
+            Method::GET | Method::HEAD => rooms::files(client, room, &request).await,
             Method::PUT => Ok(file_name_missing("GET, HEAD", room)),
             _ => Ok(not_allowed("GET, HEAD")),
         },
@@ -340,7 +338,11 @@ async fn route(
             }
         }
         ["ws"] => {
+            let receives_json = format::is_json(&Query::of(uri, &["format"])?)?;
             let (reply, speaks_irc) = upgrade::to_websocket(&request, client.protocols.irc)?;
+            if speaks_irc && receives_json {
+                return Err(query::bad("IRC has no JSON; leave out format"));
+            }
             let time = client.server.clock.now().time;
             let ban = client
                 .server
@@ -354,6 +356,7 @@ async fn route(
             if let Ok(mut upgrade) = upgrade.lock() {
                 let mut client = client.clone();
                 client.speaks_irc = speaks_irc;
+                client.receives_json = receives_json;
                 *upgrade = Some((on, client));
             }
             Ok(reply)

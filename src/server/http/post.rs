@@ -112,9 +112,9 @@ impl Sending {
 /// Sends the whole body. If it is refused, nothing of it is sent.
 pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<Reply, Problem> {
     let room = query::room(part)?;
-    Query::of(request.uri(), &[])?;
+    let query = Query::of(request.uri(), &["format"])?;
     Credentials::of(request.headers())?;
-    let is_json = Format::of(request.headers(), false) == Format::Array;
+    let is_json = Format::of(request.headers(), &query, false)? == Format::Array;
     let (head, body) = request.into_parts();
     let mut held = HeldBytes::new(&client.server);
     let tags = query::tags(&head.headers)?;

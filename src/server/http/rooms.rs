@@ -7,7 +7,6 @@ use futures_lite::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::StatusCode;
 use hyper::body::Frame;
-use hyper::header::HeaderMap;
 
 use super::follow::{Follow, Start, follow};
 use super::format::Format;
@@ -24,23 +23,27 @@ use crate::protocol::{Request, RoomName, parse_number};
 pub const PIECE_BYTES: usize = 16 << 10;
 
 /// `GET /rooms`.
-pub async fn list(client: &Client, headers: &HeaderMap) -> Result<Reply, Problem> {
-    let to = reader(client, headers).await?;
+pub async fn list(client: &Client, request: &HttpRequest) -> Result<Reply, Problem> {
+    let query = Query::of(request.uri(), &["format"])?;
+    let format = Format::of(request.headers(), &query, false)?;
+    let to = reader(client, request.headers()).await?;
     to.send(Ok(Request::Rooms { is_all: false })).await;
-    listed(to, None, Format::of(headers, false)).await
+    listed(to, None, format).await
 }
 
 /// `GET /rooms/<room>/files`.
-pub async fn files(client: &Client, part: &str, headers: &HeaderMap) -> Result<Reply, Problem> {
-    let to = reader(client, headers).await?;
+pub async fn files(client: &Client, part: &str, request: &HttpRequest) -> Result<Reply, Problem> {
+    let query = Query::of(request.uri(), &["format"])?;
+    let format = Format::of(request.headers(), &query, false)?;
+    let to = reader(client, request.headers()).await?;
     let room = Some(query::room(part)?);
     to.send(Ok(Request::Files { room })).await;
-    listed(to, None, Format::of(headers, false)).await
+    listed(to, None, format).await
 }
 
 /// `GET /rooms/<room>`: sends the history. With `follow`, also sends later events as they happen.
 pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<Reply, Problem> {
-    let known = ["follow", "after", "before", "count", "q"];
+    let known = ["follow", "after", "before", "count", "q", "format"];
     let (room, query) = (query::room(part)?, Query::of(request.uri(), &known)?);
     let (after, count) = (query.number("after")?, query.number("count")?);
     let before = query.number("before")?;
@@ -57,8 +60,8 @@ pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<
             "a search always finds the newest matches; leave out after, before and count",
         ));
     }
-    let format = Format::of(request.headers(), follows);
-    if follows || format == Format::Events {
+    let format = Format::of(request.headers(), &query, follows)?;
+    if follows || format.is_events() {
         if query.get("q").is_some() {
             return Err(bad("a search cannot be followed; leave out q or follow"));
         }

@@ -6,6 +6,7 @@ mod names;
 mod ntfy;
 mod proxy;
 
+use crate::support::schema::{fits, http_schema};
 use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 use crate::support::web::{ANN, POST, ask, check_status, say};
@@ -531,5 +532,52 @@ fn a_disabled_protocol_is_refused_in_its_own_terms() {
         let mut peer = chatd.peer();
         peer.send(first);
         peer.expect("CLOSED not-allowed …");
+    }
+}
+
+/// `http.schema.json` describes what is asked for with `?format=json`, whatever `Accept` says.
+#[test]
+fn json_that_is_asked_for_in_the_address_is_as_its_schema_says() {
+    let chatd = Chatd::start();
+    let schema = http_schema();
+    let mut bob = chatd.member("bob");
+    bob.ask("JOIN #ops", "OK JOIN #ops <id>");
+    bob.ask("TOPIC #ops all day", "OK TOPIC #ops all day");
+    bob.ask("@x-run=17 MSG green", "OK MSG <id> <time>");
+    let mut verbs = std::collections::BTreeSet::new();
+    for (request, body) in [
+        ("GET /rooms?format=json HTTP/1.1", ""),
+        ("GET /rooms/ops?format=json HTTP/1.1", ""),
+        ("GET /rooms/ops/files?format=json HTTP/1.1", ""),
+        ("POST /rooms/ops?format=json HTTP/1.1", "hello"),
+        ("POST /rooms/ops?format=json HTTP/1.1", "one\ntwo"),
+    ] {
+        let answer = say(&chatd, &[request, ANN, "Accept: text/plain"], body);
+        check_status(&answer, 200);
+        // A body whose length is not known comes as one chunk.
+        let (_, json) = answer.split_once("\r\n\r\n").expect("a body");
+        let json = json
+            .find('[')
+            .zip(json.rfind(']'))
+            .map(|(at, end)| &json[at..=end]);
+        let json = json.unwrap_or_else(|| panic!("{request}: {answer}"));
+        let objects: Vec<serde_json::Value> =
+            serde_json::from_str(json).unwrap_or_else(|e| panic!("{e}: {json}"));
+        for object in objects {
+            assert!(fits(&schema, &schema, &object), "{request}: {object}");
+            verbs.insert(object["verb"].as_str().expect("a verb").to_owned());
+        }
+    }
+    let expected = ["MSG", "OK", "ROOM", "TOPIC"];
+    assert!(
+        expected.iter().all(|verb| verbs.contains(*verb)),
+        "{verbs:?}"
+    );
+    for request in [
+        "GET /rooms?format=xml HTTP/1.1",
+        "GET /rooms/ops?format= HTTP/1.1",
+        "POST /rooms/ops?format=lines HTTP/1.1",
+    ] {
+        check_status(&say(&chatd, &[request, ANN], ""), 400);
     }
 }
