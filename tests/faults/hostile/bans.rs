@@ -1,7 +1,7 @@
 //! protocol.md 4.29: what a ban costs does not depend on the number of users who are no part of it, nor a nick's change
 //! on the number of bans.
 
-use super::target::{Target, ask, pipeline};
+use super::target::{Target, pipeline};
 use crate::support::peer::Peer;
 use crate::support::spawn::allow_many_connections;
 
