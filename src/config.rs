@@ -28,6 +28,8 @@ pub struct Config {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// The password that a connection must send first (`PASS`); `None` if none is needed.
     pub password: Option<Secret>,
+    /// The secret that `chatc --ssh` shares; `None` if nobody logs in by ssh.
+    pub ssh_secret: Option<Secret>,
     /// Whether to refuse passwords over plain text, except from this machine.
     pub require_tls: bool,
     /// The nicks of the operators; an operator must be registered.
@@ -60,6 +62,7 @@ impl Default for Config {
             hosts: Vec::new(),
             certificate: None,
             password: None,
+            ssh_secret: None,
             require_tls: false,
             operators: Vec::new(),
             metrics_from: Vec::new(),

@@ -54,7 +54,7 @@ checks.
 | [`files`] | the bytes of files by digest, on disk; knows no room | `model`, `protocol` |
 | [`log`] | stores events on disk or in memory, reads them back, searches | `config`, `files`, `model`, `protocol` |
 | [`accounts`] | accounts, tokens, access lists and bans, stored as the log is | `config`, `log`, `model`, `protocol` |
-| [`offline`] | check, export, import and backup of a data folder | `files`, `log`, `model`, `protocol` |
+| [`offline`] | check, export, import and backup of a data folder; the owner of an ssh key | `accounts`, `files`, `log`, `model`, `protocol` |
 | [`chat`] | nicks, rooms, members, quotas: the domain | `config`, `model`, `protocol`, `tail` |
 | [`session`] | one connection's state, replies in order; queries the log and the accounts through effects | `accounts`, `chat`, `config`, `dialect`, `log`, `model`, `protocol`, `tail` |
 | [`transport`] | carries a connection's bytes, whatever they mean: a plain socket or a layer around it. Inside the process, values | `dialect`, `model`, `protocol` |

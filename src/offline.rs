@@ -1,8 +1,7 @@
-//! The commands that work on a data folder, whether or not a server is running: `chatd check`, `export`, `import` and
-//! `backup`.
+//! The commands that work on a data folder, whether or not a server is running: `chatd check`, `export`, `import`,
+//! `backup` and `keys`.
 //!
-//! `export` and `backup` only read, and may run while a server uses the folder. `import` and `check --repair` change
-//! the folder, and refuse to run while a server uses it. This module knows no sockets.
+//! `export`, `backup` and `keys` only read, and may run while a server uses the folder. `import` and `check --repair`
 //! change it, and refuse to run then. This module knows no sockets.
 
 use std::collections::HashSet;
@@ -10,13 +9,17 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::accounts::Accounts;
+use crate::accounts::sqlite::SqliteBuckets;
 use crate::files::private;
 use crate::log::sqlite::{Imported, ImportedTo, SqliteLog};
 use crate::log::{self, Log, Record, Span};
 use crate::model::{DirectMessage, FileContents, StorageError};
+use crate::protocol::ssh::PublicKey;
 use crate::protocol::{Digest, Event, EventId, Nick, RoomName, ServerLine};
 
 /// Why a command failed; `Display` is one line for the user.
@@ -71,6 +74,17 @@ const PIECE_EVENTS: usize = 1000;
 
 fn open(folder: &Path) -> Result<SqliteLog, Error> {
     SqliteLog::open_beside(folder).map_err(|e| Error::Log(folder.to_owned(), e))
+}
+
+/// Returns the nicks that have added this key of ssh. Changes nothing in the folder: it does not migrate it either.
+///
+/// # Errors
+/// When the folder cannot be read, or an older version wrote it.
+pub fn nicks_of_key(folder: &Path, key: &PublicKey) -> Result<Vec<Nick>, Error> {
+    let buckets = SqliteBuckets::new(Arc::new(SqliteLog::open_unchanged(folder)));
+    let accounts = Accounts::new(Arc::new(buckets), None);
+    let nicks = accounts.nicks_of_key(key);
+    nicks.map_err(|e| Error::Log(folder.to_owned(), e))
 }
 
 /// Writes the log of one room as `PAST` lines, oldest first. With `None`, writes the log of every room, and then the

@@ -15,6 +15,7 @@ pub enum Bucket {
     Accounts,
     Tokens,
     Hooks,
+    Keys,
     Bans,
     Rooms,
 }
@@ -26,6 +27,7 @@ impl Bucket {
             Self::Accounts => "accounts",
             Self::Tokens => "tokens",
             Self::Hooks => "hooks",
+            Self::Keys => "keys",
             Self::Bans => "bans",
             Self::Rooms => "rooms",
         }

@@ -9,6 +9,7 @@
 pub mod buckets;
 pub mod guesses;
 mod hooks;
+mod keys;
 mod password;
 pub mod sqlite;
 
@@ -25,14 +26,12 @@ use tracing::error;
 use crate::config::fixed::TOKENS_MAX;
 use crate::model::{AclChange, Ban, Directory, Hook, RoomAcl, Secret, StorageError, VersionedAcl};
 use crate::protocol::ban_target::BanTarget;
+use crate::protocol::ssh::{PublicKey, TOKEN_PREFIX};
 use crate::protocol::{Digest, Nick, RoomName, Time};
 use buckets::{Bucket, Buckets, Values};
 
 /// The minimum number of characters in the password of a registered nick (NIST SP 800-63B, 5.1.1).
 pub const PASSWORD_CHARS_MIN: usize = 8;
-
-/// The prefix of every token. People and secret scanners recognize tokens by it.
-const TOKEN_PREFIX: &str = "pct_";
 
 /// A query or change that a session sends to the accounts.
 #[derive(Clone, Debug)]
@@ -51,7 +50,13 @@ pub enum AccountQuery {
     RemoveAccount { nick: Nick },
     /// Creates a token.
     NewToken { nick: Nick, label: Nick },
-    /// Lists the tokens of a nick.
+    /// Adds a key with which ssh logs in, in place of a token.
+    NewKey {
+        nick: Nick,
+        label: Nick,
+        key: PublicKey,
+    },
+    /// Lists the tokens and keys of a nick.
     Tokens { nick: Nick },
     /// Creates a hook, with whose token a tool can send to one room.
     NewHook {
@@ -94,7 +99,11 @@ pub enum AccountResult {
     Rooms(Vec<VersionedAcl>),
     /// A new token. It is not shown again.
     NewToken(Secret),
-    /// The tokens of a nick, in the order of their labels.
+    /// A new key. This is its fingerprint.
+    Key(String),
+    /// The nick has added the key before.
+    Taken,
+    /// The tokens and keys of a nick, in the order of their labels.
     Tokens(Vec<TokenRow>),
     /// A new hook and its token. The token is not shown again.
     NewHook(Hook, Secret),
@@ -111,6 +120,8 @@ pub struct TokenRow {
     pub label: String,
     /// The time of creation.
     pub made: Time,
+    /// The fingerprint, if the token is a key of ssh.
+    pub fingerprint: Option<String>,
 }
 
 /// A registered nick as it is stored. Its key is the nick in the form in which names are compared (protocol.md 3.5).
@@ -129,9 +140,12 @@ struct Account {
 struct Token {
     label: String,
     /// The digest of the whole token. A token has 256 random bits and cannot be guessed, so a slow hash would only
-    /// slow the login of every bot.
+    /// slow the login of every bot. Empty for a key.
     sha256: String,
     made: u64,
+    /// The public key, if ssh logs in with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 /// The access list of a room as it is stored, under the comparison form of the room's name.
@@ -157,6 +171,8 @@ pub struct Accounts {
     buckets: Arc<dyn Buckets>,
     /// The server's own password, if it has one.
     pass: Option<Secret>,
+    /// The secret that `chatc --ssh` shares, if the server accepts ssh.
+    ssh_secret: Option<Secret>,
     /// The number of changes to access lists so far.
     changes: Arc<AtomicU64>,
 }
@@ -173,7 +189,17 @@ impl Accounts {
         Self {
             buckets,
             pass,
+            ssh_secret: None,
             changes: Arc::default(),
+        }
+    }
+
+    /// Returns the same accounts, into which ssh logs in with the keys of nicks. `secret` is shared with `chatc --ssh`.
+    #[must_use]
+    pub fn with_ssh(self, secret: Option<Secret>) -> Self {
+        Self {
+            ssh_secret: secret,
+            ..self
         }
     }
 
@@ -270,9 +296,11 @@ impl Accounts {
                 Ok(AccountResult::Done)
             }
             AccountQuery::NewToken { nick, label } => self.new_token(nick, label, now),
+            AccountQuery::NewKey { nick, label, key } => self.new_key(nick, label, key, now),
             AccountQuery::Tokens { nick } => {
                 let tokens = self.tokens(nick)?.into_iter();
                 let rows = tokens.map(|(_, token)| TokenRow {
+                    fingerprint: token.fingerprint(),
                     label: token.label,
                     made: Time(token.made),
                 });
@@ -287,11 +315,12 @@ impl Accounts {
                 let key = token_key(nick, label);
                 self.edit(move |values| {
                     // The label may be that of a token or of a hook.
-                    for bucket in [Bucket::Tokens, Bucket::Hooks] {
-                        if values.get(bucket, &key)?.is_some() {
-                            values.put(bucket, &key, None)?;
-                            return Ok(AccountResult::Done);
-                        }
+                    if keys::remove_token(values, &key)? {
+                        return Ok(AccountResult::Done);
+                    }
+                    if values.get(Bucket::Hooks, &key)?.is_some() {
+                        values.put(Bucket::Hooks, &key, None)?;
+                        return Ok(AccountResult::Done);
                     }
                     Ok(AccountResult::No)
                 })
@@ -305,11 +334,8 @@ impl Accounts {
         if account.is_some() && secret.expose().starts_with(TOKEN_PREFIX) {
             let sha256 = digest(secret);
             // The digests are compared, so the time that this takes reveals nothing about the token.
-            if self
-                .tokens(nick)?
-                .iter()
-                .any(|(_, token)| token.sha256 == sha256)
-            {
+            let mut tokens = self.tokens(nick)?.into_iter();
+            if tokens.any(|(_, token)| self.is_token(nick, &token, &sha256)) {
                 return Ok(AccountResult::Token);
             }
         }
@@ -341,6 +367,7 @@ impl Accounts {
             label: label.as_str().into(),
             sha256: digest(&secret),
             made: now.0,
+            key: None,
         };
         let (form, key) = (nick.casefolded().to_owned(), token_key(nick, label));
         self.edit(move |values| {
@@ -488,10 +515,12 @@ fn forget(
     form: &str,
     changes: &AtomicU64,
 ) -> Result<AccountResult, StorageError> {
-    for bucket in [Bucket::Tokens, Bucket::Hooks] {
-        for (key, _) in values.all(bucket, &format!("{form} "))? {
-            values.put(bucket, &key, None)?;
-        }
+    let prefix = format!("{form} ");
+    for (key, _) in values.all(Bucket::Tokens, &prefix)? {
+        keys::remove_token(values, &key)?;
+    }
+    for (key, _) in values.all(Bucket::Hooks, &prefix)? {
+        values.put(Bucket::Hooks, &key, None)?;
     }
     values.put(Bucket::Accounts, form, None)?;
     let version = changes.fetch_add(1, Ordering::Relaxed) + 1;
@@ -650,7 +679,8 @@ mod tests {
             rows,
             [TokenRow {
                 label: "ci".into(),
-                made: Time(1)
+                made: Time(1),
+                fingerprint: None,
             }]
         );
         let kept = accounts

@@ -35,6 +35,8 @@ pub struct Address {
     port: u16,
     security: Security,
     has_secrets: bool,
+    /// The bytes that each connection begins with.
+    preamble: Box<[u8]>,
 }
 
 impl Address {
@@ -60,6 +62,21 @@ impl Address {
     /// Returns whether the client sends passwords to this address.
     pub fn has_secrets(&self) -> bool {
         self.has_secrets
+    }
+
+    /// Returns the address for a client that passes on the connections of another, whose address these bytes name, in
+    /// the form of the PROXY protocol.
+    #[cfg(feature = "chatc")]
+    pub(crate) fn with_preamble(self, preamble: Vec<u8>) -> Self {
+        Self {
+            preamble: preamble.into(),
+            ..self
+        }
+    }
+
+    /// Returns the bytes that each connection begins with. Usually there are none.
+    pub(super) fn preamble(&self) -> &[u8] {
+        &self.preamble
     }
 
     /// Returns the TCP port.
@@ -129,6 +146,7 @@ impl FromStr for Address {
             port,
             security,
             has_secrets: false,
+            preamble: Box::default(),
         })
     }
 }

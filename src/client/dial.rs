@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use futures_lite::FutureExt;
+use futures_lite::{AsyncWriteExt, FutureExt};
 
 use super::address::Address;
 use super::background;
@@ -34,7 +34,7 @@ pub(super) async fn open(address: &Address) -> Result<(Sender, Receiver), Error>
             async_io::Timer::after(CONNECT_WITHIN).await;
             Err(io::Error::new(io::ErrorKind::TimedOut, "no answer"))
         };
-        let stream = match Tcp::connect(found).or(late).await {
+        let stream = match connect(found, address).or(late).await {
             Ok(stream) => stream,
             Err(error) => {
                 last = error;
@@ -46,10 +46,16 @@ pub(super) async fn open(address: &Address) -> Result<(Sender, Receiver), Error>
         };
         return match secure(stream, address, trust).await? {
             Secured::Done(sender, receiver) => Ok((sender, receiver)),
-            Secured::NotSpoken => Ok(plain(Tcp::connect(found).await.map_err(failed)?)),
+            Secured::NotSpoken => Ok(plain(connect(found, address).await.map_err(failed)?)),
         };
     }
     Err(failed(last))
+}
+
+async fn connect(to: SocketAddr, address: &Address) -> io::Result<Tcp> {
+    let mut stream = Tcp::connect(to).await?;
+    stream.write_all(address.preamble()).await?;
+    Ok(stream)
 }
 
 async fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {

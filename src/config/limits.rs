@@ -302,10 +302,10 @@ impl Limits {
                 "each costs a password hash, and logins wait for those",
             ),
             row(
-                "tokens of one nick",
+                "tokens of one nick, ssh keys included",
                 TOKENS_MAX.to_string(),
                 "",
-                "one for each bot of the owner",
+                "one for each bot and machine of the owner",
             ),
             row(
                 "hooks of one nick; in all",

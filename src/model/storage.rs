@@ -48,6 +48,8 @@ pub enum StorageError {
     TooNew(i64),
     /// A server of an older version is using the log.
     TooOld,
+    /// An older version wrote the log, and it may not be migrated now.
+    NotMigrated,
     /// The database file is empty: it does not even contain the tables.
     Empty,
     /// The database file is empty, but the write-ahead log beside it is not.
@@ -113,6 +115,7 @@ impl fmt::Display for StorageError {
                 "a newer chatd wrote it (version {version} of the format)"
             ),
             Self::TooOld => f.write_str("an older chatd is using it; stop that, or use its own commands"),
+            Self::NotMigrated => f.write_str("an older chatd wrote it; start chatd, which brings it up to date"),
             Self::Empty => f.write_str("its chat.db is empty, so it is not a data folder of chatd"),
             Self::Lost => f.write_str(
                 "its chat.db is empty, but chat.db-wal is not: something has emptied it. Restore the folder from a backup; to start over, move both files away",
@@ -133,6 +136,7 @@ impl std::error::Error for StorageError {
             Self::InUse
             | Self::TooNew(_)
             | Self::TooOld
+            | Self::NotMigrated
             | Self::Empty
             | Self::Lost
             | Self::Ended

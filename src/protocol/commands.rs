@@ -137,8 +137,8 @@ commands! {
         lists ["INVITE"] replies ["OK INVITES <count>"] refuses [NeedNick BadName NoSuchRoom],
     Register "REGISTER" " <password or ->" "reserve your nick, or change its password; - gives it up"
         lists [] replies ["OK REGISTER <nick>"] refuses [NeedNick BadPassword Busy NotAllowed Quota],
-    Token "TOKEN" " <label>" "create a token that a bot uses in place of your password"
-        lists [] replies ["OK TOKEN <label> <token>"] refuses [NeedNick NotAllowed BadName Quota],
+    Token "TOKEN" " <label> [<ssh key>]" "create a token that a bot uses in place of your password; or name a key of ssh that logs in"
+        lists [] replies ["OK TOKEN <label> <token or fingerprint>"] refuses [NeedNick NotAllowed BadName Quota],
     Tokens "TOKENS" "" "list your tokens"
         lists ["TOKEN"] replies ["OK TOKENS <count>"] refuses [NeedNick NotAllowed],
     Hook "HOOK" " <label> <room>" "create an address; what a tool posts to it is sent to the room under your nick"

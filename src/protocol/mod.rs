@@ -16,6 +16,8 @@ pub mod line;
 pub mod multiline;
 pub mod name;
 pub mod request;
+#[cfg(any(feature = "server", feature = "chatc"))]
+pub mod ssh;
 pub mod tags;
 pub mod text;
 mod time;

@@ -52,6 +52,8 @@ pub enum Request<'a> {
     },
     Token {
         label: Nick,
+        /// A public key of ssh that is the token; `None` for a new token.
+        key: Option<Cow<'a, str>>,
     },
     Tokens,
     Hook {
@@ -549,9 +551,14 @@ impl<'a> Fields<'a> {
                     password: (password != "-").then_some(password),
                 },
             },
-            Verb::Token => Request::Token {
-                label: self.label()?,
-            },
+            Verb::Token => {
+                let label = self.label()?;
+                let key = self.rest_as_text();
+                Request::Token {
+                    label,
+                    key: (!key.trim().is_empty()).then_some(key),
+                }
+            }
             Verb::Tokens => Request::Tokens,
             Verb::Hook => {
                 let label = self.label()?;
@@ -1030,7 +1037,10 @@ impl fmt::Display for Request<'_> {
                 write(&[verb, nick.as_str(), password.as_deref().unwrap_or_default()]);
             }
             Self::Register { password } => write(&[verb, password.as_deref().unwrap_or("-")]),
-            Self::Token { label } | Self::Revoke { label } => write(&[verb, label.as_str()]),
+            Self::Token { label, key } => {
+                write(&[verb, label.as_str(), key.as_deref().unwrap_or_default()]);
+            }
+            Self::Revoke { label } => write(&[verb, label.as_str()]),
             Self::Hook { label, room } => write(&[verb, label.as_str(), room.as_str()]),
             Self::Pass { password } => write(&[verb, password]),
             Self::Kick { nick, text } => write(&[verb, nick.as_str(), text]),
@@ -1224,6 +1234,7 @@ mod tests {
             "REGISTER my secret",
             "REGISTER -",
             "TOKEN ci",
+            "TOKEN ci ssh-ed25519 AAAA ann@laptop",
             "TOKENS",
             "HOOK ci #ops",
             "HOOKS",
@@ -1330,7 +1341,6 @@ mod tests {
             "REGISTER",
             "REGISTER ",
             "TOKEN",
-            "TOKEN a b",
             "IGNORE a b",
             "UNIGNORE",
             "MODE #ops shut",

@@ -56,7 +56,7 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Duration>,
     /// The protocols that the client may use.
     pub(super) protocols: Protocols,
-    /// Whether a trusted proxy may still send its PROXY header.
+    /// Whether a trusted proxy or `chatc --ssh` may still send its PROXY header.
     pub(super) awaits_proxied: bool,
     /// The memory for waiting data ([`Server::waiting`]) that the connection uses, in bytes.
     buffered: usize,

@@ -22,7 +22,7 @@ impl Connection {
         if self.carrier.is_local() || self.session.is_ending() {
             return true;
         }
-        self.awaits_proxied = self.comes_from_proxy();
+        self.awaits_proxied = self.comes_from_proxy() || self.may_come_by_ssh();
         loop {
             let spoken = self.detect().await;
             if self.session.is_ending() {
@@ -69,6 +69,13 @@ impl Connection {
         let chat = &self.server.state().chat;
         let address = chat.address(self.session.peer());
         address.is_some_and(|address| chat.is_proxy(address))
+    }
+
+    /// Returns whether this may be `chatc --ssh`, which runs on this machine.
+    fn may_come_by_ssh(&self) -> bool {
+        let address = self.server.state().chat.address(self.session.peer());
+        let is_here = |ip: IpAddr| ip.is_loopback() || ip == self.session.local().ip();
+        self.server.config.ssh_secret.is_some() && address.is_some_and(is_here)
     }
 
     fn reject(&mut self, text: &str) {
@@ -238,19 +245,28 @@ impl Connection {
         self.session.admit(chat, now);
     }
 
-    /// Handles the header that a trusted proxy sends first. Returns whether more bytes of it are needed.
+    /// Handles the header that a trusted proxy or `chatc --ssh` sends first. Returns whether more bytes of it are needed.
     fn take_proxied(&mut self) -> bool {
-        match proxied::read(&self.input) {
+        let found = match &self.server.config.ssh_secret {
+            Some(secret) if !self.comes_from_proxy() => {
+                proxied::read_sealed(&self.input, secret.expose())
+            }
+            _ => proxied::read(&self.input),
+        };
+        match found {
             Header::Unclear => return true,
             Header::Absent => {}
             Header::Wrong => {
                 self.input.clear();
                 self.reject("invalid header of the PROXY protocol");
             }
-            Header::Whole(count, address) => {
+            Header::Whole(count, client) => {
                 self.input.drain(..count);
-                if let Some(address) = address {
-                    self.passed_on(address);
+                if let Some(client) = client {
+                    self.passed_on(client.address);
+                    if client.is_secure {
+                        self.session.under_tls();
+                    }
                 }
             }
         }

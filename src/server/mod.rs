@@ -295,7 +295,8 @@ pub fn run(
     // partial files.
     let store = Store::open(config.data.as_deref());
     let store = store.map_err(|e| Error::Data(data_path(&config), e))?;
-    let accounts = Arc::new(Accounts::new(buckets, config.password.clone()));
+    let accounts = Accounts::new(buckets, config.password.clone());
+    let accounts = Arc::new(accounts.with_ssh(config.ssh_secret.clone()));
     let belonging = accounts.directory();
     let belonging = belonging.map_err(|e| Error::Log(data_path(&config), e))?;
     let mut state = SharedState::new(config.clone(), log.clone(), accounts.clone());

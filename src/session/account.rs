@@ -14,6 +14,7 @@ use crate::config::fixed::TOKENS_MAX;
 use crate::model::{AclChange, Now, Secret};
 use crate::protocol::human::plural;
 use crate::protocol::request::Refusal;
+use crate::protocol::ssh::PublicKey;
 use crate::protocol::{Code, Nick, Verb};
 
 /// A pending query to the accounts.
@@ -138,10 +139,24 @@ impl Session {
         }
     }
 
-    pub(super) fn token(&mut self, label: Nick, chat: &Chat) -> Done {
-        let nick = self.registered_nick(Verb::Token, chat)?;
-        self.require_tls(Verb::Token, chat)?;
-        self.query_accounts(AccountQuery::NewToken { nick, label })
+    /// Handles `TOKEN`: creates a token, or adds a key with which ssh logs in.
+    pub(super) fn token(&mut self, label: Nick, key: Option<&str>, chat: &Chat) -> Done {
+        let verb = Verb::Token;
+        let nick = self.registered_nick(verb, chat)?;
+        self.require_tls(verb, chat)?;
+        let Some(key) = key else {
+            return self.query_accounts(AccountQuery::NewToken { nick, label });
+        };
+        if chat.config.ssh_secret.is_none() {
+            let text =
+                "this server does not accept ssh; its operator can set it up: --ssh-secret-file";
+            return Err(Refusal::new(verb, Code::NotAllowed, text));
+        }
+        let key = PublicKey::parse(key).ok_or_else(|| {
+            let text = "that is not a public key: send the line of a file such as id_ed25519.pub";
+            Refusal::new(verb, Code::BadSyntax, text)
+        })?;
+        self.query_accounts(AccountQuery::NewKey { nick, label, key })
     }
 
     pub(super) fn tokens(&mut self, chat: &Chat) -> Done {
@@ -196,7 +211,7 @@ impl Session {
             AccountQuery::Login { .. } | AccountQuery::ShareNick { .. } => Verb::Nick,
             AccountQuery::Register { .. } | AccountQuery::Unregister { .. } => Verb::Register,
             AccountQuery::RemoveAccount { .. } => Verb::Remove,
-            AccountQuery::NewToken { .. } => Verb::Token,
+            AccountQuery::NewToken { .. } | AccountQuery::NewKey { .. } => Verb::Token,
             AccountQuery::Tokens { .. } => Verb::Tokens,
             AccountQuery::NewHook { .. } => Verb::Hook,
             AccountQuery::Hooks { .. } => Verb::Hooks,
@@ -241,7 +256,9 @@ impl Session {
                 AccountQuery::RemoveAccount { nick } => {
                     self.finish_remove_account(&nick, result, chat, now)
                 }
-                AccountQuery::NewToken { label, .. } => self.finish_new_token(&label, result, chat),
+                AccountQuery::NewToken { label, .. } | AccountQuery::NewKey { label, .. } => {
+                    self.finish_new_token(&label, result, chat)
+                }
                 AccountQuery::Tokens { .. } => self.finish_tokens(&result),
                 AccountQuery::NewHook { .. } => self.finish_new_hook(result, chat),
                 AccountQuery::Hooks { .. } => self.finish_hooks(&result),
@@ -376,6 +393,16 @@ impl Session {
                 self.send_tls_hint(chat);
                 return Ok(None);
             }
+            AccountResult::Key(fingerprint) => {
+                let talk = format!("the key {fingerprint} logs in by ssh now");
+                let rest = format!("{label} {fingerprint}");
+                self.ok(verb, &rest, &talk, AfterReply::Nothing);
+                return Ok(None);
+            }
+            AccountResult::Taken => (
+                Code::NotAllowed,
+                "you have added that key already; TOKENS lists your keys".into(),
+            ),
             AccountResult::No => {
                 let most = TOKENS_MAX;
                 let text = format!(
@@ -397,7 +424,10 @@ impl Session {
         };
         let mut lines = Entries::new("TOKEN", self.input);
         for row in rows {
-            lines.add(&[&row.label, &row.made.to_string()]);
+            let made = row.made.to_string();
+            let mut fields = vec![&row.label[..], &made];
+            fields.extend(row.fingerprint.as_deref());
+            lines.add(&fields);
         }
         let count = self.send_entries(lines);
         self.ok(

@@ -8,7 +8,7 @@
 use memchr::{memchr, memchr_iter};
 
 use super::batch::{Advance, Batch, Segment, SeqRange};
-use super::lazy_list::{LazyList, Step};
+use super::lazy_list::LazyList;
 use super::{Phase, Session};
 use crate::chat::{Chat, Committed, Place, RoomId};
 use crate::dialect::{
@@ -267,13 +267,9 @@ impl Session {
                 Pending::List(list) => {
                     let mut list = LazyList::clone(list);
                     let full = batch.len() + LIST_BYTES_MAX;
-                    loop {
-                        let step = list.write_next(to, chat, &mut batch.own);
-                        if step == Step::End {
-                            break;
-                        }
+                    while list.write_next(to, chat, &mut batch.own) {
                         batch.run(Advance::Listed(list));
-                        if step == Step::Nothing || batch.is_full() || batch.len() >= full {
+                        if batch.is_full() || batch.len() >= full {
                             return;
                         }
                     }

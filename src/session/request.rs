@@ -6,7 +6,7 @@ use std::time::Duration;
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::amend::OnEvent;
-use super::lazy_list::{LazyList, Step};
+use super::lazy_list::LazyList;
 use super::output::{AfterReply, Pending, UpTo};
 use super::{Effect, Expects, Membership, Session, Upload};
 use crate::chat::{Chat, NickId, Place, Refused, RoomId};
@@ -90,7 +90,7 @@ impl Session {
             }
             Request::Nick { nick, password } => self.nick(nick, password.as_deref(), chat, now),
             Request::Register { password } => self.register(password.as_deref(), chat, now),
-            Request::Token { label } => self.token(label, chat),
+            Request::Token { label, key } => self.token(label, key.as_deref(), chat),
             Request::Pass { password } => self.pass(&password, chat),
             Request::Kick { nick, text } => self.kick(&nick, &text, chat),
             Request::Ban {
@@ -605,14 +605,10 @@ impl Session {
     pub(super) fn list(&mut self, mut list: LazyList, chat: &mut Chat) -> Done {
         let mut text = Output::default();
         while text.len() < LIST_BYTES_MAX {
-            match list.write_next(self.writer(self.input), chat, &mut text) {
-                Step::Line => {}
-                Step::Nothing => break,
-                Step::End => {
-                    list.write_end(self.writer(self.input), chat, &mut text);
-                    self.push(text, AfterReply::Nothing);
-                    return Ok(None);
-                }
+            if !list.write_next(self.writer(self.input), chat, &mut text) {
+                list.write_end(self.writer(self.input), chat, &mut text);
+                self.push(text, AfterReply::Nothing);
+                return Ok(None);
             }
         }
         self.push(text, AfterReply::Nothing);

@@ -1,9 +1,11 @@
 //! The header of the PROXY protocol, versions 1 and 2, which a proxy sends before the bytes of its client. HAProxy's
 //! `proxy-protocol.txt` specifies it.
 //!
-//! The server looks for a header only on connections from a trusted proxy.
+//! The server looks for a header only on connections from a trusted proxy, and from `chatc --ssh`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::protocol::ssh::is_sealed;
 
 /// The first bytes of every header of version 2.
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -27,8 +29,17 @@ pub enum Header {
     Absent,
     /// The bytes are neither a valid header nor those of a client.
     Wrong,
-    /// A header of this many bytes, with the client's address. There is no address if the proxy itself is the client.
-    Whole(usize, Option<IpAddr>),
+    /// A header of this many bytes, and the client. There is none if the proxy itself is the client.
+    Whole(usize, Option<Client>),
+}
+
+/// The client of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Its address.
+    pub address: IpAddr,
+    /// Whether its connection to the proxy is encrypted, as the proxy says.
+    pub is_secure: bool,
 }
 
 /// Parses the header at the beginning of `bytes`.
@@ -43,6 +54,22 @@ pub fn read(bytes: &[u8]) -> Header {
         read_line(bytes)
     } else {
         Header::Absent
+    }
+}
+
+/// Parses the header of `chatc --ssh` at the beginning of `bytes`: version 2, with the seal of somebody who knows
+/// `secret`. Other programs of this machine begin with their own bytes, and their header would be wrong.
+pub fn read_sealed(bytes: &[u8], secret: &str) -> Header {
+    let both = bytes.len().min(SIGNATURE.len());
+    if bytes.get(..both) != SIGNATURE.get(..both) {
+        return Header::Absent;
+    }
+    match read_binary(bytes) {
+        Header::Whole(count, client) => match bytes.get(..count) {
+            Some(header) if is_sealed(secret, header) => Header::Whole(count, client),
+            _ => Header::Wrong,
+        },
+        other => other,
     }
 }
 
@@ -74,7 +101,10 @@ fn read_line(bytes: &[u8]) -> Header {
         _ => None,
     };
     address.map_or(Header::Wrong, |address| {
-        Header::Whole(end + 2, Some(address.to_canonical()))
+        let address = address.to_canonical();
+        // Version 1 cannot say it.
+        let is_secure = false;
+        Header::Whole(end + 2, Some(Client { address, is_secure }))
     })
 }
 
@@ -92,34 +122,64 @@ fn read_binary(bytes: &[u8]) -> Header {
     let Some(rest) = rest.get(..length) else {
         return Header::Unclear;
     };
-    let address = match (command, family) {
+    let (address, more) = match (command, family) {
         // LOCAL: the proxy itself is the client. An address that is not an IP address is ignored.
-        (0x20, _) | (0x21, 0x00 | 0x31 | 0x32) => None,
-        (0x21, 0x11) if length >= 12 => rest
-            .first_chunk::<4>()
-            .map(|from| IpAddr::V4(Ipv4Addr::from(*from))),
-        (0x21, 0x21) if length >= 36 => rest
-            .first_chunk::<16>()
-            .map(|from| IpAddr::V6(Ipv6Addr::from(*from)).to_canonical()),
+        (0x20, _) | (0x21, 0x00 | 0x31 | 0x32) => (None, None),
+        (0x21, 0x11) => (
+            rest.first_chunk::<4>()
+                .map(|from| IpAddr::V4(Ipv4Addr::from(*from))),
+            Some(rest.get(12..)),
+        ),
+        (0x21, 0x21) => (
+            rest.first_chunk::<16>()
+                .map(|from| IpAddr::V6(Ipv6Addr::from(*from)).to_canonical()),
+            Some(rest.get(36..)),
+        ),
         _ => return Header::Wrong,
     };
-    Header::Whole(16 + length, address)
+    let is_secure = match more {
+        Some(None) => return Header::Wrong, // the addresses are not complete
+        Some(Some(more)) => says_secure(more),
+        None => false,
+    };
+    let client = address.map(|address| Client { address, is_secure });
+    Header::Whole(16 + length, client)
+}
+
+/// Returns whether one of the fields after the addresses says that the client uses TLS (`PP2_TYPE_SSL` with the bit
+/// `PP2_CLIENT_SSL`).
+fn says_secure(mut fields: &[u8]) -> bool {
+    while let Some((&[kind, high, low], rest)) = fields.split_first_chunk::<3>() {
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let Some((value, rest)) = rest.split_at_checked(length) else {
+            return false;
+        };
+        if kind == 0x20 {
+            return value.first().is_some_and(|client| client & 1 != 0);
+        }
+        fields = rest;
+    }
+    false
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::ssh::{SEAL_FIELD, seal};
 
     /// Checks that every prefix of the header is unclear, and that bytes after the header are not taken as part of
     /// it.
     #[track_caller]
     fn check(header: &[u8], expected: Option<&str>) {
-        let address = expected.map(|text| text.parse().unwrap());
+        let client = expected.map(|text| Client {
+            address: text.trim_end_matches(" secure").parse().unwrap(),
+            is_secure: text.ends_with(" secure"),
+        });
         for count in 0..header.len() {
             assert_eq!(read(&header[..count]), Header::Unclear, "{count}");
         }
         let all = [header, b"NICK ann\n"].concat();
-        assert_eq!(read(&all), Header::Whole(header.len(), address));
+        assert_eq!(read(&all), Header::Whole(header.len(), client));
     }
 
     fn binary(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -146,6 +206,28 @@ mod tests {
             &binary(0x21, 0x11, &[&four[..], &[4, 0, 1, 0]].concat()),
             Some("203.0.113.9"),
         );
+        let more = |fields: &[u8]| binary(0x21, 0x11, &[&four[..], fields].concat());
+        // As HAProxy's send-proxy-v2-ssl writes it, after another field.
+        let ssl = [4, 0, 1, 0, 0x20, 0, 6, 5, 0, 0, 0, 0, 0x21];
+        check(&more(&ssl), Some("203.0.113.9 secure"));
+        check(&more(&[0x20, 0, 5, 0, 0, 0, 0, 0]), Some("203.0.113.9"));
+        check(&more(&[0x20, 0, 0]), Some("203.0.113.9"));
+        check(&more(&[0x20, 0, 9, 1]), Some("203.0.113.9"));
+        for header in [&ssl[..], &[]] {
+            let wrong = more(header);
+            assert_eq!(read_sealed(&wrong, "secret"), Header::Wrong);
+        }
+        let mut sealed = more(&[&[0x20, 0, 5, 1, 0, 0, 0, 1], &SEAL_FIELD[..], &[0; 32]].concat());
+        sealed.truncate(sealed.len() - 32);
+        sealed.extend(seal("secret", &sealed));
+        check(&sealed, Some("203.0.113.9 secure"));
+        for count in 0..sealed.len() {
+            assert_eq!(read_sealed(&sealed[..count], "secret"), Header::Unclear);
+        }
+        assert_eq!(read_sealed(&sealed, "secret"), read(&sealed));
+        assert_eq!(read_sealed(&sealed, "other"), Header::Wrong);
+        let version_1 = b"PROXY TCP4 203.0.113.9 192.0.2.1 1 2\r\n";
+        assert_eq!(read_sealed(version_1, "secret"), Header::Absent);
         let mut six = [0; 36];
         six[..4].copy_from_slice(&[0x20, 1, 0x0d, 0xb8]);
         check(&binary(0x21, 0x21, &six), Some("2001:db8::"));

@@ -22,7 +22,9 @@ pub mod run;
 pub mod screen;
 pub mod send;
 pub mod server;
+pub mod sftp;
 pub mod shorthand;
+pub mod ssh;
 mod stdio;
 pub mod tail;
 

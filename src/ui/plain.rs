@@ -31,6 +31,7 @@ use super::input_line::{HELP, InputLine};
 use super::profile::random_password;
 use super::renderer::Renderer;
 use super::server::Server;
+use super::ssh::HOW_TO_COPY;
 use crate::client::{Client, Error, Login, Receiver, Sender};
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
@@ -297,6 +298,10 @@ impl LineClient {
                     self.state.borrow_mut().password = Some(password.to_owned());
                 }
                 self.ask(&line, ReplyAction::Show, sender).await
+            }
+            InputLine::Upload(_) | InputLine::Download(_) if !self.server.allows_files => {
+                self.printer.show(&format!("! {HOW_TO_COPY}")).await;
+                Ok(())
             }
             InputLine::Upload(path) => {
                 let nick = {

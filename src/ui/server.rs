@@ -40,6 +40,8 @@ pub struct Server {
     pub server_password: Option<String>,
     /// The rooms from the settings.
     pub rooms: Vec<String>,
+    /// Whether files of this machine may be read and written. For somebody who has come by ssh, they are not theirs.
+    pub allows_files: bool,
 }
 
 impl Server {
@@ -91,6 +93,7 @@ impl Server {
             password,
             server_password,
             rooms: saved.rooms,
+            allows_files: true,
         })
     }
 
@@ -199,7 +202,11 @@ impl Server {
     }
 }
 
-fn first_line(path: &Path) -> Result<String, Failure> {
+/// Returns the first line of a file.
+///
+/// # Errors
+/// [`Failure::File`].
+pub(super) fn first_line(path: &Path) -> Result<String, Failure> {
     let path = expand_home(&path.to_string_lossy());
     let text = std::fs::read_to_string(&path).map_err(Failure::file("read", &path))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())

@@ -77,6 +77,7 @@ fn chatd_help_is_complete() {
     check(CHATD, &["export", "--help"], "chatd-export-help.txt");
     check(CHATD, &["import", "--help"], "chatd-import-help.txt");
     check(CHATD, &["backup", "--help"], "chatd-backup-help.txt");
+    check(CHATD, &["keys", "--help"], "chatd-keys-help.txt");
 }
 
 /// Each limit is described once, by its row in the table, and its flag accepts the default in that row.

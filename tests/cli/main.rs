@@ -9,5 +9,6 @@ mod examples;
 mod help;
 mod screen;
 mod service;
+mod ssh;
 #[path = "../support/mod.rs"]
 mod support;

@@ -24,13 +24,13 @@ fn chatd(flags: &[&str]) -> Chatd {
 }
 
 /// A terminal for one test, with a shell in it.
-struct Terminal {
+pub struct Terminal {
     socket: String,
     home: tempfile::TempDir,
 }
 
 impl Terminal {
-    fn new(columns: u16, rows: u16) -> Self {
+    pub fn new(columns: u16, rows: u16) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         Self::with(columns, rows, home, "")
     }
@@ -90,20 +90,20 @@ impl Terminal {
     }
 
     /// Types a command into the shell.
-    fn run(&self, command: &str) {
+    pub fn run(&self, command: &str) {
         self.text(command);
         self.key("Enter");
     }
 
-    fn text(&self, text: &str) {
+    pub fn text(&self, text: &str) {
         self.tmux(&["send-keys", "-t", "s", "-l", "--", text]);
     }
 
-    fn key(&self, key: &str) {
+    pub fn key(&self, key: &str) {
         self.tmux(&["send-keys", "-t", "s", key]);
     }
 
-    fn say(&self, line: &str) {
+    pub fn say(&self, line: &str) {
         self.text(line);
         self.key("Enter");
     }
@@ -147,7 +147,7 @@ impl Terminal {
     }
 
     #[track_caller]
-    fn sees(&self, text: &str) -> String {
+    pub fn sees(&self, text: &str) -> String {
         self.until(text, |seen| seen.contains(text))
     }
 

@@ -117,8 +117,16 @@ fn a_folder_that_an_older_server_uses_is_not_migrated_by_other_commands() {
         let version = db.pragma_query_value(None, "user_version", |row| row.get(0));
         assert_eq!(version, Ok(2), "{command}");
     }
-    // Without that server they migrate it.
+    // Without that server they migrate it, except the one that sshd starts at each login.
     drop(lock);
+    let key = "AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+    let output = run("keys", &["--ssh-secret-file", "x", "ssh-ed25519", key]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("an older chatd wrote it"), "{error}");
+    let version = db.pragma_query_value(None, "user_version", |row| row.get(0));
+    assert_eq!(version, Ok(2));
     assert!(run("export", &[]).status.success());
     let version = db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
     assert!(version.is_ok_and(|version| version > 2));

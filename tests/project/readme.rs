@@ -89,6 +89,14 @@ const NOT_RUN: &[(&str, &str)] = &[
         "there is no such server; tests/cli/chatc_live.rs has another",
     ),
     (
+        "ssh chat@chat.example.org",
+        "tests/cli/ssh.rs has a real sshd",
+    ),
+    (
+        "ssh chat@chat.example.org send ops build done",
+        "tests/cli/ssh.rs has a real sshd",
+    ),
+    (
         "chatd --host chat.example.org",
         "the private server is started so",
     ),

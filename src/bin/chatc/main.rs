@@ -16,7 +16,8 @@ use plainchat::ui::profile::{Profile, Settings};
 use plainchat::ui::server::{self, Server, ServerFlags};
 use plainchat::ui::shorthand::room_name;
 use plainchat::ui::{
-    Exit, Failure, Renderer, ask, bot, complain, enter, files, pipe, plain, run, screen, send, tail,
+    Exit, Failure, Renderer, ask, bot, complain, enter, files, pipe, plain, run, screen, send,
+    sftp, ssh, tail,
 };
 
 fn main() {
@@ -29,7 +30,10 @@ fn main() {
             leave(Exit::Usage)
         });
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let done = smol::block_on(dispatch(&args));
+    let done = match args.split_first() {
+        Some((&"--ssh", words)) => by_ssh(words),
+        _ => smol::block_on(dispatch(&args, &Place::here())),
+    };
     leave(done.unwrap_or_else(|failure| {
         let exit = failure.exit();
         if exit != Exit::Success {
@@ -39,16 +43,89 @@ fn main() {
     }));
 }
 
+/// Where a command line finds its server and its settings.
+struct Place {
+    home: Profile,
+    /// The server for somebody who has come by ssh, whatever the flags say. There are no settings then, and nothing is
+    /// saved.
+    fixed: Option<Server>,
+}
+
+impl Place {
+    fn here() -> Self {
+        Self {
+            home: Profile::find(),
+            fixed: None,
+        }
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
+        self.home.settings()
+    }
+
+    fn server(&self, flags: ServerFlags, settings: &Settings) -> Result<Server, Failure> {
+        match &self.fixed {
+            Some(server) => Ok(server.clone()),
+            None => Server::find(flags, &self.home, settings),
+        }
+    }
+}
+
+/// Executes the command of somebody who has come by ssh.
+fn by_ssh(words: &[&str]) -> Result<Exit, Failure> {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let (given, nick) = match ssh::given(&variable("SSH_ORIGINAL_COMMAND")) {
+        ssh::Given::Words(words, nick) => (words, nick),
+        ssh::Given::Help => show(ssh::HELP),
+        ssh::Given::Refused(why) => {
+            complain(why);
+            return Ok(Exit::Usage);
+        }
+        ssh::Given::Sftp => {
+            // It fails when the client has ended, which is as good.
+            let _ = sftp::refuse(io::stdin(), io::stdout(), ssh::HOW_TO_COPY);
+            return Ok(Exit::Usage);
+        }
+    };
+    let server = ssh::server(words, &variable("SSH_CONNECTION"), nick.as_ref())?;
+    if nick.is_none() {
+        // Somebody else may have added the key, to their own nick.
+        let nick = server.first_nick();
+        complain(format_args!(
+            "you are {nick}, who has added this key (with --nick {nick}, this line is left out)"
+        ));
+    }
+    let words: Vec<&str> = given.iter().map(String::as_str).collect();
+    let place = Place {
+        home: Profile::default(),
+        fixed: Some(server),
+    };
+    let done = smol::block_on(dispatch(&words, &place));
+    match &done {
+        // A chatd with another secret refuses the header of the PROXY protocol.
+        Err(Failure::Client(Error::Lost(_) | Error::Protocol(_) | Error::Closed { .. })) => {
+            complain(
+                "if this always happens: chatd must have been started with the same \
+                 --ssh-secret-file (chatd.md, section 6)",
+            );
+        }
+        Err(Failure::Client(error)) if error.refusal() == Some(Code::BadPassword) => {
+            complain("that nick has not added this key (TOKEN), or has revoked it");
+        }
+        _ => {}
+    }
+    done
+}
+
 /// Executes the command line. argh supports either positional arguments or subcommands, but not both, so the first
 /// word decides here. A host with the name of a command needs its port, as in `chatc files:5002`.
-async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
+async fn dispatch(args: &[&str], place: &Place) -> Result<Exit, Failure> {
     let args = &words::command_first(args)[..];
     let Some((&word, rest)) = args.split_first() else {
-        return chat(read(&["chatc"], args)).await;
+        return chat(read(&["chatc"], args), place).await;
     };
-    let home = Profile::find();
-    let settings = || home.settings();
-    let find = |flags: ServerFlags, settings: &Settings| Server::find(flags, &home, settings);
+    let settings = || place.settings();
+    let find = |flags: ServerFlags, settings: &Settings| place.server(flags, settings);
     match word {
         "tail" => {
             let flags::Tail {
@@ -253,7 +330,7 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 ));
                 return Ok(Exit::Usage);
             }
-            let done = chat(read(&["chatc"], args)).await;
+            let done = chat(read(&["chatc"], args), place).await;
             if let (Some(meant), Err(Failure::Client(Error::Connect { .. }))) = (meant, &done) {
                 complain(format_args!(
                     "{word} was read as the name of a server; did you mean chatc {meant}?"
@@ -264,29 +341,28 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
     }
 }
 
-async fn chat(chat: flags::Chat) -> Result<Exit, Failure> {
+async fn chat(chat: flags::Chat, place: &Place) -> Result<Exit, Failure> {
     if chat.version {
         show(concat!("chatc ", env!("CARGO_PKG_VERSION"), "\n"));
     }
-    let home = Profile::find();
-    let settings = home.settings()?;
+    let settings = place.settings()?;
     let flags = ServerFlags {
         host: chat.host,
         nick: chat.nick.clone(),
         password_file: chat.password_file,
         ask_password: chat.ask_password,
     };
-    let mut server = Server::find(flags, &home, &settings)?;
+    let mut server = place.server(flags, &settings)?;
     let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let is_plain = chat.plain || settings.plain.unwrap_or(false) || !screen::is_able();
     if is_terminal && !chat.raw && !is_plain {
         let room = chat.room.as_deref();
-        let talked = screen::talk(&server, room, &home, &settings).await;
+        let talked = screen::talk(&server, room, &place.home, &settings).await;
         if !lacks_server_password(&server, &talked) {
             return talked;
         }
         server.prompt_for_server_password()?;
-        return screen::talk(&server, room, &home, &settings).await;
+        return screen::talk(&server, room, &place.home, &settings).await;
     }
     let room = chat.room.as_deref();
     if chat.raw {

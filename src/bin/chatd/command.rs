@@ -8,6 +8,7 @@ use argh::{ArgsInfo, FlagInfo, FromArgs};
 use plainchat::config::file;
 use plainchat::offline;
 use plainchat::protocol::RoomName;
+use plainchat::protocol::ssh::{PublicKey, SEVERAL_NICKS};
 
 use crate::values::room;
 
@@ -20,6 +21,7 @@ pub enum Command {
     Export(Export),
     Import(Import),
     Backup(Backup),
+    Keys(Keys),
 }
 
 /// Print a file for --config: every flag as a comment under what it does.
@@ -76,6 +78,83 @@ pub struct Backup {
     to: PathBuf,
 }
 
+/// Print the line of authorized_keys for a key that logs in by ssh: the AuthorizedKeysCommand of sshd; also
+/// while a server uses the folder.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "keys")]
+pub struct Keys {
+    /// the folder (default: chatd-data)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+
+    /// the program to run for the owner of the key (default: chatc beside this program)
+    #[argh(option, arg_name = "path")]
+    chatc: Option<PathBuf>,
+
+    /// where chatd listens (default: 127.0.0.1:5002)
+    #[argh(
+        option,
+        arg_name = "address",
+        default = "String::from(\"127.0.0.1:5002\")"
+    )]
+    host: String,
+
+    /// the file with the secret that chatd and chatc share, as chatc finds it
+    #[argh(option, arg_name = "file")]
+    ssh_secret_file: PathBuf,
+
+    /// the type of the key and the key: %t %k of sshd
+    #[argh(positional)]
+    key: Vec<String>,
+}
+
+/// The memory that `chatc` may use for one client of ssh, in KiB. It needs about a tenth of that.
+const CHATC_DATA_KIB: u32 = 262_144;
+
+impl Keys {
+    /// Returns the line for the key; empty if nobody has added it.
+    ///
+    /// # Errors
+    /// The reason why the line cannot be written.
+    fn line(&self) -> Result<String, String> {
+        let Some(key) = PublicKey::parse(&self.key.join(" ")) else {
+            return Ok(String::new());
+        };
+        let nicks = offline::nicks_of_key(&self.data, &key).map_err(|e| e.to_string())?;
+        let nick = match &nicks[..] {
+            [] => return Ok(String::new()),
+            [nick] => nick.as_str(),
+            // The client must say which.
+            _ => SEVERAL_NICKS,
+        };
+        let beside = std::env::current_exe().map(|chatd| chatd.with_file_name("chatc"));
+        let chatc = self.chatc.clone().or(beside.ok());
+        let chatc = chatc.ok_or("where is chatc? --chatc PATH")?;
+        let fingerprint = key.fingerprint();
+        let (chatc, secret_file) = (
+            chatc.to_string_lossy(),
+            self.ssh_secret_file.to_string_lossy(),
+        );
+        let words: [&str; 6] = [
+            &chatc,
+            "--ssh",
+            nick,
+            &fingerprint,
+            &secret_file,
+            &self.host,
+        ];
+        // sshd passes the command to a shell, after it has taken it out of double quotes.
+        let ends_a_quote = |c: char| c.is_control() || "'\"\\".contains(c);
+        if let Some(word) = words.iter().find(|word| word.contains(ends_a_quote)) {
+            return Err(format!("{word}: write it without quotes and backslashes"));
+        }
+        let command = words.map(|word| format!("'{word}'")).join(" ");
+        Ok(format!(
+            "restrict,pty,command=\"ulimit -d {CHATC_DATA_KIB} && exec {command}\" {key}\n"
+        ))
+    }
+}
+
 impl Command {
     /// Runs the command. `settings` are the flags that the example of a settings file shows.
     ///
@@ -122,6 +201,15 @@ impl Command {
                 let _ = writeln!(out, "{count} events imported");
             }
             Self::Backup(Backup { data, to }) => offline::backup(&data, &to)?,
+            Self::Keys(keys) => match keys.line() {
+                Ok(line) => {
+                    let _ = out.write_all(line.as_bytes());
+                }
+                Err(why) => {
+                    let _ = writeln!(std::io::stderr(), "chatd: {why}");
+                    return Ok(ExitCode::FAILURE);
+                }
+            },
         }
         Ok(ExitCode::SUCCESS)
     }

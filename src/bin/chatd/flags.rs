@@ -103,6 +103,11 @@ pub struct Flags {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
+    /// a file whose first line is a secret that chatd shares with `chatc --ssh`, so that people log in by ssh with
+    /// their keys (TOKEN; chatd.md, section 6; default: nobody does)
+    #[argh(option, arg_name = "file")]
+    pub ssh_secret_file: Option<PathBuf>,
+
     /// the nick of an operator, who may KICK, BAN, NOTE, SHUTDOWN and REMOVE anything once the nick is
     /// registered; may be given more than once
     #[argh(option, arg_name = "nick", from_str_fn(nick))]
@@ -284,6 +289,7 @@ impl Flags {
     /// If the password cannot be read.
     pub fn into_config(self, is_open: bool) -> Result<Config, String> {
         let password = self.password_file.as_deref().map(read_password);
+        let ssh_secret = self.ssh_secret_file.as_deref().map(read_password);
         let protocols = Protocols {
             plain: self.plain.0,
             tls: self.tls.0,
@@ -316,6 +322,7 @@ impl Flags {
             hosts: self.host,
             certificate: self.cert.zip(self.key),
             password: password.transpose()?,
+            ssh_secret: ssh_secret.transpose()?,
             require_tls: self.require_tls,
             operators: self.operator,
             metrics_from: self.metrics_from,

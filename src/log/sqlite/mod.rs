@@ -125,15 +125,25 @@ impl SqliteLog {
             let _lock = locked?;
             drop(schema::open(&path)?);
         }
-        Ok(Self {
+        Ok(Self::without_writer(folder, Pool::new(&path)))
+    }
+
+    /// Opens the log in `folder` for reading only, whether or not a server is using it, and leaves it as it is, even
+    /// if an older version wrote it. The connections are opened later, and that is when they fail.
+    pub fn open_unchanged(folder: &Path) -> Self {
+        Self::without_writer(folder, Pool::unchanged(&path(folder)))
+    }
+
+    fn without_writer(folder: &Path, readers: Pool) -> Self {
+        Self {
             folder: folder.to_owned(),
             queue: Mutex::new(None),
             index: None,
             threads: Mutex::default(),
-            readers: Pool::new(&path),
+            readers,
             commits: Arc::default(),
             _lock: None,
-        })
+        }
     }
 
     /// Runs `ask` on a connection for reading from the pool.

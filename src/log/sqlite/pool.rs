@@ -16,6 +16,7 @@ const IDLE_MAX: usize = 4;
 /// A pool that lends connections to a log.
 pub(super) struct Pool {
     path: PathBuf,
+    open: fn(&Path) -> Result<Connection, StorageError>,
     state: Mutex<State>,
     /// Signals that a connection was returned.
     returned: Condvar,
@@ -33,8 +34,18 @@ struct Place<'a>(&'a Pool);
 
 impl Pool {
     pub fn new(path: &Path) -> Self {
+        Self::with(path, schema::open_to_read)
+    }
+
+    /// Returns a pool for a log that must stay as it is.
+    pub fn unchanged(path: &Path) -> Self {
+        Self::with(path, schema::open_unchanged)
+    }
+
+    fn with(path: &Path, open: fn(&Path) -> Result<Connection, StorageError>) -> Self {
         Self {
             path: path.to_owned(),
+            open,
             state: Mutex::default(),
             returned: Condvar::new(),
         }
@@ -62,7 +73,7 @@ impl Pool {
         let _place = Place(self);
         let mut db = match idle {
             Some(db) => db,
-            None => schema::open_to_read(&self.path)?,
+            None => (self.open)(&self.path)?,
         };
         let answer = ask(&mut db)?;
         let mut state = self.state();

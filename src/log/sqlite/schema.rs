@@ -140,7 +140,26 @@ pub(super) fn is_current(path: &Path) -> Result<bool, StorageError> {
     check_size(path)?;
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.busy_timeout(BUSY)?;
-    match version(&db)? {
+    has_all_migrations(&db)
+}
+
+/// Opens a log, and writes nothing to it: no migration, and nothing of the write-ahead log either.
+///
+/// # Errors
+/// [`StorageError::NotMigrated`], and those of [`is_current`].
+pub(super) fn open_unchanged(path: &Path) -> Result<Connection, StorageError> {
+    check_size(path)?;
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    db.busy_timeout(BUSY)?;
+    if !has_all_migrations(&db)? {
+        return Err(StorageError::NotMigrated);
+    }
+    db.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    Ok(db)
+}
+
+fn has_all_migrations(db: &Connection) -> Result<bool, StorageError> {
+    match version(db)? {
         0 => Err(StorageError::Empty),
         version => Ok(version == MIGRATIONS.len()),
     }

@@ -41,6 +41,8 @@ pub struct Preferences {
     pub presence: bool,
     /// The time zone in which times are shown.
     pub zone: TimeZone,
+    /// Whether paths of files are completed.
+    pub completes_paths: bool,
 }
 
 /// Something that the code around the state must do.

@@ -145,9 +145,9 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
     ),
     (
         "token",
-        "LABEL",
+        "LABEL [KEY]",
         ArgumentKind::Text,
-        "create a token: a password for another machine",
+        "create a token for another machine; or add an ssh key",
     ),
     ("tokens", "", ArgumentKind::Text, "list your tokens"),
     ("revoke", "LABEL", ArgumentKind::Text, "revoke a token"),

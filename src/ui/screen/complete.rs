@@ -40,6 +40,8 @@ pub struct KnownNames<'a> {
     pub nicks: Vec<&'a str>,
     /// The rooms.
     pub rooms: Vec<&'a str>,
+    /// Whether files of this machine may be known.
+    pub files: bool,
 }
 
 /// Returns the completions of the word at the end of `before`; `None` if there are none. They end in a space; a nick
@@ -65,6 +67,7 @@ pub fn complete(before: &str, known: &KnownNames<'_>) -> Option<Completion> {
     let word_start = before.rfind(' ').map_or(0, |at| at + 1);
     let word = before.get(word_start..).unwrap_or_default();
     match takes {
+        Some((ArgumentKind::Path, _)) if !known.files => None,
         Some((ArgumentKind::Path, start)) => {
             some(start, paths(before.get(start..).unwrap_or_default()))
         }
@@ -154,6 +157,7 @@ mod tests {
         let known = KnownNames {
             nicks: vec!["bob", "Bert", "ann"],
             rooms: vec!["#lobby", "#ops"],
+            files: true,
         };
         let found = complete(before, &known)
             .map(|c| c.found)
@@ -189,6 +193,7 @@ mod tests {
         let known = KnownNames {
             nicks: vec![],
             rooms: vec![],
+            files: true,
         };
         let found = |typed: &str| complete(typed, &known).map(|c| c.found).unwrap_or_default();
         assert_eq!(
@@ -200,6 +205,11 @@ mod tests {
             [format!("{at}/.hidden")]
         );
         assert_eq!(found(&format!("/upload {at}/x")), [""; 0]);
+        let known = KnownNames {
+            files: false,
+            ..known
+        };
+        assert_eq!(complete(&format!("/upload {at}/no"), &known), None);
     }
 
     #[test]

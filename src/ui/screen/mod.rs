@@ -52,6 +52,7 @@ use super::files::{self, Saved};
 use super::profile::{Profile, Settings, random_password};
 use super::server::Server;
 use super::shorthand::room_name;
+use super::ssh::HOW_TO_COPY;
 use crate::client::{ReconnectingClient, Update};
 
 /// The shortest time between two frames. Nobody could see more frames, and it limits the cost of many simultaneous
@@ -124,6 +125,7 @@ pub async fn talk(
         bell: settings.bell.unwrap_or(true),
         presence: settings.presence.unwrap_or(true),
         zone: TimeZone::system(),
+        completes_paths: server.allows_files,
     };
     let size = crossterm::terminal::size().map_err(Failure::Output)?;
     let mut app = App::new(address.to_string(), preferences, size, Timestamp::now());
@@ -132,6 +134,9 @@ pub async fn talk(
     }
     app.ignored = before.ignored.clone();
     app.show_first(shown);
+    if let (false, Some(nick)) = (server.allows_files, &server.nick) {
+        app.notify(format!("you are {nick}, who has added this key"));
+    }
     let mut client = ReconnectingClient::new(address.clone(), options);
     let result = run(&mut client, &mut app, &who, settings.mouse.unwrap_or(true)).await;
     if let Some(saved) = app.saved() {
@@ -313,6 +318,11 @@ impl Runner<'_> {
         app: &mut App,
     ) -> Result<Option<Result<Exit, Failure>>, Failure> {
         match effect {
+            Effect::Upload { .. } | Effect::Download { .. } | Effect::Suspend
+                if !self.server.allows_files =>
+            {
+                app.complain(HOW_TO_COPY.to_owned());
+            }
             Effect::Bell => self.tty.ring().map_err(Failure::Output)?,
             Effect::Copy(text) => self.tty.copy(&text).map_err(Failure::Output)?,
             Effect::Redraw => self.repaint()?,

@@ -39,6 +39,7 @@ impl TestScreen {
             bell: true,
             presence: true,
             zone: TimeZone::UTC,
+            completes_paths: true,
         };
         let app = App::new(
             "box:5002".into(),

@@ -8,7 +8,6 @@
 //! others wait is measured by `cargo bench --bench hostile`.
 
 mod backup;
-mod bans;
 mod before_pass;
 mod closed_rooms;
 mod databases;

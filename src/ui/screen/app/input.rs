@@ -34,7 +34,13 @@ impl App {
                     rooms.push(room);
                 }
             }
-            self.completion = complete(room.editor.before(), &KnownNames { nicks, rooms });
+            let files = self.preferences.completes_paths;
+            let known = KnownNames {
+                nicks,
+                rooms,
+                files,
+            };
+            self.completion = complete(room.editor.before(), &known);
         }
         let Some(completion) = &mut self.completion else {
             return;

@@ -193,14 +193,19 @@ impl App {
             )),
             PendingRequest::Token => {
                 let (label, token) = reply.rest.split_once(' ').unwrap_or(("", &reply.rest));
-                let title =
-                    format!("the token {label} for your nick, shown only once: Enter copies it");
-                let row = Row {
-                    head: String::new(),
-                    text: token.to_owned(),
-                    action: RowAction::Copy(token.to_owned()),
-                };
-                self.show(clean(&title).into_owned(), vec![row], "");
+                if token.starts_with("SHA256:") {
+                    self.notify(format!("the key {label} logs in by ssh now: {token}"));
+                } else {
+                    let title = format!(
+                        "the token {label} for your nick, shown only once: Enter copies it"
+                    );
+                    let row = Row {
+                        head: String::new(),
+                        text: token.to_owned(),
+                        action: RowAction::Copy(token.to_owned()),
+                    };
+                    self.show(clean(&title).into_owned(), vec![row], "");
+                }
             }
             PendingRequest::Removed(room, id) => {
                 if let Some(room) = self.find(&room).and_then(|at| self.rooms.get_mut(at)) {

@@ -213,6 +213,7 @@ fn messages_since_the_last_visit_are_below_a_line() {
         bell: false,
         presence: false,
         zone: TimeZone::UTC,
+        completes_paths: true,
     };
     let now: Timestamp = NOW.parse().unwrap();
     let app = App::new("box:5002".into(), preferences, (80, 20), now);
