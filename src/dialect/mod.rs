@@ -15,7 +15,7 @@ mod values;
 pub use output::Output;
 pub use values::{Delivery, EventRecord, Reply, ReplyFields};
 
-use crate::protocol::event::EventLayout;
+use crate::protocol::event::{EventLayout, EventVerb};
 use crate::protocol::multiline::{text_lines, text_of};
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Digest, Event, EventId, Request, Time, Verb};
@@ -48,6 +48,31 @@ pub struct Marks {
     pub stamps: bool,
     /// Whether each event has its tags (`TAGS on`).
     pub tags: bool,
+}
+
+/// The form in which a reader receives the live events of a room. Readers with equal forms receive the same bytes, so
+/// each event is written once for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    dialect: Dialect,
+    /// Those capabilities of an IRC client that change the bytes.
+    caps: irc::Caps,
+    /// Whether the room is the reader's current room, if that changes the bytes.
+    is_here: bool,
+}
+
+impl Form {
+    /// The form in which a room's tail contains its events.
+    pub const OF_TAIL: Self = Self {
+        dialect: Dialect::FIRST,
+        caps: irc::Caps::NONE,
+        is_here: false,
+    };
+
+    /// Returns whether all readers with this form receive the same bytes for an event of this kind.
+    pub fn shares(self, verb: Option<EventVerb>) -> bool {
+        self.dialect != Dialect::Irc || verb.is_some_and(irc::is_for_all)
+    }
 }
 
 /// A line to send that is not an event.
@@ -181,12 +206,6 @@ impl Dialect {
         matches!(self, Self::Talker | Self::Irc)
     }
 
-    /// Returns whether this dialect writes events as the room's tail contains them, so that readers can share the
-    /// bytes.
-    pub fn shares_lines(self) -> bool {
-        self == Self::FIRST
-    }
-
     /// Returns a writer for this dialect. `client` is the IRC client, if there is one.
     pub fn to(self, client: Option<&irc::Client>) -> Writer<'_> {
         Writer {
@@ -235,6 +254,25 @@ impl Writer<'_> {
     #[must_use]
     pub fn with(self, dialect: Dialect) -> Self {
         Self { dialect, ..self }
+    }
+
+    /// Returns the form in which the client receives the live events of a room, if it shares that form with others.
+    /// `is_here` says whether the room is the client's current room.
+    pub fn form(self, is_here: bool) -> Option<Form> {
+        let form = Form {
+            dialect: self.dialect,
+            ..Form::OF_TAIL
+        };
+        match self.dialect {
+            Dialect::Program(_) => Some(form),
+            Dialect::Talker => Some(Form { is_here, ..form }),
+            Dialect::Irc => {
+                let caps = self.client?.caps.of_events();
+                Some(Form { caps, ..form })
+            }
+            // Its values are shared by `Output`.
+            Dialect::Values => None,
+        }
     }
 
     /// Returns whether the client receives a text of several lines as one message.

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use super::lazy_list::LazyList;
 use crate::chat::RoomId;
-use crate::dialect::{Delivery, Output};
+use crate::dialect::{Delivery, Form, Output};
 use crate::model::PeerId;
 use crate::protocol::EventId;
 use crate::tail::{Seq, Tail};
 
 /// Output for one client, divided into segments. Each segment has the step by which it advances the session. A batch
 /// is reused from one session to the next: the lines of a room that one reader has received are ready for the next
-/// reader.
+/// reader that receives them in the same form.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The bytes that belong to this session alone.
@@ -19,7 +19,11 @@ pub struct Batch {
     /// The parts of `shared` that are sent between those bytes.
     borrowed: Vec<BorrowedRange>,
     borrowed_bytes: usize,
-    shared: SharedLines,
+    shared: Vec<SharedLines>,
+    /// How often `shared` has been used so far.
+    uses: u64,
+    /// Whether a segment refers to `shared`, which must not change then.
+    has_shared: bool,
     pub(super) segments: Vec<Segment>,
     /// The position in each of the session's rooms after this batch; `None` for a room that has been left.
     pub(super) cursors: Vec<Option<Seq>>,
@@ -29,12 +33,21 @@ pub struct Batch {
     span: Option<SeqRange>,
 }
 
-/// The entries of a room's tail from `from` up to but not including `to`.
+/// The entries of a room's tail from `from` up to but not including `to`, as readers with that form receive them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SeqRange {
     pub room: RoomId,
+    pub form: Form,
     pub from: Seq,
     pub to: Seq,
+}
+
+/// A part of the shared lines.
+#[derive(Clone, Debug)]
+struct SharedRange {
+    /// The index in [`Batch::shared`].
+    lines: usize,
+    range: Range<usize>,
 }
 
 /// A part of the shared lines that is sent without being copied.
@@ -42,7 +55,7 @@ pub(super) struct SeqRange {
 struct BorrowedRange {
     /// The number of the batch's own bytes before this part.
     at: usize,
-    range: Range<usize>,
+    part: SharedRange,
 }
 
 /// The number of bytes of new messages that are collected before they are delivered to the readers (a "round"). The
@@ -58,9 +71,17 @@ pub const BATCH_BYTES_MAX: usize = 2 * ROUND_BYTES;
 /// The maximum number of bytes of values in a batch, unless it is a single value.
 const VALUE_BYTES_MAX: usize = 32 << 10;
 
-/// The number of bytes of a room's lines that are kept for other readers. It is more than one batch, because the
-/// readers of a room are at different positions.
+/// The number of bytes of a room's lines in one form that are kept for other readers. It is more than one batch,
+/// because the readers of a room are at different positions.
 const KEPT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
+
+/// The number of rooms and forms whose lines are kept. A server has readers of only a few forms: IRC clients request
+/// similar capabilities. If there are more, those that were needed last are kept.
+const KEPT_MAX: usize = 32;
+
+/// The number of bytes that all kept lines together may allocate before those that were not needed for the longest
+/// time are freed.
+const KEPT_TOTAL_MAX: usize = 8 * KEPT_BYTES_MAX;
 
 /// The minimum size of a part that is sent without being copied. The system handles each slice separately, which
 /// costs as much as copying a shorter one.
@@ -71,6 +92,17 @@ pub(super) struct Segment {
     /// The end of the segment, as an offset in the batch.
     pub end: usize,
     pub step: Advance,
+    /// The shared lines of which the segment consists, if it does.
+    shared: Option<SharedRange>,
+}
+
+/// Where a segment was split that consists of shared lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Split {
+    /// The end of the line that was split, as an offset in the batch.
+    pub end: usize,
+    /// The number of the entry after that line.
+    pub next: Seq,
 }
 
 /// The progress that a session has made when a segment has been sent.
@@ -117,7 +149,7 @@ impl Batch {
             let begin = std::mem::replace(&mut own, borrowed.at);
             [
                 self.own.bytes.get(begin..borrowed.at),
-                self.shared.bytes.get(borrowed.range.clone()),
+                self.shared_bytes(&borrowed.part),
             ]
         });
         let last = self.borrowed.last().map_or(0, |borrowed| borrowed.at);
@@ -147,6 +179,7 @@ impl Batch {
         self.borrowed.clear();
         self.borrowed_bytes = 0;
         self.segments.clear();
+        self.has_shared = false;
         self.cursors.clear();
         self.page_next = None;
         self.span = None;
@@ -155,10 +188,7 @@ impl Batch {
     /// Records that the batch contains as much of `span` as fits and nothing else. `reader` is the connection for
     /// which it was filled. Does nothing if an entry in the span is by that reader.
     pub(super) fn note(&mut self, span: SeqRange, reader: PeerId) {
-        if let [only] = &self.segments[..]
-            && matches!(only.step, Advance::Room(..))
-            && !self.shared.has_own(span, reader)
-        {
+        if !self.has_own(span, reader) {
             self.span = Some(span);
         }
     }
@@ -166,7 +196,17 @@ impl Batch {
     /// Returns whether the batch contains `span` and nothing else, and no line in it is by `reader`. If so, it need
     /// not be filled again for that reader.
     pub(super) fn is_just(&self, span: SeqRange, reader: PeerId) -> bool {
-        self.span == Some(span) && !self.shared.has_own(span, reader)
+        self.span == Some(span) && !self.has_own(span, reader)
+    }
+
+    /// Returns whether the batch is more than shared lines of one room, or one of the lines of `span` is not for
+    /// `reader`.
+    fn has_own(&self, span: SeqRange, reader: PeerId) -> bool {
+        let lines = match &self.segments[..] {
+            [only] => only.shared.as_ref().and_then(|part| self.shared.get(part.lines)),
+            _ => None,
+        };
+        lines.is_none_or(|lines| lines.has_own(span, reader))
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -177,106 +217,238 @@ impl Batch {
         self.segments.push(Segment {
             end: self.len(),
             step,
+            shared: None,
         });
     }
 
-    /// Adds the lines of the entries from `from` up to but not including `to`, as far as there is space. Stops before
-    /// an entry by `reader`. Returns the number of the entry after the last one added, which is `from` if the first
-    /// entry is the reader's own. Returns `None` if the lines must go into another batch.
+    /// Adds a segment with the lines of the entries in `span`, as far as there is space. Stops before an entry by
+    /// `reader`, and before one that must be written for this reader alone. Returns the number of the entry after the
+    /// last one added, which is `span.from` if the first entry is such an entry. Returns `None` if the lines must go
+    /// into another batch.
+    ///
+    /// `write` appends the entry with that number in the form of `span`, and returns the number of entries that this
+    /// is: more than one for a text of several lines, and 0 if the entry must be written for each reader. `step`
+    /// returns the step to an entry.
     pub(super) fn add_lines(
         &mut self,
-        room: RoomId,
+        span: SeqRange,
         tail: &Tail,
-        from: Seq,
-        to: Seq,
         reader: PeerId,
+        write: impl FnMut(Seq, &mut Output) -> Seq,
+        step: impl FnOnce(Seq) -> Advance,
     ) -> Option<Seq> {
-        // Shared lines that this batch refers to must not change.
-        if self.borrowed.is_empty() {
-            if !self.shared.reaches(room, from) {
-                self.shared.restart(room, from);
-            }
-            self.shared.drop_older_half();
-        }
-        if !self.shared.reaches(room, from) {
-            return None;
-        }
-        self.shared.extend(tail);
-        if from == self.shared.to() {
-            return None;
-        }
+        let at = self.kept_lines(span)?;
         let space = BATCH_BYTES_MAX.saturating_sub(self.len());
-        let (range, next) = self.shared.lines(from, to, reader, space);
+        let lines = self.shared.get_mut(at)?;
+        lines.extend(tail, write);
+        if span.from == lines.to() {
+            return None;
+        }
+        let (range, next) = lines.lines(span.from, span.to, reader, space);
+        if next == span.from {
+            return Some(next);
+        }
         if range.len() < BORROWED_BYTES_MIN {
-            let lines = self.shared.bytes.get(range);
+            let lines = lines.bytes.get(range.clone());
             self.own.bytes.extend_from_slice(lines.unwrap_or_default());
         } else {
             self.borrowed_bytes += range.len();
+            let part = SharedRange {
+                lines: at,
+                range: range.clone(),
+            };
             let at = self.own.bytes.len();
-            self.borrowed.push(BorrowedRange { at, range });
+            self.borrowed.push(BorrowedRange { at, part });
         }
+        self.has_shared = true;
+        self.segments.push(Segment {
+            end: self.len(),
+            step: step(next),
+            shared: Some(SharedRange { lines: at, range }),
+        });
         Some(next)
+    }
+
+    /// Returns where the client's first `taken` bytes of the batch split a line of a segment. Returns `None` if the
+    /// segment does not consist of shared lines.
+    pub(super) fn split(&self, segment: &Segment, taken: usize) -> Option<Split> {
+        let part = segment.shared.as_ref()?;
+        let (end, next) = self
+            .shared
+            .get(part.lines)?
+            .line_at(part.range.end.checked_sub(segment.end - taken)?);
+        let end = segment.end - part.range.end.checked_sub(end)?;
+        Some(Split { end, next })
+    }
+
+    fn shared_bytes(&self, part: &SharedRange) -> Option<&[u8]> {
+        self.shared.get(part.lines)?.bytes.get(part.range.clone())
+    }
+
+    /// Returns the index of shared lines that contain the first of `span` or end just before it. Returns `None` if there
+    /// are none and the batch already refers to shared lines, which must not change then.
+    fn kept_lines(&mut self, span: SeqRange) -> Option<usize> {
+        self.uses += 1;
+        if !self.has_shared {
+            self.free_unused();
+        }
+        let at = match self.shared.iter().position(|lines| lines.reaches(span)) {
+            Some(at) => at,
+            None if self.has_shared => return None,
+            None if self.shared.len() < KEPT_MAX => {
+                self.shared.push(SharedLines::new(span));
+                self.shared.len() - 1
+            }
+            None => {
+                let at = self.least_used()?;
+                self.shared.get_mut(at)?.restart(span);
+                at
+            }
+        };
+        let lines = self.shared.get_mut(at)?;
+        lines.used = self.uses;
+        if !self.has_shared {
+            lines.drop_older_half(span.from);
+        }
+        Some(at)
+    }
+
+    /// Frees the lines that have not been needed for the longest time, while all lines together allocate too much.
+    fn free_unused(&mut self) {
+        let allocated = |lines: &SharedLines| lines.bytes.capacity();
+        while self.shared.len() > 1
+            && self.shared.iter().map(allocated).sum::<usize>() > KEPT_TOTAL_MAX
+            && let Some(at) = self.least_used()
+        {
+            self.shared.swap_remove(at);
+        }
+    }
+
+    fn least_used(&self) -> Option<usize> {
+        let mut all = self.shared.iter().enumerate();
+        let first = all.next()?;
+        let least = all.fold(first, |least, next| {
+            if next.1.used < least.1.used { next } else { least }
+        });
+        Some(least.0)
     }
 }
 
-/// Lines of a room, copied from its tail. Nearly all readers are at the same position and receive the same bytes, so
-/// the lines are copied only once for all of them. Copying them for each of 1000 readers took 14 % of the server's
-/// time, and for each of 100 clients that all talk, 11 %.
-#[derive(Debug, Default)]
+/// Lines of a room in one form, copied from its tail or written for the first reader with that form. Nearly all readers
+/// are at the same position and receive the same bytes, so the lines are made only once for all of them. Copying them
+/// for each of 1000 readers took 14 % of the server's time, and for each of 100 clients that all talk, 11 %.
+#[derive(Debug)]
 struct SharedLines {
-    room: Option<RoomId>,
+    room: RoomId,
+    form: Form,
+    /// The number of the last use: lines with a smaller one have not been needed for longer.
+    used: u64,
     from: Seq,
     bytes: Vec<u8>,
-    /// The offset in `bytes` at which each line ends.
+    /// The offset in `bytes` at which each line ends. The lines of a text that is one message end where it ends.
     ends: Vec<usize>,
     /// The author of each line, who does not receive that line.
     authors: Vec<PeerId>,
+    /// The entries that must be written for each reader, in order. Their lines are empty here.
+    apart: Vec<Seq>,
+    /// The entries that belong to a message that begins before them, in order.
+    inside: Vec<Seq>,
 }
 
 impl SharedLines {
+    fn new(span: SeqRange) -> Self {
+        Self {
+            room: span.room,
+            form: span.form,
+            used: 0,
+            from: span.from,
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            authors: Vec::new(),
+            apart: Vec::new(),
+            inside: Vec::new(),
+        }
+    }
+
     fn to(&self) -> Seq {
         self.from + self.ends.len() as Seq
     }
 
-    /// Returns whether these lines contain that of the entry `seq`, or end just before it.
-    fn reaches(&self, room: RoomId, seq: Seq) -> bool {
-        self.room == Some(room) && (self.from..=self.to()).contains(&seq)
+    /// Returns whether these lines have the form of `span` and contain its first line, or end just before it.
+    fn reaches(&self, span: SeqRange) -> bool {
+        self.room == span.room
+            && self.form == span.form
+            && (self.from..=self.to()).contains(&span.from)
     }
 
-    fn restart(&mut self, room: RoomId, from: Seq) {
-        self.room = Some(room);
-        self.from = from;
+    fn restart(&mut self, span: SeqRange) {
+        self.room = span.room;
+        self.form = span.form;
+        self.from = span.from;
         self.bytes.clear();
         self.ends.clear();
         self.authors.clear();
+        self.apart.clear();
+        self.inside.clear();
     }
 
-    /// Drops the older half of the lines if there is no space for more.
-    fn drop_older_half(&mut self) {
+    /// Drops the older half of the lines if there is no space for more and the reader at `from` is past that half.
+    fn drop_older_half(&mut self, from: Seq) {
         if self.bytes.len() < KEPT_BYTES_MAX {
             return;
         }
         let half = self.bytes.len() / 2;
         let count = self.ends.partition_point(|end| *end <= half);
+        if self.index(from) < count {
+            return;
+        }
         let gone = self.start(count);
         self.bytes.drain(..gone);
         self.authors.drain(..count);
         self.ends.drain(..count);
         self.ends.iter_mut().for_each(|end| *end -= gone);
         self.from += count as Seq;
+        let from = self.from;
+        self.apart.retain(|seq| *seq >= from);
+        self.inside.retain(|seq| *seq >= from);
     }
 
     /// Adds the entries that have been appended to the tail since the last call, as far as there is space.
-    fn extend(&mut self, tail: &Tail) {
-        let from = self.to();
-        if from >= tail.end() || self.bytes.len() >= KEPT_BYTES_MAX {
+    fn extend(&mut self, tail: &Tail, write: impl FnMut(Seq, &mut Output) -> Seq) {
+        if self.to() >= tail.end() || self.bytes.len() >= KEPT_BYTES_MAX {
             return;
         }
-        let Self { ends, authors, .. } = self;
-        tail.copy(from, &mut self.bytes, KEPT_BYTES_MAX, |author, end| {
-            ends.push(end);
-            authors.push(author.unwrap_or(PeerId::NONE));
-        });
+        if self.form == Form::OF_TAIL {
+            let Self { ends, authors, .. } = self;
+            let from = self.from + ends.len() as Seq;
+            tail.copy(from, &mut self.bytes, KEPT_BYTES_MAX, |author, end| {
+                ends.push(end);
+                authors.push(author.unwrap_or(PeerId::NONE));
+            });
+        } else {
+            self.write(tail, write);
+        }
+    }
+
+    fn write(&mut self, tail: &Tail, mut write: impl FnMut(Seq, &mut Output) -> Seq) {
+        let mut out = Output::from(std::mem::take(&mut self.bytes));
+        while out.bytes.len() < KEPT_BYTES_MAX
+            && let first = self.to()
+            && let Some((entry, _)) = tail.get(first)
+        {
+            let count = write(first, &mut out);
+            if count == 0 {
+                self.apart.push(first);
+            }
+            for seq in first..first + count.max(1) {
+                self.ends.push(out.bytes.len());
+                self.authors.push(entry.author.unwrap_or(PeerId::NONE));
+                if seq > first {
+                    self.inside.push(seq);
+                }
+            }
+        }
+        self.bytes = out.bytes;
     }
 
     /// Returns the offset at which the line at `index` begins.
@@ -297,24 +469,55 @@ impl SharedLines {
         self.before_own(reader, first, last) < last - first
     }
 
-    /// Returns the number of lines from `first` up to but not including `last`. Stops counting at a line by `reader`.
+    /// Returns the number of lines from `first` up to but not including `last`. Stops counting at a line by `reader`,
+    /// and at one that must be written for each reader.
     fn before_own(&self, reader: PeerId, first: usize, last: usize) -> usize {
         let authors = self.authors.get(first..last).unwrap_or_default();
         let own = authors.iter().position(|author| *author == reader);
-        own.unwrap_or(authors.len())
+        let own = own.unwrap_or(authors.len());
+        let from = self.from + first as Seq;
+        let apart = self.apart.partition_point(|seq| *seq < from);
+        match self.apart.get(apart) {
+            Some(seq) => own.min(self.index(*seq).saturating_sub(first)),
+            None => own,
+        }
     }
 
     /// Returns the range in `bytes` of the lines of the entries from `from` up to but not including `to`, and the
-    /// number of the entry after the last of these lines. The range ends before a line by `reader`, and contains as
-    /// many lines as fit into `space` bytes, but at least one.
+    /// number of the entry after the last of these lines. The range ends before a line by `reader` and one that must
+    /// be written for each reader. It contains as many lines as fit into `space` bytes, but at least one. It is empty
+    /// if a message that is one for its readers would begin before `from` or end after `to`.
     fn lines(&self, from: Seq, to: Seq, reader: PeerId, space: usize) -> (Range<usize>, Seq) {
         let (first, last) = (self.index(from), self.index(to));
-        let last = first + self.before_own(reader, first, last);
         let begin = self.start(first);
+        if self.is_inside(from) {
+            return (begin..begin, from);
+        }
+        let mut last = first + self.before_own(reader, first, last);
+        while last > first && self.is_inside(self.from + last as Seq) {
+            last -= 1;
+        }
         let others = self.ends.get(first..last).unwrap_or_default();
         let fitting = others.partition_point(|end| end - begin <= space);
-        let count = fitting.max(1).min(others.len());
+        let mut count = fitting.max(1).min(others.len());
+        while self.is_inside(from + count as Seq) {
+            count += 1;
+        }
         (begin..self.start(first + count), from + count as Seq)
+    }
+
+    fn is_inside(&self, seq: Seq) -> bool {
+        self.inside.binary_search(&seq).is_ok()
+    }
+
+    /// Returns the end of the line that contains the byte at `offset` and is not its first byte, and the number of the
+    /// entry after it. If a line ends there, returns its end.
+    fn line_at(&self, offset: usize) -> (usize, Seq) {
+        let mut count = self.ends.partition_point(|end| *end < offset) + 1;
+        while self.is_inside(self.from + count as Seq) {
+            count += 1;
+        }
+        (self.start(count), self.from + count as Seq)
     }
 }
 

@@ -5,14 +5,12 @@
 //! rest of one line are stored. A batch is a sequence of segments, and each segment has the step by which it advances
 //! the session.
 
-use memchr::{memchr, memchr_iter};
-
 use super::batch::{Advance, Batch, Segment, SeqRange};
 use super::lazy_list::LazyList;
 use super::{Phase, Session};
 use crate::chat::{Chat, Committed, Place, RoomId};
 use crate::dialect::{
-    Dialect, Line, Live, Output, OwnEvent, ReplyBody, TextPart, Writer, lines_of_text,
+    Dialect, Form, Line, Live, Output, OwnEvent, ReplyBody, TextPart, Writer, lines_of_text,
 };
 use crate::log::Record;
 use crate::protocol::event::{EventLayout, EventVerb};
@@ -186,13 +184,20 @@ impl Session {
             if !matches!(news, News::Nothing)
                 || self.is_ending()
                 || from < tail.first()
-                || !self.output.shares_lines()
-                || self.ignored.is_some()
+                || self.is_arriving()
             {
                 return News::More;
             }
             let room = membership.room;
-            news = News::SeqRange(SeqRange { room, from, to });
+            let Some(form) = self.form(room, self.writer(self.output)) else {
+                return News::More;
+            };
+            news = News::SeqRange(SeqRange {
+                room,
+                form,
+                from,
+                to,
+            });
         }
         news
     }
@@ -332,41 +337,21 @@ impl Session {
     /// Advances by a segment that has been sent in part, and keeps the rest of the line that was split. Returns
     /// whether nothing else of the segment remains.
     fn cut(&mut self, chat: &mut Chat, batch: &Batch, run: &Segment, taken: usize) -> bool {
-        let before = taken.saturating_sub(1);
-        let rest = batch.copy(before, run.end);
-        let (last, rest) = rest.split_at_checked(taken - before).unwrap_or_default();
-        let line = match (last == b"\n", memchr(b'\n', rest)) {
-            (true, _) => 0,
-            (false, Some(at)) => at + 1,
-            (false, None) => rest.len(),
-        };
-        // In a segment of events, each line is one event. So the number of lines after the split is the number of
-        // unsent entries.
-        let after = rest
-            .get(line..)
-            .map_or(0, |rest| memchr_iter(b'\n', rest).count() as Seq);
-        let (kept, step) = match run.step {
-            // Here an event may be several lines. Each segment contains one event, so all the rest is kept.
-            step if !self.output.shares_lines() => (rest.len(), step),
-            Advance::Room(room, seq, last) => {
-                let seq = seq.saturating_sub(after);
-                match self.last_read(room, seq, last.filter(|_| after == 0), chat) {
-                    Ok(last) => (line, Advance::Room(room, seq, last)),
+        let (end, step) = match (run.step, batch.split(run, taken)) {
+            (Advance::Room(room, seq, last), Some(split)) => {
+                let last = last.filter(|_| split.next == seq);
+                match self.last_read(room, split.next, last, chat) {
+                    Ok(last) => (split.end, Advance::Room(room, split.next, last)),
                     // The tail no longer contains the line. The rest of the segment is kept, so that no line is sent
                     // twice.
-                    Err(Gone) => (rest.len(), run.step),
+                    Err(Gone) => (run.end, run.step),
                 }
             }
-            Advance::Notices(seq) => (line, Advance::Notices(seq.saturating_sub(after))),
-            Advance::Inbox(seq) => (line, Advance::Inbox(seq.saturating_sub(after))),
-            step @ (Advance::Unsent
-            | Advance::Reply
-            | Advance::Listed(_)
-            | Advance::Gap
-            | Advance::Paged(..)) => (rest.len(), step),
+            // The segment is one event or reply, so all the rest is kept.
+            (step, _) => (run.end, step),
         };
-        let is_whole = kept == rest.len();
-        let kept = rest.get(..kept).unwrap_or_default().to_vec();
+        let kept = batch.copy(taken, end);
+        let is_whole = end == run.end;
         self.advance(step, chat);
         self.unsent = kept.into();
         is_whole
@@ -662,57 +647,98 @@ impl Session {
             batch.run(step(from, from));
         }
         let to = to.min(tail.end());
+        let form = match place {
+            Place::Room(room) => self.form(room, client).map(|form| (room, form)),
+            Place::Everyone | Place::Nick(_) => None,
+        };
         while from < to && !batch.is_full() {
             let start = from;
-            if let Place::Room(room) = place
-                && client.dialect().shares_lines()
-                && self.ignored.is_none()
-            {
-                match batch.add_lines(room, tail, from, to, self.peer) {
-                    Some(next) => from = next,
+            if let Some((room, form)) = form {
+                let span = SeqRange {
+                    room,
+                    form,
+                    from,
+                    to,
+                };
+                let write = |seq: Seq, out: &mut Output| {
+                    let entry = tail.get(seq);
+                    let verb = entry.and_then(|(entry, _)| entry.layout.verb());
+                    if !form.shares(verb) {
+                        return 0;
+                    }
+                    self.write_entry(place, seq, tail.end(), client, chat, out)
+                };
+                let step = |next| step(start, next);
+                match batch.add_lines(span, tail, self.peer, write, step) {
+                    Some(next) if next > start => {
+                        from = next;
+                        continue;
+                    }
+                    Some(_) => {}
                     None => break,
                 }
             }
-            if from == start {
-                // The entry must be formatted for this reader, or it is the reader's own and is skipped.
-                if let Some((entry, line)) = tail.get(from)
-                    && entry.author != Some(self.peer)
-                    && !self.ignores(entry.layout, line)
-                {
-                    // For a client that receives a text as one message, its lines are one segment.
-                    let lines = if client.joins_texts() {
-                        let rest =
-                            (from..to).map_while(|seq| Some((tail.get(seq)?.0.id, tail.tags(seq))));
-                        lines_of_text(rest)
-                    } else {
-                        1
-                    };
-                    for (n, seq) in (from..to).take(lines).enumerate() {
-                        let Some((entry, line)) = tail.get(seq) else {
-                            break;
-                        };
-                        let event = Live {
-                            line,
-                            layout: entry.layout,
-                            tags: tail.tags(seq),
-                            id: entry.id,
-                            time: entry.time,
-                            is_registered: client.names_accounts()
-                                && entry.layout.verb() == Some(EventVerb::Join)
-                                && is_registered(entry.layout.nick(line), chat),
-                            ..self.live(place, chat)
-                        };
-                        let client = client.in_text(TextPart::of(n, lines));
-                        client.write_event(event, &mut batch.own);
-                    }
-                    from += lines as Seq;
-                } else {
-                    from += 1;
-                }
+            // The entry must be written for this reader, or it is the reader's own and is skipped.
+            if let Some((entry, line)) = tail.get(from)
+                && entry.author != Some(self.peer)
+                && !self.ignores(entry.layout, line)
+            {
+                from += self.write_entry(place, from, to, client, chat, &mut batch.own);
+            } else {
+                from += 1;
             }
             batch.run(step(start, from));
         }
         from
+    }
+
+    /// Returns the form in which the connection receives the live events of `room` with this writer, if it shares
+    /// that form with other readers.
+    fn form(&self, room: RoomId, client: Writer<'_>) -> Option<Form> {
+        // Each reader that ignores others receives other lines.
+        let is_alike = self.ignored.is_none();
+        is_alike.then(|| client.form(self.current() == Some(room)))?
+    }
+
+    /// Writes an entry of a tail. For a client that receives a text as one message, its lines are written together,
+    /// unless they go on after `to`. Returns the number of entries written.
+    fn write_entry(
+        &self,
+        place: Place,
+        from: Seq,
+        to: Seq,
+        client: Writer<'_>,
+        chat: &Chat,
+        out: &mut Output,
+    ) -> Seq {
+        let Some(tail) = chat.tail(place) else {
+            return 1;
+        };
+        let lines = if client.joins_texts() {
+            let rest = (from..to).map_while(|seq| Some((tail.get(seq)?.0.id, tail.tags(seq))));
+            lines_of_text(rest)
+        } else {
+            1
+        };
+        for (n, seq) in (from..to).take(lines).enumerate() {
+            let Some((entry, line)) = tail.get(seq) else {
+                break;
+            };
+            let event = Live {
+                line,
+                layout: entry.layout,
+                tags: tail.tags(seq),
+                id: entry.id,
+                time: entry.time,
+                is_registered: client.names_accounts()
+                    && entry.layout.verb() == Some(EventVerb::Join)
+                    && is_registered(entry.layout.nick(line), chat),
+                ..self.live(place, chat)
+            };
+            let client = client.in_text(TextPart::of(n, lines));
+            client.write_event(event, out);
+        }
+        lines as Seq
     }
 
     /// Returns the properties that all events of `place` have in common for this reader.

@@ -68,6 +68,9 @@ impl Cap {
 pub struct Caps(u32);
 
 impl Caps {
+    /// No capability.
+    pub const NONE: Self = Self(0);
+
     /// Returns whether the client has requested `cap`.
     pub fn has(self, cap: Cap) -> bool {
         self.0 & 1 << cap as u32 != 0
@@ -91,6 +94,27 @@ impl Caps {
             let (_, cap) = Cap::NAMES.iter().find(|(known, _)| *known == name)?;
             Some(caps.with(*cap, is_on))
         })
+    }
+
+    /// Returns whether a text of several lines is sent as one message, and not line by line.
+    pub fn joins_texts(self) -> bool {
+        self.has(Cap::Multiline) && self.has(Cap::Batch)
+    }
+
+    /// Returns those of the capabilities that change the lines of a [shared](super::is_for_all) live event. Clients
+    /// for which they are equal receive the same lines.
+    #[must_use]
+    pub fn of_events(self) -> Self {
+        let kept = [
+            Cap::ExtendedJoin,
+            Cap::MessageTags,
+            Cap::Redaction,
+            Cap::ServerTime,
+        ];
+        let texts = [Cap::Batch, Cap::Multiline];
+        let texts = texts.iter().filter(|_| self.joins_texts());
+        let kept = kept.iter().filter(|cap| self.has(**cap)).chain(texts);
+        kept.fold(Self::NONE, |caps, cap| caps.with(*cap, true))
     }
 
     /// Returns the names of the capabilities that the client has requested.

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{Cap, Client, Message, escape, pieces};
 use crate::dialect::TextPart;
+use crate::protocol::event::EventVerb;
 use crate::protocol::multiline::text_of;
 use crate::protocol::tags::find;
 use crate::protocol::{Event, EventId, Time};
@@ -42,6 +43,29 @@ pub fn user(nick: &str) -> String {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         });
     format!("u{hash:08x}")
+}
+
+/// Returns whether the lines of such an event are the same for all clients with the same
+/// [capabilities](super::Caps::of_events). The lines of other events contain the client's nick or the address at which
+/// it has connected, or depend on what it has been shown.
+pub fn is_for_all(verb: EventVerb) -> bool {
+    match verb {
+        EventVerb::Msg
+        | EventVerb::Me
+        | EventVerb::Stored
+        | EventVerb::Topic
+        | EventVerb::Remove
+        | EventVerb::Edit
+        | EventVerb::React
+        | EventVerb::Unreact
+        | EventVerb::Join
+        | EventVerb::Part => true,
+        EventVerb::File
+        | EventVerb::Nick
+        | EventVerb::Away
+        | EventVerb::Note
+        | EventVerb::Invite => false,
+    }
 }
 
 /// Appends an event. Appends nothing if IRC cannot express it.

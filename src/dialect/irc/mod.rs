@@ -15,7 +15,7 @@ mod who;
 use std::sync::{Mutex, PoisonError};
 
 pub use caps::{Cap, Caps};
-pub use event::{source, user};
+pub use event::{is_for_all, source, user};
 pub use label::{Label, begin_batch, end_batch, is_batch};
 pub use line::{IrcLine, LINE_BYTES_MAX, Message, begins_irc, escape};
 pub use text::{Said, fits, pieces, plain};
@@ -175,7 +175,7 @@ impl Client {
 
     /// Returns whether the client receives a text of several lines (`TEXT`) as one message.
     pub fn joins_texts(&self) -> bool {
-        self.caps.has(Cap::Multiline) && self.caps.has(Cap::Batch)
+        self.caps.joins_texts()
     }
 
     /// Appends the refusal of a message to `about`, or of a change of such a message.
