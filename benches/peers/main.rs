@@ -52,7 +52,7 @@ struct Flags {
     #[argh(option, default = "4096")]
     mib: u64,
 
-    /// parts to run, separated by commas (default: talk,latency,members,visits,kept,files)
+    /// parts to run, separated by commas (default: talk,latency,members,visits,kept,files); irc is a piece of talk
     #[argh(option, default = "PARTS.join(\",\")")]
     only: String,
 
@@ -126,6 +126,14 @@ fn measure(flags: &Flags) -> Result<()> {
             "talk" => {
                 talk(&plan, &mut results)?;
                 "Deliveries per second of the server's processor time (CPU), and per second"
+            }
+            "irc" => {
+                let talk = talk_of(1, 1000 / plan.part, 4000);
+                let kinds = [Kind::Memory, Kind::ByIrc];
+                in_turns(&plan, &mut results, table::ONE_TO_1000, &kinds, |server| {
+                    talk::deliveries(server, talk, plan.time)
+                })?;
+                "Deliveries per second of the server's processor time (CPU), and per second, to clients of IRC"
             }
             "latency" => {
                 latency(&plan, &mut results)?;

@@ -24,6 +24,7 @@ pub enum Kind {
     /// The build of chatd that `--beside` names.
     OtherMemory,
     OtherDisk,
+    OtherByIrc,
     Floor,
     Redis,
     Nats,
@@ -44,6 +45,7 @@ impl Kind {
             Self::ByIrc => "chatd --memory, clients of IRC",
             Self::OtherMemory => "the other chatd --memory",
             Self::OtherDisk => "the other chatd, log on disk",
+            Self::OtherByIrc => "the other chatd --memory, clients of IRC",
             Self::Floor => "floor",
             Self::Redis => "redis-server",
             Self::Nats => "nats-server",
@@ -64,6 +66,7 @@ impl Kind {
             | Self::ByIrc
             | Self::OtherMemory
             | Self::OtherDisk
+            | Self::OtherByIrc
             | Self::Floor => None,
             Self::Redis => Some("redis-server"),
             Self::Nats | Self::JetStream => Some("nats-server"),
@@ -83,7 +86,12 @@ impl Kind {
     pub fn is_chatd(self) -> bool {
         matches!(
             self,
-            Self::Memory | Self::Disk | Self::ByIrc | Self::OtherMemory | Self::OtherDisk
+            Self::Memory
+                | Self::Disk
+                | Self::ByIrc
+                | Self::OtherMemory
+                | Self::OtherDisk
+                | Self::OtherByIrc
         )
     }
 
@@ -93,6 +101,7 @@ impl Kind {
         match self {
             Self::Memory => Some(Self::OtherMemory),
             Self::Disk => Some(Self::OtherDisk),
+            Self::ByIrc => Some(Self::OtherByIrc),
             _ => None,
         }
     }
@@ -102,7 +111,7 @@ impl Kind {
             Self::Memory | Self::Disk | Self::OtherMemory | Self::OtherDisk => Dialect::Chatd,
             Self::Redis => Dialect::Redis,
             Self::Nats | Self::JetStream => Dialect::Nats,
-            Self::ByIrc | Self::Inspircd | Self::Ngircd => Dialect::Irc,
+            Self::ByIrc | Self::OtherByIrc | Self::Inspircd | Self::Ngircd => Dialect::Irc,
             Self::Floor => Dialect::Echo,
             Self::Ncat | Self::Nginx | Self::Nc => Dialect::Lines,
         }
@@ -138,13 +147,18 @@ impl Server {
         let folder = folder()?;
         let path = folder.path();
         let (process, address) = match kind {
-            Kind::Memory | Kind::Disk | Kind::ByIrc | Kind::OtherMemory | Kind::OtherDisk => {
+            Kind::Memory
+            | Kind::Disk
+            | Kind::ByIrc
+            | Kind::OtherMemory
+            | Kind::OtherDisk
+            | Kind::OtherByIrc => {
                 let flags = match kind {
                     Kind::Disk | Kind::OtherDisk => data(path),
                     _ => Vec::new(),
                 };
                 let program = match (kind, OTHER_CHATD.get()) {
-                    (Kind::OtherMemory | Kind::OtherDisk, Some(other)) => other,
+                    (Kind::OtherMemory | Kind::OtherDisk | Kind::OtherByIrc, Some(other)) => other,
                     _ => CHATD,
                 };
                 let chatd = Chatd::spawn(program, &flags)?;
@@ -326,6 +340,7 @@ fn spawn(kind: Kind, port: u16, folder: &Path, files: &Path) -> Result<Child> {
         | Kind::ByIrc
         | Kind::OtherMemory
         | Kind::OtherDisk
+        | Kind::OtherByIrc
         | Kind::Floor
         | Kind::Nc => {
             return Err("it is no server of others".into());

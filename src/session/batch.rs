@@ -75,6 +75,9 @@ const VALUE_BYTES_MAX: usize = 32 << 10;
 /// because the readers of a room are at different positions.
 const KEPT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
+/// The number of such lines. A line may be empty, because an event need not have one in each form.
+const KEPT_LINES_MAX: usize = 64 << 10;
+
 /// The number of rooms and forms whose lines are kept. A server has readers of only a few forms: IRC clients request
 /// similar capabilities. If there are more, those that were needed last are kept.
 const KEPT_MAX: usize = 32;
@@ -203,7 +206,10 @@ impl Batch {
     /// `reader`.
     fn has_own(&self, span: SeqRange, reader: PeerId) -> bool {
         let lines = match &self.segments[..] {
-            [only] => only.shared.as_ref().and_then(|part| self.shared.get(part.lines)),
+            [only] => only
+                .shared
+                .as_ref()
+                .and_then(|part| self.shared.get(part.lines)),
             _ => None,
         };
         lines.is_none_or(|lines| lines.has_own(span, reader))
@@ -328,7 +334,11 @@ impl Batch {
         let mut all = self.shared.iter().enumerate();
         let first = all.next()?;
         let least = all.fold(first, |least, next| {
-            if next.1.used < least.1.used { next } else { least }
+            if next.1.used < least.1.used {
+                next
+            } else {
+                least
+            }
         });
         Some(least.0)
     }
@@ -392,30 +402,37 @@ impl SharedLines {
         self.inside.clear();
     }
 
-    /// Drops the older half of the lines if there is no space for more and the reader at `from` is past that half.
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= KEPT_BYTES_MAX || self.ends.len() >= KEPT_LINES_MAX
+    }
+
+    /// If there is no space for more lines, drops the older half, unless the reader at `from` needs it.
     fn drop_older_half(&mut self, from: Seq) {
-        if self.bytes.len() < KEPT_BYTES_MAX {
-            return;
+        while self.is_full() {
+            let half = self.bytes.len() / 2;
+            let count = if self.bytes.len() >= KEPT_BYTES_MAX {
+                self.ends.partition_point(|end| *end <= half).max(1)
+            } else {
+                self.ends.len() / 2
+            };
+            if self.index(from) < count {
+                return;
+            }
+            let gone = self.start(count);
+            self.bytes.drain(..gone);
+            self.authors.drain(..count);
+            self.ends.drain(..count);
+            self.ends.iter_mut().for_each(|end| *end -= gone);
+            let first = self.from + count as Seq;
+            self.from = first;
+            self.apart.retain(|seq| *seq >= first);
+            self.inside.retain(|seq| *seq >= first);
         }
-        let half = self.bytes.len() / 2;
-        let count = self.ends.partition_point(|end| *end <= half);
-        if self.index(from) < count {
-            return;
-        }
-        let gone = self.start(count);
-        self.bytes.drain(..gone);
-        self.authors.drain(..count);
-        self.ends.drain(..count);
-        self.ends.iter_mut().for_each(|end| *end -= gone);
-        self.from += count as Seq;
-        let from = self.from;
-        self.apart.retain(|seq| *seq >= from);
-        self.inside.retain(|seq| *seq >= from);
     }
 
     /// Adds the entries that have been appended to the tail since the last call, as far as there is space.
     fn extend(&mut self, tail: &Tail, write: impl FnMut(Seq, &mut Output) -> Seq) {
-        if self.to() >= tail.end() || self.bytes.len() >= KEPT_BYTES_MAX {
+        if self.to() >= tail.end() || self.is_full() {
             return;
         }
         if self.form == Form::OF_TAIL {
@@ -433,6 +450,7 @@ impl SharedLines {
     fn write(&mut self, tail: &Tail, mut write: impl FnMut(Seq, &mut Output) -> Seq) {
         let mut out = Output::from(std::mem::take(&mut self.bytes));
         while out.bytes.len() < KEPT_BYTES_MAX
+            && self.ends.len() < KEPT_LINES_MAX
             && let first = self.to()
             && let Some((entry, _)) = tail.get(first)
         {
@@ -530,13 +548,30 @@ mod tests {
     use crate::protocol::event::EventLayout;
     use crate::protocol::{RoomName, Time};
 
+    /// Returns the entries `from..to` of a room, in the form of its tail.
+    fn span(room: RoomId, from: Seq, to: Seq) -> SeqRange {
+        let form = Form::OF_TAIL;
+        SeqRange {
+            room,
+            form,
+            from,
+            to,
+        }
+    }
+
+    fn no_write(_: Seq, _: &mut Output) -> Seq {
+        panic!("the tail has the lines in this form")
+    }
+
     /// Returns everything that `reader` receives of the entries from `from` on, batch after batch.
     fn read(batch: &mut Batch, room: RoomId, tail: &Tail, mut from: Seq, reader: PeerId) -> String {
         let mut got = Vec::new();
         while from < tail.end() {
             batch.clear();
             while from < tail.end() && !batch.is_full() {
-                match batch.add_lines(room, tail, from, tail.end(), reader) {
+                let step = |next| Advance::Room(room, next, None);
+                let lines = span(room, from, tail.end());
+                match batch.add_lines(lines, tail, reader, no_write, step) {
                     None => break,
                     Some(next) if next > from => from = next,
                     Some(_) => {
@@ -613,8 +648,13 @@ mod tests {
             }
         }
         assert!(
-            batch.shared.bytes.capacity() <= 2 * KEPT_BYTES_MAX,
-            "it is bounded"
+            batch.shared.len() <= KEPT_MAX,
+            "the number of lines is bounded"
+        );
+        let kept = batch.shared.iter().map(|lines| lines.bytes.capacity());
+        assert!(
+            kept.sum::<usize>() <= KEPT_TOTAL_MAX + 2 * KEPT_BYTES_MAX,
+            "their size is bounded"
         );
     }
 
@@ -636,12 +676,15 @@ mod tests {
             b"JOIN #tea ann",
         );
         let (from, to) = (0, 1);
-        let span = SeqRange { room, from, to };
+        let span = span(room, from, to);
         let mut batch = Batch::default();
         let fill = |batch: &mut Batch, reader| {
             batch.clear();
-            let next = batch.add_lines(room, &tail, from, to, reader);
-            batch.run(Advance::Room(room, to, None));
+            let step = |next| Advance::Room(room, next, None);
+            let next = batch.add_lines(span, &tail, reader, no_write, step);
+            if next == Some(from) {
+                batch.run(step(to));
+            }
             batch.note(span, reader);
             next
         };
@@ -649,5 +692,91 @@ mod tests {
         assert!(!batch.is_just(span, bob));
         assert_eq!(fill(&mut batch, bob), Some(to));
         assert!(batch.is_just(span, eve) && !batch.is_just(span, ann));
+    }
+
+    /// In a form other than the tail's, an entry may be written for each reader, several entries may be one message,
+    /// and an entry may have no line.
+    #[test]
+    fn readers_of_another_form_receive_each_entry_once() {
+        let mut peers = Arena::default();
+        let [ann, bob] = [(); 2].map(|()| peers.insert(Peer::new([127, 0, 0, 1].into())));
+        let mut rooms = Arena::default();
+        let room = rooms.insert(Room::new(RoomName::parse("#tea").unwrap(), 1));
+        let mut tail = Tail::new(8 << 20);
+        let mut batch = Batch::default();
+        let form = crate::dialect::Dialect::Talker.to(None).form(true).unwrap();
+        let text = "x".repeat(100);
+        // Entry 5 of each ten begins a text of three lines.
+        let alone = |seq: Seq| match seq % 10 {
+            9 => String::new(),
+            _ => format!("{seq} {text}\n"),
+        };
+        let whole = |seq: Seq, to: Seq| match seq % 10 {
+            5 if seq + 3 <= to => (format!("{seq} to {} {text}\n", seq + 2), 3),
+            _ => (alone(seq), 1),
+        };
+        for n in 0..20_000 {
+            tail.push(None, Time(0), Some(ann), EventLayout::default(), "", b"x");
+            if n % 2000 != 1999 {
+                continue;
+            }
+            for (back, short) in [
+                (0, 0),
+                (1, 0),
+                (3, 0),
+                (4, 0),
+                (5, 0),
+                (99, 3),
+                (2500, 4),
+                (7, 5),
+                (4000, 1),
+            ] {
+                let end = tail.end() - short;
+                let mut from = end.saturating_sub(back);
+                let mut expected = String::new();
+                let mut at = from;
+                while at < end {
+                    let (line, count) = whole(at, end);
+                    expected += &line;
+                    at += count;
+                }
+                let mut got = Vec::new();
+                while from < end {
+                    batch.clear();
+                    while from < end && !batch.is_full() {
+                        let span = SeqRange {
+                            room,
+                            form,
+                            from,
+                            to: end,
+                        };
+                        let write = |seq: Seq, out: &mut Output| {
+                            if seq % 10 == 3 {
+                                return 0;
+                            }
+                            let (line, count) = whole(seq, tail.end());
+                            out.bytes.extend_from_slice(line.as_bytes());
+                            count
+                        };
+                        let step = |next| Advance::Room(room, next, None);
+                        match batch.add_lines(span, &tail, bob, write, step) {
+                            None => break,
+                            Some(next) if next > from => from = next,
+                            Some(_) => {
+                                let (line, count) = whole(from, end);
+                                batch.own.bytes.extend_from_slice(line.as_bytes());
+                                from += count;
+                                batch.run(step(from));
+                            }
+                        }
+                    }
+                    assert!(!batch.is_empty(), "a batch has something in it");
+                    got.extend(batch.copy(0, batch.len()));
+                }
+                assert!(got == expected.as_bytes(), "{n} {back}");
+            }
+        }
+        let lines = &batch.shared[0];
+        assert!(batch.shared.len() <= KEPT_MAX && lines.ends.len() <= KEPT_LINES_MAX);
     }
 }

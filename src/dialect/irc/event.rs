@@ -333,3 +333,98 @@ pub(super) fn room_key(room: &str) -> u64 {
     room.hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Caps;
+    use super::*;
+
+    fn written(client: &Client, line: &str, part: TextPart) -> String {
+        let stamp = Stamp {
+            part,
+            id: EventId::new(7),
+            time: Time(0),
+            tags: "reply=5;x-run=1;of=6",
+            is_registered: true,
+        };
+        let mut out = Vec::new();
+        let event = Event::parse(line).expect("it is an event");
+        write(client, &event, stamp, &mut out);
+        String::from_utf8(out).expect("it is text")
+    }
+
+    fn client(nick: &str, files: &str, caps: Caps) -> Client {
+        let mut client = Client::new("chatd", files);
+        client.nick = nick.into();
+        client.caps = caps;
+        client
+    }
+
+    /// Clients with equal capabilities among those that count receive the same bytes, so the bytes can be shared.
+    #[test]
+    fn a_shared_event_has_the_same_lines_for_all_with_the_capabilities_that_count() {
+        let caps = Cap::NAMES.iter().map(|(_, cap)| *cap);
+        let all = caps
+            .clone()
+            .fold(Caps::NONE, |all, cap| all.with(cap, true));
+        let pairs = caps.clone().flat_map(|one| {
+            let with = move |two| Caps::NONE.with(one, true).with(two, true);
+            let without = move |two| all.with(one, false).with(two, false);
+            caps.clone().flat_map(move |two| [with(two), without(two)])
+        });
+        let sets: Vec<Caps> = pairs.chain([Caps::NONE, all]).collect();
+        let parts = [
+            TextPart::None,
+            TextPart::First,
+            TextPart::Middle,
+            TextPart::Last,
+        ];
+        for line in [
+            "MSG #lobby bob hello",
+            "ME #lobby bob waves",
+            "STORED #lobby bob 17 5 abc",
+            "TOPIC #lobby bob on time",
+            "REMOVE #lobby bob 17",
+            "EDIT #lobby bob 17 better words",
+            "REACT #lobby bob 17 +1",
+            "UNREACT #lobby bob 17 +1",
+            "JOIN #lobby bob",
+            "PART #lobby bob bye",
+        ] {
+            let event = Event::parse(line).expect("it is an event");
+            assert!(is_for_all(event.verb()), "{line}");
+            for caps in &sets {
+                for part in parts {
+                    let one = client("ann", "http://127.0.0.1:5002", *caps);
+                    let other = client("eve", "", caps.of_events());
+                    assert_eq!(
+                        written(&one, line, part),
+                        written(&other, line, part),
+                        "{}",
+                        caps.names()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_whose_line_depends_on_its_reader_is_not_shared() {
+        let [ann, eve] = ["ann", "eve"].map(|nick| client(nick, nick, Caps::NONE));
+        for line in [
+            "FILE #lobby bob 17 1024 notes.txt",
+            "INVITE #lobby bob",
+            "NOTE bob hello",
+        ] {
+            let event = Event::parse(line).expect("it is an event");
+            assert!(!is_for_all(event.verb()), "{line}");
+            let of = |client| written(client, line, TextPart::None);
+            assert_ne!(of(&ann), of(&eve), "{line}");
+        }
+        // A client is shown such a change once, though each room has an event for it.
+        for line in ["NICK #lobby bob bert", "AWAY #lobby bob"] {
+            let event = Event::parse(line).expect("it is an event");
+            assert!(!is_for_all(event.verb()), "{line}");
+        }
+    }
+}

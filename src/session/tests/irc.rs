@@ -12,8 +12,42 @@ use crate::log::Record;
 use crate::model::Now;
 use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINES_MAX};
 use crate::protocol::{Event, EventId, Time};
+use crate::session::batch::Batch;
 
 impl Table {
+    /// Welcomes an IRC client with these capabilities, and lets it join `#a` and read what is there.
+    fn arrive_with(&mut self, who: usize, caps: &str) {
+        let request = format!("CAP REQ :{caps}");
+        let nick = format!("NICK n{who}");
+        for line in [&*request, &nick, "USER a 0 * :a", "CAP END", "JOIN #a"] {
+            self.say(who, line);
+        }
+    }
+
+    /// Returns the output of a session, of which at most `most` bytes are sent at a time. The batch may have been
+    /// filled for another session.
+    fn read_by(&mut self, who: usize, batch: &mut Batch, most: usize) -> String {
+        let mut out = Vec::new();
+        let session = &mut self.sessions[who];
+        session.take_outcomes(&mut self.chat);
+        while session.fill(&mut self.chat, batch) {
+            let all: Vec<u8> = batch.stretches(0).flatten().copied().collect();
+            let taken = all.len().min(most);
+            out.extend_from_slice(&all[..taken]);
+            session.sent(&mut self.chat, batch, taken);
+        }
+        String::from_utf8(out).expect("it is text")
+    }
+
+    /// Sends a text of two lines as one message.
+    fn say_text(&mut self, who: usize, lines: [&str; 2]) {
+        self.say(who, "BATCH +1 draft/multiline #a");
+        for line in lines {
+            self.say(who, &format!("@batch=1 PRIVMSG #a :{line}"));
+        }
+        self.say(who, "BATCH -1");
+    }
+
     /// Welcomes an IRC client with capabilities, and lets it join `#a`.
     fn arrive_by_irc(&mut self, who: usize, nick: &str) {
         self.say(
@@ -233,6 +267,161 @@ fn a_text_is_one_batch_or_none_whatever_part_of_it_is_read() {
                 .filter(|_| records.len() < all)
             {
                 assert!(left.tags.starts_with("lines="), "{from} to {end}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_reader_receives_a_message_in_the_form_of_its_capabilities() {
+    let forms: &[(&str, &str, [&str; 4])] = &[
+        ("", "", ["", "", "", ""]),
+        ("server-time", "@time=T ", ["", "@time=T ", "@time=T ", ""]),
+        (
+            "message-tags",
+            "@msgid=N ",
+            ["", "@msgid=N ", "@msgid=N ", ""],
+        ),
+        (
+            "message-tags server-time",
+            "@time=T;msgid=N ",
+            ["", "@time=T;msgid=N ", "@time=T;msgid=N ", ""],
+        ),
+        (
+            "message-tags server-time echo-message cap-notify away-notify",
+            "@time=T;msgid=N ",
+            ["", "@time=T;msgid=N ", "@time=T;msgid=N ", ""],
+        ),
+        ("draft/multiline", "", ["", "", "", ""]),
+        (
+            "batch draft/multiline message-tags",
+            "@msgid=N ",
+            ["@msgid=N BATCH", "@batch=textN ", "@batch=textN ", "BATCH"],
+        ),
+    ];
+    let mut table = Table::new(forms.len() + 1);
+    table.arrive_with(0, "batch draft/multiline");
+    for (n, (caps, ..)) in forms.iter().enumerate() {
+        table.arrive_with(n + 1, caps);
+    }
+    let mut batch = Batch::default();
+    for who in 0..=forms.len() {
+        table.read_by(who, &mut batch, usize::MAX);
+    }
+    let digits = |text: &str| -> String {
+        let time = text.replace("1970-01-01T00:00:00.000Z", "T");
+        let mut out = String::new();
+        let mut rest = &*time;
+        while let Some(at) = ["msgid=", "text"]
+            .iter()
+            .filter_map(|word| Some(rest.find(word)? + word.len()))
+            .min()
+        {
+            let (before, after) = rest.split_at(at);
+            out.push_str(before);
+            rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+            if rest.len() < after.len() {
+                out.push('N');
+            }
+        }
+        out + rest
+    };
+    table.say(0, "PRIVMSG #a :hello");
+    for (n, (caps, tags, _)) in forms.iter().enumerate() {
+        let out = table.read_by(n + 1, &mut batch, usize::MAX);
+        let expected = format!("{tags}:n0!n0@chatd.chat PRIVMSG #a :hello\r\n");
+        assert_eq!(digits(&out), expected, "{caps}");
+    }
+    table.say_text(0, ["one", "two"]);
+    for (n, (caps, _, [begin, one, two, end])) in forms.iter().enumerate() {
+        let out = table.read_by(n + 1, &mut batch, usize::MAX);
+        let source = ":n0!n0@chatd.chat";
+        let mut expected = String::new();
+        if let Some(tags) = begin.strip_suffix("BATCH") {
+            expected += &format!("{tags}{source} BATCH +textN draft/multiline #a\r\n");
+        }
+        expected += &format!("{one}{source} PRIVMSG #a :one\r\n{two}{source} PRIVMSG #a :two\r\n");
+        if !end.is_empty() {
+            expected += ":chatd.chat BATCH -textN\r\n";
+        }
+        assert_eq!(digits(&out), expected, "{caps}");
+    }
+}
+
+#[test]
+fn readers_with_the_same_capabilities_share_the_bytes_of_a_message() {
+    let caps = [
+        "server-time",
+        "message-tags",
+        "server-time echo-message away-notify",
+    ];
+    let mut table = Table::new(caps.len() + 1);
+    table.arrive_with(0, "");
+    for (n, caps) in caps.iter().enumerate() {
+        table.arrive_with(n + 1, caps);
+    }
+    let mut batch = Batch::default();
+    for who in 0..=caps.len() {
+        table.read_by(who, &mut batch, usize::MAX);
+    }
+    // Short lines are copied, because that costs less than a further slice.
+    for _ in 0..10 {
+        table.say(0, &format!("PRIVMSG #a :{}", "x".repeat(400)));
+    }
+    let places = [1, 2, 3].map(|who| {
+        let session = &mut table.sessions[who];
+        assert!(session.fill(&mut table.chat, &mut batch));
+        let stretches: Vec<&[u8]> = batch.stretches(0).collect();
+        let [only] = stretches[..] else {
+            panic!("it is all shared");
+        };
+        let place = only.as_ptr();
+        session.sent(&mut table.chat, &batch, batch.len());
+        place
+    });
+    assert_eq!(places[0], places[2]);
+    assert_ne!(places[0], places[1]);
+}
+
+#[test]
+fn a_slow_reader_receives_the_same_bytes_as_a_fast_one() {
+    let forms = [
+        "",
+        "server-time message-tags away-notify",
+        "batch draft/multiline message-tags draft/message-redaction extended-join",
+    ];
+    for most in [1, 7, 200, 5000] {
+        let mut table = Table::new(2 + 2 * forms.len());
+        table.arrive_with(0, "batch draft/multiline");
+        table.say(1, "NICK bob");
+        table.say(1, "JOIN #a");
+        for (n, caps) in forms.iter().enumerate() {
+            table.arrive_with(2 + 2 * n, caps);
+            table.arrive_with(3 + 2 * n, caps);
+        }
+        let mut batch = Batch::default();
+        for who in 0..2 + 2 * forms.len() {
+            table.read_by(who, &mut batch, usize::MAX);
+        }
+        for round in 0..3 {
+            for n in 0..6 {
+                table.say(0, &format!("PRIVMSG #a :{round} {n} {}", "x".repeat(400)));
+                let said = table.say(1, &format!("MSG {n}"));
+                let id = said.split(' ').nth(2).expect("it has an id").to_owned();
+                table.say(1, &format!("REACT {id} +1"));
+                table.say(1, &format!("REMOVE {id}"));
+                table.say_text(0, ["first", "last"]);
+                table.say(1, &format!("NICK bob{round}{n}"));
+                table.say(1, "AWAY for a while");
+                table.say(1, "PART #a");
+                table.say(1, "JOIN #a");
+            }
+            for (n, caps) in forms.iter().enumerate() {
+                let slow = table.read_by(2 + 2 * n, &mut batch, most);
+                let fast = table.read_by(3 + 2 * n, &mut batch, usize::MAX);
+                assert!(slow == fast, "{most} {caps}:\n{slow}\n{fast}");
+                assert_eq!(fast.matches(" PRIVMSG #a :first").count(), 6, "{fast}");
+                assert_eq!(fast.matches(" NICK ").count(), 6, "{fast}");
             }
         }
     }
