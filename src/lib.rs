@@ -15,7 +15,8 @@ socket ─> server::connection ─> protocol::line ─> protocol::request ─> s
 socket <─ server::connection <─ session::output <─ tail (a cursor each) <─ chat::apply <─── kept ───┘
 ```
 
-A message is encoded once and stored once, before anybody sees it. A reader has no queue, only a cursor: for a slow reader,
+A message is encoded once and stored once, before anybody sees it. For readers that need another form of it, such as IRC
+clients with the same capabilities, it is encoded once for each [`Form`](dialect::Form). A reader has no queue, only a cursor: for a slow reader,
 the server stores just its position, and reads from the log what the reader has missed.
 
 # What becomes of `MSG hello`
@@ -89,6 +90,7 @@ passed to them (`tests/project/tidy.rs` checks it).
 | backlog | what a reader has missed, read from the log |
 | effect | slow work that a session asks its driver to do: store, query, move a file |
 | dialect | the form in which a connection sends and receives: plain, talker, IRC, or values inside the process |
+| form | the dialect of a reader and its choices that change the bytes of an event (`dialect::Form`); readers with equal forms share those bytes |
 | carrier | what moves a connection's bytes: TCP, TLS, WebSocket or a pipe in the process |
 | live file | a file that can be followed while it is still being uploaded |
 "##

@@ -1,8 +1,8 @@
 //! The newest events of a room, encoded once for all readers.
 //!
 //! A reader's only state is a number: its position in the tail. The lines are stored in one run of bytes, in the form
-//! that most readers receive, with an index beside it. A reader of plain lines copies a span of bytes; a reader that
-//! needs another form formats the same entries. The size of a tail is bounded in bytes: when it is full, the oldest
+//! that most readers receive, with an index beside it. Readers of plain lines copy a span of bytes; for readers that need
+//! another form, `session::batch` formats the same entries, once for all readers with that form. The size of a tail is bounded in bytes: when it is full, the oldest
 //! entries are dropped, and a reader that has not reached them yet has fallen behind. This module knows neither rooms
 //! nor readers.
 

@@ -390,7 +390,7 @@ fn a_slow_reader_receives_the_same_bytes_as_a_fast_one() {
         "server-time message-tags away-notify",
         "batch draft/multiline message-tags draft/message-redaction extended-join",
     ];
-    for most in [1, 7, 200, 5000] {
+    for most in [7, 300, 5000] {
         let mut table = Table::new(2 + 2 * forms.len());
         table.arrive_with(0, "batch draft/multiline");
         table.say(1, "NICK bob");
@@ -403,9 +403,9 @@ fn a_slow_reader_receives_the_same_bytes_as_a_fast_one() {
         for who in 0..2 + 2 * forms.len() {
             table.read_by(who, &mut batch, usize::MAX);
         }
-        for round in 0..3 {
+        for round in 0..2 {
             for n in 0..6 {
-                table.say(0, &format!("PRIVMSG #a :{round} {n} {}", "x".repeat(400)));
+                table.say(0, &format!("PRIVMSG #a :{round} {n} {}", "x".repeat(300)));
                 let said = table.say(1, &format!("MSG {n}"));
                 let id = said.split(' ').nth(2).expect("it has an id").to_owned();
                 table.say(1, &format!("REACT {id} +1"));
