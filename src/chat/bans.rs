@@ -8,7 +8,7 @@ use super::{Chat, NickId, Place, RoomId, write};
 use crate::config::fixed::IRC_MARKERS_MAX;
 use crate::model::{Ban, Now, PeerId};
 use crate::protocol::ban_target::BanTarget;
-use crate::protocol::name::ByLook;
+use crate::protocol::name::Look;
 use crate::protocol::{Code, Event, Nick, RoomName, Time};
 use crate::tail::Seq;
 
@@ -117,10 +117,9 @@ impl Chat {
     /// Returns the reason for which a nick, or another nick that looks like it, is banned; `None` if it is not
     /// banned.
     pub fn ban_of_nick(&self, nick: &Nick, now: Time) -> Option<String> {
-        // Usually no banned nick looks like this one, and then the bans need not be compared one by one.
-        self.banned.candidates(nick).next()?;
+        let look = Look::of(nick.clone());
         self.ban(now, |target| match target {
-            BanTarget::Nick(banned) => banned.looks_like(nick),
+            BanTarget::Nick(banned) => banned.is_like(&look),
             BanTarget::Network(_) => false,
         })
     }
@@ -146,10 +145,11 @@ impl Chat {
 
     /// Adds a ban, and closes the connections that it concerns.
     pub fn add_ban(&mut self, ban: Ban, now: Now) {
+        let key = ban.target.key();
         let is_over = |known: &Ban| known.until.is_some_and(|until| until <= now.time);
         self.directory
             .bans
-            .retain(|known| known.target.key() != ban.target.key() && !is_over(known));
+            .retain(|known| known.target.key() != key && !is_over(known));
         let text = ban.sentence();
         let mut ended: Vec<PeerId> = Vec::new();
         match &ban.target {
@@ -162,7 +162,8 @@ impl Chat {
                     }
                 }
             }
-            BanTarget::Nick(nick) => {
+            BanTarget::Nick(look) => {
+                let nick = look.nick();
                 let held = self.nick_ids.candidates(nick);
                 let held: BTreeSet<NickId> = held.copied().collect();
                 let users = held.into_iter().filter_map(|id| self.user(id));
@@ -171,7 +172,6 @@ impl Chat {
             }
         }
         self.directory.bans.push(ban);
-        self.index_bans();
         for peer in ended {
             self.send_command(peer, ConnectionCommand::Close(Code::Banned, text.clone()));
         }
@@ -179,25 +179,10 @@ impl Chat {
 
     /// Removes a ban.
     pub fn remove_ban(&mut self, target: &BanTarget) {
+        let key = target.key();
         self.directory
             .bans
-            .retain(|known| known.target.key() != target.key());
-        self.index_bans();
-    }
-
-    /// Rebuilds the index of banned nicks after the bans have changed.
-    pub(super) fn index_bans(&mut self) {
-        let nicks = self
-            .directory
-            .bans
-            .iter()
-            .filter_map(|ban| match &ban.target {
-                BanTarget::Nick(nick) => Some(nick),
-                BanTarget::Network(_) => None,
-            });
-        let mut banned = ByLook::default();
-        nicks.for_each(|nick| banned.insert(nick, ()));
-        self.banned = banned;
+            .retain(|known| known.target.key() != key);
     }
 
     /// Sends a notice from `who` to everyone.

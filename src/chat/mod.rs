@@ -140,8 +140,6 @@ pub struct Chat {
     nick_ids: ByLook<NickId>,
     /// The accounts and bans.
     directory: Directory,
-    /// The nicks that are banned.
-    banned: ByLook<()>,
     /// The number of existing rooms that were created from each address.
     rooms_by_origin: Tally,
     /// The number of rooms that each registered nick (casefolded) owns.
@@ -224,7 +222,6 @@ impl Chat {
             nicks_most: 0,
             nick_ids: ByLook::default(),
             directory: Directory::default(),
-            banned: ByLook::default(),
             rooms_by_origin: Tally::default(),
             rooms_by_owner: Tally::default(),
             hooks: Hooks::default(),
@@ -395,7 +392,6 @@ impl Chat {
         }
         self.hooks = Hooks::new(std::mem::take(&mut directory.hooks));
         self.directory = directory;
-        self.index_bans();
         self.recount_unowned();
     }
 

@@ -4,13 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::Nick;
-use super::name::BadName;
+use super::name::{BadName, Look};
 
 /// The target of a ban: a nick, or a network of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum BanTarget {
-    Nick(Nick),
+    Nick(Box<Look>),
     Network(Network),
 }
 
@@ -31,14 +31,14 @@ impl BanTarget {
     pub fn parse(text: &str) -> Result<Self, BadName> {
         match Network::parse(text) {
             Some(network) => Ok(Self::Network(network)),
-            None => Nick::parse(text).map(Self::Nick),
+            None => Nick::parse(text).map(|nick| Self::Nick(Box::new(Look::of(nick)))),
         }
     }
 
     /// Returns a key. The keys of two bans are equal if the bans have the same target.
     pub fn key(&self) -> String {
         match self {
-            Self::Nick(nick) => nick.casefolded().to_owned(),
+            Self::Nick(look) => look.nick().casefolded().to_owned(),
             Self::Network(network) => network.to_string(),
         }
     }
@@ -101,7 +101,7 @@ impl fmt::Display for Network {
 impl fmt::Display for BanTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nick(nick) => write!(f, "{nick}"),
+            Self::Nick(look) => write!(f, "{}", look.nick()),
             Self::Network(network) => write!(f, "{network}"),
         }
     }

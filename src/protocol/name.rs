@@ -110,16 +110,7 @@ impl Nick {
 
     /// Returns whether a person could mistake one of the two nicks for the other.
     pub fn looks_like(&self, other: &Self) -> bool {
-        let (own, others) = (self.skeleton(), other.skeleton());
-        if own == others {
-            return true;
-        }
-        let own = [Some(own), self.spelling_skeleton()];
-        let others = [Some(others), other.spelling_skeleton()];
-        let mut own = own.into_iter().flatten();
-        own.any(|skeleton| others.contains(&Some(skeleton)))
-            && !self.differs_from_capital_l(other)
-            && !other.differs_from_capital_l(self)
+        Look::of(self.clone()).is_like(&Look::of(other.clone()))
     }
 
     /// Returns whether this nick begins with a recognizable capital I, and `other` with a capital L. For example,
@@ -143,6 +134,43 @@ fn is_stroke(c: char) -> bool {
 fn look(text: &str) -> Box<str> {
     let skeleton: String = skeleton(text).collect();
     skeleton.replace('w', "vv").into()
+}
+
+/// A nick with its skeletons, for a nick that is compared with many others: the skeletons are what takes time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    nick: Nick,
+    skeleton: Box<str>,
+    spelling: Option<Box<str>>,
+}
+
+impl Look {
+    /// Computes the skeletons of a nick.
+    pub fn of(nick: Nick) -> Self {
+        Self {
+            skeleton: nick.skeleton(),
+            spelling: nick.spelling_skeleton(),
+            nick,
+        }
+    }
+
+    /// Returns the nick.
+    pub fn nick(&self) -> &Nick {
+        &self.nick
+    }
+
+    /// Returns whether a person could mistake one of the two nicks for the other.
+    pub fn is_like(&self, other: &Self) -> bool {
+        if self.skeleton == other.skeleton {
+            return true;
+        }
+        let own = [Some(&self.skeleton), self.spelling.as_ref()];
+        let others = [Some(&other.skeleton), other.spelling.as_ref()];
+        let mut own = own.into_iter().flatten();
+        own.any(|skeleton| others.contains(&Some(skeleton)))
+            && !self.nick.differs_from_capital_l(&other.nick)
+            && !other.nick.differs_from_capital_l(&self.nick)
+    }
 }
 
 /// A map whose keys are nicks, which also finds the nicks that look like a given nick.

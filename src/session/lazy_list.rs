@@ -39,6 +39,21 @@ enum ListKind {
     Help(Option<Verb>, usize),
 }
 
+/// What the next step of a list has appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A line.
+    Line,
+    /// Nothing yet: none of the rooms that were looked at belongs to the list, and there may be more.
+    Nothing,
+    /// Nothing, because the list is complete.
+    End,
+}
+
+/// The number of rooms that one step looks at. To compare as many with the masks of an IRC client takes less than a
+/// millisecond, and after it other connections have their turn.
+const LOOKED_AT_MAX: usize = 50;
+
 /// The verbs that a new user needs. `HELP` shows the syntax of each.
 const FIRST: [Verb; 9] = [
     Verb::Nick,
@@ -109,12 +124,15 @@ impl LazyList {
         Self::new(ListKind::Help(verb, 0))
     }
 
-    /// Appends the next line. Returns false if there is none.
-    pub fn write_next(&mut self, to: Writer<'_>, chat: &mut Chat, out: &mut Output) -> bool {
+    /// Appends the next line.
+    pub fn write_next(&mut self, to: Writer<'_>, chat: &mut Chat, out: &mut Output) -> Step {
         let from = out.bytes.len();
-        let has_more = self.next(to, chat, out);
+        let step = self.next(to, chat, out);
         self.mark(to, from, out);
-        has_more
+        if step == Step::Line {
+            self.count += 1;
+        }
+        step
     }
 
     /// Appends the reply that ends the list.
@@ -131,7 +149,7 @@ impl LazyList {
         }
     }
 
-    fn next(&mut self, to: Writer<'_>, chat: &mut Chat, out: &mut Output) -> bool {
+    fn next(&mut self, to: Writer<'_>, chat: &mut Chat, out: &mut Output) -> Step {
         match &mut self.kind {
             ListKind::Rooms {
                 after,
@@ -140,9 +158,14 @@ impl LazyList {
                 size: (least, most),
                 is_masked,
             } => {
+                let mut looked_at = 0;
                 let (room, topic) = loop {
+                    if looked_at == LOOKED_AT_MAX {
+                        return Step::Nothing;
+                    }
+                    looked_at += 1;
                     let Some((id, room)) = chat.room_after(*after) else {
-                        return false;
+                        return Step::End;
                     };
                     *after = Some(id);
                     // A room that has no members and has never had an event is not shown to an IRC client.
@@ -169,7 +192,7 @@ impl LazyList {
             }
             ListKind::Members(room, after) => {
                 let Some(nick) = chat.show_member(*room, *after) else {
-                    return false;
+                    return Step::End;
                 };
                 *after = Some(nick);
                 let room = chat.room(*room).map_or("?", |room| room.name.as_str());
@@ -191,7 +214,7 @@ impl LazyList {
             ListKind::Names(room, after) => return write_names(to, *room, after, chat, out),
             ListKind::Shown(room, after, form) => {
                 let Some(nick) = chat.show_member(*room, *after) else {
-                    return false;
+                    return Step::End;
                 };
                 *after = Some(nick);
                 if let (Some(client), Some(user)) = (to.irc(), chat.user(nick)) {
@@ -209,7 +232,7 @@ impl LazyList {
             }
             ListKind::Help(verb, next) => {
                 let Some(text) = help_line(*verb, *next, to.dialect().is_for_people(), chat) else {
-                    return false;
+                    return Step::End;
                 };
                 *next += 1;
                 let entry = Line::Entry {
@@ -220,8 +243,7 @@ impl LazyList {
                 to.write(entry, out);
             }
         }
-        self.count += 1;
-        true
+        Step::Line
     }
 
     fn end(&self, to: Writer<'_>, chat: &Chat, out: &mut Output) {
@@ -270,17 +292,16 @@ fn is_asked_for(to: Writer<'_>, name: &str) -> bool {
     masks.any(|mask| irc::fits(mask, &name))
 }
 
-/// Appends the next line of an IRC client's list of names, with as many names as fit. Returns false if no name is
-/// left.
+/// Appends the next line of an IRC client's list of names, with as many names as fit.
 fn write_names(
     to: Writer<'_>,
     room: RoomId,
     after: &mut Option<NickId>,
     chat: &mut Chat,
     out: &mut Output,
-) -> bool {
+) -> Step {
     let Some((client, found)) = to.irc().zip(chat.room(room)) else {
-        return false;
+        return Step::End;
     };
     let name = found.name.clone();
     let is_closed = found.acl.as_ref().is_some_and(|acl| acl.is_closed);
@@ -321,11 +342,11 @@ fn write_names(
         *after = Some(nick);
     }
     if names.is_empty() {
-        return false;
+        return Step::End;
     }
     let text = Some(names.as_str());
     Message { text, ..line }.write(&mut out.bytes);
-    true
+    Step::Line
 }
 
 /// Returns line number `at` of the help on a verb, or of the introduction.

@@ -66,7 +66,7 @@ impl Session {
         let verb = Verb::Ban;
         let operator = self.require_operator(verb, chat)?;
         let is_own = match &target {
-            BanTarget::Nick(nick) => nick.looks_like(&operator),
+            BanTarget::Nick(look) => look.nick().looks_like(&operator),
             BanTarget::Network(network) => {
                 let own = chat.address(self.peer);
                 own.is_some_and(|own| network.contains(own))

@@ -6,7 +6,7 @@
 //! the session.
 
 use super::batch::{Advance, Batch, Segment, SeqRange};
-use super::lazy_list::LazyList;
+use super::lazy_list::{LazyList, Step};
 use super::{Phase, Session};
 use crate::chat::{Chat, Committed, Place, RoomId};
 use crate::dialect::{
@@ -272,9 +272,13 @@ impl Session {
                 Pending::List(list) => {
                     let mut list = LazyList::clone(list);
                     let full = batch.len() + LIST_BYTES_MAX;
-                    while list.write_next(to, chat, &mut batch.own) {
+                    loop {
+                        let step = list.write_next(to, chat, &mut batch.own);
+                        if step == Step::End {
+                            break;
+                        }
                         batch.run(Advance::Listed(list));
-                        if batch.is_full() || batch.len() >= full {
+                        if step == Step::Nothing || batch.is_full() || batch.len() >= full {
                             return;
                         }
                     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::amend::OnEvent;
-use super::lazy_list::LazyList;
+use super::lazy_list::{LazyList, Step};
 use super::output::{AfterReply, Pending, UpTo};
 use super::{Effect, Expects, Membership, Session, Upload};
 use crate::chat::{Chat, NickId, Place, Refused, RoomId};
@@ -605,10 +605,14 @@ impl Session {
     pub(super) fn list(&mut self, mut list: LazyList, chat: &mut Chat) -> Done {
         let mut text = Output::default();
         while text.len() < LIST_BYTES_MAX {
-            if !list.write_next(self.writer(self.input), chat, &mut text) {
-                list.write_end(self.writer(self.input), chat, &mut text);
-                self.push(text, AfterReply::Nothing);
-                return Ok(None);
+            match list.write_next(self.writer(self.input), chat, &mut text) {
+                Step::Line => {}
+                Step::Nothing => break,
+                Step::End => {
+                    list.write_end(self.writer(self.input), chat, &mut text);
+                    self.push(text, AfterReply::Nothing);
+                    return Ok(None);
+                }
             }
         }
         self.push(text, AfterReply::Nothing);

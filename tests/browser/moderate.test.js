@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Nc, chatd, enter, input, message, say, until, visitor } from './support.js';
+import { Nc, chatd, enter, input, message, say, tool, until, visitor } from './support.js';
 
 const row = (page, text) => page.locator('.row', { has: page.locator('.text', { hasText: text }) });
 const choose = (page, name) => page.getByRole('dialog').getByRole('button', { name, exact: true }).click();
@@ -78,8 +78,7 @@ test('an operator deletes, disconnects and bans by mouse', async (t) => {
 	await bob.expect(/^OK MSG/m);
 	bob.child.stdin.write('UPLOAD things.txt 3\nabc');
 	await page.locator('.row .name', { hasText: 'things.txt' }).waitFor();
-	await row(page, 'buy my things').hover();
-	await page.getByRole('button', { name: 'Delete', exact: true }).click();
+	await tool(row(page, 'buy my things'), 'Delete');
 	await page.getByText('Delete this message from bob for everyone?').waitFor();
 	await choose(page, 'Delete');
 	await carol.expect(/^REMOVE #lobby ann \d+\n/m);

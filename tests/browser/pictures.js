@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { chatd, enter, message, say, until, visitor } from './support.js';
+import { chatd, enter, message, say, tool, until, visitor } from './support.js';
 
 const examples = fileURLToPath(new URL('../../examples/', import.meta.url));
 const programs = path.dirname(path.resolve(process.env.CHATD));
@@ -165,8 +165,7 @@ test('the pictures of the README', async (t) => {
 	execFileSync('curl', ['-sSf', '-u', 'ci:', '-T', `${folder}/df.txt`, 'http://localhost:5002/rooms/ops/files/']);
 	await page.getByText('df.txt').first().waitFor();
 	const row = page.locator('.row', { has: page.locator('.text', { hasText: 'when the backup runs' }) });
-	await row.hover();
-	await row.getByRole('button', { name: 'Reply', exact: true }).click();
+	await tool(row, 'Reply');
 	await say(page, 'my backup job, then. I move it to another disk');
 	await message(page, 'another disk').waitFor();
 	const id = await lastId(dave, 'another disk');

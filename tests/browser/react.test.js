@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Nc, chatd, enter, flood, input, message, say, until, visitor } from './support.js';
+import { Nc, chatd, enter, flood, input, message, say, tool, until, visitor } from './support.js';
 
 const row = (page, text) => page.locator('.row', { has: page.locator('.text', { hasText: text }) });
 const chips = (page, text) => async () => (await row(page, text).locator('.chip:not(.more)').allTextContents()).join(' ');
@@ -40,8 +40,7 @@ test('reactions are shown with who reacts, and a click adds or withdraws one', a
 	await until(chips(page, 'shall we?'), '🎉1 👀1 🚀1');
 	await page.reload();
 	await chip('🚀 you').waitFor();
-	await row(page, 'shall we?').hover();
-	await row(page, 'shall we?').getByRole('button', { name: 'React' }).first().click();
+	await tool(row(page, 'shall we?'), 'React');
 	await until(async () => (await picker.locator('.emoji').allTextContents())[0], '🚀');
 	await page.keyboard.press('Escape');
 	await picker.waitFor({ state: 'detached' });

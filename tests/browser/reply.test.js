@@ -2,13 +2,9 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Nc, chatd, enter, flood, input, message, say, until, visitor } from './support.js';
+import { Nc, chatd, enter, flood, input, message, say, tool, until, visitor } from './support.js';
 
 const row = (page, text) => page.locator('.row', { has: page.locator('.text', { hasText: text }) });
-const tool = async (page, text, name) => {
-	await row(page, text).hover();
-	await row(page, text).getByRole('button', { name, exact: true }).click();
-};
 
 /** A user with nc who sees tags. */
 async function tagged(t, server, nick) {
@@ -30,7 +26,7 @@ test('a reply shows the line that it answers, and the composer says what is bein
 	await enter(page, server, 'ann');
 	const bob = await tagged(t, server, 'bob');
 	const red = await said(bob, 'MSG the build is red');
-	await tool(page, 'the build is red', 'Reply');
+	await tool(row(page, 'the build is red'), 'Reply');
 	const bar = page.locator('#context');
 	await until(() => bar.locator('span').first().textContent(), 'Replying to bob: the build is red');
 	await input(page).press('Escape');
@@ -84,7 +80,7 @@ test('the composer still shows what is being answered when that is far back', as
 	await enter(page, server, 'ann');
 	const bob = await tagged(t, server, 'bob');
 	const red = await said(bob, 'MSG the build is red');
-	await tool(page, 'the build is red', 'Reply');
+	await tool(row(page, 'the build is red'), 'Reply');
 	await flood(server, 'bot', '#lobby', Array.from({ length: 1000 }, (_, i) => `line ${i}`));
 	await message(page, 'line 999').waitFor();
 	await until(() => row(page, 'the build is red').count(), 0);
@@ -127,14 +123,14 @@ test('one edits the last message with the up arrow, or any by its button', async
 	await input(page).press('Escape');
 	assert.equal(await input(page).inputValue(), '');
 	await input(page).fill('a draft');
-	await tool(page, 'at ten', 'Edit');
+	await tool(row(page, 'at ten'), 'Edit');
 	await until(() => input(page).inputValue(), 'at ten');
 	await say(page, 'at <i>eleven</i>');
 	await bob.expect(/^EDIT #lobby ann \d+ at <i>eleven<\/i>$/m);
 	await message(page, 'at <i>eleven</i> (edited)').waitFor();
 	await until(() => input(page).inputValue(), 'a draft');
 	// What is deleted on another device meanwhile cannot be edited. The page says so in its own words.
-	await tool(page, 'in the hall', 'Edit');
+	await tool(row(page, 'in the hall'), 'Edit');
 	await input(page).fill('in the garden');
 	const phone = new Nc(t, server);
 	phone.say(`NICK ann ${await page.evaluate(() => JSON.parse(localStorage.getItem('plainchat.me')).password)}`);

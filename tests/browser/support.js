@@ -153,6 +153,21 @@ export async function visitor(t, options = {}) {
 	return page;
 }
 
+/**
+ * Presses one of a message's buttons, which its row has while the pointer is on it. If the row moves away from the pointer
+ * first, because a line arrives or the input changes its height, the pointer follows it.
+ */
+export async function tool(row, name) {
+	const button = row.getByRole('button', { name, exact: true }).first();
+	await until(async () => {
+		await row.hover();
+		return button.click({ timeout: 2000 }).then(() => true, (problem) => {
+			if (problem.name !== 'TimeoutError') throw problem;
+			return false;
+		});
+	}, true);
+}
+
 /** Opens the page and chooses a name, as a new user does. */
 export async function enter(page, server, nick, address = '') {
 	await page.goto(server.url + address);

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
-import { Nc, chatd, enter, input, message, say, texts, until, visitor } from './support.js';
+import { Nc, chatd, enter, input, message, say, texts, tool, until, visitor } from './support.js';
 
 test('two browsers and nc talk', async (t) => {
 	const server = await chatd(t);
@@ -205,8 +205,7 @@ test('a message can be deleted', async (t) => {
 	await say(ann, 'that was wrong');
 	await bob.expect(/^MSG #lobby ann that was wrong$/m);
 	await until(async () => Boolean(await ann.locator('.row', { hasText: 'that was wrong' }).getAttribute('data-id')), true);
-	await ann.locator('.row', { hasText: 'that was wrong' }).hover();
-	await ann.getByRole('button', { name: 'Delete' }).click();
+	await tool(ann.locator('.row', { hasText: 'that was wrong' }), 'Delete');
 	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
 	await bob.expect(/^REMOVE #lobby ann \d+$/m);
 	await message(ann, 'message deleted').waitFor();

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Nc, chatd, enter, input, message, say, transfer, until, visitor } from './support.js';
+import { Nc, chatd, enter, input, message, say, tool, transfer, until, visitor } from './support.js';
 
 test('Enter sends what was typed, and completes only what was chosen', async (t) => {
 	const server = await chatd(t);
@@ -177,8 +177,7 @@ test('a text of several lines is one message: with code that a button copies, ed
 	await copy.click();
 	await until(() => ann.evaluate(() => navigator.clipboard.readText()), code);
 	await ann.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined })); // as over plain HTTP
-	await ann.locator('.row', { hasText: 'yes' }).hover();
-	await ann.getByRole('button', { name: 'Copy text' }).click();
+	await tool(ann.locator('.row', { hasText: 'yes' }), 'Copy text');
 	await input(ann).press('Control+v');
 	await until(() => input(ann).inputValue(), `${code}\nyes\nno`);
 	await input(ann).fill('');

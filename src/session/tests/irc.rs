@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::batch::Batch;
 use super::super::output::{keep_whole_texts, lines_of_records};
 use super::Table;
 use crate::config::Config;
@@ -12,7 +13,6 @@ use crate::log::Record;
 use crate::model::Now;
 use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINES_MAX};
 use crate::protocol::{Event, EventId, Time};
-use crate::session::batch::Batch;
 
 impl Table {
     /// Welcomes an IRC client with these capabilities, and lets it join `#a` and read what is there.
@@ -425,4 +425,38 @@ fn a_slow_reader_receives_the_same_bytes_as_a_fast_one() {
             }
         }
     }
+}
+
+/// Comparing thousands of names with masks in one go would make everybody wait.
+#[test]
+fn a_list_of_rooms_that_match_no_mask_is_made_in_many_small_steps() {
+    const ROOMS: usize = 40;
+    const CLIENTS: usize = 25;
+    let mut table = Table::new(CLIENTS + 1);
+    for who in 1..=CLIENTS {
+        table.say(who, &format!("NICK n{who}"));
+        for room in 0..ROOMS {
+            let out = table.say(who, &format!("JOIN #r{who}-{room}"));
+            assert!(out.contains("OK JOIN"), "{out}");
+        }
+    }
+    table.arrive_by_irc(0, "ann");
+    let mut steps = |line: &str| {
+        table.ask(0, line);
+        let mut batch = Batch::default();
+        let (mut count, mut out) = (0, Vec::new());
+        while table.sessions[0].fill(&mut table.chat, &mut batch) {
+            count += 1;
+            out.extend(batch.stretches(0).flatten());
+            table.sessions[0].sent(&mut table.chat, &batch, batch.len());
+        }
+        (count, String::from_utf8(out).expect("it is text"))
+    };
+    let (count, out) = steps("LIST *nowhere*");
+    assert!(out.ends_with(":that is all\r\n"), "{out}");
+    assert_eq!(out.matches(" 322 ").count(), 0, "{out}");
+    assert!(count >= ROOMS * CLIENTS / 50, "{count} steps");
+    let (_, out) = steps("LIST #R?-39");
+    assert_eq!(out.matches(" 322 ").count(), 9, "{out}");
+    assert!(out.ends_with(":that is all\r\n"), "{out}");
 }

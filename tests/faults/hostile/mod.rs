@@ -8,6 +8,7 @@
 //! others wait is measured by `cargo bench --bench hostile`.
 
 mod backup;
+mod bans;
 mod before_pass;
 mod closed_rooms;
 mod databases;
