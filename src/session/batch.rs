@@ -19,11 +19,10 @@ pub struct Batch {
     /// The parts of `shared` that are sent between those bytes.
     borrowed: Vec<BorrowedRange>,
     borrowed_bytes: usize,
+    /// Lines for all readers, at most one set for each room and form.
     shared: Vec<SharedLines>,
-    /// How often `shared` has been used so far.
-    uses: u64,
-    /// Whether a segment refers to `shared`, which must not change then.
-    has_shared: bool,
+    /// How often the batch has been cleared: the number of the batch that is being filled.
+    number: u64,
     pub(super) segments: Vec<Segment>,
     /// The position in each of the session's rooms after this batch; `None` for a room that has been left.
     pub(super) cursors: Vec<Option<Seq>>,
@@ -182,7 +181,8 @@ impl Batch {
         self.borrowed.clear();
         self.borrowed_bytes = 0;
         self.segments.clear();
-        self.has_shared = false;
+        self.number += 1;
+        self.free_unused();
         self.cursors.clear();
         self.page_next = None;
         self.span = None;
@@ -266,7 +266,6 @@ impl Batch {
             let at = self.own.bytes.len();
             self.borrowed.push(BorrowedRange { at, part });
         }
-        self.has_shared = true;
         self.segments.push(Segment {
             end: self.len(),
             step: step(next),
@@ -291,32 +290,27 @@ impl Batch {
         self.shared.get(part.lines)?.bytes.get(part.range.clone())
     }
 
-    /// Returns the index of shared lines that contain the first of `span` or end just before it. Returns `None` if there
-    /// are none and the batch already refers to shared lines, which must not change then.
+    /// Returns the index of shared lines that contain the first of `span` or end just before it. Returns `None` if the
+    /// lines would have to change for that, and the batch already refers to them.
     fn kept_lines(&mut self, span: SeqRange) -> Option<usize> {
-        self.uses += 1;
-        if !self.has_shared {
-            self.free_unused();
-        }
-        let at = match self.shared.iter().position(|lines| lines.reaches(span)) {
+        let known = self.shared.iter().position(|lines| lines.are_of(span));
+        let at = match known {
             Some(at) => at,
-            None if self.has_shared => return None,
             None if self.shared.len() < KEPT_MAX => {
                 self.shared.push(SharedLines::new(span));
                 self.shared.len() - 1
             }
-            None => {
-                let at = self.least_used()?;
-                self.shared.get_mut(at)?.restart(span);
-                at
-            }
+            None => self.least_used()?,
         };
         let lines = self.shared.get_mut(at)?;
-        lines.used = self.uses;
-        if !self.has_shared {
+        if lines.used != self.number {
+            if !lines.reaches(span) {
+                lines.restart(span);
+            }
             lines.drop_older_half(span.from);
+            lines.used = self.number;
         }
-        Some(at)
+        lines.reaches(span).then_some(at)
     }
 
     /// Frees the lines that have not been needed for the longest time, while all lines together allocate too much.
@@ -331,16 +325,8 @@ impl Batch {
     }
 
     fn least_used(&self) -> Option<usize> {
-        let mut all = self.shared.iter().enumerate();
-        let first = all.next()?;
-        let least = all.fold(first, |least, next| {
-            if next.1.used < least.1.used {
-                next
-            } else {
-                least
-            }
-        });
-        Some(least.0)
+        let all = self.shared.iter().enumerate();
+        all.min_by_key(|(_, lines)| lines.used).map(|(at, _)| at)
     }
 }
 
@@ -351,7 +337,7 @@ impl Batch {
 struct SharedLines {
     room: RoomId,
     form: Form,
-    /// The number of the last use: lines with a smaller one have not been needed for longer.
+    /// The number of the last batch that needed these lines.
     used: u64,
     from: Seq,
     bytes: Vec<u8>,
@@ -384,11 +370,14 @@ impl SharedLines {
         self.from + self.ends.len() as Seq
     }
 
-    /// Returns whether these lines have the form of `span` and contain its first line, or end just before it.
+    /// Returns whether these lines are of the room of `span`, in its form.
+    fn are_of(&self, span: SeqRange) -> bool {
+        self.room == span.room && self.form == span.form
+    }
+
+    /// Returns whether these lines contain the first of `span`, or end just before it.
     fn reaches(&self, span: SeqRange) -> bool {
-        self.room == span.room
-            && self.form == span.form
-            && (self.from..=self.to()).contains(&span.from)
+        self.are_of(span) && (self.from..=self.to()).contains(&span.from)
     }
 
     fn restart(&mut self, span: SeqRange) {
