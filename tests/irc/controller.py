@@ -1,0 +1,48 @@
+"""How irctest starts chatd (its path is in $CHATD): a server of its own for each test."""
+
+import os
+
+from irctest.basecontrollers import BaseServerController, DirectoryBasedController
+from irctest.runner import NotImplementedByController
+
+
+class PlainchatController(BaseServerController, DirectoryBasedController):
+    software_name = "plainchat"
+    supported_sasl_mechanisms = {"PLAIN"}
+    supports_sts = False
+    nickserv = "NickServ"
+    sync_sleep_time = 0.0
+
+    def run(self, hostname, port, *, password, ssl, run_services, faketime, websocket_hostname, websocket_port):
+        if ssl or websocket_hostname:
+            raise NotImplementedByController("ssl or websocket")
+        self.port, self.hostname = port, hostname
+        self.create_config()
+        command = [os.environ["CHATD"], "--memory", "--listen", f"127.0.0.1:{port}"]
+        command += ["--name", "My.Little.Server", "--announce-after", "0s", "--no-announce"]
+        if password:
+            path = self.directory / "password"
+            path.write_text(password + "\n")
+            path.chmod(0o600)
+            command += ["--password-file", str(path)]
+        self.proc = self.execute(command)
+
+    def wait_for_services(self):
+        self.wait_for_port()
+
+    def registerUser(self, case, username, password=None):
+        client = case.addClient(show_io=False)
+        case.sendLine(client, "NICK " + username)
+        case.sendLine(client, "USER r e g :user")
+        while case.getRegistrationMessage(client).command != "001":
+            pass
+        case.getMessages(client)
+        case.sendLine(client, f"REGISTER * * {password}")
+        answers = [message for message in case.getMessages(client) if message.command == "REGISTER"]
+        assert any("SUCCESS" in message.params for message in answers)
+        case.sendLine(client, "QUIT")
+        case.assertDisconnected(client)
+
+
+def get_irctest_controller_class():
+    return PlainchatController
