@@ -1,6 +1,8 @@
 """How irctest starts chatd (its path is in $CHATD): a server of its own for each test."""
 
 import os
+import socket
+import time
 
 from irctest.basecontrollers import BaseServerController, DirectoryBasedController
 from irctest.runner import NotImplementedByController
@@ -26,6 +28,17 @@ class PlainchatController(BaseServerController, DirectoryBasedController):
             path.chmod(0o600)
             command += ["--password-file", str(path)]
         self.proc = self.execute(command)
+
+    def wait_for_port(self):
+        """irctest sends QUIT to a server that it knows to be one of IRC, and waits for its ERROR. chatd takes that for a line
+        of its own protocol, whose answer is another one."""
+        while not self.port_open:
+            self.check_is_alive()
+            try:
+                socket.create_connection((self.hostname, self.port), timeout=1).close()
+                self.port_open = True
+            except ConnectionRefusedError:
+                time.sleep(0.02)
 
     def wait_for_services(self):
         self.wait_for_port()
