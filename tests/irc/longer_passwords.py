@@ -8,7 +8,7 @@ import re
 for path in pathlib.Path("irctest").rglob("*.py"):
     old = path.read_text()
     new = old.replace("sesame", "sesame-sesame")
-    new = re.sub(r'(registerUser\(self, "foo", )"bar"', r'\1"bar-bar-bar"', new)
+    new = re.sub(r'(registerUser\(self, "foo", )"bar"\)', r'\1"bar-bar-bar")', new)
     new = new.replace('b"foo", b"foo", b"bar"]', 'b"foo", b"foo", b"bar-bar-bar"]')
     new = new.replace('account="foo",\n            password="bar",', 'account="foo",\n            password="bar-bar-bar",')
     for word in set(re.findall(r'AUTHENTICATE ([A-Za-z0-9+/]{12,}={0,2})"', new)):

@@ -149,7 +149,7 @@ impl Session {
     }
 
     /// Returns a room that this connection may read.
-    fn irc_find(&self, typed: &str, chat: &Chat) -> Option<RoomId> {
+    pub(super) fn irc_find(&self, typed: &str, chat: &Chat) -> Option<RoomId> {
         let name = room_name(Verb::Who, typed).ok()?;
         let room = chat.find_room(&name)?;
         chat.may_read(room, self.nick).then_some(room)

@@ -334,8 +334,8 @@ impl Session {
         if word == "TARGETS" {
             return self.irc_targets(line, chat);
         }
-        let fail = |session: &mut Self, why: &str, about: &str, text: &str| {
-            let params = ["CHATHISTORY", why, about];
+        let fail = |session: &mut Self, why: &str, about: &[&str], text: &str| {
+            let params = [&["CHATHISTORY", why], about].concat();
             session.irc_send(|client, out| client.by_server("FAIL", &params, Some(text), out));
             Ok(None)
         };
@@ -345,7 +345,7 @@ impl Session {
             return fail(
                 self,
                 "INVALID_PARAMS",
-                if word.is_empty() { "*" } else { &word },
+                &[if word.is_empty() { "*" } else { &word }],
                 text,
             );
         }
@@ -353,7 +353,7 @@ impl Session {
             return fail(
                 self,
                 "INVALID_PARAMS",
-                &word,
+                &[&word],
                 "something is missing after it",
             );
         };
@@ -362,7 +362,7 @@ impl Session {
         let count = count.parse().ok().filter(|count| *count > 0);
         let (Some(given), Some(count)) = (given, count) else {
             let text = "an event is msgid=<id> or timestamp=<time>, and the number is not 0";
-            return fail(self, "INVALID_PARAMS", &word, text);
+            return fail(self, "INVALID_PARAMS", &[&word], text);
         };
         let count: usize = PAGE_MAX.min(count);
         let all = Edge::Id(EventId::MAX.get() - 1);
@@ -376,11 +376,11 @@ impl Session {
                 (after(*one), before(*other), true, count)
             }
             ("BETWEEN", [Some(one), Some(other)]) => (after(*other), before(*one), false, count),
-            _ => return fail(self, "INVALID_PARAMS", &word, "no event was named"),
+            _ => return fail(self, "INVALID_PARAMS", &[&word], "no event was named"),
         };
         let Some((source, name, peer)) = self.irc_history_of(target, chat) else {
             let text = "you are not in that room, or those direct messages are not saved";
-            return fail(self, "INVALID_TARGET", target, text);
+            return fail(self, "INVALID_TARGET", &[&word, target], text);
         };
         let is_around = word == "AROUND";
         let page = Page {

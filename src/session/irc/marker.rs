@@ -58,6 +58,10 @@ impl Session {
         let room = room.filter(|room| chat.may_read(*room, self.nick));
         let reader = room.and_then(|room| self.irc_reader(&chat.room(room)?.name, chat));
         let Some(reader) = reader else {
+            if time.is_none() {
+                self.irc_show_marker(target, None);
+                return Ok(None);
+            }
             let text = "there is no such room";
             return self.irc_markread_fails("INVALID_PARAMS", target, text);
         };

@@ -140,7 +140,12 @@ impl Session {
             let text = "the batch is too long; UPLOAD it as a file";
             return self.irc_drop_lines("MULTILINE_MAX_BYTES", &[&most], text);
         }
-        incoming.add(&text, line.tag("draft/multiline-concat").is_some());
+        let is_concat = line.tag("draft/multiline-concat").is_some();
+        if is_concat && text.is_empty() {
+            let text = "a line with draft/multiline-concat is not empty";
+            return self.irc_drop_lines("MULTILINE_INVALID", &[], text);
+        }
+        incoming.add(&text, is_concat);
         if incoming.lines > TEXT_LINES_MAX {
             let most = TEXT_LINES_MAX.to_string();
             let text = "the batch has too many lines; UPLOAD it as a file";

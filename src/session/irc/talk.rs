@@ -401,6 +401,12 @@ impl Session {
             );
             return Ok(None);
         }
+        if target.starts_with('#') && self.irc_find(target, chat).is_none() {
+            let params = ["REDACT", "INVALID_TARGET", target];
+            let text = "there is no such room";
+            self.irc_send(|client, out| client.by_server("FAIL", &params, Some(text), out));
+            return Ok(None);
+        }
         let id = EventId::parse(id);
         let id = id.ok_or_else(|| {
             Refusal::new(Verb::Remove, Code::NoSuchFile, "there is no such message")
