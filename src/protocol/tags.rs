@@ -17,7 +17,7 @@ pub const TAGS_MAX: usize = 16;
 const NAME_BYTES_MAX: usize = 32;
 
 /// The maximum length of a tag's decoded value in bytes.
-const VALUE_BYTES_MAX: usize = 256;
+pub const VALUE_BYTES_MAX: usize = 256;
 
 /// The maximum number of characters in a nonce.
 const NONCE_CHARS_MAX: usize = 64;

@@ -13,7 +13,8 @@ use crate::protocol::{Code, EventId, Verb};
 /// What to do with an event when its author and place are known.
 #[derive(Debug)]
 pub(super) enum OnEvent {
-    Remove,
+    /// Deletes the event. The event of that has these tags.
+    Remove(SentTags),
     /// Replaces the event's text with this one.
     Edit(Box<str>),
     React(Reaction),
@@ -24,7 +25,7 @@ pub(super) enum OnEvent {
 impl OnEvent {
     pub fn verb(&self) -> Verb {
         match self {
-            Self::Remove => Verb::Remove,
+            Self::Remove(_) => Verb::Remove,
             Self::Edit(_) => Verb::Edit,
             Self::React(reaction) if reaction.is_withdrawn => Verb::Unreact,
             Self::React(_) => Verb::React,
@@ -110,7 +111,7 @@ impl Session {
             other => other,
         };
         let is_operator = self.is_operator(chat);
-        let is_remove = matches!(on_event, OnEvent::Remove);
+        let is_remove = matches!(on_event, OnEvent::Remove(_));
         let found =
             found.filter(|found| found.may_read || is_remove && (found.is_own || is_operator));
         let Some(found) = found else {
@@ -124,7 +125,7 @@ impl Session {
             return None;
         };
         match on_event {
-            OnEvent::Remove => self.remove(id, found, chat),
+            OnEvent::Remove(tags) => self.remove(id, found, tags, chat),
             OnEvent::Edit(text) => {
                 let is_message = matches!(found.removed, Removed::Message);
                 if !is_message || !found.is_own {
@@ -156,7 +157,13 @@ impl Session {
         }
     }
 
-    fn remove(&mut self, id: EventId, found: FoundEvent, chat: &mut Chat) -> Option<Effect> {
+    fn remove(
+        &mut self,
+        id: EventId,
+        found: FoundEvent,
+        tags: SentTags,
+        chat: &mut Chat,
+    ) -> Option<Effect> {
         let verb = Verb::Remove;
         if !found.is_own {
             let own = self.nick.and_then(|nick| chat.user(nick));
@@ -171,6 +178,8 @@ impl Session {
         }
         let kind = EventKind::Remove(id, found.removed.into());
         let body = ReplyBody::Text(id.to_string().into());
-        Some(self.propose(verb, found.place, found.scope, kind, "", body, chat))
+        let effect = self.propose(verb, found.place, found.scope, kind, "", body, chat);
+        self.irc_tag_own(tags.kept());
+        Some(effect.with_tags(tags))
     }
 }

@@ -169,7 +169,7 @@ impl Session {
             Request::Download { file: id, offset } => Ok(self.query_file(id, offset)),
             Request::Remove { id } => {
                 self.require_nick(verb)?;
-                Ok(self.query_authorship(id, OnEvent::Remove))
+                Ok(self.query_authorship(id, OnEvent::Remove(SentTags::default())))
             }
             Request::Edit { id, text } => {
                 self.require_nick(verb)?;

@@ -1,9 +1,10 @@
-//! irc.md 1, 2, 4, 5: WeeChat, irssi, ii and sic, as Debian 12 packages them, and the bots of three packages of PyPI, in a
-//! room with a client of the line protocol.
+//! irc.md 1, 2, 4, 5: WeeChat, irssi, ii and sic, as Debian 12 packages them, the bots of three packages of PyPI, and a
+//! bridge with a package of npm, in a room with a client of the line protocol.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 
 use crate::support::inbox::fits;
 use crate::support::server::Chatd;
@@ -371,4 +372,34 @@ supybot.log.stdout: True
     find(&mut bob, "JOIN #ops lim");
     bob.ask("TELL #ops @echo welcome back", "OK TELL <id> <time>");
     find(&mut bob, "MSG #ops lim welcome back");
+}
+
+/// Runs the bridge between two rooms of tests/irc/bridge, which `tests/run` installs. It asks for what it has missed by
+/// `how`.
+fn check_bridge(how: &str) {
+    let ran = Command::new("node")
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/irc/bridge/bridge.js"
+        ))
+        .args(["15", "200", how])
+        .env("CHATD", env!("CARGO_BIN_EXE_chatd"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert!(
+        ran.status.success() && said.contains("2 restarts: none lost, doubled or changed"),
+        "{said}{errors}"
+    );
+}
+
+#[test]
+fn a_bridge_that_reads_the_history_repeats_each_message_once_across_two_restarts() {
+    check_bridge("history");
+}
+
+#[test]
+fn a_bridge_that_joins_with_a_key_repeats_each_message_once_across_two_restarts() {
+    check_bridge("key");
 }

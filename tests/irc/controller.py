@@ -20,7 +20,10 @@ class PlainchatController(BaseServerController, DirectoryBasedController):
             raise NotImplementedByController("ssl or websocket")
         self.port, self.hostname = port, hostname
         self.create_config()
-        command = [os.environ["CHATD"], "--memory", "--listen", f"127.0.0.1:{port}"]
+        # The port that all clients share takes a client for one of IRC at its USER or CAP. The tests of LUSERS send NICK
+        # alone, which needs a port that speaks only IRC.
+        scheme = "irc://" if "lusers.py" in os.environ["PYTEST_CURRENT_TEST"] else ""
+        command = [os.environ["CHATD"], "--memory", "--listen", f"{scheme}127.0.0.1:{port}"]
         command += ["--name", "My.Little.Server", "--announce-after", "0s", "--no-announce"]
         if password:
             path = self.directory / "password"

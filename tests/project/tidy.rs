@@ -51,6 +51,11 @@ const MAY_WAIT: &[(&str, &str, &str)] = &[
         "polls a child for its end, since the standard library cannot wait with a deadline",
     ),
     (
+        "tests/irc/bridge/bridge.js",
+        "setTimeout(",
+        "people pause between two messages, and a library connects again only after a while",
+    ),
+    (
         "tests/cli/screen.rs",
         "elapsed()",
         "only while a golden file is made",

@@ -24,6 +24,7 @@ pub enum Cap {
     LabeledResponse,
     Multiline,
     ReadMarker,
+    EventPlayback,
 }
 
 impl Cap {
@@ -44,6 +45,7 @@ impl Cap {
         ("userhost-in-names", Self::UserhostInNames),
         ("draft/account-registration", Self::AccountRegistration),
         ("draft/chathistory", Self::ChatHistory),
+        ("draft/event-playback", Self::EventPlayback),
         ("draft/message-redaction", Self::Redaction),
         ("draft/multiline", Self::Multiline),
         ("draft/no-implicit-names", Self::NoImplicitNames),

@@ -131,7 +131,16 @@ pub(super) fn write(client: &Client, event: &Event<'_>, stamp: Stamp<'_>, out: &
         }
         Event::Topic { room, text, .. } => line("TOPIC", &[room], Some(text), out),
         Event::Remove { room, id, .. } if client.caps.has(Cap::Redaction) => {
-            line("REDACT", &[room, &id.to_string()], None, out);
+            let reason = find(stamp.tags, "x-reason");
+            let stamp = Stamp { tags: "", ..stamp };
+            Message {
+                tags: &tags(client, stamp, "", true),
+                source: &source,
+                command: "REDACT",
+                params: &[room, &id.to_string()],
+                text: reason.as_deref(),
+            }
+            .write(out);
         }
         Event::React { to, id, emoji, .. } | Event::Unreact { to, id, emoji, .. }
             if client.caps.has(Cap::MessageTags) =>

@@ -373,11 +373,25 @@ pub(super) fn write_past(client: &Client, past: &Past<'_>, part: TextPart, out: 
             tags: past.tags,
             is_registered: false,
         };
+        let event = past.layout.event(past.line);
+        // A line of a text that is sent as one message stays, because it may be the one that ends the message.
+        if part == TextPart::None && event.is_some_and(|event| is_removed(&event)) {
+            return;
+        }
         return write_line(client, past.layout, past.line, stamp, out);
     }
     let mut text = Vec::new();
     talker::write_past(past, &mut text);
     client.notices(&text, out);
+}
+
+/// Returns whether a past message or file has been deleted. IRC clients are not shown what is left of it.
+pub fn is_removed(event: &Event<'_>) -> bool {
+    match event {
+        Event::Msg { text, .. } | Event::Me { text, .. } => text == "-",
+        Event::File { name, .. } => name == "-",
+        _ => false,
+    }
 }
 
 fn write_line(

@@ -1,13 +1,13 @@
 //! `CHATHISTORY` (IRCv3 draft): sends a page of past messages, which is selected by ids or times. If a page is
-//! shorter than requested, clients conclude that there is no more. Therefore only messages count, and no other
-//! events.
+//! shorter than requested, clients conclude that there is no more. Therefore only what the client is shown counts:
+//! messages and, with `draft/event-playback`, topics and reactions.
 
 use super::super::output::keep_whole_texts;
 use super::super::request::Done;
 use super::super::{Effect, Session};
 use crate::chat::Chat;
 use crate::config::fixed::IRC_HISTORY_MAX as PAGE_MAX;
-use crate::dialect::irc::{Cap, Client, IrcLine};
+use crate::dialect::irc::{Cap, Caps, Client, IrcLine, is_removed};
 use crate::log::{HistorySource, LogQuery, LogResult, Record, Span};
 use crate::protocol::event::EventVerb;
 use crate::protocol::multiline::{TEXT_LINES_MAX, text_lines, text_of};
@@ -53,8 +53,8 @@ pub(in super::super) struct ChatHistory {
     is_forward: bool,
     /// The number of messages that are requested after those, for a page around an event.
     and_after: usize,
-    /// Whether a text of several lines is one message.
-    joins_texts: bool,
+    /// The capabilities of the client.
+    caps: Caps,
     /// The ids of the messages found, oldest first. The messages are read again when they are sent, so that a page of
     /// long messages takes only the memory of one piece.
     found: Vec<u64>,
@@ -77,7 +77,7 @@ impl ChatHistory {
         target: Box<str>,
         peer: Option<Box<str>>,
         page: Page,
-        joins_texts: bool,
+        caps: Caps,
     ) -> Self {
         Self {
             source,
@@ -88,7 +88,7 @@ impl ChatHistory {
             wanted: page.wanted,
             is_forward: page.is_forward,
             and_after: page.and_after,
-            joins_texts,
+            caps,
             found: Vec::new(),
             piece: Vec::new(),
             span: None,
@@ -231,10 +231,10 @@ impl ChatHistory {
 
     /// Returns whether the client shows an event as a message of this page.
     fn is_shown(&self, record: &Record) -> bool {
-        if !is_message(record) {
+        if !is_message(record) && !self.plays(record) {
             return false;
         }
-        if self.joins_texts && text_of(&record.tags).is_some() {
+        if self.caps.joins_texts() && text_of(&record.tags).is_some() {
             return false;
         }
         let (HistorySource::Inbox(own), Some(peer)) = (&self.source, &self.peer) else {
@@ -251,9 +251,19 @@ impl ChatHistory {
         (*from == **peer && to == own) || (from == own && *to == **peer)
     }
 
+    /// Returns whether the client is shown an event that is no message.
+    fn plays(&self, record: &Record) -> bool {
+        self.caps.has(Cap::EventPlayback)
+            && match record.layout.verb() {
+                Some(EventVerb::Topic) => true,
+                Some(EventVerb::React | EventVerb::Unreact) => self.caps.has(Cap::MessageTags),
+                _ => false,
+            }
+    }
+
     /// Leaves those of `records` that belong to the page, and updates the part of the log that has not been sent yet.
     fn send(&mut self, records: &mut Vec<Record>) {
-        if self.joins_texts {
+        if self.caps.joins_texts() {
             keep_whole_texts(records);
         }
         let end = self.found.last().copied().unwrap_or_default();
@@ -267,7 +277,7 @@ impl ChatHistory {
             (is_inside && after < span.up_to).then_some(Span { after, ..span })
         });
         records.retain(|record| {
-            let text = text_of(record).filter(|_| self.joins_texts);
+            let text = text_of(record).filter(|_| self.caps.joins_texts());
             let id = text.unwrap_or(record.id.get());
             self.found.binary_search(&id).is_ok()
         });
@@ -309,6 +319,10 @@ fn read_edge(text: &str) -> Option<Option<Edge>> {
 pub(super) fn is_message(record: &Record) -> bool {
     let verb = record.layout.verb();
     matches!(verb, Some(EventVerb::Msg | EventVerb::Me | EventVerb::File))
+        && record
+            .layout
+            .event(&record.line)
+            .is_some_and(|event| !is_removed(&event))
 }
 
 /// Returns the beginning of a page after an event or time.
@@ -390,8 +404,8 @@ impl Session {
             is_forward,
             and_after: if is_around { count - wanted } else { 0 },
         };
-        let joins_texts = self.writer(self.input).joins_texts();
-        let history = ChatHistory::new(source, name, peer, page, joins_texts);
+        let caps = self.irc.as_deref().map(|irc| irc.client.caps);
+        let history = ChatHistory::new(source, name, peer, page, caps.unwrap_or_default());
         Ok(self.irc_read_history(history, chat))
     }
 
@@ -451,7 +465,7 @@ impl Session {
             return None;
         };
         // The last message may be a text, whose other lines follow.
-        let more = if history.joins_texts {
+        let more = if history.caps.joins_texts() {
             TEXT_LINES_MAX as u64 - 1
         } else {
             0
@@ -601,7 +615,7 @@ mod tests {
             and_after: 0,
         };
         let source = HistorySource::Room(room);
-        let mut history = ChatHistory::new(source, "#a".into(), None, page, false);
+        let mut history = ChatHistory::new(source, "#a".into(), None, page, Caps::NONE);
         let mut queries = 0;
         while let Some(query) = history.next_query(299 * 7) {
             history.take(answer(&log, query));

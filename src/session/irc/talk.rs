@@ -11,7 +11,7 @@ use crate::dialect::irc::{IrcLine, Said, numeric, plain};
 use crate::dialect::{OwnEvent, ReplyBody};
 use crate::model::{Entry, EventKind, Now, Scope};
 use crate::protocol::request::{JoinFrom, Refusal, Target};
-use crate::protocol::tags::SentTags;
+use crate::protocol::tags::{SentTags, VALUE_BYTES_MAX, push};
 use crate::protocol::{Code, EventId, Nick, Request, RoomName, Verb};
 
 /// Parses the name of a room. The error says which rule is broken.
@@ -55,7 +55,7 @@ impl Session {
             "PART" => self.irc_part(line, chat, now),
             "NICK" => self.irc_nick(line, chat, now),
             "TOPIC" => self.irc_topic(line, chat, now),
-            "REDACT" => self.irc_redact(line, chat, now),
+            "REDACT" => self.irc_redact(line, chat),
             "TAGMSG" => self.irc_tagmsg(line, chat, now),
             "NICKSERV" | "NS" => {
                 let words = line.rest.split_once(' ').map_or("", |(_, words)| words);
@@ -201,14 +201,20 @@ impl Session {
         };
         let kept = tags.kept().to_owned();
         let done = self.send_message(verb, Some(target), kind, &text, body, tags, chat);
-        if let Ok(Some(_)) = done
-            && let Some(replies) = self.replies.as_deref_mut()
+        if let Ok(Some(_)) = done {
+            self.irc_tag_own(&kept);
+        }
+        done
+    }
+
+    /// Adds tags to the event that is the reply to the request that has just been executed.
+    pub(in super::super) fn irc_tag_own(&mut self, tags: &str) {
+        if let Some(replies) = self.replies.as_deref_mut()
             && let Some(Pending::Entry(reply)) = replies.pending.back_mut()
             && let ReplyBody::Event(own) = &mut reply.body
         {
-            own.tags = kept.into();
+            own.tags = tags.into();
         }
-        done
     }
 
     /// Checks that this connection may read a room. The room must exist, because a mistyped name must not create a
@@ -390,7 +396,7 @@ impl Session {
         self.irc_request(Request::Topic { room, text }, chat, now)
     }
 
-    fn irc_redact(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
+    fn irc_redact(&mut self, line: &IrcLine<'_>, chat: &Chat) -> Done {
         let (target, id) = (line.param(0).unwrap_or("*"), line.param(1).unwrap_or("*"));
         self.irc_asks(Asked::Redact(target.to_owned(), id.to_owned()));
         if line.params.len() < 2 {
@@ -411,7 +417,15 @@ impl Session {
         let id = id.ok_or_else(|| {
             Refusal::new(Verb::Remove, Code::NoSuchFile, "there is no such message")
         })?;
-        self.irc_request(Request::Remove { id }, chat, now)
+        self.require_nick(Verb::Remove)?;
+        let reason = plain(line.params.get(2).copied().unwrap_or_default());
+        let mut tags = String::new();
+        if !reason.is_empty() {
+            let end = reason.floor_char_boundary(VALUE_BYTES_MAX);
+            push(&mut tags, "x-reason", reason.get(..end).unwrap_or_default());
+        }
+        let tags = SentTags::parse(&tags).unwrap_or_default();
+        Ok(self.query_authorship(id, OnEvent::Remove(tags)))
     }
 
     /// Handles `TAGMSG`, which is a reaction or is ignored.
