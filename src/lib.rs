@@ -72,7 +72,7 @@ passed to them (`tests/project/tidy.rs` checks it).
 | word | what it means here |
 |---|---|
 | peer | a connection of this server (`model::PeerId`) |
-| user | a nick that is in use or reserved, with its connections and its inbox (`chat::nick::User`) |
+| user | a nick that is in use or reserved, with its connections and its inbox (`chat::state::User`) |
 | reservation | the password that protects an unregistered nick, for two minutes after its last connection has broken too |
 | account | a registered nick with its password and tokens (`accounts`) |
 | hook | a token with which a tool posts to one room, under one nick |
@@ -83,6 +83,7 @@ passed to them (`tests/project/tidy.rs` checks it).
 | casefolded | the form of a name in which two spellings of it are equal |
 | look-alike | a nick that a person could mistake for another |
 | entry | something that is proposed to the log (`model::Entry`); once it is applied, it is an event |
+| change | a change of what all servers of a chat agree on, apart from events: of who uses which nick (`model::Change`); `chat::state::apply` decides on it |
 | ticket | names the request that waits for the outcome of an entry |
 | event | what readers see: a message, a file, a change of topic, a join … (`protocol::Event`) |
 | inbox | the direct messages of a nick; logged between registered nicks, otherwise in memory only |

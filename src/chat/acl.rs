@@ -140,7 +140,7 @@ impl Chat {
         let members = room.members.keys();
         let users = members.filter_map(|nick| Some((*nick, self.user(*nick)?)));
         let nicks: BTreeMap<PeerId, NickId> = users
-            .flat_map(|(nick, user)| user.connections.iter().map(move |peer| (*peer, nick)))
+            .flat_map(|(nick, user)| user.here.connections.iter().map(move |peer| (*peer, nick)))
             .collect();
         let readers = room.readers.iter();
         readers

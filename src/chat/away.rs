@@ -2,13 +2,13 @@
 //! connection of the nick ends.
 
 use super::{Chat, NickId, Place, RoomId, write};
-use crate::model::{Now, PeerId};
+use crate::model::{Action, Now, PeerId};
 use crate::protocol::Event;
 
 impl Chat {
     /// Returns the text of a nick that is away; `None` if it is not away.
     pub fn away(&self, nick: NickId) -> Option<&str> {
-        self.users.get(nick)?.away.as_deref()
+        self.user(nick)?.away()
     }
 
     /// Marks a nick as away, or as back if the text is empty. If that changes anything, announces it in those of
@@ -18,9 +18,14 @@ impl Chat {
         if self.away(nick) == away {
             return;
         }
-        if let Some(user) = self.users.get_mut(nick) {
-            user.away = away.map(Into::into);
-        }
+        let Some(user) = self.user(nick) else {
+            return;
+        };
+        let set = Action::SetAway {
+            nick: user.nick.clone(),
+            text: away.map(Into::into),
+        };
+        let _ = self.change(set, now);
         for room in rooms {
             if self.is_known_in(*room, nick) {
                 self.announce_away(*room, nick, by, now);

@@ -1,9 +1,10 @@
 //! What operators do: commands to connections, and bans.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::state::User;
 use super::{Chat, NickId, Place, RoomId, write};
 use crate::config::fixed::IRC_MARKERS_MAX;
 use crate::model::{Ban, Now, PeerId};
@@ -63,7 +64,7 @@ impl Chat {
 
     /// Closes every connection of `nick`; returns their number.
     pub fn end_nick(&mut self, nick: NickId, code: Code, text: &str) -> usize {
-        let peers = self.user(nick).map(|user| user.connections.clone());
+        let peers = self.user(nick).map(|user| user.here.connections.clone());
         let peers = peers.unwrap_or_default();
         for peer in &peers {
             self.send_command(*peer, ConnectionCommand::Close(code, text.to_owned()));
@@ -75,7 +76,7 @@ impl Chat {
     /// much waits already is not told: its client learns about the marker when it asks.
     pub fn send_marker(&mut self, nick: NickId, peer: PeerId, room: &RoomName, time: Time) {
         let user = self.user(nick);
-        let peers = user.map(|user| user.connections.clone());
+        let peers = user.map(|user| user.here.connections.clone());
         for other in peers.into_iter().flatten().filter(|other| *other != peer) {
             let mut waiting = 0;
             if let Some(commands) = self.commands.get_mut(&other) {
@@ -164,11 +165,10 @@ impl Chat {
             }
             BanTarget::Nick(look) => {
                 let nick = look.nick();
-                let held = self.nick_ids.candidates(nick);
-                let held: BTreeSet<NickId> = held.copied().collect();
-                let users = held.into_iter().filter_map(|id| self.user(id));
+                let users: BTreeMap<NickId, &User> = self.state.candidates(nick).collect();
+                let users = users.into_values();
                 let users = users.filter(|user| user.nick.looks_like(nick));
-                ended.extend(users.flat_map(|user| &user.connections));
+                ended.extend(users.flat_map(|user| &user.here.connections));
             }
         }
         self.directory.bans.push(ban);

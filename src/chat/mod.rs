@@ -2,7 +2,8 @@
 //!
 //! Its behaviour depends only on its own state, the requests, and the time that the caller passes. Everything that
 //! readers receive is appended to a [`Tail`]; this module sends nothing itself. It is pure: it knows no socket, task
-//! or file. The state of a single connection belongs to [`crate::session`]. Read [`room`] first, then [`nick`].
+//! or file. The state of a single connection belongs to [`crate::session`]. Read [`state`] first, then [`room`] and
+//! [`nick`].
 
 pub mod acl;
 mod away;
@@ -15,6 +16,7 @@ mod pace;
 mod quota;
 pub mod room;
 mod shares;
+pub mod state;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,23 +29,24 @@ use crate::config::fixed::TEXTS_ARRIVING_MAX;
 use crate::config::{Config, Limits};
 use crate::model::{
     Applied, Arena, Connected, DeletedFile, Directory, Entry, EventKind, FileSum, FileTotals, Id,
-    Now, PeerId, Removed, RoomRow, Scope, Ticket, address_prefix, millis,
+    Now, PeerId, Removed, RoomRow, Scope, ServerName, Ticket, address_prefix, millis,
 };
 use crate::protocol::event::EventLayout;
-use crate::protocol::name::{ByLook, NAME_CHARS_MAX};
+use crate::protocol::name::NAME_CHARS_MAX;
 use crate::protocol::{Code, Digest, Event, EventId, RoomName, Time};
 use crate::tail::{Seq, Tail};
 
 use bans::ConnectionCommand;
 use hooks::Hooks;
 use memory_budget::MemoryUse;
-use nick::{Reserved, User};
 use pace::Pace;
 use quota::FileShares;
 use room::Room;
+use state::State;
 use tally::Tally;
 
 pub use shares::{Reservation, Shares};
+pub use state::NickId;
 
 /// A connection, as the chat sees it.
 #[derive(Debug)]
@@ -72,8 +75,6 @@ impl Peer {
 
 /// Identifies a room.
 pub type RoomId = Id<Room>;
-/// Identifies a nick that is in use or reserved.
-pub type NickId = Id<User>;
 
 /// A refusal of a request: a code, and a sentence for the user.
 pub type Refused = (Code, String);
@@ -133,11 +134,12 @@ pub struct Chat {
     newest_room: RoomId,
     /// The id of the newest event in the log.
     newest_id: u64,
-    users: Arena<User>,
+    /// What all servers of the chat agree on.
+    state: State,
+    /// This server's name in the changes of that state.
+    server: ServerName,
     /// The largest number of nicks that have been in use at once.
     nicks_most: usize,
-    /// The nicks in use or reserved. The map also finds look-alikes, so that two of them cannot be in use at once.
-    nick_ids: ByLook<NickId>,
     /// The accounts and bans.
     directory: Directory,
     /// The number of existing rooms that were created from each address.
@@ -196,8 +198,6 @@ pub struct Chat {
     answered: Vec<PeerId>,
     /// The times at which each `JOIN` is announced if the member is still in the room; in milliseconds of uptime.
     announcing: BTreeSet<(u64, RoomId, NickId)>,
-    /// The reserved nicks, and when each of them is released if its owner does not return.
-    reserved: Reserved,
 }
 
 impl Chat {
@@ -218,9 +218,9 @@ impl Chat {
             lobby,
             newest_room: lobby,
             newest_id: 0,
-            users: Arena::default(),
+            state: State::default(),
+            server: config.name.as_str().into(),
             nicks_most: 0,
-            nick_ids: ByLook::default(),
             directory: Directory::default(),
             rooms_by_origin: Tally::default(),
             rooms_by_owner: Tally::default(),
@@ -251,7 +251,6 @@ impl Chat {
             texts: Arc::new(Shares::new(TEXTS_ARRIVING_MAX, 1)),
             answered: Vec::new(),
             announcing: BTreeSet::new(),
-            reserved: Reserved::default(),
             utc_offset_s: 0,
             config,
         }
@@ -755,8 +754,8 @@ impl Chat {
                         .for_each(&mut wake);
                 }
                 Place::Nick(nick) => {
-                    let user = self.users.get(nick);
-                    let peers = user.into_iter().flat_map(|user| &user.connections);
+                    let user = self.user(nick);
+                    let peers = user.into_iter().flat_map(|user| &user.here.connections);
                     peers.copied().for_each(&mut wake);
                 }
             }
@@ -769,7 +768,7 @@ impl Chat {
         match place {
             Place::Everyone => Some(&self.notes),
             Place::Room(room) => self.rooms.get(room).map(|room| &room.tail),
-            Place::Nick(nick) => self.users.get(nick)?.inbox.as_deref(),
+            Place::Nick(nick) => self.user(nick)?.here.inbox.as_deref(),
         }
     }
 
@@ -779,7 +778,7 @@ impl Chat {
             Place::Everyone => Some(&mut self.notes),
             Place::Room(room) => self.rooms.get_mut(room).map(|room| &mut room.tail),
             Place::Nick(nick) => {
-                let inbox = &mut self.users.get_mut(nick)?.inbox;
+                let inbox = &mut self.state.here_mut(nick)?.inbox;
                 Some(inbox.get_or_insert_with(|| Box::new(Tail::new(inbox_bytes_max))))
             }
         }
@@ -798,15 +797,13 @@ impl Chat {
             self.announcing.pop_first();
             self.announce_due(room, nick, now);
         }
-        while let Some(nick) = self.reserved.pop_due(millis(now.uptime)) {
-            self.release_nick(nick);
-        }
+        self.state.release_due(millis(now.uptime));
     }
 
     /// Returns the time at which [`Self::tick`] must run next.
     pub fn next_due(&self) -> Option<Duration> {
         let announcing = self.announcing.first().map(|due| due.0);
-        let due_ms = announcing.into_iter().chain(self.reserved.next_ms()).min();
+        let due_ms = announcing.into_iter().chain(self.state.next_due_ms()).min();
         due_ms.map(Duration::from_millis)
     }
 }

@@ -504,7 +504,7 @@ impl Chat {
     /// Returns the totals. This looks at every room.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals {
-            nicks: self.users.count(),
+            nicks: self.state.nicks(),
             files: self.files,
             inbox_bytes: self.inbox_bytes(),
             file_bytes: self.file_shares.bytes(),

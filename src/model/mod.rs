@@ -7,6 +7,7 @@
 mod access;
 mod arena;
 mod budget;
+mod change;
 mod directory;
 mod entry;
 mod storage;
@@ -15,6 +16,7 @@ mod time;
 pub use access::{AclChange, RoomAcl, VersionedAcl};
 pub use arena::{Arena, Id};
 pub use budget::Budget;
+pub use change::{Action, Change, Claim, FormerNick, Reserve, ServerName};
 pub use directory::{Ban, Directory, Hook, Secret, address_prefix};
 pub use entry::{
     Applied, Connected, DeletedFile, DirectMessage, Entry, EventKind, FileContents, NewFile,

@@ -249,7 +249,7 @@ impl Session {
                 AccountQuery::ShareNick { nick, secret } => {
                     self.finish_share_nick(nick, &secret, account, chat, now)
                 }
-                AccountQuery::Register { nick, .. } => self.finish_register(&nick, chat),
+                AccountQuery::Register { nick, .. } => self.finish_register(&nick, chat, now),
                 AccountQuery::Unregister { nick } => {
                     self.finish_unregister(Verb::Register, &nick, result, chat, now)
                 }
@@ -357,8 +357,8 @@ impl Session {
         self.take_nick(nick, Some(secret.expose()), chat, now)
     }
 
-    fn finish_register(&mut self, nick: &Nick, chat: &mut Chat) -> Done {
-        chat.registered(nick);
+    fn finish_register(&mut self, nick: &Nick, chat: &mut Chat, now: Now) -> Done {
+        chat.registered(nick, now);
         let talk = format!("{nick} is registered to you; log in with /nick {nick} <password>");
         self.ok(Verb::Register, nick.as_str(), &talk, AfterReply::Nothing);
         self.send_tls_hint(chat);

@@ -34,6 +34,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::accounts::AccountQuery;
+use crate::chat::nick::Leaves;
 use crate::chat::{Chat, Committed, NickId, Place, RoomId};
 use crate::config::Limits;
 use crate::dialect::irc::begins_irc;
@@ -703,7 +704,7 @@ impl Session {
     /// requested to stay.
     pub fn end_of_input(&mut self, chat: &mut Chat, now: Now) {
         if !self.stays && !self.is_ending() {
-            self.depart_after_unread("", chat, now);
+            self.depart_after_unread("", Leaves::ForNow, chat, now);
             self.push(Output::default(), AfterReply::Close);
         }
     }
@@ -766,7 +767,7 @@ impl Session {
 
     /// Handles the loss of the connection: leaves all rooms without a last message.
     pub fn lost(&mut self, chat: &mut Chat, now: Now) {
-        self.depart("", chat, now);
+        self.depart("", Leaves::ForNow, chat, now);
         self.phase = Phase::Over;
     }
 
@@ -1028,26 +1029,26 @@ impl Session {
     ///
     /// Unlogged direct messages and notices have been acknowledged to their senders, so they are sent before the last
     /// reply. A connection that an operator closes receives nothing but its last line.
-    fn depart_after_unread(&mut self, text: &str, chat: &mut Chat, now: Now) {
+    fn depart_after_unread(&mut self, text: &str, leaves: Leaves, chat: &mut Chat, now: Now) {
         if !self.is_ending() && !self.is_dismissed {
             let unread = self.unread(chat);
             if !unread.is_empty() {
                 self.push(unread, AfterReply::Nothing);
             }
         }
-        self.depart(text, chat, now);
+        self.depart(text, leaves, chat, now);
     }
 
     /// Leaves every room and gives up the nick. Room events that have not been sent yet are not sent any more; the
     /// logs have them.
-    fn depart(&mut self, text: &str, chat: &mut Chat, now: Now) {
+    fn depart(&mut self, text: &str, leaves: Leaves, chat: &mut Chat, now: Now) {
         for membership in &mut self.rooms {
             if !std::mem::replace(&mut membership.is_leaving, true) {
                 chat.leave(membership.room, self.peer, self.nick, text, now);
             }
         }
         if let Some(nick) = self.nick.take() {
-            chat.drop_nick(nick, self.peer, now);
+            chat.drop_nick(nick, self.peer, leaves, now);
         }
         self.phase = self.phase.max(Phase::Ending);
     }
@@ -1055,7 +1056,7 @@ impl Session {
     /// Reports an error and closes the connection.
     fn end(&mut self, refusal: Refusal, chat: &mut Chat, now: Now) {
         self.refuse(&refusal);
-        self.depart_after_unread("", chat, now);
+        self.depart_after_unread("", Leaves::ForNow, chat, now);
         self.push(Output::default(), AfterReply::Close);
     }
 
@@ -1071,7 +1072,7 @@ impl Session {
             _ => text,
         };
         let line = self.reply_line(Line::Closed { code, text });
-        self.depart_after_unread("", chat, now);
+        self.depart_after_unread("", Leaves::ForNow, chat, now);
         self.push(line, AfterReply::Close);
     }
 

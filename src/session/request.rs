@@ -9,6 +9,7 @@ use super::amend::OnEvent;
 use super::lazy_list::{LazyList, Step};
 use super::output::{AfterReply, Pending, UpTo};
 use super::{Effect, Expects, Membership, Session, Upload};
+use crate::chat::nick::Leaves;
 use crate::chat::{Chat, NickId, Place, Refused, RoomId};
 use crate::dialect::{Dialect, Marks, Output, ReplyBody};
 use crate::log::{HistorySource, Reader};
@@ -256,10 +257,7 @@ impl Session {
     }
 
     pub(super) fn say_goodbye(&mut self, verb: Verb, text: &str, chat: &mut Chat, now: Now) {
-        if let Some(nick) = self.nick {
-            chat.drop_reservation(nick);
-        }
-        self.depart_after_unread(text, chat, now);
+        self.depart_after_unread(text, Leaves::ForGood, chat, now);
         self.ok(verb, "", "bye", AfterReply::Close);
     }
 

@@ -15,6 +15,7 @@ pub(super) mod targets;
 
 use super::request::Done;
 use super::{AfterReply, Deferred, Effect, LineEnd, Security, Session};
+use crate::chat::nick::Leaves;
 use crate::chat::{Chat, RoomId};
 use crate::dialect::irc::{Client, IrcLine, numeric};
 use crate::dialect::{Dialect, Line, Output, Writer};
@@ -150,7 +151,7 @@ impl Session {
             if let Some(irc) = self.irc.as_deref() {
                 irc.client.error(&text, &mut out.bytes);
             }
-            self.depart_after_unread("", chat, now);
+            self.depart_after_unread("", Leaves::ForNow, chat, now);
             self.push(out, AfterReply::Close);
             return None;
         }

@@ -1,0 +1,102 @@
+//! Changes of what all servers of a chat agree on, apart from logged events: who uses which nick.
+//!
+//! Like an [`Entry`](super::Entry), a [`Change`] contains only names, and nothing that belongs to the process that
+//! proposes it. Whether it takes effect is decided when it is applied, from what was applied before it and from what
+//! it contains, such as limits. So servers that apply the same changes in the same order agree.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::protocol::Nick;
+
+/// The name of a server. Servers of one chat have different names.
+pub type ServerName = Arc<str>;
+
+/// A change that a server proposes.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The server.
+    pub server: ServerName,
+    /// What is to change.
+    pub action: Action,
+}
+
+/// What a change is about. A nick is used by servers: how many connections of a server use it is known to that server
+/// only.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// A connection of the server takes a nick, in place of the one that it used before, if it used any.
+    TakeNick {
+        /// The nick.
+        nick: Nick,
+        /// Why the connection may use the nick, even if others use it.
+        claim: Claim,
+        /// The nick that the connection used before.
+        former: Option<FormerNick>,
+    },
+    /// The last connection of the server that used a nick has ended.
+    DropNick {
+        /// The nick.
+        nick: Nick,
+        /// How the nick is reserved, if a password reserves it; `None` if it becomes free at once, because its user
+        /// left deliberately.
+        reserve: Option<Reserve>,
+    },
+    /// The nick is registered now. Its account protects it from now on, and no reservation.
+    EndReservation {
+        /// The nick.
+        nick: Nick,
+    },
+    /// A user goes away or comes back.
+    SetAway {
+        /// The nick.
+        nick: Nick,
+        /// The text that others see; `None` if the user is back.
+        text: Option<Box<str>>,
+    },
+}
+
+/// The reason why a connection may use a nick.
+#[derive(Clone, Debug)]
+pub enum Claim {
+    /// There is no special reason, so the nick must be free.
+    Free,
+    /// The nick must be free, or reserved with the password that has this SHA-256 digest.
+    Password(Box<[u8; 32]>),
+    /// The nick is registered, and the connection has logged in.
+    Account,
+    /// The server uses the nick already, and allows this connection to share it.
+    Shared,
+}
+
+impl Claim {
+    /// Returns the digest of the password.
+    pub fn password(&self) -> Option<&[u8; 32]> {
+        match self {
+            Self::Password(digest) => Some(digest),
+            Self::Free | Self::Account | Self::Shared => None,
+        }
+    }
+}
+
+/// The nick that a connection gives up for another one.
+#[derive(Clone, Debug)]
+pub struct FormerNick {
+    /// The nick.
+    pub nick: Nick,
+    /// Whether no other connection of the server uses it.
+    pub is_last: bool,
+}
+
+/// How long a nick is reserved for its user, and the limits on reserved nicks.
+#[derive(Clone, Copy, Debug)]
+pub struct Reserve {
+    /// How long, in milliseconds.
+    pub for_ms: u64,
+    /// The address of the user.
+    pub origin: IpAddr,
+    /// The maximum number of reserved nicks.
+    pub nicks_max: usize,
+    /// The maximum number of reserved nicks for one address.
+    pub nicks_per_address_max: usize,
+}
