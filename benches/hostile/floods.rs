@@ -50,7 +50,7 @@ fn floods() -> Vec<(&'static str, String)> {
         ("HISTORY of 1,000", "HISTORY #lobby 1000\n".into()),
         ("SEARCH", "SEARCH #lobby pear\n".into()),
         (
-            "SEARCH of 16 words, for nothing",
+            "SEARCH of 16 words, without a match",
             format!("SEARCH #lobby from:nobody {}\n", ["a"; 16].join(".")),
         ),
         ("TELL, always another room", "TELL #t<n>x<i> x\n".into()),
@@ -172,7 +172,7 @@ fn beside(chatd: &Chatd, name: &'static str, lines: &str, lasts: Duration) -> io
 pub fn print(found: &[Found]) {
     println!();
     println!(
-        "| eight connections ask as fast as they can | messages | p50 | p99 | maximum | answered per second | server's memory |"
+        "| what eight connections send | messages | p50 | p99 | maximum | answered per second | server's memory |"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|");
     for found in found {

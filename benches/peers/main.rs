@@ -141,7 +141,7 @@ fn measure(flags: &Flags) -> Result<()> {
             }
             "members" => {
                 members(&plan, &mut results)?;
-                "10,000 clients connect, and stay"
+                "10,000 clients connect, and stay connected"
             }
             "visits" => {
                 visits(&plan, &mut results)?;

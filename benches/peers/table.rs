@@ -39,19 +39,19 @@ const fn pair(first: &'static str, a: Unit, second: &'static str, b: Unit) -> Pa
 
 use Unit::{Micros, Millions, Seconds, Thousands, Whole};
 
-pub const ONE_TO_100: Pair = pair("1 to 100", Millions, "1 to 100, a second", Millions);
-pub const ONE_TO_1000: Pair = pair("1 to 1000", Millions, "1 to 1000, a second", Millions);
-pub const TEN_TO_TEN: Pair = pair("10 to 10", Millions, "10 to 10, a second", Millions);
+pub const ONE_TO_100: Pair = pair("1 to 100", Millions, "1 to 100, per second", Millions);
+pub const ONE_TO_1000: Pair = pair("1 to 1000", Millions, "1 to 1000, per second", Millions);
+pub const TEN_TO_TEN: Pair = pair("10 to 10", Millions, "10 to 10, per second", Millions);
 pub const ALL_TALK: Pair = pair(
     "100 senders and readers",
     Millions,
-    "100 senders and readers, a second",
+    "100 senders and readers, per second",
     Millions,
 );
 pub const ONE_AT_A_TIME: Pair = pair(
     "one at a time to 100",
     Thousands,
-    "one at a time to 100, a second",
+    "one at a time to 100, per second",
     Thousands,
 );
 pub const LATENCY: Pair = pair("p50, µs", Micros, "p99, µs", Micros);
