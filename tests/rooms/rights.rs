@@ -272,7 +272,7 @@ fn documented() -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(root().join("protocol.md")).expect("it is there");
     let lines = text
         .lines()
-        .skip_while(|line| !line.starts_with("| asked of a closed room "));
+        .skip_while(|line| !line.starts_with("| request for a closed room "));
     let rows = lines.skip(2).take_while(|line| line.starts_with('|'));
     let cells = |row: &str| {
         let cells = row.trim_matches('|').split('|');
