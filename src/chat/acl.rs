@@ -137,7 +137,8 @@ impl Chat {
 
     /// Returns the readers of a room, each with its nick if it has one.
     pub(super) fn readers_with_nicks(&self, room: &Room) -> Vec<(PeerId, Option<NickId>)> {
-        let members = room.members.keys();
+        let members = self.state.members(&room.name);
+        let members = members.into_iter().flat_map(BTreeMap::keys);
         let users = members.filter_map(|nick| Some((*nick, self.user(*nick)?)));
         let nicks: BTreeMap<PeerId, NickId> = users
             .flat_map(|(nick, user)| user.here.connections.iter().map(move |peer| (*peer, nick)))

@@ -1,9 +1,11 @@
 //! Users who are away. `AWAY` sets a text that others see until the user changes or clears it, or until the last
 //! connection of the nick ends.
 
+use std::sync::Arc;
+
 use super::{Chat, NickId, Place, RoomId, write};
 use crate::model::{Action, Now, PeerId};
-use crate::protocol::Event;
+use crate::protocol::{Event, RoomName};
 
 impl Chat {
     /// Returns the text of a nick that is away; `None` if it is not away.
@@ -24,11 +26,24 @@ impl Chat {
         let set = Action::SetAway {
             nick: user.nick.clone(),
             text: away.map(Into::into),
+            rooms: self.room_names(rooms),
         };
-        let _ = self.change(set, now);
+        let _ = self.change(set, Some(by), now);
+    }
+
+    /// Announces that a nick is away or back, in those of `rooms` whose readers know that it is there.
+    pub(super) fn show_away(
+        &mut self,
+        nick: NickId,
+        rooms: &[Arc<RoomName>],
+        by: Option<PeerId>,
+        now: Now,
+    ) {
         for room in rooms {
-            if self.is_known_in(*room, nick) {
-                self.announce_away(*room, nick, by, now);
+            if let Some(room) = self.find_room(room)
+                && self.is_known_in(room, nick)
+            {
+                self.announce_away(room, nick, by.unwrap_or(PeerId::NONE), now);
             }
         }
     }

@@ -20,7 +20,7 @@ impl Chat {
             self.send_command(peer, ConnectionCommand::Leave(departure));
         }
         room.readers.clear();
-        room.members.clear();
+        self.state.clear_room(&room.name);
         self.removed_live.append(&mut room.live);
         self.new_owners
             .retain(|(name, _)| name.casefolded() != room.name.casefolded());

@@ -1,15 +1,16 @@
 //! Nicks. One or more connections use a nick, with or without a password.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::state::{self, Done, Here, NickId, Outcome, User};
+use super::state::{self, Done, NickId, Outcome, User};
 use super::{Chat, Place, Refused, RoomId};
 use crate::model::{
     Action, Change, Claim, DirectMessage, FormerNick, Now, PeerId, Reserve, address_prefix, millis,
 };
-use crate::protocol::{Code, Nick};
+use crate::protocol::{Code, Nick, RoomName};
 use crate::tail::{Seq, Tail};
 
 /// Whether a user who drops a nick may want it back.
@@ -95,7 +96,7 @@ impl Chat {
     /// Records that a nick is registered. From now on only its account protects it, and no reservation.
     pub fn registered(&mut self, nick: &Nick, now: Now) {
         let end = Action::EndReservation { nick: nick.clone() };
-        let _ = self.change(end, now);
+        let _ = self.change(end, None, now);
         self.directory.add_account(nick);
         self.account_changes += 1;
         let version = self.account_changes;
@@ -158,22 +159,21 @@ impl Chat {
         now: Now,
     ) -> Result<NickId, Refused> {
         let claim = self.claim(peer, current, &nick, password);
-        let former = current
-            .and_then(|old| self.user(old))
-            .map(|user| FormerNick {
+        let moved = current.map_or_else(Vec::new, |old| self.rooms_of_one(rooms, old));
+        let former = current.and_then(|old| {
+            let user = self.user(old)?;
+            Some(FormerNick {
                 nick: user.nick.clone(),
                 is_last: user.here.connections.len() == 1,
-            });
+                rooms: self.room_names(&moved),
+            })
+        });
         let take = Action::TakeNick {
             nick,
             claim,
             former,
         };
-        let Some(Done {
-            nick: new,
-            released,
-        }) = self.change(take, now)?
-        else {
+        let Some(Done { nick: new, .. }) = self.change(take, Some(peer), now)? else {
             return Ok(NickId::NONE); // a nick that was taken is in use
         };
         if Some(new) == current {
@@ -185,22 +185,81 @@ impl Chat {
         for room in rooms {
             match current {
                 None => self.add_member(*room, peer, new, now),
-                Some(old) => self.rename_in(*room, peer, old, new, now),
+                Some(old) if moved.contains(room) => self.count_renamed(*room, old, new),
+                Some(old) => {
+                    self.remove_member(*room, peer, old, "", now);
+                    self.add_member(*room, peer, new, now);
+                }
             }
         }
         if let Some(old) = current {
             self.end_use(old, peer);
         }
-        self.state.forget(released);
         self.nicks_most = self.nicks_most.max(self.nicks_in_use());
         Ok(new)
     }
 
-    /// Makes a change, as the state decides.
-    pub(super) fn change(&mut self, action: Action, now: Now) -> Outcome {
+    /// Makes a change of this server, as the state decides. `by` is the connection that has caused it.
+    pub(super) fn change(&mut self, action: Action, by: Option<PeerId>, now: Now) -> Outcome {
         let server = self.server.clone();
-        let change = Change { server, action };
-        state::apply(&mut self.state, &change, millis(now.uptime))
+        self.apply_change(&Change { server, action }, by, now)
+    }
+
+    /// Applies a change of this or another server, as the state decides, and shows it to the readers here. `by` is
+    /// the connection that has caused the change, if it belongs to this server.
+    ///
+    /// # Errors
+    /// When the state refuses the change.
+    pub fn apply_change(&mut self, change: &Change, by: Option<PeerId>, now: Now) -> Outcome {
+        let done = state::apply(&mut self.state, change, millis(now.uptime))?;
+        let Some(done) = done else {
+            return Ok(None);
+        };
+        let text = match &change.action {
+            Action::LeaveRoom { text, .. } => text,
+            _ => "",
+        };
+        for seen in &done.seen {
+            self.show_member_change(seen, text, by, now);
+        }
+        if let Action::SetAway { rooms, .. } = &change.action {
+            self.show_away(done.nick, rooms, by, now);
+        }
+        if let Some(released) = done.released {
+            self.drop_inbox(released);
+            self.state.forget(released);
+        }
+        Ok(Some(done))
+    }
+
+    /// Returns those of `rooms` that only one connection of this server is in under the nick.
+    fn rooms_of_one(&mut self, rooms: &[RoomId], nick: NickId) -> Vec<RoomId> {
+        let mut of_one = rooms.to_vec();
+        of_one.retain(|room| {
+            let room = self.rooms.get(*room).map(|room| &room.name);
+            let member = room.and_then(|room| self.state.member_mut(room, nick));
+            member.is_some_and(|member| member.connections == 1)
+        });
+        of_one
+    }
+
+    /// Returns the names of rooms.
+    pub(super) fn room_names(&self, rooms: &[RoomId]) -> Vec<Arc<RoomName>> {
+        let rooms = rooms.iter().filter_map(|room| self.room(*room));
+        rooms.map(|room| room.name.clone()).collect()
+    }
+
+    /// Counts the only connection of the nick `old` in a room for the nick `new`, which has replaced `old` there.
+    fn count_renamed(&mut self, room: RoomId, old: NickId, new: NickId) {
+        let Some(room) = self.rooms.get(room).map(|room| &room.name) else {
+            return;
+        };
+        if let Some(member) = self.state.member_mut(room, old) {
+            member.connections = 0;
+        }
+        if let Some(member) = self.state.member_mut(room, new) {
+            member.connections += 1;
+        }
     }
 
     /// Returns the reason why a connection may use a nick.
@@ -285,9 +344,7 @@ impl Chat {
                 nicks_per_address_max: limits.reserved_nicks_per_address_max,
             });
         let nick = user.nick.clone();
-        if let Ok(Some(done)) = self.change(Action::DropNick { nick, reserve }, now) {
-            self.state.forget(done.released);
-        }
+        let _ = self.change(Action::DropNick { nick, reserve }, Some(peer), now);
     }
 
     /// Removes a connection from those of a nick. After the last one, the direct messages are dropped.
@@ -297,8 +354,14 @@ impl Chat {
         };
         here.connections.retain(|connection| *connection != peer);
         if here.connections.is_empty() {
-            let Here { inbox, .. } = std::mem::take(here);
-            let inbox = inbox.map_or(0, |inbox| inbox.memory());
+            self.drop_inbox(nick);
+        }
+    }
+
+    fn drop_inbox(&mut self, nick: NickId) {
+        if let Some(here) = self.state.here_mut(nick) {
+            here.inbox_read_to = 0;
+            let inbox = here.inbox.take().map_or(0, |inbox| inbox.memory());
             self.count_tail(Place::Nick(nick), inbox, 0);
         }
     }

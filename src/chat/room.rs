@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::state::{MemberChange, MemberHere, Seen};
 use super::{Chat, NickId, Place, Refused, RoomId, write};
-use crate::model::{Now, PeerId, RoomAcl, address_prefix, millis};
-use crate::protocol::{Code, Event, EventId, RoomName};
+use crate::model::{Action, Now, PeerId, RoomAcl, address_prefix, millis};
+use crate::protocol::{Code, Event, EventId, Nick, RoomName};
 use crate::tail::Tail;
 
 /// A room.
@@ -31,7 +32,6 @@ pub struct Room {
     /// The id of the newest logged event.
     pub last_id: Option<EventId>,
     pub(super) tail: Tail,
-    pub(super) members: BTreeMap<NickId, Member>,
     pub(super) readers: Vec<PeerId>,
     /// The number of this room's events that the log has not decided on yet. The room must exist until it has.
     pub(super) coming: usize,
@@ -56,22 +56,6 @@ pub struct Totals {
     pub file_bytes: u64,
 }
 
-/// A member: a nick in a room.
-#[derive(Debug)]
-pub(super) struct Member {
-    /// The number of the nick's connections that are in the room.
-    connections: u32,
-    /// The connection that joined first. It does not receive the announcement.
-    by: PeerId,
-    /// The time at which the `JOIN` is to be announced, in milliseconds of uptime. That takes half the space of a
-    /// `Duration`.
-    announce_at_ms: u64,
-    /// Whether the `JOIN` has been announced.
-    is_announced: bool,
-    /// Whether an answer to `WHO` has listed the member.
-    is_shown: bool,
-}
-
 impl Room {
     /// Returns whether the room may be read by `account`, a registered nick in casefolded form, or by a user without
     /// one (`None`).
@@ -92,7 +76,6 @@ impl Room {
             live: Vec::new(),
             last_id: None,
             tail: Tail::new(tail_bytes_max),
-            members: BTreeMap::new(),
             readers: Vec::new(),
             coming: 0,
         }
@@ -107,11 +90,6 @@ impl Room {
     fn owner(&self) -> Option<&str> {
         self.acl.as_ref()?.owner.as_deref()
     }
-
-    /// Returns the number of members.
-    pub fn members(&self) -> usize {
-        self.members.len()
-    }
 }
 
 impl Chat {
@@ -123,6 +101,11 @@ impl Chat {
     /// Returns a room, if it still exists.
     pub fn room(&self, room: RoomId) -> Option<&Room> {
         self.rooms.get(room)
+    }
+
+    /// Returns the number of members of a room.
+    pub fn members(&self, room: &RoomName) -> usize {
+        self.state.members(room).map_or(0, BTreeMap::len)
     }
 
     /// Returns the lobby, the room in which clients start.
@@ -230,28 +213,27 @@ impl Chat {
         }
     }
 
-    /// Adds a nick to a room that one of its connections has joined, and schedules the announcement.
+    /// Adds a nick to a room that one of its connections has joined.
     pub(super) fn add_member(&mut self, room_id: RoomId, peer: PeerId, nick: NickId, now: Now) {
-        let at = now.uptime + self.limits().announce_after;
-        let Some(room) = self.rooms.get_mut(room_id) else {
+        let Some((room, name)) = self.names(room_id, nick) else {
             return;
         };
-        let member = room.members.entry(nick).or_insert(Member {
-            connections: 0,
-            by: peer,
-            announce_at_ms: millis(at),
-            is_announced: false,
-            is_shown: false,
-        });
-        member.connections += 1;
-        if member.connections > 1 {
-            return;
+        let known = self.state.member_mut(&room, nick);
+        if known.is_none_or(|member| member.connections == 0) {
+            let enter = Action::EnterRoom {
+                room: room.clone(),
+                nick: name,
+            };
+            let _ = self.change(enter, Some(peer), now);
         }
-        if at <= now.uptime {
-            self.announce(room_id, nick, now)
-        } else {
-            self.announcing.insert((millis(at), room_id, nick));
+        if let Some(member) = self.state.member_mut(&room, nick) {
+            member.connections += 1;
         }
+    }
+
+    /// Returns the names of a room and of a nick.
+    pub(super) fn names(&self, room: RoomId, nick: NickId) -> Option<(Arc<RoomName>, Nick)> {
+        Some((self.room(room)?.name.clone(), self.user(nick)?.nick.clone()))
     }
 
     /// Makes a connection stop reading a room. When the last connection of a nick does so, the nick is no longer a
@@ -276,36 +258,92 @@ impl Chat {
         self.close_if_unused(room_id);
     }
 
-    fn remove_member(&mut self, room_id: RoomId, peer: PeerId, nick: NickId, text: &str, now: Now) {
-        let announce_up_to = self.limits().announce_up_to;
-        let Some(room) = self.rooms.get_mut(room_id) else {
+    pub(super) fn remove_member(
+        &mut self,
+        room_id: RoomId,
+        peer: PeerId,
+        nick: NickId,
+        text: &str,
+        now: Now,
+    ) {
+        let Some((room, name)) = self.names(room_id, nick) else {
             return;
         };
-        let is_small = room.members.len() <= announce_up_to;
-        let Some(member) = room.members.get_mut(&nick) else {
+        let Some(member) = self.state.member_mut(&room, nick) else {
             return;
         };
         member.connections = member.connections.saturating_sub(1);
-        if member.connections > 0 {
-            return;
+        if member.connections == 0 {
+            let leave = Action::LeaveRoom {
+                room,
+                nick: name,
+                text: text.into(),
+            };
+            let _ = self.change(leave, Some(peer), now);
         }
-        let is_known = member.is_announced || member.is_shown;
-        self.announcing
-            .remove(&(member.announce_at_ms, room_id, nick));
-        room.members.remove(&nick);
-        if is_known && is_small {
-            self.append(
-                Place::Room(room_id),
-                None,
-                now.time,
-                Some(peer),
-                "",
-                |chat, line| {
-                    let (room, nick) = chat.room_and_nick(room_id, nick);
-                    let text = text.into();
-                    write(&Event::Part { room, nick, text }, line)
-                },
-            );
+    }
+
+    /// Shows the readers of a room what a change has done to its members. `by` is the connection that has caused the
+    /// change, if it belongs to this server.
+    pub(super) fn show_member_change(
+        &mut self,
+        seen: &Seen,
+        text: &str,
+        by: Option<PeerId>,
+        now: Now,
+    ) {
+        let room = match self.find_room(&seen.room) {
+            Some(room) => room,
+            None => self.insert_room(RoomName::clone(&seen.room)),
+        };
+        match seen.what {
+            MemberChange::Joined(nick) => self.show_joined(room, &seen.room, nick, by, now),
+            MemberChange::Left(nick, member) => {
+                self.announcing.remove(&(member.announce_at_ms, room, nick));
+                let is_known = member.is_announced || member.is_shown;
+                if is_known && self.members(&seen.room) < self.limits().announce_up_to {
+                    self.append(Place::Room(room), None, now.time, by, "", |chat, line| {
+                        let (room, nick) = chat.room_and_nick(room, nick);
+                        let text = text.into();
+                        write(&Event::Part { room, nick, text }, line)
+                    });
+                }
+                self.close_if_unused(room);
+            }
+            MemberChange::Renamed { old, new } => {
+                self.announce_as(room, new, old, now);
+                if let Some(member) = self.state.member_mut(&seen.room, new) {
+                    self.announcing.remove(&(member.announce_at_ms, room, old));
+                    member.by = by.unwrap_or(PeerId::NONE);
+                    member.connections = 0;
+                }
+                self.append(Place::Room(room), None, now.time, by, "", |chat, line| {
+                    let (room, old) = chat.room_and_nick(room, old);
+                    let new = chat.nick_text(new).into();
+                    write(&Event::Nick { room, old, new }, line)
+                });
+            }
+        }
+    }
+
+    /// Schedules the announcement of a new member.
+    fn show_joined(
+        &mut self,
+        id: RoomId,
+        room: &RoomName,
+        nick: NickId,
+        by: Option<PeerId>,
+        now: Now,
+    ) {
+        let at = now.uptime + self.limits().announce_after;
+        if let Some(member) = self.state.member_mut(room, nick) {
+            member.by = by.unwrap_or(PeerId::NONE);
+            member.announce_at_ms = millis(at);
+        }
+        if at <= now.uptime {
+            self.announce(id, nick, now)
+        } else {
+            self.announcing.insert((millis(at), id, nick));
         }
     }
 
@@ -318,7 +356,7 @@ impl Chat {
         }
     }
 
-    /// Deletes a room that has no readers and never had an event.
+    /// Deletes a room that has no readers and no members and never had an event.
     pub(super) fn close_if_unused(&mut self, room_id: RoomId) {
         let Some(room) = self.rooms.get(room_id) else {
             return;
@@ -327,7 +365,8 @@ impl Chat {
             || room.last_id.is_some()
             || room.acl.as_ref().is_some_and(|acl| acl.is_closed)
             || room.coming > 0
-            || !room.readers.is_empty();
+            || !room.readers.is_empty()
+            || self.state.members(&room.name).is_some();
         if !is_used {
             self.take_room(room_id);
         }
@@ -366,25 +405,33 @@ impl Chat {
     /// Announces `nick` in the room if its time has come. If the nick has left and joined again meanwhile, its
     /// announcement is due later.
     pub(super) fn announce_due(&mut self, room_id: RoomId, nick: NickId, now: Now) {
-        let member = self
-            .rooms
-            .get(room_id)
-            .and_then(|room| room.members.get(&nick));
+        let member = self.member(room_id, nick);
         if member.is_some_and(|member| member.announce_at_ms <= millis(now.uptime)) {
             self.announce(room_id, nick, now);
         }
     }
 
+    /// Returns what this server knows about a member.
+    fn member(&self, room: RoomId, nick: NickId) -> Option<&MemberHere> {
+        let members = self.state.members(&self.room(room)?.name)?;
+        members.get(&nick).map(|member| &member.here)
+    }
+
     /// Announces that `nick` has joined the room, unless this was announced before or the room has too many members.
-    pub(super) fn announce(&mut self, room_id: RoomId, nick: NickId, now: Now) {
+    fn announce(&mut self, room_id: RoomId, nick: NickId, now: Now) {
+        self.announce_as(room_id, nick, nick, now);
+    }
+
+    /// Announces that a member has joined the room under the nick `shown`, which may have been replaced by now.
+    fn announce_as(&mut self, room_id: RoomId, nick: NickId, shown: NickId, now: Now) {
         let announce_up_to = self.limits().announce_up_to;
-        let Some(room) = self.rooms.get_mut(room_id) else {
+        let Some(room) = self.room(room_id).map(|room| room.name.clone()) else {
             return;
         };
-        if room.members.len() > announce_up_to {
+        if self.members(&room) > announce_up_to {
             return;
         }
-        let Some(member) = room.members.get_mut(&nick) else {
+        let Some(member) = self.state.member_mut(&room, nick) else {
             return;
         };
         if !std::mem::replace(&mut member.is_announced, true) {
@@ -396,12 +443,12 @@ impl Chat {
                 Some(by),
                 "",
                 |chat, line| {
-                    let (room, nick) = chat.room_and_nick(room_id, nick);
+                    let (room, nick) = chat.room_and_nick(room_id, shown);
                     write(&Event::Join { room, nick }, line)
                 },
             );
-            if self.away(nick).is_some() {
-                self.announce_away(room_id, nick, by, now);
+            if self.away(shown).is_some() {
+                self.announce_away(room_id, shown, by, now);
             }
         }
     }
@@ -409,59 +456,10 @@ impl Chat {
     /// Returns whether the other members know that `nick` is in the room, and the room is small enough for
     /// announcements.
     pub(super) fn is_known_in(&self, room: RoomId, nick: NickId) -> bool {
-        self.rooms.get(room).is_some_and(|room| {
-            let is_small = room.members.len() <= self.limits().announce_up_to;
-            let member = room.members.get(&nick);
-            is_small && member.is_some_and(|member| member.is_announced || member.is_shown)
-        })
-    }
-
-    /// Replaces the nick `old` of one connection in a room by `new`.
-    pub(super) fn rename_in(
-        &mut self,
-        room_id: RoomId,
-        peer: PeerId,
-        old: NickId,
-        new: NickId,
-        now: Now,
-    ) {
-        let Some(room) = self.rooms.get(room_id) else {
-            return;
-        };
-        let stays = room
-            .members
-            .get(&old)
-            .is_some_and(|member| member.connections > 1);
-        let is_there = room.members.contains_key(&new);
-        match (stays, is_there) {
-            (false, false) => {
-                self.announce(room_id, old, now);
-                let Some(room) = self.rooms.get_mut(room_id) else {
-                    return;
-                };
-                if let Some(member) = room.members.remove(&old) {
-                    self.announcing
-                        .remove(&(member.announce_at_ms, room_id, old));
-                    room.members.insert(new, Member { by: peer, ..member });
-                }
-                self.append(
-                    Place::Room(room_id),
-                    None,
-                    now.time,
-                    Some(peer),
-                    "",
-                    |chat, line| {
-                        let (room, old) = chat.room_and_nick(room_id, old);
-                        let new = chat.nick_text(new).into();
-                        write(&Event::Nick { room, old, new }, line)
-                    },
-                );
-            }
-            (true, false) | (false, true) | (true, true) => {
-                self.remove_member(room_id, peer, old, "", now);
-                self.add_member(room_id, peer, new, now);
-            }
-        }
+        let member = self.member(room, nick);
+        let members = self.room(room).map_or(0, |room| self.members(&room.name));
+        members <= self.limits().announce_up_to
+            && member.is_some_and(|member| member.is_announced || member.is_shown)
     }
 
     /// Returns the names of a room and a nick as events contain them.
@@ -471,20 +469,18 @@ impl Chat {
     }
 
     /// Returns the member that comes after `after`, in the order in which nicks were taken, and marks it as listed.
-    pub fn show_member(&mut self, room_id: RoomId, after: Option<NickId>) -> Option<NickId> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, Excluded);
-        let room = self.rooms.get_mut(room_id)?;
-        let (nick, member) = room.members.range_mut((from, Unbounded)).next()?;
+    pub fn show_member(&mut self, room: RoomId, after: Option<NickId>) -> Option<NickId> {
+        let room = &self.rooms.get(room)?.name;
+        let (nick, member) = self.state.members_after(room, after).next()?;
         member.is_shown = true;
-        Some(*nick)
+        Some(nick)
     }
 
     /// Returns the member that comes after `after`, without marking it as listed.
     pub fn next_member(&self, room: RoomId, after: Option<NickId>) -> Option<NickId> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
-        let members = &self.rooms.get(room)?.members;
+        let members = self.state.members(&self.room(room)?.name)?;
         members
             .range((from, Unbounded))
             .next()
@@ -493,8 +489,8 @@ impl Chat {
 
     /// Returns whether `nick` is a member of a room. If so, marks it as listed.
     pub fn show_member_of(&mut self, room: RoomId, nick: NickId) -> bool {
-        let room = self.rooms.get_mut(room);
-        let member = room.and_then(|room| room.members.get_mut(&nick));
+        let room = self.rooms.get(room).map(|room| &room.name);
+        let member = room.and_then(|room| self.state.member_mut(room, nick));
         member.is_some_and(|member| {
             member.is_shown = true;
             true
@@ -512,7 +508,7 @@ impl Chat {
         };
         for room in self.room_order.iter().filter_map(|id| self.rooms.get(*id)) {
             totals.rooms += 1;
-            totals.members += room.members();
+            totals.members += self.members(&room.name);
             totals.tail_bytes += room.tail.size();
         }
         totals

@@ -1,12 +1,13 @@
-//! What all servers of a chat agree on, apart from logged events: who uses which nick.
+//! What all servers of a chat agree on, apart from logged events: who uses which nick, and in which rooms.
 //!
 //! [`apply`] alone decides on a [`Change`]. It is a pure function of the state, the change, and the time at which the
 //! change is applied. With one server, [`Chat`](super::Chat) applies its changes at once, under its lock, and the time
-//! is the server's uptime. The connections of a nick are the business of the server that has them ([`Here`]);
-//! decisions do not depend on them.
+//! is the server's uptime. The connections of a nick are the business of the server that has them ([`Here`],
+//! [`MemberHere`]); decisions do not depend on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -14,7 +15,7 @@ use super::Refused;
 use super::tally::Tally;
 use crate::model::{Action, Arena, Change, Claim, FormerNick, Id, PeerId, Reserve, ServerName};
 use crate::protocol::name::ByLook;
-use crate::protocol::{Code, Nick};
+use crate::protocol::{Code, Nick, RoomName};
 use crate::tail::{Seq, Tail};
 
 /// Identifies a nick that is in use or reserved. Servers that apply the same changes give the same ids.
@@ -27,6 +28,61 @@ pub struct State {
     /// The nicks in use or reserved. The map also finds look-alikes, so that two of them cannot be in use at once.
     nicks: ByLook<NickId>,
     reserved: Reserved,
+    /// The members of each room that has any, by the room's casefolded name.
+    members: HashMap<Box<str>, Members>,
+    /// The servers, by their numbers.
+    servers: Vec<ServerName>,
+}
+
+/// The members of a room: the nicks that others see in it, in the order in which the nicks were taken.
+pub(super) type Members = BTreeMap<NickId, Member>;
+
+/// A nick in a room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member {
+    /// The servers whose connections are in the room under the nick.
+    servers: ServerSet,
+    /// What this server alone knows about the member.
+    pub here: MemberHere,
+}
+
+/// What a server alone knows about a member: its own connections, and what its readers have seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MemberHere {
+    /// The number of the nick's connections that are in the room.
+    pub connections: u32,
+    /// The connection that joined first. It does not receive the announcement.
+    pub by: PeerId,
+    /// The time at which the `JOIN` is to be announced, in milliseconds of uptime. That takes half the space of a
+    /// `Duration`.
+    pub announce_at_ms: u64,
+    /// Whether the `JOIN` has been announced.
+    pub is_announced: bool,
+    /// Whether an answer to `WHO` has listed the member.
+    pub is_shown: bool,
+}
+
+/// A set of servers, by their numbers. It takes the space of one number, because there is one for each nick and each
+/// member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct ServerSet(u64);
+
+impl ServerSet {
+    fn contains(self, server: u32) -> bool {
+        self.0 >> server & 1 == 1
+    }
+
+    fn add(&mut self, server: u32) {
+        self.0 |= 1 << server;
+    }
+
+    fn remove(&mut self, server: u32) {
+        self.0 &= !(1 << server);
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
 }
 
 /// A nick that is in use, or that is reserved until its owner returns.
@@ -37,7 +93,7 @@ pub struct User {
     /// The SHA-256 digest of the password that reserves the nick.
     reservation: Option<Box<[u8; 32]>>,
     /// The servers that have connections of the nick. There are none while the nick is only reserved.
-    servers: SmallVec<[ServerName; 1]>,
+    servers: ServerSet,
     /// The text that others see while the user is away; `None` while the user is not.
     away: Option<Box<str>>,
     /// The time at which the nick becomes free while nobody uses it, in milliseconds. That takes half the space of a
@@ -58,14 +114,49 @@ pub(super) struct Here {
 }
 
 /// What a change has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Done {
     /// The nick that the change was about. After [`Action::TakeNick`], it is the nick that was taken.
     pub nick: NickId,
     /// The nick that nobody uses or reserves any more. Others can take it now. Its name can still be looked up with
     /// this id, so that it can be announced, until [`State::forget`] is called.
     pub released: Option<NickId>,
+    /// What others see in rooms.
+    pub(super) seen: Vec<Seen>,
 }
+
+impl Done {
+    fn with(nick: NickId) -> Self {
+        Self {
+            nick,
+            released: None,
+            seen: Vec::new(),
+        }
+    }
+}
+
+/// What others see in a room because of a change.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// The room.
+    pub room: Arc<RoomName>,
+    /// What has changed.
+    pub what: MemberChange,
+}
+
+/// A change of a room's members.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum MemberChange {
+    /// A nick has joined.
+    Joined(NickId),
+    /// A nick has left.
+    Left(NickId, MemberHere),
+    /// A nick was replaced by another one.
+    Renamed { old: NickId, new: NickId },
+}
+
+/// The maximum number of servers of a chat.
+const SERVERS_MAX: usize = 64;
 
 /// What a change has done; `None` if nothing, because the nick is not in use. Or the reason why it was refused.
 pub type Outcome = Result<Option<Done>, Refused>;
@@ -74,27 +165,30 @@ pub type Outcome = Result<Option<Done>, Refused>;
 /// be before that of an earlier change.
 ///
 /// # Errors
-/// `nick-taken` or `bad-password` for a nick that the server may not use. Nothing visible changes in this case.
+/// `nick-taken` or `bad-password` for a nick that the server may not use, and `quota` if there are too many servers.
+/// Nothing visible changes in this case.
 pub fn apply(state: &mut State, change: &Change, at_ms: u64) -> Outcome {
     state.release_due(at_ms);
-    let server = &change.server;
-    match &change.action {
+    let server = state.number_of(&change.server)?;
+    Ok(match &change.action {
         Action::TakeNick {
             nick,
             claim,
             former,
-        } => state.take(server, nick, claim, former.as_ref()).map(Some),
-        Action::DropNick { nick, reserve } => Ok(state.find(nick).map(|id| Done {
-            nick: id,
+        } => Some(state.take(server, nick, claim, former.as_ref())?),
+        Action::DropNick { nick, reserve } => state.find(nick).map(|id| Done {
             released: state.drop(id, server, reserve.as_ref(), at_ms),
-        })),
-        Action::EndReservation { nick } => Ok(state.change_user(nick, |user| {
+            ..Done::with(id)
+        }),
+        Action::EndReservation { nick } => state.change_user(nick, |user| {
             user.reservation = None;
-        })),
-        Action::SetAway { nick, text } => Ok(state.change_user(nick, |user| {
+        }),
+        Action::SetAway { nick, text, .. } => state.change_user(nick, |user| {
             user.away.clone_from(text);
-        })),
-    }
+        }),
+        Action::EnterRoom { room, nick } => state.enter(server, room, nick),
+        Action::LeaveRoom { room, nick, .. } => state.leave(server, room, nick),
+    })
 }
 
 impl State {
@@ -113,10 +207,8 @@ impl State {
     }
 
     /// Forgets a nick that was released.
-    pub fn forget(&mut self, released: Option<NickId>) {
-        if let Some(released) = released {
-            self.users.remove(released);
-        }
+    pub fn forget(&mut self, released: NickId) {
+        self.users.remove(released);
     }
 
     /// Returns the user of a nick, which may be reserved only.
@@ -179,15 +271,131 @@ impl State {
     fn change_user(&mut self, nick: &Nick, change: impl FnOnce(&mut User)) -> Option<Done> {
         let id = self.find(nick)?;
         change(self.users.get_mut(id)?);
+        Some(Done::with(id))
+    }
+
+    /// Returns the number of a server, which it gets with its first change.
+    fn number_of(&mut self, server: &ServerName) -> Result<u32, Refused> {
+        let known = self.servers.iter().position(|known| known == server);
+        let number = known.unwrap_or(self.servers.len());
+        if number == SERVERS_MAX {
+            let text = format!("there are {SERVERS_MAX} servers already");
+            return Err((Code::Quota, text));
+        }
+        if known.is_none() {
+            self.servers.push(server.clone());
+        }
+        Ok(number as u32)
+    }
+
+    /// Returns the members of a room; `None` if it has none.
+    pub(super) fn members(&self, room: &RoomName) -> Option<&Members> {
+        self.members.get(room.casefolded())
+    }
+
+    /// Returns the members of a room that come after `after`, in the order in which nicks were taken.
+    pub(super) fn members_after(
+        &mut self,
+        room: &RoomName,
+        after: Option<NickId>,
+    ) -> impl Iterator<Item = (NickId, &mut MemberHere)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let members = self.members.get_mut(room.casefolded());
+        let members = members.map(|members| members.range_mut((from, Unbounded)));
+        let members = members.into_iter().flatten();
+        members.map(|(nick, member)| (*nick, &mut member.here))
+    }
+
+    /// Returns what this server alone knows about a member.
+    pub(super) fn member_mut(&mut self, room: &RoomName, nick: NickId) -> Option<&mut MemberHere> {
+        let member = self.members.get_mut(room.casefolded())?.get_mut(&nick)?;
+        Some(&mut member.here)
+    }
+
+    /// Removes all members from a room that is deleted.
+    pub(super) fn clear_room(&mut self, room: &RoomName) {
+        self.members.remove(room.casefolded());
+    }
+
+    fn enter(&mut self, server: u32, room: &Arc<RoomName>, nick: &Nick) -> Option<Done> {
+        let id = self.find(nick)?;
+        let is_used = self.users.get(id)?.servers.contains(server);
+        let is_new = is_used && self.add_member(server, room, id);
+        let what = MemberChange::Joined(id);
         Some(Done {
-            nick: id,
-            released: None,
+            seen: seen(room, is_new.then_some(what)).into_iter().collect(),
+            ..Done::with(id)
         })
+    }
+
+    fn leave(&mut self, server: u32, room: &Arc<RoomName>, nick: &Nick) -> Option<Done> {
+        let id = self.find(nick)?;
+        let left = self.remove_member(server, room, id);
+        let what = left.map(|here| MemberChange::Left(id, here));
+        Some(Done {
+            seen: seen(room, what).into_iter().collect(),
+            ..Done::with(id)
+        })
+    }
+
+    /// Returns whether the nick was not in the room before.
+    fn add_member(&mut self, server: u32, room: &RoomName, nick: NickId) -> bool {
+        let form = room.casefolded();
+        if !self.members.contains_key(form) {
+            self.members.insert(form.into(), Members::new());
+        }
+        let members = self.members.get_mut(form);
+        let member = members.map(|members| members.entry(nick).or_insert(Member::NEW));
+        member.is_some_and(|member| {
+            let is_new = member.servers.is_empty();
+            member.servers.add(server);
+            is_new
+        })
+    }
+
+    /// Returns what was known about the member, if the nick is in the room through no other server.
+    fn remove_member(&mut self, server: u32, room: &RoomName, nick: NickId) -> Option<MemberHere> {
+        let members = self.members.get_mut(room.casefolded())?;
+        let member = members.get_mut(&nick)?;
+        member.servers.remove(server);
+        if !member.servers.is_empty() {
+            return None;
+        }
+        let here = member.here;
+        members.remove(&nick);
+        if members.is_empty() {
+            self.members.remove(room.casefolded());
+        }
+        Some(here)
+    }
+
+    /// Replaces the nick `old` of a server in a room by `new`.
+    fn rename_member(
+        &mut self,
+        server: u32,
+        room: &RoomName,
+        old: NickId,
+        new: NickId,
+    ) -> Option<MemberChange> {
+        let left = self.remove_member(server, room, old);
+        let is_new = self.add_member(server, room, new);
+        match left {
+            Some(left) if is_new => {
+                if let Some(here) = self.member_mut(room, new) {
+                    *here = left;
+                }
+                Some(MemberChange::Renamed { old, new })
+            }
+            Some(left) => Some(MemberChange::Left(old, left)),
+            // The old nick stays in the room through another server.
+            None => is_new.then_some(MemberChange::Joined(new)),
+        }
     }
 
     fn take(
         &mut self,
-        server: &ServerName,
+        server: u32,
         nick: &Nick,
         claim: &Claim,
         former: Option<&FormerNick>,
@@ -195,13 +403,13 @@ impl State {
         let former = former.and_then(|former| {
             let id = self.find(&former.nick)?;
             let is_used = self.users.get(id)?.servers.contains(server);
-            is_used.then_some((id, former.is_last))
+            is_used.then_some((id, former))
         });
         let current = former.map(|(id, _)| id);
         let new = match (self.find_same_nick(nick, current)?, former) {
             (None, _) => self.add_user(nick, claim.password()),
-            (Some(existing), Some((current, is_last))) if existing == current => {
-                return self.change_own_nick(existing, server, is_last, nick, claim);
+            (Some(existing), Some((current, former))) if existing == current => {
+                return self.change_own_nick(existing, server, former, nick, claim);
             }
             (Some(existing), _) => {
                 let user = self.users.get(existing);
@@ -214,24 +422,36 @@ impl State {
             if user.servers.is_empty() {
                 user.away = away;
             }
-            if !user.servers.contains(server) {
-                user.servers.push(server.clone());
-            }
+            user.servers.add(server);
             self.reserved.remove(user.free_at_ms, new);
         }
-        let given_up = former.filter(|(_, is_last)| *is_last);
-        Ok(Done {
-            nick: new,
-            // The user has changed nicks deliberately, so the old nick is not reserved.
-            released: given_up.and_then(|(old, _)| self.drop(old, server, None, 0)),
-        })
+        let mut done = Done::with(new);
+        if let Some((old, former)) = former {
+            done.seen = self.rename_in_rooms(server, &former.rooms, old, new);
+            if former.is_last {
+                // The user has changed nicks deliberately, so the old nick is not reserved.
+                done.released = self.drop(old, server, None, 0);
+            }
+        }
+        Ok(done)
+    }
+
+    fn rename_in_rooms(
+        &mut self,
+        server: u32,
+        rooms: &[Arc<RoomName>],
+        old: NickId,
+        new: NickId,
+    ) -> Vec<Seen> {
+        let rename = |room| seen(room, self.rename_member(server, room, old, new));
+        rooms.iter().filter_map(rename).collect()
     }
 
     fn add_user(&mut self, nick: &Nick, reservation: Option<&[u8; 32]>) -> NickId {
         let id = self.users.insert(User {
             nick: nick.clone(),
             reservation: reservation.copied().map(Box::new),
-            servers: SmallVec::new(),
+            servers: ServerSet::default(),
             away: None,
             free_at_ms: 0,
             here: Here::default(),
@@ -244,15 +464,12 @@ impl State {
     fn change_own_nick(
         &mut self,
         id: NickId,
-        server: &ServerName,
-        is_last: bool,
+        server: u32,
+        former: &FormerNick,
         nick: &Nick,
         claim: &Claim,
     ) -> Result<Done, Refused> {
-        let own = Done {
-            nick: id,
-            released: None,
-        };
+        let own = Done::with(id);
         let Some(user) = self.users.get_mut(id) else {
             return Ok(own);
         };
@@ -269,7 +486,9 @@ impl State {
         if user.nick.as_str() == nick.as_str() {
             return Ok(own);
         }
-        if !is_last || user.servers.iter().any(|other| other != server) {
+        let mut others = user.servers;
+        others.remove(server);
+        if !former.is_last || !others.is_empty() {
             return Err((
                 Code::NickTaken,
                 format!("{} is in use by another connection", user.nick),
@@ -277,7 +496,7 @@ impl State {
         }
         // Others see that the old spelling is replaced by the new one.
         let (reservation, away) = (user.reservation.take(), user.away.take());
-        let servers = std::mem::take(&mut user.servers);
+        let servers = user.servers;
         self.nicks.remove(&user.nick, &id);
         let new = self.add_user(nick, reservation.as_deref());
         if let Some(user) = self.users.get_mut(new) {
@@ -287,6 +506,7 @@ impl State {
         Ok(Done {
             nick: new,
             released: Some(id),
+            seen: self.rename_in_rooms(server, &former.rooms, id, new),
         })
     }
 
@@ -295,13 +515,15 @@ impl State {
     fn drop(
         &mut self,
         id: NickId,
-        server: &ServerName,
+        server: u32,
         reserve: Option<&Reserve>,
         at_ms: u64,
     ) -> Option<NickId> {
         let user = self.users.get_mut(id)?;
-        let at = user.servers.iter().position(|known| known == server)?;
-        user.servers.swap_remove(at);
+        if !user.servers.contains(server) {
+            return None;
+        }
+        user.servers.remove(server);
         if !user.servers.is_empty() {
             return None;
         }
@@ -334,7 +556,7 @@ impl User {
     }
 
     /// Checks whether another connection, of that server, may use the nick, which is in use or reserved.
-    fn check_claim(&self, server: &ServerName, nick: &Nick, claim: &Claim) -> Result<(), Refused> {
+    fn check_claim(&self, server: u32, nick: &Nick, claim: &Claim) -> Result<(), Refused> {
         if self.nick.casefolded() != nick.casefolded() {
             return Err(taken(nick));
         }
@@ -349,6 +571,28 @@ impl User {
             _ => Err(taken(nick)),
         }
     }
+}
+
+impl Member {
+    /// A member that no server has yet.
+    const NEW: Self = Self {
+        servers: ServerSet(0),
+        here: MemberHere {
+            connections: 0,
+            by: PeerId::NONE,
+            announce_at_ms: 0,
+            is_announced: false,
+            is_shown: false,
+        },
+    };
+}
+
+fn seen(room: &Arc<RoomName>, what: Option<MemberChange>) -> Option<Seen> {
+    let seen = |what| Seen {
+        room: room.clone(),
+        what,
+    };
+    what.map(seen)
 }
 
 /// The nicks that are reserved until their owners return, counted for the address that last used each of them.
@@ -401,8 +645,6 @@ fn taken(nick: &Nick) -> Refused {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -411,6 +653,7 @@ mod tests {
     /// Nicks of which some are spellings of another, and some look like another.
     const NICKS: [&str; 6] = ["bob", "Bob", "b0b", "paul", "pauI", "ann"];
     const SERVERS: [&str; 3] = ["one", "two", "three"];
+    const ROOMS: [&str; 2] = ["#a", "#b"];
     const RESERVE: Reserve = Reserve {
         for_ms: 50,
         origin: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
@@ -420,6 +663,10 @@ mod tests {
 
     fn nick(text: &str) -> Nick {
         Nick::parse(text).expect("it is a nick")
+    }
+
+    fn room(text: &str) -> RoomName {
+        RoomName::parse(text).expect("it is a room's name")
     }
 
     fn take(text: &str, claim: Claim) -> Action {
@@ -442,8 +689,10 @@ mod tests {
     fn change(state: &mut State, server: &str, action: Action, at_ms: u64) -> Outcome {
         let server = server.into();
         let outcome = apply(state, &Change { server, action }, at_ms);
-        if let Ok(Some(done)) = &outcome {
-            state.forget(done.released);
+        if let Ok(Some(done)) = &outcome
+            && let Some(released) = done.released
+        {
+            state.forget(released);
         }
         outcome
     }
@@ -452,12 +701,31 @@ mod tests {
         outcome.as_ref().err().map(|(code, _)| *code)
     }
 
-    /// Returns what servers must agree on, as text.
-    fn shared(state: &State) -> Vec<String> {
+    /// Returns the nicks that are in use or reserved.
+    fn users(state: &State) -> Vec<(NickId, &User)> {
         let mut users = Vec::new();
         let mut slot = 0;
         while let Some((id, user)) = state.users.from_slot(slot) {
             slot = id.slot() + 1;
+            users.push((id, user));
+        }
+        users
+    }
+
+    /// Returns the members of all rooms.
+    fn members(state: &State) -> Vec<(RoomName, NickId, ServerSet)> {
+        let members_of = |room: RoomName| {
+            let members = state.members(&room).cloned().unwrap_or_default();
+            let members = members.into_iter();
+            members.map(move |(nick, member)| (room.clone(), nick, member.servers))
+        };
+        ROOMS.map(room).into_iter().flat_map(members_of).collect()
+    }
+
+    /// Returns what servers must agree on, as text.
+    fn shared(state: &State) -> Vec<String> {
+        let mut shared: Vec<String> = Vec::new();
+        for (id, user) in users(state) {
             let User {
                 nick,
                 reservation,
@@ -466,12 +734,72 @@ mod tests {
                 free_at_ms,
                 here: _,
             } = user;
-            users.push(format!(
+            shared.push(format!(
                 "{id:?} {nick} {reservation:?} {servers:?} {away:?} {free_at_ms}"
             ));
         }
-        users.push(format!("{:?}", state.reserved.due));
-        users
+        let due = &state.reserved.due;
+        shared.push(format!("{due:?} {:?} {:?}", state.servers, members(state)));
+        shared
+    }
+
+    /// Returns what happened, as text, without what a server alone knows.
+    fn result(outcome: &Outcome) -> String {
+        match outcome {
+            Ok(Some(done)) => {
+                let seen = done.seen.iter().map(|seen| match seen.what {
+                    MemberChange::Left(nick, _) => format!("{} left by {nick:?}", seen.room),
+                    what => format!("{} {what:?}", seen.room),
+                });
+                format!(
+                    "{:?} {:?} {:?}",
+                    done.nick,
+                    done.released,
+                    seen.collect::<Vec<_>>()
+                )
+            }
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// Returns the changes with which a server does what `action` asks for: its connections of a nick leave their
+    /// rooms before they drop the nick, and take their rooms with them to another nick.
+    fn in_order(state: &State, server: &str, action: Action) -> Vec<Action> {
+        let rooms_of = |nick: &Nick| -> Vec<Arc<RoomName>> {
+            let id = state.find(nick);
+            let number = state.servers.iter().position(|known| **known == *server);
+            let is_there = |(_, nick, servers): &(RoomName, NickId, ServerSet)| {
+                Some(*nick) == id && number.is_some_and(|n| servers.contains(n as u32))
+            };
+            let members = members(state).into_iter().filter(is_there);
+            members.map(|(room, ..)| room.into()).collect()
+        };
+        match action {
+            Action::DropNick { nick, reserve } => {
+                let leave = |room| Action::LeaveRoom {
+                    room,
+                    nick: nick.clone(),
+                    text: "".into(),
+                };
+                let mut actions: Vec<_> = rooms_of(&nick).into_iter().map(leave).collect();
+                actions.push(Action::DropNick { nick, reserve });
+                actions
+            }
+            Action::TakeNick {
+                nick,
+                claim,
+                former: Some(former),
+            } => {
+                let rooms = rooms_of(&former.nick);
+                let former = Some(FormerNick { rooms, ..former });
+                vec![Action::TakeNick {
+                    nick,
+                    claim,
+                    former,
+                }]
+            }
+            action => vec![action],
+        }
     }
 
     fn claim() -> impl Strategy<Value = Claim> {
@@ -486,7 +814,12 @@ mod tests {
     fn action() -> impl Strategy<Value = Action> {
         let named = || proptest::sample::select(&NICKS[..]).prop_map(nick);
         let former = (named(), any::<bool>());
-        let former = former.prop_map(|(nick, is_last)| FormerNick { nick, is_last });
+        let former = former.prop_map(|(nick, is_last)| FormerNick {
+            nick,
+            is_last,
+            rooms: Vec::new(),
+        });
+        let in_room = (0..ROOMS.len()).prop_map(|at| room(ROOMS[at]).into());
         prop_oneof![
             6 => (named(), claim(), proptest::option::of(former)).prop_map(|(nick, claim, former)| {
                 Action::TakeNick { nick, claim, former }
@@ -499,6 +832,13 @@ mod tests {
             1 => (named(), any::<bool>()).prop_map(|(nick, is_away)| Action::SetAway {
                 nick,
                 text: is_away.then(|| "lunch".into()),
+                rooms: Vec::new(),
+            }),
+            6 => (in_room.clone(), named()).prop_map(|(room, nick)| Action::EnterRoom { room, nick }),
+            2 => (in_room, named()).prop_map(|(room, nick)| Action::LeaveRoom {
+                room,
+                nick,
+                text: "".into(),
             }),
         ]
     }
@@ -512,28 +852,33 @@ mod tests {
             let mut at_ms = 0;
             for (server, action, later) in changes {
                 at_ms += later;
-                let [one, other] = states.each_mut().map(|state| {
-                    change(state, SERVERS[server], action.clone(), at_ms)
-                });
-                prop_assert_eq!(&one, &other);
-                // What one of the servers knows alone does not matter.
-                if let Ok(Some(done)) = one
-                    && let Some(here) = states[0].here_mut(done.nick)
-                {
-                    here.inbox_read_to += 1;
+                let server = SERVERS[server];
+                for action in in_order(&states[0], server, action) {
+                    let [one, other] = states.each_mut().map(|state| {
+                        change(state, server, action.clone(), at_ms)
+                    });
+                    prop_assert_eq!(result(&one), result(&other));
+                    // What one of the servers knows alone does not matter.
+                    if let Ok(Some(done)) = one {
+                        states[0].here_mut(done.nick).into_iter().for_each(|here| here.inbox_read_to += 1);
+                        let member = states[0].member_mut(&room(ROOMS[0]), done.nick);
+                        member.into_iter().for_each(|member| member.connections += 1);
+                    }
                 }
                 prop_assert_eq!(shared(&states[0]), shared(&states[1]));
                 // No two nicks look alike, and none is kept that nobody uses or has reserved.
-                let mut known: Vec<Nick> = Vec::new();
-                let mut slot = 0;
-                while let Some((id, user)) = states[0].users.from_slot(slot) {
-                    slot = id.slot() + 1;
-                    let is_reserved = states[0].reserved.due.contains_key(&(user.free_at_ms, id));
+                let state = &states[0];
+                let users = users(state);
+                for (n, (id, user)) in users.iter().enumerate() {
+                    let is_reserved = state.reserved.due.contains_key(&(user.free_at_ms, *id));
                     prop_assert!(user.is_in_use() != is_reserved);
-                    prop_assert!(!known.iter().any(|other| user.nick.looks_like(other)));
-                    prop_assert_eq!(states[0].find(&user.nick), Some(id));
-                    prop_assert!(user.servers.iter().collect::<BTreeSet<_>>().len() == user.servers.len());
-                    known.push(user.nick.clone());
+                    prop_assert_eq!(state.find(&user.nick), Some(*id));
+                    prop_assert!(!users[..n].iter().any(|(_, other)| user.nick.looks_like(&other.nick)));
+                }
+                // A nick is in a room only through servers that use it.
+                for (_, nick, servers) in members(state) {
+                    let used = state.user(nick).map_or(0, |user| user.servers.0);
+                    prop_assert!(!servers.is_empty() && servers.0 & !used == 0);
                 }
             }
         }
@@ -593,6 +938,7 @@ mod tests {
             former: Some(FormerNick {
                 nick: nick("bob"),
                 is_last: true,
+                rooms: Vec::new(),
             }),
         };
         let refused = change(&mut state, "one", respelled.clone(), 0);
@@ -609,5 +955,62 @@ mod tests {
             names.iter().all(|name| *name == "Bob") && !names.is_empty(),
             "{names:?}"
         );
+    }
+
+    #[test]
+    fn a_member_leaves_a_room_with_its_last_server_and_is_renamed_if_it_is_alone_there() {
+        let mut state = State::default();
+        let seen = |state: &mut State, server: &str, action: Action| {
+            let done = change(state, server, action, 0).expect("it is allowed");
+            let seen = done.expect("the nick is in use").seen;
+            seen.into_iter().map(|seen| seen.what).collect::<Vec<_>>()
+        };
+        let ops: Arc<RoomName> = room("#ops").into();
+        let enter = || Action::EnterRoom {
+            room: ops.clone(),
+            nick: nick("bob"),
+        };
+        let leave = || Action::LeaveRoom {
+            room: ops.clone(),
+            nick: nick("bob"),
+            text: "".into(),
+        };
+        let rename = |to: &str| Action::TakeNick {
+            nick: nick(to),
+            claim: Claim::Free,
+            former: Some(FormerNick {
+                nick: nick("bob"),
+                is_last: true,
+                rooms: vec![ops.clone()],
+            }),
+        };
+        for server in ["one", "two"] {
+            assert!(change(&mut state, server, take("bob", password(1)), 0).is_ok());
+        }
+        assert!(matches!(
+            seen(&mut state, "one", enter())[..],
+            [MemberChange::Joined(_)]
+        ));
+        assert!(seen(&mut state, "two", enter()).is_empty());
+        assert!(seen(&mut state, "one", leave()).is_empty());
+        assert!(matches!(
+            seen(&mut state, "two", leave())[..],
+            [MemberChange::Left(..)]
+        ));
+        assert!(state.members.is_empty());
+        for server in ["one", "two"] {
+            seen(&mut state, server, enter());
+        }
+        // The nick stays in the room through the other server, so the new one joins.
+        assert!(matches!(
+            seen(&mut state, "one", rename("ann"))[..],
+            [MemberChange::Joined(_)]
+        ));
+        assert!(matches!(
+            seen(&mut state, "two", rename("rob"))[..],
+            [MemberChange::Renamed { .. }]
+        ));
+        let left = state.members(&ops).map(BTreeMap::len);
+        assert_eq!((left, state.nicks()), (Some(2), 2));
     }
 }

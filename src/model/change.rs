@@ -1,4 +1,4 @@
-//! Changes of what all servers of a chat agree on, apart from logged events: who uses which nick.
+//! Changes of what all servers of a chat agree on, apart from logged events: who uses which nick, and in which rooms.
 //!
 //! Like an [`Entry`](super::Entry), a [`Change`] contains only names, and nothing that belongs to the process that
 //! proposes it. Whether it takes effect is decided when it is applied, from what was applied before it and from what
@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::protocol::Nick;
+use crate::protocol::{Nick, RoomName};
 
 /// The name of a server. Servers of one chat have different names.
 pub type ServerName = Arc<str>;
@@ -21,8 +21,8 @@ pub struct Change {
     pub action: Action,
 }
 
-/// What a change is about. A nick is used by servers: how many connections of a server use it is known to that server
-/// only.
+/// What a change is about. A nick is used by servers, and is in rooms through servers. How many connections of a
+/// server use it, and are in the rooms, is known to that server only.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// A connection of the server takes a nick, in place of the one that it used before, if it used any.
@@ -34,7 +34,7 @@ pub enum Action {
         /// The nick that the connection used before.
         former: Option<FormerNick>,
     },
-    /// The last connection of the server that used a nick has ended.
+    /// The last connection of the server that used a nick has ended. Before this, it has left its rooms.
     DropNick {
         /// The nick.
         nick: Nick,
@@ -53,6 +53,24 @@ pub enum Action {
         nick: Nick,
         /// The text that others see; `None` if the user is back.
         text: Option<Box<str>>,
+        /// The rooms in which that is announced.
+        rooms: Vec<Arc<RoomName>>,
+    },
+    /// The first of the server's connections of a nick has joined a room.
+    EnterRoom {
+        /// The room.
+        room: Arc<RoomName>,
+        /// The nick.
+        nick: Nick,
+    },
+    /// The last of the server's connections of a nick has left a room.
+    LeaveRoom {
+        /// The room.
+        room: Arc<RoomName>,
+        /// The nick.
+        nick: Nick,
+        /// The user's last words; may be empty.
+        text: Box<str>,
     },
 }
 
@@ -86,6 +104,9 @@ pub struct FormerNick {
     pub nick: Nick,
     /// Whether no other connection of the server uses it.
     pub is_last: bool,
+    /// The rooms that the connection is in and no other connection of the server under that nick. There, the new
+    /// nick replaces the former one.
+    pub rooms: Vec<Arc<RoomName>>,
 }
 
 /// How long a nick is reserved for its user, and the limits on reserved nicks.

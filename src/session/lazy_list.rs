@@ -169,8 +169,9 @@ impl LazyList {
                     };
                     *after = Some(id);
                     // A room that has no members and has never had an event is not shown to an IRC client.
-                    let is_unused = room.members() == 0 && room.last_id.is_none();
-                    if !(*least..=*most).contains(&room.members())
+                    let members = chat.members(&room.name);
+                    let is_unused = members == 0 && room.last_id.is_none();
+                    if !(*least..=*most).contains(&members)
                         || is_unused && to.irc().is_some()
                         || *is_masked && !is_asked_for(to, room.name.as_str())
                     {
@@ -185,7 +186,7 @@ impl LazyList {
                 };
                 let entry = Line::Room {
                     name: room.name.as_str(),
-                    members: room.members(),
+                    members: chat.members(&room.name),
                     topic,
                 };
                 to.write(entry, out);

@@ -450,9 +450,8 @@ impl Session {
             topic => format!(", where the topic is: {topic}"),
         };
         let rest = format!("{} {last_id}", room.name);
-        let others = room
-            .members()
-            .saturating_sub(usize::from(self.nick.is_some()));
+        let members = chat.members(&room.name);
+        let others = members.saturating_sub(usize::from(self.nick.is_some()));
         let talk = format!("you are in {} with {others} others{topic}", room.name);
         if had_waited {
             self.ok(Verb::Join, &rest, &talk, AfterReply::Nothing)

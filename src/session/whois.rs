@@ -79,7 +79,10 @@ impl Session {
         let mut rooms = Entries::new("ROOM", self.input);
         for room in self.room_ids() {
             if let Some(room) = chat.room(room) {
-                let (members, last_id) = (room.members().to_string(), room.last_id().to_string());
+                let (members, last_id) = (
+                    chat.members(&room.name).to_string(),
+                    room.last_id().to_string(),
+                );
                 rooms.add(&[room.name.as_str(), &members, &last_id]);
             }
         }

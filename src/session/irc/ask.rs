@@ -191,7 +191,7 @@ impl Session {
         }
         for name in named {
             if let Some(room) = self.irc_find(name, chat).and_then(|room| chat.room(room)) {
-                let members = room.members().to_string();
+                let members = chat.members(&room.name).to_string();
                 self.irc_numeric(numeric::LIST, &[room.name.as_str(), &members], &room.topic);
             }
         }
