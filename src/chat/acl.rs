@@ -79,7 +79,7 @@ impl Chat {
 
     /// Notifies the nick `who` (casefolded) that it was invited to a room, if the nick is online.
     pub fn notify_invited(&mut self, who: &str, room: &RoomName, by: NickId, now: Now) {
-        let invited = Nick::parse(who).ok().and_then(|who| self.find_nick(&who));
+        let invited = Nick::parse(who).ok().and_then(|who| self.find_here(&who));
         if let Some(invited) = invited {
             self.append(
                 Place::Nick(invited),

@@ -27,6 +27,8 @@ use std::time::Duration;
 
 use crate::config::fixed::TEXTS_ARRIVING_MAX;
 use crate::config::{Config, Limits};
+#[cfg(test)]
+use crate::model::Change;
 use crate::model::{
     Applied, Arena, Connected, DeletedFile, Directory, Entry, EventKind, FileSum, FileTotals, Id,
     Now, PeerId, Removed, RoomRow, Scope, ServerName, Ticket, address_prefix, millis,
@@ -138,6 +140,9 @@ pub struct Chat {
     state: State,
     /// This server's name in the changes of that state.
     server: ServerName,
+    /// The changes that this server has proposed, for tests of several servers.
+    #[cfg(test)]
+    pub(crate) proposed: Vec<Change>,
     /// The largest number of nicks that have been in use at once.
     nicks_most: usize,
     /// The accounts and bans.
@@ -220,6 +225,8 @@ impl Chat {
             newest_id: 0,
             state: State::default(),
             server: config.name.as_str().into(),
+            #[cfg(test)]
+            proposed: Vec::new(),
             nicks_most: 0,
             directory: Directory::default(),
             rooms_by_origin: Tally::default(),
@@ -519,7 +526,7 @@ impl Chat {
             Scope::Inbox(message) => &message.to,
             Scope::Unsaved(nick) => nick,
         };
-        let Some(here) = self.find_nick(to) else {
+        let Some(here) = self.find_here(to) else {
             return if is_logged {
                 Ok(None)
             } else {

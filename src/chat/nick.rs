@@ -129,6 +129,13 @@ impl Chat {
         self.user(id)?.is_in_use().then_some(id)
     }
 
+    /// Returns the id of a nick, if at least one connection of this server uses the nick.
+    pub(super) fn find_here(&self, nick: &Nick) -> Option<NickId> {
+        let id = self.find_nick(nick)?;
+        let is_here = !self.user(id)?.here.connections.is_empty();
+        is_here.then_some(id)
+    }
+
     /// Returns the two nicks for a message that is stored; `None` unless `by` and `to` are both registered, since
     /// other private messages are not stored. `to` may be offline.
     pub fn direct_message(&self, by: NickId, to: &Nick) -> Option<DirectMessage> {
@@ -202,7 +209,10 @@ impl Chat {
     /// Makes a change of this server, as the state decides. `by` is the connection that has caused it.
     pub(super) fn change(&mut self, action: Action, by: Option<PeerId>, now: Now) -> Outcome {
         let server = self.server.clone();
-        self.apply_change(&Change { server, action }, by, now)
+        let change = Change { server, action };
+        #[cfg(test)]
+        self.proposed.push(change.clone());
+        self.apply_change(&change, by, now)
     }
 
     /// Applies a change of this or another server, as the state decides, and shows it to the readers here. `by` is

@@ -1,14 +1,17 @@
 //! Tests of two servers on one log, without a network between them. A message sent on one server appears on the other
-//! in the same order and with the same id, however late each server applies the log's decisions.
+//! in the same order and with the same id, however late each server applies the log's decisions. A nick is used on one
+//! of them, and who is in a room is the same on both.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{SharedLog, Table};
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::log::{Log, Span};
+use crate::model::Now;
 use crate::protocol::RoomName;
 
 const ROOMS: [&str; 2] = ["#a", "#b"];
@@ -160,6 +163,193 @@ proptest! {
                 let expected: Vec<u64> = kept.iter().copied().filter(|id| *id > resumed.after).collect();
                 prop_assert_eq!(&resumed.got, &expected, "after {} on {}", resumed.after, resumed.server);
             }
+        }
+    }
+}
+
+/// Two servers of one chat. What one of them changes, the other applies before it does anything else.
+struct Pair {
+    servers: [Table; 2],
+}
+
+impl Pair {
+    /// Starts the servers, each with `count` connections. Members are announced at once.
+    fn new(count: usize) -> Self {
+        let log = SharedLog::new();
+        let servers = ["one", "two"].map(|name| {
+            let config = Config {
+                name: name.into(),
+                limits: Limits {
+                    announce_after: Duration::ZERO,
+                    ..Limits::default()
+                },
+                ..Config::default()
+            };
+            Table::on(log.clone(), count, config)
+        });
+        Self { servers }
+    }
+
+    fn say(&mut self, on: usize, who: usize, line: &str) -> String {
+        let text = self.servers[on].say(who, line);
+        self.share(on);
+        text
+    }
+
+    fn lose(&mut self, on: usize, who: usize) {
+        let table = &mut self.servers[on];
+        table.sessions[who].lost(&mut table.chat, Now::default());
+        self.share(on);
+    }
+
+    /// Passes the changes of a server to the other one.
+    fn share(&mut self, on: usize) {
+        let changes = std::mem::take(&mut self.servers[on].chat.proposed);
+        let other = &mut self.servers[1 - on];
+        for change in changes {
+            let _ = other.chat.apply_change(&change, None, Now::default());
+        }
+        other.apply();
+    }
+
+    fn read(&mut self, on: usize, who: usize) -> String {
+        self.servers[on].read(who)
+    }
+}
+
+#[test]
+fn a_nick_is_used_on_one_of_two_servers_and_is_free_after_its_last_connection() {
+    let mut pair = Pair::new(3);
+    assert!(pair.say(0, 0, "NICK bob").starts_with("OK NICK bob "));
+    for taken in ["bob", "BOB", "b0b"] {
+        let answer = pair.say(1, 0, &format!("NICK {taken}"));
+        assert!(answer.starts_with("ERR NICK nick-taken "), "{answer}");
+    }
+    assert!(pair.say(0, 0, "NICK rob").contains("OK NICK rob "));
+    assert!(pair.say(1, 0, "NICK bob").starts_with("OK NICK bob "));
+    let answer = pair.say(0, 0, "NICK bob");
+    assert!(answer.contains("ERR NICK nick-taken "), "{answer}");
+    pair.lose(1, 0);
+    assert!(pair.say(0, 0, "NICK bob").contains("OK NICK bob "));
+    // Whoever knows the password that reserves a nick may use it on both.
+    assert!(pair.say(0, 1, "NICK ann secret").contains("OK NICK ann "));
+    let answer = pair.say(1, 1, "NICK ann guess");
+    assert!(answer.contains("ERR NICK bad-password "), "{answer}");
+    assert!(pair.say(1, 1, "NICK ann secret").contains("OK NICK ann "));
+    pair.say(0, 1, "BYE");
+    let answer = pair.say(0, 2, "NICK ann");
+    assert!(answer.contains("ERR NICK nick-taken "), "{answer}");
+    pair.lose(1, 1);
+    let answer = pair.say(0, 2, "NICK ann");
+    assert!(
+        answer.contains("ERR NICK nick-taken "),
+        "reserved: {answer}"
+    );
+    assert!(pair.say(0, 2, "NICK ann secret").contains("OK NICK ann "));
+    pair.say(0, 2, "BYE");
+    assert!(pair.say(1, 2, "NICK ann").contains("OK NICK ann "));
+}
+
+#[test]
+fn a_member_on_one_server_is_seen_on_the_other() {
+    let mut pair = Pair::new(2);
+    pair.say(1, 1, "JOIN #ops");
+    pair.say(1, 1, "NICK eve");
+    pair.say(0, 0, "NICK bob secret");
+    assert!(pair.say(0, 0, "JOIN #ops").contains("OK JOIN #ops "));
+    pair.say(0, 0, "AWAY lunch");
+    assert_eq!(pair.read(1, 1), "JOIN #ops bob\nAWAY #ops bob lunch\n");
+    let who = "USER #ops eve\nUSER #ops bob lunch\nOK WHO 2\n";
+    for on in [0, 1] {
+        assert_eq!(pair.say(on, 1, "WHO #ops"), who);
+    }
+    // The nick stays in the room for as long as it is there through one of the servers.
+    pair.say(1, 0, "NICK bob secret");
+    pair.say(1, 0, "JOIN #ops");
+    pair.say(0, 0, "PART #ops");
+    assert_eq!(pair.read(1, 1), "");
+    pair.say(1, 0, "PART #ops");
+    assert_eq!(pair.read(1, 1), "PART #ops bob\n");
+    // A room exists on both servers for as long as somebody is in it.
+    pair.say(0, 0, "JOIN #new");
+    assert!(pair.say(1, 1, "ROOMS").contains("ROOM #new 1"));
+    pair.say(0, 0, "PART #new");
+    assert!(!pair.say(1, 1, "ROOMS").contains("#new"));
+}
+
+/// The next action of a speaker on one of two servers.
+#[derive(Clone, Debug)]
+enum Step {
+    Nick(&'static str, Option<&'static str>),
+    Join(usize),
+    Part(usize),
+    Say(usize),
+    Away(bool),
+    Bye,
+    Lose,
+}
+
+fn step() -> impl Strategy<Value = (usize, usize, Step)> {
+    let nick = proptest::sample::select(&["ann", "Ann", "bob", "b0b", "eve"][..]);
+    let password = proptest::option::of(proptest::sample::select(&["one", "two"][..]));
+    let room = 0..ROOMS.len();
+    let step = prop_oneof![
+        5 => (nick, password).prop_map(|(nick, password)| Step::Nick(nick, password)),
+        4 => room.clone().prop_map(Step::Join),
+        2 => room.clone().prop_map(Step::Part),
+        2 => room.prop_map(Step::Say),
+        1 => any::<bool>().prop_map(Step::Away),
+        1 => Just(Step::Bye),
+        1 => Just(Step::Lose),
+    ];
+    (0..2_usize, 0..3_usize, step)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn what_happens_in_a_room_is_seen_on_both_servers_in_one_order(steps in vec(step(), 1..60)) {
+        let mut pair = Pair::new(4);
+        for on in [0, 1] {
+            for room in ["#lobby", "#a", "#b"] {
+                pair.say(on, 3, &format!("JOIN {room}"));
+            }
+        }
+        let mut speakers = [[0, 1, 2]; 2];
+        for (n, (on, speaker, step)) in steps.into_iter().enumerate() {
+            let who = speakers[on][speaker];
+            let line = match step {
+                Step::Nick(nick, None) => format!("NICK {nick}"),
+                Step::Nick(nick, Some(password)) => format!("NICK {nick} {password}"),
+                Step::Join(room) => format!("JOIN {}", ROOMS[room]),
+                Step::Part(room) => format!("PART {}", ROOMS[room]),
+                Step::Say(room) => format!("TELL {} message {n}", ROOMS[room]),
+                Step::Away(true) => format!("AWAY since {n}"),
+                Step::Away(false) => "AWAY".into(),
+                Step::Bye => "BYE".into(),
+                Step::Lose => String::new(),
+            };
+            if line.is_empty() {
+                pair.lose(on, who);
+            } else {
+                pair.say(on, who, &line);
+            }
+            if matches!(step, Step::Bye | Step::Lose) {
+                speakers[on][speaker] = pair.servers[on].connect();
+            }
+            let [one, other] = [0, 1].map(|on| pair.read(on, 3));
+            let sorted = |text: &str| {
+                let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+                // The order of lines in different rooms is not promised.
+                lines.sort_by_key(|line| line.split(' ').nth(1).map(str::to_owned));
+                lines
+            };
+            prop_assert_eq!(sorted(&one), sorted(&other));
+        }
+        for room in ["#lobby", "#a", "#b"] {
+            let [one, other] = [0, 1].map(|on| pair.say(on, 3, &format!("WHO {room}")));
+            prop_assert_eq!(one, other);
         }
     }
 }
