@@ -267,7 +267,9 @@ fn signals_are_forwarded_to_a_command_and_posted() {
         "--",
         "sh",
         "-c",
-        "trap 'echo bye; exit 9' TERM; echo up; tail -f /dev/null & wait",
+        // `tail` starts before the trap is set: a shell's new child inherits the trap until it is another program, and
+        // would lose a signal that arrives then.
+        "tail -f /dev/null & trap 'echo bye; exit 9' TERM; echo up; wait",
     ];
     let mut command = Running::start(&mut chatc(&args));
     command.until("up\n");
