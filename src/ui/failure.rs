@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitStatus;
 
 use super::environment::{PASSWORD_VARIABLE, SERVER_PASSWORD_VARIABLE};
 use crate::client::{Error, plainly};
@@ -60,6 +61,13 @@ pub enum Failure {
     Network(String),
     /// The request cannot be fulfilled. The text says why, and what to do instead.
     Impossible(&'static str),
+    /// The user's editor ended with an error.
+    Editor {
+        /// The command.
+        editor: String,
+        /// How the editor ended.
+        status: ExitStatus,
+    },
     /// Standard output cannot be written. With [`io::ErrorKind::BrokenPipe`], its reader has read all that it needs.
     Output(io::Error),
     /// Standard input could not be read.
@@ -81,6 +89,7 @@ impl Failure {
             Self::File { .. }
             | Self::Exists(_)
             | Self::Impossible(_)
+            | Self::Editor { .. }
             | Self::Output(_)
             | Self::Input(_) => Exit::Refused,
         }
@@ -160,6 +169,9 @@ impl fmt::Display for Failure {
             Self::Impossible(why) => f.write_str(why),
             Self::Network(why) => write!(f, "cannot ask the local network: {why}"),
             Self::Settings { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
+            Self::Editor { editor, status } => {
+                write!(f, "{editor} ended with {status}; the message is as it was")
+            }
             Self::Output(source) => write!(f, "cannot write: {}", plainly(source)),
             Self::Input(source) => write!(f, "cannot read standard input: {}", plainly(source)),
         }
@@ -175,7 +187,8 @@ impl std::error::Error for Failure {
             | Self::Settings { .. }
             | Self::Several(_)
             | Self::Network(_)
-            | Self::Impossible(_) => None,
+            | Self::Impossible(_)
+            | Self::Editor { .. } => None,
         }
     }
 }

@@ -80,6 +80,9 @@ pub struct SavedServer {
     /// The ignored nicks.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub ignored: BTreeSet<String>,
+    /// The words that are treated like the user's nick.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub highlights: BTreeSet<String>,
 }
 
 /// The saved state of a room or private chat.
@@ -92,6 +95,9 @@ pub struct SavedRoom {
     /// The unsent text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub draft: String,
+    /// Whether the room is muted.
+    #[serde(default, rename = "muted", skip_serializing_if = "std::ops::Not::not")]
+    pub is_muted: bool,
     /// Messages that had not been answered when chatc ended.
     #[serde(default, alias = "unsaid", skip_serializing_if = "Vec::is_empty")]
     pub unconfirmed: Vec<String>,
@@ -268,12 +274,14 @@ mod tests {
             name: "#ops".into(),
             seen: 17,
             draft: "half a \"line\"".into(),
+            is_muted: true,
             unconfirmed: vec!["one".into()],
         };
         let saved = SavedServer {
             room: Some("#ops".into()),
             rooms: vec![place],
             ignored: ["bob".to_owned()].into(),
+            highlights: ["deploy".to_owned()].into(),
         };
         home.remember(&"one".parse().unwrap(), saved.clone());
         assert_eq!(home.state().servers.get("one:5002"), Some(&saved));

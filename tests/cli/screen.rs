@@ -649,6 +649,52 @@ fn the_terminal_is_restored_however_chatc_ends() {
 }
 
 #[test]
+fn a_message_is_written_in_an_editor_while_the_conversation_goes_on() {
+    let chatd = chatd(&[]);
+    let home = tempfile::tempdir().expect("a folder");
+    // It reads from the terminal, as an editor does.
+    let editor =
+        "#!/bin/sh\nprintf 'editor> '; read -r line; printf '%s\\nsecond\\n' \"$line\" >\"$2\"\n";
+    fs::write(home.path().join("edit"), editor).expect("a file");
+    let ann = Terminal::with(80, 24, home, "EDITOR='sh ./edit -f'");
+    ann.run(&format!(
+        "{} {}; echo \"code $?\"",
+        env!("CARGO_BIN_EXE_chatc"),
+        chatd.address
+    ));
+    ann.sees("● 127.0.0.1");
+    let mut bob = Peer::named(chatd.address, "bob");
+    ann.text("half");
+    ann.key("C-x");
+    ann.key("C-e");
+    ann.sees("editor>");
+    bob.ask("MSG meanwhile");
+    ann.say("typed in it");
+    let seen = ann.sees("second");
+    assert!(seen.contains("› typed in it\n"), "{seen}");
+    ann.sees("meanwhile");
+    ann.key("Enter");
+    assert_eq!(bob.line(), "MSG #lobby ann typed in it\n");
+    assert_eq!(bob.line(), "MSG #lobby ann second\n");
+    ann.key("C-c");
+    ann.key("C-c");
+    ann.sees("code 0");
+    ann.is_sane();
+    // An editor that fails changes nothing.
+    ann.run(&format!(
+        "clear; VISUAL=false {} {}",
+        env!("CARGO_BIN_EXE_chatc"),
+        chatd.address
+    ));
+    ann.sees("● 127.0.0.1");
+    ann.text("kept");
+    ann.key("C-x");
+    ann.key("C-e");
+    ann.sees("false ended with exit status: 1");
+    ann.sees("› kept");
+}
+
+#[test]
 fn closing_the_terminal_ends_chatc_and_loses_nothing_typed() {
     let chatd = chatd(&[]);
     let ann = Terminal::chatc(chatd.address, 80, 24);

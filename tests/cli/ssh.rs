@@ -729,6 +729,9 @@ fn the_screen_opens_and_reads_no_file_of_the_server() {
     terminal.key("C-u");
     terminal.key("C-z");
     terminal.sees("by ssh, files go through");
+    terminal.key("C-x");
+    terminal.key("C-e");
+    terminal.sees("an editor could read the server's files");
     terminal.say("/quit");
     terminal.sees("shell>");
     carl.send("FILES #lobby\n");

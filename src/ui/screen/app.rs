@@ -73,6 +73,8 @@ pub enum Effect {
     },
     /// Cancel a transfer.
     Cancel(u64),
+    /// Let the user write the text of the input line in an editor.
+    Edit(String),
     /// Copy text to the clipboard.
     Copy(String),
     /// Stop the program, and give the terminal back to the shell (Ctrl-Z).
@@ -130,7 +132,8 @@ enum PendingRequest {
     Older(String),
     Newer(String),
     Around(String, u64),
-    Search(String, String),
+    /// A search in one room or in all (`None`), for the words.
+    Search(Option<String>, String),
     Files(String),
     Rooms {
         is_shown: bool,
@@ -190,6 +193,8 @@ pub struct App {
     pub is_focused: bool,
     /// The ignored nicks, in lower case.
     pub ignored: BTreeSet<String>,
+    /// The words that are treated like this client's nick, in lower case.
+    pub highlights: BTreeSet<String>,
     /// The last id that was read in each room in the previous run. An entry is removed when its room is joined.
     pub seen: HashMap<String, u64>,
     /// The room to show when it has been joined.
@@ -198,6 +203,8 @@ pub struct App {
     pending_requests: HashMap<RequestId, PendingRequest>,
     effects: VecDeque<Effect>,
     interrupted: Option<Timestamp>,
+    /// Whether the key before was Ctrl-X.
+    pub(super) is_prefixed: bool,
     /// The time at which the user was warned that leaving would lose something.
     warned: Option<Timestamp>,
     is_leaving: bool,
@@ -225,12 +232,14 @@ impl App {
             size,
             is_focused: true,
             ignored: BTreeSet::new(),
+            highlights: BTreeSet::new(),
             seen: HashMap::new(),
             first: None,
             server_rooms: Vec::new(),
             pending_requests: HashMap::new(),
             effects: VecDeque::new(),
             interrupted: None,
+            is_prefixed: false,
             warned: None,
             is_leaving: false,
             has_spoken: false,
@@ -253,6 +262,7 @@ impl App {
         }
         if let Some(room) = self.rooms.get_mut(at) {
             room.editor.replace(place.draft.clone());
+            room.is_muted = place.is_muted;
         }
         self.seen.insert(place.name.clone(), place.seen);
     }
@@ -278,6 +288,7 @@ impl App {
                 name: room.name.clone(),
                 seen: newest,
                 draft: room.editor.text().to_owned(),
+                is_muted: room.is_muted,
                 unconfirmed: room.pending.iter().map(|p| p.text.clone()).collect(),
             }
         };
@@ -285,6 +296,7 @@ impl App {
             room: self.room().map(|room| room.name.clone()),
             rooms: self.rooms.iter().map(place).collect(),
             ignored: self.ignored.clone(),
+            highlights: self.highlights.clone(),
         })
     }
 
@@ -366,6 +378,14 @@ impl App {
 /// Formats a number of bytes, for example as `1.50 MB`.
 pub fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()
+}
+
+/// Returns the words that mention the user: its nick, and the words that it has chosen.
+pub fn own_words<'a>(
+    nick: &'a str,
+    highlights: &'a BTreeSet<String>,
+) -> impl Iterator<Item = &'a str> + Clone {
+    std::iter::once(nick).chain(highlights.iter().map(String::as_str))
 }
 
 /// Returns whether `text` mentions `nick`, as a whole word in any case.

@@ -87,7 +87,7 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
         "search",
         "WORDS",
         ArgumentKind::Text,
-        "find messages in this room; Enter goes there",
+        "find messages in this room (* WORDS: in all); Enter goes there",
     ),
     (
         "links",
@@ -137,6 +137,20 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
         ArgumentKind::Who,
         "show someone's messages again",
     ),
+    (
+        "mute",
+        "[ROOM]",
+        ArgumentKind::Room,
+        "count only mentions in a room, without the bell",
+    ),
+    ("unmute", "[ROOM]", ArgumentKind::Room, "end that"),
+    (
+        "highlight",
+        "[WORD]",
+        ArgumentKind::Text,
+        "treat a word as if it were your nick, or list those words",
+    ),
+    ("unhighlight", "WORD", ArgumentKind::Text, "end that"),
     (
         "register",
         "",
@@ -210,7 +224,10 @@ pub const KEYS: &[(&str, &str)] = &[
         "the room with that number; Alt-A: the next unread room",
     ),
     ("Alt-U", "the first new message"),
-    ("Alt-Enter", "a new line in the message"),
+    (
+        "Alt-Enter",
+        "a new line; Ctrl-X Ctrl-E: write the message in $EDITOR",
+    ),
     (
         "Ctrl-R",
         "select a message: Enter replies, e edits, r reacts, c copies",
@@ -255,6 +272,10 @@ pub enum Command {
     Remove(Option<u64>),
     Ignore(Option<String>),
     Unignore(String),
+    /// Mutes (`true`) or unmutes a room.
+    Mute(Option<String>, bool),
+    Highlight(Option<String>),
+    Unhighlight(String),
     Register,
     Token(String),
     /// A command of the protocol for the current room: its verb, and the rest.
@@ -327,6 +348,11 @@ impl Command {
             },
             "ignore" => Self::Ignore((!text.is_empty()).then(|| text.to_owned())),
             "unignore" => needed(Self::Unignore),
+            "mute" | "unmute" => {
+                Self::Mute((!text.is_empty()).then(|| text.to_owned()), name == "mute")
+            }
+            "highlight" => Self::Highlight((!text.is_empty()).then(|| text.to_owned())),
+            "unhighlight" => needed(Self::Unhighlight),
             "register" => Self::Register,
             "token" => needed(Self::Token),
             "mode" | "invites" => Self::Here(name.to_ascii_uppercase(), text.to_owned()),

@@ -92,13 +92,13 @@ fn side(app: &App, area: Rect, frame: &mut Frame<'_>) {
         let Some(room) = app.rooms.get(at) else {
             continue;
         };
-        let (count, style) = match (room.mentions, room.unread) {
+        let (count, style) = match room.news() {
             (0, 0) => (String::new(), palette.dim()),
-            (0, unread) => (
+            (unread, 0) => (
                 unread.to_string(),
                 Style::new().add_modifier(Modifier::BOLD),
             ),
-            (mentions, _) => (format!("{mentions}!"), palette.mention()),
+            (_, mentions) => (format!("{mentions}!"), palette.mention()),
         };
         let name = cut(&room.name, columns.saturating_sub(width(&count) + 4));
         let pad = columns.saturating_sub(width(&name) + width(&count) + 3);

@@ -208,7 +208,7 @@ pub(super) fn plain(text: &str) -> String {
     plain
 }
 
-/// Returns the parts of `text` that have a style of their own: links, and mentions of this client's nick.
+/// Returns the parts of `text` that have a style of their own: links, and mentions of the user.
 fn pieces(
     text: &str,
     style: Style,
@@ -222,10 +222,10 @@ fn pieces(
     if is_mention {
         // The text may have another length in lower case. In that case, mentions are not highlighted.
         let small = text.to_lowercase();
-        if small.len() == text.len() {
-            let me = look.me.to_lowercase();
-            let found = small.match_indices(&me).filter(|(at, _)| {
-                let end = at + me.len();
+        let words = look.own_words.iter().filter(|_| small.len() == text.len());
+        for word in words {
+            let found = small.match_indices(&word[..]).filter(|(at, _)| {
+                let end = at + word.len();
                 let start = text.get(..*at).map_or(0, |t| {
                     t.len() - t.chars().next_back().map_or(0, char::len_utf8)
                 });
@@ -235,7 +235,7 @@ fn pieces(
                         .and_then(|t| t.chars().next())
                         .map_or(0, char::len_utf8);
                 text.get(start..stop)
-                    .is_some_and(|around| mentions(around, &look.me))
+                    .is_some_and(|around| mentions(around, word))
             });
             let is_free = |at: usize| !marks.iter().any(|(range, _)| range.contains(&at));
             let found: Vec<_> = found.filter(|(at, _)| is_free(*at)).collect();

@@ -60,6 +60,7 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
     if app.is_selecting() {
         return with_selected(app, key, state);
     }
+    let is_prefixed = std::mem::take(&mut app.is_prefixed);
     let is_tab = matches!(key.code, KeyCode::Tab | KeyCode::BackTab);
     if !is_tab && key.code == KeyCode::Esc && app.completion.take().is_some() {
         return;
@@ -97,6 +98,14 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
         KeyCode::Char('l') if ctrl => return app.request_effect(Effect::Redraw),
         KeyCode::Char('z') if ctrl => return app.request_effect(Effect::Suspend),
         KeyCode::Char('r') if ctrl => return app.select(true, state),
+        KeyCode::Char('x') if ctrl => {
+            app.is_prefixed = true;
+            return;
+        }
+        KeyCode::Char('e') if ctrl && is_prefixed => {
+            let text = app.room().map(|room| room.editor.text().to_owned());
+            return app.request_effect(Effect::Edit(text.unwrap_or_default()));
+        }
         KeyCode::Up if app.edit_last(state) => return,
         KeyCode::Up if app.room_mut().is_some_and(|room| room.editor.line_up()) => return,
         KeyCode::Down if app.room_mut().is_some_and(|room| room.editor.line_down()) => return,

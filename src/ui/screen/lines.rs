@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::app::App;
+use super::app::{App, own_words};
 use super::entry_lines::{entry_lines, plain};
 use super::room::{Entry, EntryKind, Room, View};
 use super::theme::Palette;
@@ -21,6 +21,8 @@ pub struct Look {
     pub(super) zone: TimeZone,
     today: Date,
     pub(super) me: String,
+    /// The words that mention the user, in lower case.
+    pub(super) own_words: Vec<String>,
 }
 
 impl Look {
@@ -34,6 +36,9 @@ impl Look {
             zone: app.preferences.zone.clone(),
             today: date(app.now, &app.preferences.zone),
             me: app.nick.clone(),
+            own_words: own_words(&app.nick, &app.highlights)
+                .map(str::to_lowercase)
+                .collect(),
         }
     }
 

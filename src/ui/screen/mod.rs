@@ -11,6 +11,7 @@ pub mod draw;
 mod editor;
 mod emoji;
 mod entry_lines;
+mod external;
 mod extras;
 pub mod keys;
 mod layout;
@@ -33,6 +34,7 @@ use std::collections::HashMap;
 use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
@@ -133,6 +135,7 @@ pub async fn talk(
         app.restore(place);
     }
     app.ignored = before.ignored.clone();
+    app.highlights = before.highlights.clone();
     app.show_first(shown);
     if let (false, Some(nick)) = (server.allows_files, &server.nick) {
         app.notify(format!("you are {nick}, who has added this key"));
@@ -150,6 +153,7 @@ enum Wake {
     Update(Option<Update>),
     Signal(Signal),
     Ended(u64, Result<String, Failure>),
+    Written(Result<String, Failure>),
     Tick,
 }
 
@@ -169,7 +173,7 @@ pub async fn run(
     let (tell, ended) = smol::channel::unbounded();
     let mut runner = Runner {
         tty,
-        events: EventStream::new(),
+        events: Some(EventStream::new()),
         server,
         transfers: HashMap::new(),
         last_key: 0,
@@ -184,7 +188,8 @@ pub async fn run(
 
 struct Runner<'a> {
     tty: Tty,
-    events: EventStream,
+    /// The keys; `None` while another program reads from the terminal.
+    events: Option<EventStream>,
     server: &'a Server,
     transfers: HashMap<u64, Task<()>>,
     last_key: u64,
@@ -247,6 +252,7 @@ impl Runner<'_> {
                     }
                     self.is_changed = true;
                 }
+                Wake::Written(_) => {}
                 Wake::Tick => {
                     self.is_changed |= !app.transfers.is_empty() || app.is_waiting();
                     if self.leaving.is_some_and(|at| at.elapsed() > GOODBYE) {
@@ -258,7 +264,11 @@ impl Runner<'_> {
                 self.leaving = Some(Instant::now());
             }
             while let Some(effect) = app.effect() {
-                if let Some(end) = self.execute(effect, app)? {
+                if let Effect::Edit(text) = effect {
+                    if !self.edit(&text, client, app, &mut signals).await? {
+                        return Ok(Exit::Success);
+                    }
+                } else if let Some(end) = self.execute(effect, app)? {
                     return end;
                 }
             }
@@ -287,7 +297,12 @@ impl Runner<'_> {
             _ if !app.transfers.is_empty() || app.is_waiting() || app.is_leaving() => Some(TICK),
             _ => None,
         };
-        let terminal = async { Wake::Terminal(self.events.next().await) };
+        let terminal = async {
+            match &mut self.events {
+                Some(events) => Wake::Terminal(events.next().await),
+                None => pending().await,
+            }
+        };
         let signal = async {
             match signals.next().await {
                 Some(Ok(signal)) => Wake::Signal(signal),
@@ -311,6 +326,53 @@ impl Runner<'_> {
         or(terminal.or(signal).or(ended), tick.or(update)).await
     }
 
+    /// Lets the user write `text` in an editor, while the connection stays in use. Returns `false` if a signal ends the
+    /// program.
+    async fn edit(
+        &mut self,
+        text: &str,
+        client: &mut ReconnectingClient,
+        app: &mut App,
+        signals: &mut Signals,
+    ) -> Result<bool, Failure> {
+        if !self.server.allows_files {
+            app.complain(
+                "an editor could read the server's files; chatc on your own machine has one",
+            );
+            return Ok(true);
+        }
+        // Its thread would read the keys that are meant for the editor.
+        self.events = None;
+        self.tty.lend();
+        let mut written = pin!(external::write(text));
+        let written = loop {
+            let done = async { Wake::Written(written.as_mut().await) };
+            let update = async { Wake::Update(client.next().await) };
+            let signal = async {
+                match signals.next().await {
+                    Some(Ok(signal)) => Wake::Signal(signal),
+                    _ => pending().await,
+                }
+            };
+            match done.or(signal).or(update).await {
+                Wake::Written(written) => break written,
+                Wake::Signal(Signal::Term | Signal::Hup) => return Ok(false),
+                Wake::Update(Some(update)) => app.update(update, client.state()),
+                Wake::Update(None) => break written.as_mut().await,
+                // The terminal sends Ctrl-C and Ctrl-\ to all programs in front; they are meant for the editor.
+                _ => {}
+            }
+        };
+        self.events = Some(EventStream::new());
+        self.repaint()?;
+        app.now = Timestamp::now();
+        match written {
+            Ok(text) => app.edited(&text, client.state()),
+            Err(failure) => app.complain(failure.to_string()),
+        }
+        Ok(true)
+    }
+
     /// Executes an effect. If the effect ends the program, returns its result.
     fn execute(
         &mut self,
@@ -323,6 +385,8 @@ impl Runner<'_> {
             {
                 app.complain(HOW_TO_COPY.to_owned());
             }
+            // `run` lets the user edit.
+            Effect::Edit(_) => {}
             Effect::Bell => self.tty.ring().map_err(Failure::Output)?,
             Effect::Copy(text) => self.tty.copy(&text).map_err(Failure::Output)?,
             Effect::Redraw => self.repaint()?,

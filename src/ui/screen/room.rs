@@ -144,6 +144,8 @@ pub struct Room {
     pub unread: usize,
     /// The number of unread messages that mention this client's nick.
     pub mentions: usize,
+    /// Whether only mentions are shown as unread, and the bell does not ring.
+    pub is_muted: bool,
     /// The id of the last event that was read when the user left the room. Newer messages are shown below a line.
     pub new_after: Option<u64>,
     /// The id of the newest logged event.
@@ -352,6 +354,12 @@ impl Room {
         let mut mine = self.entries.iter().rev().filter(|entry| entry.is_mine);
         mine.find(|e| !matches!(e.kind, EntryKind::Removed { .. } | EntryKind::Note(_)))?
             .id
+    }
+
+    /// Returns the numbers of unread messages and mentions that the lists of rooms show.
+    pub fn news(&self) -> (usize, usize) {
+        let unread = if self.is_muted { 0 } else { self.unread };
+        (unread, self.mentions)
     }
 
     /// Marks everything as read.

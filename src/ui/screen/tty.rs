@@ -64,6 +64,11 @@ impl Tty {
         self.terminal.resize(size.into())
     }
 
+    /// Restores the terminal for another program. The caller must then call [`Self::again`].
+    pub fn lend(&mut self) {
+        give_back();
+    }
+
     /// Restores the terminal and stops this program until the shell continues it. The caller must then call
     /// [`Self::again`].
     pub fn suspend(&mut self) -> io::Result<()> {

@@ -14,6 +14,9 @@ use crate::protocol::text::clean;
 /// replies.
 const TAGS_BYTES: usize = 64;
 
+/// The maximum number of highlighted words. Each message is searched for all of them.
+const HIGHLIGHTS_MAX: usize = 50;
+
 /// The number of seconds within which a second Ctrl-C leaves.
 const AGAIN_WITHIN_S: i64 = 3;
 
@@ -100,11 +103,16 @@ impl App {
                 let request_id = state.rename(&nick);
                 self.note_request(request_id, PendingRequest::Other("NICK".into()));
             }
+            Command::Search(words) if words.starts_with("* ") => {
+                let line = format!("SEARCH {words}");
+                let words = words.trim_start_matches("* ").to_owned();
+                self.ask(state, line, PendingRequest::Search(None, words));
+            }
             Command::Search(words) if is_room => {
                 self.ask(
                     state,
                     format!("SEARCH {here} {words}"),
-                    PendingRequest::Search(here, words),
+                    PendingRequest::Search(Some(here), words),
                 );
             }
             Command::Topic(text) if is_room => match &text[..] {
@@ -162,6 +170,10 @@ impl App {
             Command::Ignore(None) => self.ignored(),
             Command::Ignore(Some(nick)) => self.ignore(&nick),
             Command::Unignore(nick) => self.unignore(&nick),
+            Command::Mute(room, is_muted) => self.mute(&room.unwrap_or(here), is_muted),
+            Command::Highlight(None) => self.highlighted(),
+            Command::Highlight(Some(word)) => self.highlight(&word),
+            Command::Unhighlight(word) => self.unhighlight(&word),
             Command::Register => match state.password().map(str::to_owned) {
                 Some(password) => {
                     self.ask(
@@ -352,6 +364,39 @@ impl App {
             self.notify(format!("messages of {nick} are shown again"))
         } else {
             self.complain(format!("{nick} was not ignored"))
+        }
+    }
+
+    /// Mutes or unmutes a room or private chat.
+    fn mute(&mut self, name: &str, is_muted: bool) {
+        let known = self.find(name).or_else(|| self.find(&format!("#{name}")));
+        let Some(room) = known.and_then(|at| self.rooms.get_mut(at)) else {
+            return self.complain(format!("you are not in {name}"));
+        };
+        room.is_muted = is_muted;
+        let name = room.name.clone();
+        self.notify(if is_muted {
+            format!("{name} is muted: only mentions count as unread")
+        } else {
+            format!("{name} is not muted any more")
+        });
+    }
+
+    /// Treats a word as a mention from now on.
+    fn highlight(&mut self, word: &str) {
+        if self.highlights.len() >= HIGHLIGHTS_MAX {
+            return self.complain(format!("there are {HIGHLIGHTS_MAX} words already"));
+        }
+        let word = clean(word).to_lowercase();
+        self.notify(format!("{word} is highlighted from now on"));
+        self.highlights.insert(word);
+    }
+
+    fn unhighlight(&mut self, word: &str) {
+        if self.highlights.remove(&word.to_lowercase()) {
+            self.notify(format!("{word} is not highlighted any more"))
+        } else {
+            self.complain(format!("{word} was not highlighted"))
         }
     }
 

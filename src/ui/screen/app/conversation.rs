@@ -28,7 +28,11 @@ impl App {
         let place = if **to == self.nick[..] { nick } else { to };
         let at = self.find(place).unwrap_or(usize::MAX);
         let is_ignored = self.is_ignored(nick);
-        let me = self.nick.clone();
+        let is_about_me = match event {
+            Event::Edit { text, .. } => super::own_words(&self.nick, &self.highlights)
+                .any(|word| super::mentions(text, word)),
+            _ => false,
+        };
         let Some(room) = self.rooms.get_mut(at).filter(|_| !is_ignored) else {
             return Some(at);
         };
@@ -37,7 +41,7 @@ impl App {
                 if room.edit(*id, nick, text)
                     && let Some(entry) = room.entry_mut(*id)
                 {
-                    entry.is_mention = !entry.is_mine && super::mentions(text, &me);
+                    entry.is_mention = !entry.is_mine && is_about_me;
                 }
             }
             Event::React { emoji, .. } => room.react(*id, nick, emoji, true, replay),

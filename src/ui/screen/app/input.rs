@@ -72,6 +72,15 @@ impl App {
         }
     }
 
+    /// Replaces the text in the input line with the text that the user has written in an editor.
+    pub fn edited(&mut self, text: &str, state: &ClientState) {
+        if let Some(room) = self.room_mut() {
+            room.editor.replace(String::new());
+        }
+        self.pasted(text, state);
+        self.edit_paste();
+    }
+
     /// Starts a new line in the input.
     pub fn new_line(&mut self, state: &ClientState) {
         if self.needs("multiline", "messages of several lines", state)

@@ -55,7 +55,9 @@ impl App {
 
     /// Scrolls to a message. If it is not in the window, it is fetched.
     pub fn jump(&mut self, name: &str, id: u64, state: &mut ClientState) {
-        let Some(at) = self.find(name) else { return };
+        let Some(at) = self.find(name) else {
+            return self.complain(format!("you are not in {name}; /join {name}"));
+        };
         self.go(at);
         let Some(room) = self.rooms.get_mut(at) else {
             return;
@@ -85,6 +87,22 @@ impl App {
         let rows = self.ignored.iter().map(row).collect();
         let title = "ignored nicks: Enter types the command that shows one again";
         self.show(title.to_owned(), rows, "you ignore nobody");
+    }
+
+    /// Lists the highlighted words.
+    pub(super) fn highlighted(&mut self) {
+        let row = |word: &String| Row {
+            head: String::new(),
+            text: word.clone(),
+            action: RowAction::Type(format!("/unhighlight {word}")),
+        };
+        let rows = self.highlights.iter().map(row).collect();
+        let title = "highlighted words: Enter types the command that ends it";
+        self.show(
+            title.to_owned(),
+            rows,
+            "no words are highlighted; /highlight WORD",
+        );
     }
 
     /// Lists the links in the messages of the room.

@@ -88,7 +88,11 @@ impl App {
                 }
             }
             PendingRequest::Search(room, words) => {
-                let rows = self.found(&reply, |id| RowAction::Jump(room.clone(), id));
+                let is_everywhere = room.is_none();
+                let rows = self.found(&reply, is_everywhere, |place, id| {
+                    RowAction::Jump(place.to_owned(), id)
+                });
+                let room = room.as_deref().unwrap_or("all rooms");
                 let count = match rows.len() {
                     FOUND_MAX.. => format!("the newest {FOUND_MAX} messages"),
                     count => plural(count, "message", "messages"),
@@ -101,7 +105,7 @@ impl App {
                 }
             }
             PendingRequest::Files(room) => {
-                let rows = self.found(&reply, RowAction::Download);
+                let rows = self.found(&reply, false, |_, id| RowAction::Download(id));
                 let title = format!("files in {room}: Enter downloads one");
                 self.show(
                     title,
@@ -292,8 +296,14 @@ impl App {
         (page, removed)
     }
 
-    /// Returns the rows for a list of events.
-    fn found(&self, reply: &Reply, action: impl Fn(u64) -> RowAction) -> Vec<Row> {
+    /// Returns the rows for a list of events. `action` gets the room and the id of each event. The rows name the rooms
+    /// if the list `is_of_many`.
+    fn found(
+        &self,
+        reply: &Reply,
+        is_of_many: bool,
+        action: impl Fn(&str, u64) -> RowAction,
+    ) -> Vec<Row> {
         let row = |LoggedEvent {
                        id, time, event, ..
                    }| {
@@ -316,10 +326,16 @@ impl App {
                     text.strip_prefix("-- ").unwrap_or(&text).to_owned()
                 }
             };
+            let place = event.place();
+            let text = if is_of_many {
+                format!("{place} {text}")
+            } else {
+                text
+            };
             Row {
                 head: self.date_and_time(at),
                 text: clean(&text).into_owned(),
-                action: action(id.get()),
+                action: action(place, id.get()),
             }
         };
         reply.events().into_iter().map(row).collect()

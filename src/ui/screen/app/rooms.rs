@@ -76,7 +76,7 @@ impl App {
                 .map(|n| (self.at + n) % count)
                 .find(|at| self.rooms.get(*at).is_some_and(wanted))
         };
-        let next = after(|room| room.mentions > 0).or_else(|| after(|room| room.unread > 0));
+        let next = after(|room| room.mentions > 0).or_else(|| after(|room| room.news().0 > 0));
         match next {
             Some(at) => self.go(at),
             None => self.notify("there are no unread messages"),

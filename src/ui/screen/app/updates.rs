@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::super::extras::Extras;
 use super::super::room::{Entry, EntryKind, PAGE, View};
-use super::{App, ConnectionStatus, Effect, PendingRequest, mentions, size};
+use super::{App, ConnectionStatus, Effect, PendingRequest, mentions, own_words, size};
 use crate::client::{ClientState, Sent, Update};
 use crate::protocol::human::describe;
 use crate::protocol::text::clean;
@@ -259,7 +259,8 @@ impl App {
                 room.unread += usize::from(is_first);
                 room.mentions += usize::from(is_for_me);
             }
-            if is_for_me && !(is_here && is_read) && self.preferences.bell {
+            let is_quiet = room.is_muted || !self.preferences.bell;
+            if is_for_me && !(is_here && is_read) && !is_quiet {
                 self.request_effect(Effect::Bell);
             }
         }
@@ -324,7 +325,7 @@ impl App {
         let is_mention = !is_mine
             && match &kind {
                 EntryKind::Msg { text, .. } | EntryKind::Me { text, .. } => {
-                    mentions(text, &self.nick)
+                    own_words(&self.nick, &self.highlights).any(|word| mentions(text, word))
                 }
                 _ => false,
             };

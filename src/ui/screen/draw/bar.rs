@@ -131,7 +131,7 @@ fn left_of_bar(app: &App) -> (String, Style) {
         return (text, palette.accent());
     }
     if app.size.0 < 64 {
-        let elsewhere = |room: &&Room| room.unread > 0;
+        let elsewhere = |room: &&Room| room.news() != (0, 0);
         let unread: Vec<String> = app
             .rooms
             .iter()

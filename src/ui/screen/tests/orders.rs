@@ -150,3 +150,91 @@ fn a_search_that_was_stopped_or_is_full_says_so() {
     search(&mut play, &full);
     play.sees("in #lobby: the newest 100 messages");
 }
+
+#[test]
+fn a_muted_room_counts_only_mentions_and_does_not_ring() {
+    let mut play = TestScreen::new(80, 12);
+    play.app
+        .command(super::super::Command::Join("#ops".into()), &mut play.state);
+    play.hear(&["OK JOIN #ops 0"]);
+    play.type_in("/mute lobby");
+    play.key(KeyCode::Enter);
+    play.sees("#lobby is muted");
+    play.bob_sends(101, "x");
+    play.press(KeyCode::Char('a'), KeyModifiers::ALT);
+    play.sees("there are no unread messages");
+    play.bob_sends(102, "hey Ann!");
+    play.sees("1!");
+    assert!(play.effects().is_empty());
+    let saved = play.app.saved().unwrap();
+    assert!(saved.rooms.iter().any(|room| room.is_muted));
+    let mut later = TestScreen::new(80, 12);
+    saved.rooms.iter().for_each(|room| later.app.restore(room));
+    assert!(later.app.rooms[0].is_muted);
+    play.type_in("/unmute #lobby");
+    play.key(KeyCode::Enter);
+    play.bob_sends(103, "Ann?");
+    assert!(matches!(play.effects()[..], [Effect::Bell]));
+    play.type_in("/mute nowhere");
+    play.key(KeyCode::Enter);
+    play.sees("you are not in nowhere");
+}
+
+#[test]
+fn a_highlighted_word_is_a_mention() {
+    let mut play = TestScreen::new(80, 12);
+    play.type_in("/highlight Deploy");
+    play.key(KeyCode::Enter);
+    play.app.focus(false);
+    play.bob_sends(101, "redeployed");
+    assert!(play.effects().is_empty());
+    play.bob_sends(102, "the deploy failed");
+    assert!(matches!(play.effects()[..], [Effect::Bell]));
+    assert!(play.app.saved().unwrap().highlights.contains("deploy"));
+    play.type_in("/highlight");
+    play.key(KeyCode::Enter);
+    play.sees("highlighted words");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.line(), "/unhighlight deploy");
+    play.key(KeyCode::Enter);
+    play.bob_sends(103, "deploy again");
+    assert!(play.effects().is_empty());
+}
+
+#[test]
+fn a_search_of_all_rooms_names_them() {
+    let mut play = TestScreen::new(80, 12);
+    play.type_in("/search * disk full");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["SEARCH * disk full"]);
+    let found = [
+        "PAST 7 2026-11-24T06:00:00.000Z MSG #ops bob the disk is full",
+        "OK SEARCH 1",
+    ];
+    play.hear(&found);
+    play.sees("\"disk full\" in all rooms: 1 message");
+    play.sees("06:00  #ops <bob> the disk is full");
+    play.key(KeyCode::Enter);
+    play.sees("you are not in #ops; /join #ops");
+}
+
+#[test]
+fn ctrl_x_ctrl_e_opens_an_editor_and_its_text_replaces_the_line() {
+    let mut play = TestScreen::new(80, 12);
+    play.type_in("half");
+    play.ctrl('x');
+    play.ctrl('e');
+    let effects = play.effects();
+    assert!(
+        matches!(&effects[..], [Effect::Edit(text)] if text == "half"),
+        "{effects:?}"
+    );
+    play.app.edited("all of it\n", &play.state);
+    assert_eq!(play.line(), "all of it");
+    // Alone, or after another key, Ctrl-E goes to the end of the line.
+    play.ctrl('x');
+    play.type_in("!");
+    play.ctrl('e');
+    assert!(play.effects().is_empty());
+    assert_eq!(play.line(), "all of it!");
+}

@@ -222,6 +222,7 @@ fn messages_since_the_last_visit_are_below_a_line() {
         state: ClientState::new(Options::new("ann").room("#lobby"), 1),
     };
     play.app.restore(&SavedRoom {
+        is_muted: false,
         name: "#lobby".into(),
         seen: 5,
         draft: "half a line".into(),
