@@ -3,11 +3,11 @@
 #
 #   A=ops B=dev socat TCP:localhost:5002 EXEC:examples/bridge.sh
 #
-# A client gets no copy of its own messages, so a bridge does not answer itself. So that several bridges between
-# the same rooms do not feed each other, all are called bridge…, and none copies the messages of such a nick.
+# A client gets no copy of its own messages, so a bridge does not copy itself. The nicks of all bridges begin with
+# "bridge", and no bridge copies the messages of such a nick, so several bridges between the same rooms do no harm.
 
 nick=${NICK:-bridge-$$} a='' b=''
-# The nick comes first, since closed rooms accept only nicks; PART leaves the lobby, which a nick enters by itself.
+# NICK comes first, since closed rooms accept only nicks. PART leaves the lobby, which every new nick joins.
 printf 'NICK %s\nPART\nJOIN %s\nJOIN %s\n' "$nick" "${A:?which room}" "${B:?which other room}"
 
 while IFS= read -r line; do

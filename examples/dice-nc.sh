@@ -1,5 +1,5 @@
 #!/bin/sh
-# The dice bot of dice.sh on plain nc, which has one direction at a time: a fifo carries the other one back.
+# The dice bot of dice.sh with plain nc. A fifo connects the output of dice.sh to the input of nc.
 #
 #   examples/dice-nc.sh [HOST [PORT]]
 #   NICK=croupier ROOM=games examples/dice-nc.sh chat.example.org

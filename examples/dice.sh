@@ -12,7 +12,7 @@ die() {
   echo $(($(od -An -N4 -tu4 /dev/urandom) % $1 + 1))
 }
 
-# Whether $1 is a number from 1 to 999; checked before the shell computes with text from a stranger.
+# Succeeds if $1 is a number from 1 to 999. This is checked before the shell computes with text from a stranger.
 is_number() {
   case $1 in '' | *[!0-9]* | 0* | ????*) return 1 ;; esac
 }
@@ -29,7 +29,7 @@ roll() {
   echo "$shown"
 }
 
-# The nick comes first, since a closed room accepts only nicks; PART leaves the lobby, which a nick enters by itself.
+# NICK comes first, since a closed room accepts only nicks. PART leaves the lobby, which every new nick joins.
 echo "NICK ${NICK:-dice}"
 echo PART
 echo "JOIN ${ROOM:-lobby}"

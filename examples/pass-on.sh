@@ -1,16 +1,16 @@
 #!/bin/sh
-# Posts each message of a room to a URL, in order, and leaves none out: an outgoing hook.
+# An outgoing hook: posts each message of a room to a URL, in order, without leaving any out.
 #
 #   examples/pass-on.sh ROOM URL [SERVER]
 #   examples/pass-on.sh ops https://ci.example.org/chat http://localhost:5002
 #   BODY='{text, username: .nick, gateway: "chat"}' examples/pass-on.sh ops http://localhost:4242/api/message
 #
-# Needs curl and jq. The id of the last message that the URL has taken is kept in a file (STATE, default pass-on-ROOM.id):
-# the next start goes on after it, and the first one with what is said from then on. A message is posted again until the
-# URL takes it, and left out only when the answer says that it never will (a status of 400 to 499, but not 408 and 429).
-# BODY makes the JSON, a filter of jq's over the message (http.md, 3); the default is that of Mattermost's outgoing
-# hooks, the third line is for matterbridge. LOGIN=nick:password reads a room that is invite-only. NOT=nick leaves out
-# what that nick says, so that a bridge does not get back what it has brought.
+# Needs curl and jq. The id of the last message that the URL has accepted is saved in a file (STATE, default
+# pass-on-ROOM.id): the next start continues after it; the first start begins with new messages. A message is posted
+# again until the URL accepts it. It is skipped only if the answer says that it will never be accepted (a status of 400
+# to 499, except 408 and 429). BODY is a filter of jq that makes the JSON from the message (http.md, 3); the default is
+# the format of Mattermost's outgoing hooks, and the third line above is for matterbridge. LOGIN=nick:password reads an
+# invite-only room. NOT=nick leaves out the messages of that nick, so that a bridge does not get its own messages back.
 
 [ $# -ge 2 ] || { echo "usage: $0 ROOM URL [SERVER]" >&2; exit 2; }
 room=${1#\#} url=$2 server=${3:-http://${HOST:-localhost}:${PORT:-5002}}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Posts one message and ends: for cron, CI and the end of a long command.
+# Posts one message, for example from cron, from CI, or at the end of a long command.
 #
 #   examples/post.sh ROOM TEXT...
 #   make dist; HOST=chat.example.org NICK=ci examples/post.sh ops "build ended with $?"

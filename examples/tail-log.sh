@@ -4,8 +4,8 @@
 #   examples/tail-log.sh FILE [ROOM [HOST [PORT]]]
 #   LINES_BEFORE=10 NICK=web1 examples/tail-log.sh /var/log/nginx/error.log ops
 #
-# MSG before each line makes it a message whatever it contains: a log line "BYE" ends nothing.
-# What the server would refuse is changed first, so that no line is lost: bytes that are not UTF-8 become "?",
+# MSG before each line makes it a message whatever it contains: a log line "BYE" does not end the connection.
+# Lines that the server would refuse are changed first, so that none is lost: bytes that are not UTF-8 become "?",
 # and a long line is sent in pieces. `sed -u` passes on each line at once. Refusals go to standard error.
 
 [ $# -ge 1 ] || { echo "usage: $0 FILE [ROOM [HOST [PORT]]]" >&2; exit 2; }

@@ -13,7 +13,7 @@ length=$(($(wc -c <"$file")))
 sha256=$(sha256sum <"$file" | cut -c 1-64)
 
 reply=$({
-  # A closed room lets in only nicks; PART leaves the lobby, which a nick enters by itself.
+  # A closed room accepts only nicks. PART leaves the lobby, which every new nick joins.
   printf 'NICK %s\nPART\nJOIN %s\nUPLOAD %s %s %s\n' "${NICK:-up-$$}" "$room" "$name" "$length" "$sha256"
   head -c "$length" <"$file" # no more than announced, should the file be growing
   printf 'BYE\n'

@@ -28,7 +28,7 @@ pub struct Config {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// The password that a connection must send first (`PASS`); `None` if none is needed.
     pub password: Option<Secret>,
-    /// The secret that `chatc --ssh` shares; `None` if nobody logs in by ssh.
+    /// The secret that `chatc --ssh` shares; `None` if the server accepts no users over ssh.
     pub ssh_secret: Option<Secret>,
     /// Whether to refuse passwords over plain text, except from this machine.
     pub require_tls: bool,
@@ -129,7 +129,7 @@ impl Protocols {
         web: true,
     };
 
-    /// Returns whether only IRC is allowed, so that a client need not show that it speaks it.
+    /// Returns whether only IRC is allowed. Then the protocol of a client need not be detected.
     pub fn is_irc_only(self) -> bool {
         self.irc && !self.lines && !self.web
     }

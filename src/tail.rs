@@ -48,7 +48,7 @@ pub struct Tail {
     bytes_max: usize,
     /// The id of the newest logged event that was dropped; 0 if none was.
     gone_id: u64,
-    /// The number after that of the newest dropped entry that was not logged; 0 if there is none.
+    /// The number that follows the newest dropped entry that was not logged; 0 if there is none.
     gone_unlogged: Seq,
     /// Whether lines were appended for which the readers have not been woken yet.
     pub is_news: bool,
@@ -178,8 +178,8 @@ impl Tail {
         range.rfind(|entry| entry.id.is_some())?.id
     }
 
-    /// Returns the number after that of the newest dropped entry that was not logged. Joins, leaves and renames are
-    /// not logged.
+    /// Returns the number that follows the newest dropped entry that was not logged. Joins, leaves and renames are not
+    /// logged.
     pub fn gone_unlogged(&self) -> Seq {
         self.gone_unlogged
     }

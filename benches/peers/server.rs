@@ -58,16 +58,9 @@ impl Kind {
         }
     }
 
-    /// Returns the program, unless it is ours.
+    /// Returns the program; `None` for `chatd` and the floor server.
     pub fn program(self) -> Option<&'static str> {
         match self {
-            Self::Memory
-            | Self::Disk
-            | Self::ByIrc
-            | Self::OtherMemory
-            | Self::OtherDisk
-            | Self::OtherByIrc
-            | Self::Floor => None,
             Self::Redis => Some("redis-server"),
             Self::Nats | Self::JetStream => Some("nats-server"),
             Self::Inspircd => Some("inspircd"),
@@ -76,6 +69,7 @@ impl Kind {
             Self::Nginx => Some("nginx"),
             // This is the variant whose flags are known. Other programs are called `nc` too.
             Self::Nc => Some("nc.openbsd"),
+            _ => None,
         }
     }
 

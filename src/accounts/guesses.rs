@@ -39,8 +39,8 @@ const ADDRESSES_OF_OWNER_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Address(IpAddr),
-    /// An address from which tokens of hooks were used that do not exist. A tool whose hook was revoked may go on to
-    /// use its token, and must not lock out the people at its address, so these attempts are counted separately.
+    /// An address from which tokens of nonexistent hooks were used. A tool whose hook was revoked may still use its
+    /// token. It must not lock out the people at its address, so these attempts are counted separately.
     Hooks(IpAddr),
     Nick(Box<str>),
     /// A nick at an address from which its owner has logged in.
@@ -117,7 +117,7 @@ impl Guesses {
         is_allowed
     }
 
-    /// Replaces those of `keys` that are new by the shared key, if there is no space for more keys.
+    /// Replaces new keys in `keys` by the shared key, if there is no space for more keys.
     fn make_space(&mut self, keys: &mut [Key], now: Duration) {
         self.forget(now);
         for key in keys {

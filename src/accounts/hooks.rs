@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::buckets::Bucket;
-use super::{AccountResult, Accounts, is_label_taken, json, password, token_key};
+use super::{AccountResult, Accounts, has_space, json, password, token_key};
 use crate::config::fixed::HOOKS_MAX;
 use crate::model::{Hook, Secret, StorageError};
 use crate::protocol::{Digest, Nick, RoomName, Time};
@@ -68,8 +68,7 @@ impl Accounts {
             if values.get(Bucket::Accounts, &form)?.is_none() {
                 return Ok(AccountResult::Wrong);
             }
-            let hooks = values.all(Bucket::Hooks, &format!("{form} "))?;
-            if hooks.len() >= HOOKS_MAX || is_label_taken(values, &key)? {
+            if !has_space(values, (Bucket::Hooks, HOOKS_MAX), &form, &key)? {
                 return Ok(AccountResult::No);
             }
             values.put(Bucket::Hooks, &key, Some(&json(&stored)))?;

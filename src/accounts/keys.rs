@@ -6,7 +6,7 @@
 //! who adds somebody's key lets them into the stranger's nick, and keeps them out of no other.
 
 use super::buckets::{Bucket, Values};
-use super::{AccountResult, Accounts, Token, digest, is_label_taken, json, read, token_key};
+use super::{AccountResult, Accounts, Token, digest, has_space, json, read, token_key};
 use crate::config::fixed::TOKENS_MAX;
 use crate::model::{Secret, StorageError};
 use crate::protocol::ssh::{PublicKey, login_token};
@@ -60,8 +60,7 @@ impl Accounts {
             if values.get(Bucket::Keys, &entry)?.is_some() {
                 return Ok(AccountResult::Taken);
             }
-            let tokens = values.all(Bucket::Tokens, &format!("{form} "))?;
-            if tokens.len() >= TOKENS_MAX || is_label_taken(values, &place)? {
+            if !has_space(values, (Bucket::Tokens, TOKENS_MAX), &form, &place)? {
                 return Ok(AccountResult::No);
             }
             values.put(Bucket::Tokens, &place, Some(&json(&token)))?;

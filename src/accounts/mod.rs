@@ -374,8 +374,7 @@ impl Accounts {
             if values.get(Bucket::Accounts, &form)?.is_none() {
                 return Ok(AccountResult::Wrong);
             }
-            let tokens = values.all(Bucket::Tokens, &format!("{form} "))?;
-            if tokens.len() >= TOKENS_MAX || is_label_taken(values, &key)? {
+            if !has_space(values, (Bucket::Tokens, TOKENS_MAX), &form, &key)? {
                 return Ok(AccountResult::No);
             }
             values.put(Bucket::Tokens, &key, Some(&json(&token)))?;
@@ -553,9 +552,17 @@ fn token_key(nick: &Nick, label: &Nick) -> String {
     format!("{} {}", nick.casefolded(), label.casefolded())
 }
 
-/// Returns whether the nick has a token or a hook with that label.
-fn is_label_taken(values: &dyn Values, key: &str) -> Result<bool, StorageError> {
-    Ok(values.get(Bucket::Tokens, key)?.is_some() || values.get(Bucket::Hooks, key)?.is_some())
+/// Returns whether the casefolded nick `form` may have another token or hook under `key`: it has fewer than `most` in
+/// `bucket`, and neither a token nor a hook with that label.
+fn has_space(
+    values: &dyn Values,
+    (bucket, most): (Bucket, usize),
+    form: &str,
+    key: &str,
+) -> Result<bool, StorageError> {
+    let is_taken =
+        values.get(Bucket::Tokens, key)?.is_some() || values.get(Bucket::Hooks, key)?.is_some();
+    Ok(!is_taken && values.all(bucket, &format!("{form} "))?.len() < most)
 }
 
 fn digest(secret: &Secret) -> String {

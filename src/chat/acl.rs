@@ -111,7 +111,7 @@ impl Chat {
         }
     }
 
-    /// Removes a connection that has changed its nick from those of `rooms` that the new nick may not read.
+    /// After a change of nick, removes the connection from those of `rooms` that the new nick may not read.
     pub fn remove_renamed(&mut self, peer: PeerId, nick: NickId, rooms: &[RoomId], now: Now) {
         for room in rooms {
             if !self.may_read(*room, Some(nick)) {
@@ -158,7 +158,7 @@ impl Chat {
         self.send_command(peer, ConnectionCommand::Leave(departure));
     }
 
-    /// Returns the command that tells a reader with that nick to leave a room.
+    /// Returns the command that makes a reader with that nick leave a room.
     pub(super) fn departure(
         &self,
         id: RoomId,

@@ -64,8 +64,8 @@ impl Address {
         self.has_secrets
     }
 
-    /// Returns the address for a client that passes on the connections of another, whose address these bytes name, in
-    /// the form of the PROXY protocol.
+    /// Returns the address with the bytes `preamble`, which the client sends first on each connection: a header of the
+    /// PROXY protocol, from a client that forwards the connection of another one.
     #[cfg(feature = "chatc")]
     pub(crate) fn with_preamble(self, preamble: Vec<u8>) -> Self {
         Self {

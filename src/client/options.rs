@@ -146,7 +146,7 @@ impl Options {
         }
     }
 
-    /// Makes a bot receive notices too, which are messages that other programs send. The bot must not reply to them.
+    /// Makes a bot receive notices too (messages from other programs). The bot must not reply to them.
     #[must_use]
     pub fn read_notices(self) -> Self {
         Self {

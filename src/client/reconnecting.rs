@@ -93,7 +93,7 @@ impl ReconnectingClient {
         })
     }
 
-    /// Creates a client that uses the connections that `dial` makes, one after the other.
+    /// Creates a client. `dial` makes its connections, one after the other.
     pub fn with_dialer(
         address: Address,
         options: Options,

@@ -114,7 +114,7 @@ pub(super) async fn secure(
     let config = ClientConfig::builder_with_provider(trust.provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|e| failed(io::Error::other(e)))?
-        .dangerous() // what rustls calls it when one looks at certificates oneself
+        .dangerous() // the name that rustls has for setting a verifier
         .with_custom_certificate_verifier(trust.clone())
         .with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(config));
@@ -212,7 +212,7 @@ impl KnownHosts {
 
     fn add(&self, key: &str, fingerprint: &str) -> io::Result<()> {
         let Some(path) = &self.0 else {
-            return Ok(()); // there is no place to remember it, so each time is the first
+            return Ok(()); // without a home folder, each connection counts as the first
         };
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;

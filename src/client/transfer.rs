@@ -15,8 +15,8 @@ use crate::protocol::{Digest, ServerLine, parse_number};
 /// The number of bytes that are read from a file at once. It is so large that the system calls cost little.
 const PIECE_BYTES: usize = 128 * 1024;
 
-/// The length and the SHA-256 digest of some bytes. To resume a [`Client::download`], pass those of the part of the
-/// file that you already have.
+/// The length and the SHA-256 digest of some bytes. To resume a [`Client::download`], pass the values for the part that
+/// you already have.
 ///
 /// ```
 /// # futures_lite::future::block_on(async {
@@ -73,7 +73,7 @@ pub struct Stored {
     pub file: u64,
     /// The file's length in bytes.
     pub length: u64,
-    /// The file's digest, which is that of the bytes sent.
+    /// The digest of the bytes that were sent, and so of the file.
     pub sha256: Digest,
 }
 
@@ -81,8 +81,9 @@ impl Client {
     /// Uploads a file to the current room. Calls `progress` with the number of bytes sent so far.
     ///
     /// The file is read twice: the first time to hash it, so that it is announced only when it is complete. If the
-    /// server refuses the file before all bytes are sent, the connection becomes unusable, because the rest would
-    /// have to be sent in vain. After a refusal because of the size or digest, the server closes the connection.
+    /// server refuses the file before all bytes are sent, the connection becomes unusable, because it would still have
+    /// to send the rest, which the server drops. After a refusal because of the size or digest, the server closes the
+    /// connection.
     ///
     /// ```no_run
     /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {

@@ -38,7 +38,7 @@ pub const ALERTS_IN_ALL: usize = 20_000;
 /// The maximum number of nicks that one connection ignores. Each event for the connection is compared with them.
 pub const IGNORED_MAX: usize = 100;
 
-/// The maximum number of words in a search. For each word, every event that contains it is looked at.
+/// The maximum number of words in a search. A search looks at every event that contains one of the words.
 pub const SEARCH_WORDS_MAX: usize = 16;
 
 /// The processor time of one search. When it is used up, the search returns the matches found so far.
@@ -60,7 +60,7 @@ pub const READERS_IN_ALL: usize = 50_000;
 /// The time after which an unused named reader is removed.
 pub const READER_UNUSED_FOR: Duration = Duration::from_secs(90 * 86_400);
 
-/// The time for which a nonce is remembered, in milliseconds. It is longer than any client goes on retrying.
+/// The time for which a nonce is remembered, in milliseconds. It is longer than any client retries.
 pub const NONCE_MS: u64 = 600_000;
 
 /// The maximum number of nonces that a log in memory remembers. A log on disk remembers all nonces of the last ten

@@ -192,7 +192,7 @@ impl Limits {
     }
 
     /// Returns the maximum number of bytes of replies that clients have not received yet, and of requests that wait
-    /// for that.
+    /// behind these replies.
     pub fn waiting_bytes_max(&self) -> usize {
         self.memory_bytes_max / 8
     }
@@ -293,13 +293,13 @@ impl Limits {
                 "nicks registered from one address",
                 self.registrations_per_address.row(),
                 "",
-                "a whole class at once, but nobody can use up all",
+                "enough for a whole class at once, but nobody can use up all",
             ),
             row(
                 "nicks registered in all",
                 self.registrations.row(),
                 "",
-                "each costs a password hash, and logins wait for those",
+                "each costs a password hash, for which logins have to wait",
             ),
             row(
                 "tokens of one nick, ssh keys included",
@@ -323,10 +323,10 @@ impl Limits {
                 "posts to one hook",
                 HOOK_PACE.row(),
                 "",
-                "an outage with many alerts, but no tool in a loop fills a room",
+                "enough for an outage with many alerts, but a tool in a loop cannot fill a room",
             ),
             row(
-                "alerts of one post that are messages of their own",
+                "alerts of one post that are sent as separate messages",
                 HOOK_ALERTS_MAX.to_string(),
                 "",
                 "the others are counted in one line",
@@ -335,7 +335,7 @@ impl Limits {
                 "alerts that wait for their resolution: of one hook; in all",
                 format!("{ALERTS_PER_HOOK}; {ALERTS_IN_ALL}"),
                 "",
-                "about 4 MiB; the oldest are forgotten first, and then a resolved alert is no reply",
+                "about 4 MiB; the oldest are forgotten first, and the message that such an alert is resolved is not a reply",
             ),
             row(
                 "bans",
@@ -362,31 +362,31 @@ impl Limits {
                     bytes(TEXT_BYTES_MAX)
                 ),
                 "",
-                "a long traceback; more is a file",
+                "enough for a long traceback; send more as a file",
             ),
             row(
                 "texts of several lines that are arriving",
                 TEXTS_ARRIVING_MAX.to_string(),
                 "",
-                "each is in memory until it is complete; one address may have half of them",
+                "each is in memory until it is complete; one address can use half of them",
             ),
             row(
-                "time in which a text of several lines must arrive",
+                "time within which a text of several lines must arrive",
                 time(TEXT_WITHIN),
                 "",
-                "64 KiB on a slow link; until then it holds one of those places",
+                "enough for 64 KiB on a slow link",
             ),
             row(
                 "text of AWAY",
                 format!("{AWAY_BYTES_MAX} bytes"),
                 "",
-                "each nick has one in memory",
+                "the text of each nick is in memory",
             ),
             row(
                 "messages of one CHATHISTORY (IRC)",
                 IRC_HISTORY_MAX.to_string(),
                 "",
-                "a client asks for the next; at most 8,000 events are read for them",
+                "a client can request the next ones; at most 8,000 events are read for one answer",
             ),
             row(
                 "answer to AUTHENTICATE (IRC, SASL)",
@@ -401,34 +401,34 @@ impl Limits {
                 "a millisecond's work",
             ),
             row(
-                "nicks of which a connection remembers a read marker (IRC)",
+                "read markers of nicks that a connection remembers (IRC)",
                 IRC_MARKERS_MAX.to_string(),
                 "",
-                "the oldest are forgotten first; the markers of rooms are named readers",
+                "the oldest are forgotten first; markers of rooms are stored as named readers",
             ),
             row(
-                "time in which a client that begins with NICK or PASS and CR LF shows that it is an IRC client",
+                "time to wait for the next line of a client that begins with NICK or PASS and CR LF",
                 time(IRC_DECIDED_WITHIN),
                 "",
-                "IRC clients send the next line at once; others are answered after it",
+                "an IRC client sends it at once, which shows that it is one; other clients are answered after this time",
             ),
             row(
                 "reactions to one message",
                 REACTIONS_MAX.to_string(),
                 "",
-                "all are counted when one is added",
+                "all are counted whenever one is added",
             ),
             row(
                 "different emoji in the reactions to one message",
                 EMOJI_MAX.to_string(),
                 "",
-                "more would be longer than most messages",
+                "more would take more space than most messages",
             ),
             row(
                 "words of one search",
                 SEARCH_WORDS_MAX.to_string(),
                 "",
-                "each costs a look at every event that contains it",
+                "a search looks at every event that contains one of them",
             ),
             row(
                 "processor time of one search; its total time",
@@ -458,7 +458,7 @@ impl Limits {
                 "new named readers from one address",
                 self.readers_per_address.row(),
                 "",
-                "counts those of all its nicks; one address cannot use up all",
+                "for all its nicks together, so that one address cannot use up all",
             ),
             row(
                 "named readers in all",
@@ -470,13 +470,13 @@ impl Limits {
                 "time until an unused named reader is removed",
                 format!("{} days", READER_UNUSED_FOR.as_secs() / 86_400),
                 "",
-                "a script that runs once a month finds its position",
+                "a script that runs once a month still finds its position",
             ),
             row(
                 "how long a nonce is remembered",
                 format!("{} min", NONCE_MS / 60_000),
                 "",
-                "longer than a client goes on retrying",
+                "longer than clients retry",
             ),
             row(
                 "nonces that a server with --memory remembers",
@@ -506,7 +506,7 @@ impl Limits {
                 "rooms of one connection",
                 self.rooms_per_connection_max.to_string(),
                 "--rooms-per-connection",
-                "all are checked whenever the connection is written to",
+                "all are checked at each write to the connection",
             ),
             row(
                 "newest events of a room in memory",
@@ -518,7 +518,7 @@ impl Limits {
                 "direct messages waiting for one nick",
                 bytes(self.inbox_bytes_max as u64),
                 "",
-                "a nick with more than half of it unread is busy",
+                "if more than half of this is unread, the nick is busy",
             ),
             row(
                 "requests read ahead of their replies",
@@ -530,7 +530,7 @@ impl Limits {
                 "uploads and downloads of one address at the same time",
                 "half of all; an upload takes 3 open files, a download 2".into(),
                 "",
-                "transfers use what connections leave of the limit on open files, at least a seventh of it",
+                "transfers use the part of the limit on open files that connections do not need, at least a seventh",
             ),
             row(
                 "one file",
@@ -573,7 +573,7 @@ impl Limits {
                 "an event that is kept an hour too long does no harm",
             ),
             row(
-                "how long a clock must stay set forward before anything expires by it",
+                "time before anything expires by a clock that was set forward",
                 time(CLOCK_TRUSTED_AFTER),
                 "",
                 "a clock that is wrong for a moment deletes nothing",
@@ -598,19 +598,19 @@ impl Limits {
                     self.unowned_files_max()
                 ),
                 "",
-                "a quarter of all files, and three quarters; at least 64",
+                "a quarter and three quarters of all files, but at least 64",
             ),
             row(
-                "files sent from one address since the start, deleted ones not counted",
+                "files sent from one address since the server started, not counting deleted files",
                 self.files_kept_per_address_max().to_string(),
                 "",
-                "half of all files, and 64 at least",
+                "half of all files, but at least 64",
             ),
             row(
                 "files from one address",
                 self.files_per_address.row(),
                 "",
-                "a large folder at once, but nobody can use up all files in a day",
+                "enough for a large folder at once, but nobody can use up all files in a day",
             ),
             row(
                 "files from one address under unregistered nicks",
@@ -619,10 +619,10 @@ impl Limits {
                 "an unregistered user can take another nick",
             ),
             row(
-                "members up to which JOIN and PART are announced",
+                "members of a room up to which JOIN and PART are announced",
                 self.announce_up_to.to_string(),
                 "--announce-up-to",
-                "in a larger room they would be most of the traffic",
+                "in a larger room, they would be most of the traffic",
             ),
             row(
                 "time in a room before a JOIN is announced",
@@ -637,7 +637,7 @@ impl Limits {
                 "enough to read HELP slowly",
             ),
             row(
-                "time that a nick with a password stays reserved after its last connection",
+                "time for which a nick with a password stays reserved after its last connection",
                 time(self.guard_for),
                 "--guard-for",
                 "enough to reconnect after a lost connection",
@@ -646,7 +646,7 @@ impl Limits {
                 "reserved nicks in all",
                 self.reserved_nicks_max.to_string(),
                 "",
-                "as many as there are connections; further nicks are released at once",
+                "as many as connections; further nicks are released at once",
             ),
             row(
                 "reserved nicks of one address",
@@ -664,28 +664,28 @@ impl Limits {
                 "lines in one HTTP request",
                 self.post_lines_max.to_string(),
                 "",
-                "the answer has a line for each",
+                "the answer has one line for each of them",
             ),
             row(
-                "a TLS handshake, or the head of a request",
+                "time for a TLS handshake, or for the head of a request",
                 time(self.handshake_within),
                 "--handshake-within",
-                "one round trip each on the slowest link; a slow writer gets no extra time",
+                "enough for a slow link; a client that writes slowly on purpose gets no extra time",
             ),
             row(
-                "waiting for a client to close",
+                "time to wait for a client to close",
                 time(self.drain_for),
                 "--drain-for",
-                "a last line on a slow link arrives",
+                "the last line can arrive on a slow link",
             ),
             row(
-                "body of a refused HTTP request that is still read",
+                "bytes that are still read of the body of a refused HTTP request",
                 bytes(self.drain_bytes_max),
                 "",
-                "a client that sends first and reads later gets its answer",
+                "a client that reads only after it has sent everything gets its answer",
             ),
             row(
-                "ending everything when the server stops",
+                "time to end everything when the server stops",
                 time(self.stop_within),
                 "--stop-within",
                 "service managers wait 5 to 90 seconds",

@@ -66,9 +66,9 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
                 format!("-- {room} is deleted")
             }
             (Verb::Remove, ReplyBody::Text(id)) => format!("-- {id} is deleted"),
-            (Verb::Edit, _) => "-- the message has its new text".to_owned(),
-            (Verb::React, _) => "-- your reaction is added".to_owned(),
-            (Verb::Unreact, _) => "-- your reaction is withdrawn".to_owned(),
+            (Verb::Edit, _) => "-- the message was edited".to_owned(),
+            (Verb::React, _) => "-- your reaction was added".to_owned(),
+            (Verb::Unreact, _) => "-- your reaction was withdrawn".to_owned(),
             _ => return, // people see their own lines as they type them
         },
         Line::Found {
@@ -111,7 +111,7 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
             ..
         } => {
             let next = if is_current {
-                "; /join another to go on"
+                "; /join another room to continue"
             } else {
                 ""
             };

@@ -36,6 +36,6 @@ pub fn tighten(path: &Path) {
         .metadata()
         .is_ok_and(|file| file.is_file() && is_open(file.permissions().mode()))
     {
-        let _ = set_permissions(path, Permissions::from_mode(0o600)); // as good as it can be
+        let _ = set_permissions(path, Permissions::from_mode(0o600)); // if this fails, the file stays as it is
     }
 }

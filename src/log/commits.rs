@@ -24,7 +24,7 @@ impl Commits {
         self.time_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// Returns for each bound the number of transactions that took at most that time. The last bound is `None`, and
+    /// Returns, for each bound, the number of transactions that took at most that time. The last bound is `None`, and
     /// its number counts all transactions.
     pub fn up_to(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         let bounds = UP_TO_MS.iter().map(|ms| Some(Duration::from_millis(*ms)));

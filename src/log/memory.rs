@@ -766,7 +766,7 @@ impl Log for MemoryLog {
             return Ok(found);
         }
         loop {
-            // Search in small pieces, because everybody who sends a message needs this lock.
+            // Searches in small pieces, because everybody who sends a message needs this lock.
             let state = self.state();
             let (piece, next) = state.piece_before(scope, before);
             for kept in piece {

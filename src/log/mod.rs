@@ -160,8 +160,8 @@ pub enum Location {
     Inbox {
         /// The two nicks.
         message: DirectMessage,
-        /// The comparison forms of those of the two nicks that may still read the event. A user who releases a nick
-        /// loses its inbox.
+        /// The nicks (in comparison form) that may still read the event: both, one or none of the two. A user who
+        /// releases a nick loses its inbox.
         readers: Vec<Box<str>>,
     },
 }

@@ -65,10 +65,10 @@ commands! {
     Nick "NICK" " <nick> [<password>]" "choose your nick; joins the lobby if you are in no room"
         lists [] replies ["OK NICK <nick> [<room> <last id>]"]
         refuses [BadName NickTaken NeedPassword Banned BadPassword Busy NotAllowed],
-    Join "JOIN" " <room> [<id> | AS <name>]" "join a room and make it the current one; with an id or a reader's name, first what was sent since"
+    Join "JOIN" " <room> [<id> | AS <name>]" "join a room and make it the current one; with an id or a reader's name, show what was sent since"
         lists ["GAP" "PAST"] replies ["OK JOIN <room> <last id>"]
         refuses [BadName NeedNick NotAllowed Quota],
-    Seen "SEEN" " <room> <id>" "store that your named reader has read up to this id"
+    Seen "SEEN" " <room> <id>" "save this id as the position of your named reader"
         lists [] replies ["OK SEEN <room> <id>"] refuses [BadName NoSuchRoom BadSyntax],
     History "HISTORY" " [<room or own nick>] [<count>] [before <id> | after <id>]" "show earlier messages; with your own nick, your private messages"
         lists ["PAST"] replies ["OK HISTORY <count>"]
@@ -137,11 +137,11 @@ commands! {
         lists ["INVITE"] replies ["OK INVITES <count>"] refuses [NeedNick BadName NoSuchRoom],
     Register "REGISTER" " <password or ->" "reserve your nick, or change its password; - gives it up"
         lists [] replies ["OK REGISTER <nick>"] refuses [NeedNick BadPassword Busy NotAllowed Quota],
-    Token "TOKEN" " <label> [<ssh key>]" "create a token that a bot uses in place of your password; or name a key of ssh that logs in"
+    Token "TOKEN" " <label> [<ssh key>]" "create a token for a bot, to use instead of your password; or add an ssh key that logs in"
         lists [] replies ["OK TOKEN <label> <token or fingerprint>"] refuses [NeedNick NotAllowed BadName Quota],
     Tokens "TOKENS" "" "list your tokens"
         lists ["TOKEN"] replies ["OK TOKENS <count>"] refuses [NeedNick NotAllowed],
-    Hook "HOOK" " <label> <room>" "create an address; what a tool posts to it is sent to the room under your nick"
+    Hook "HOOK" " <label> <room>" "create an address to which tools post messages for the room, under your nick"
         lists [] replies ["OK HOOK <label> <path>"] refuses [NeedNick NotAllowed BadName Quota],
     Hooks "HOOKS" "" "list your hooks"
         lists ["HOOK"] replies ["OK HOOKS <count>"] refuses [NeedNick NotAllowed],
@@ -161,13 +161,13 @@ commands! {
         lists [] replies ["OK NOTE"] refuses [NeedNick NotAllowed],
     Shutdown "SHUTDOWN" " [<text>]" "operators: stop the server"
         lists [] replies ["OK SHUTDOWN"] refuses [NeedNick NotAllowed],
-    Ping "PING" " [<word>]" "answers"
+    Ping "PING" " [<word>]" "get an answer, to see that the connection works"
         lists [] replies ["OK PING [<word>]"] refuses [],
-    Hello "HELLO" " [<text>]" "show the version of the protocol, the server's name and what it is capable of"
+    Hello "HELLO" " [<text>]" "show the version of the protocol, the server's name and its capabilities"
         lists [] replies ["OK HELLO 1 <server> [<capabilities>]"] refuses [],
-    Help "HELP" " [<verb>]" "how to begin, or how one command is written"
+    Help "HELP" " [<verb>]" "show how to begin, or the fields of one command"
         lists ["HELP"] replies ["OK HELP"] refuses [UnknownVerb],
-    Bye "BYE" " [<text>]" "close the connection once everything before it is answered"
+    Bye "BYE" " [<text>]" "close the connection once all earlier requests are answered"
         lists [] replies ["OK BYE"] refuses [],
     Quit "QUIT" " [<text>]" "the same as BYE"
         lists [] replies ["OK QUIT"] refuses [],

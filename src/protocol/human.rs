@@ -23,7 +23,7 @@ pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
             name,
             ..
         } => {
-            let length = length.map_or_else(|| "still coming".into(), size);
+            let length = length.map_or_else(|| "still uploading".into(), size);
             format!("-- {nick} sent a file: {name}, {length}; /download {file}")
         }
         Event::Stored {

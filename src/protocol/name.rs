@@ -178,7 +178,7 @@ impl Look {
 pub struct ByLook<T> {
     /// The values, by the skeletons of the nicks.
     forms: HashMap<Box<str>, T>,
-    /// The values of the nicks that have a spelling skeleton, by that skeleton.
+    /// The values of nicks with a spelling skeleton. The key is that skeleton.
     spellings: HashMap<Box<str>, T>,
 }
 
@@ -374,7 +374,7 @@ impl FileName {
         }
     }
 
-    /// Returns the name that replaces that of a removed file.
+    /// Returns the name that is shown for a removed file.
     pub fn redacted() -> Self {
         Self("-".into())
     }

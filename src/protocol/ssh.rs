@@ -1,7 +1,7 @@
-//! The public keys with which people log in by ssh, and the secrets that stand for them.
+//! The public keys with which users log in over ssh, and the secrets that represent them.
 //!
 //! `sshd` checks that a client has the private key. `chatc --ssh`, which it then starts, proves this to `chatd` with
-//! [`login_token`]: a password that both compute from a secret that they share, and that nobody types.
+//! [`login_token`]: a password that both programs compute from a shared secret.
 
 use std::fmt;
 
@@ -15,7 +15,8 @@ use super::{Digest, Nick};
 /// The prefix of every token. People and secret scanners recognize tokens by it.
 pub const TOKEN_PREFIX: &str = "pct_";
 
-/// The types of keys that are accepted: those that OpenSSH makes. Certificates are not keys of one person.
+/// The types of keys that are accepted: those that OpenSSH makes. A certificate does not stand for one key, so
+/// certificates are not accepted.
 const KINDS: [&str; 7] = [
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -64,16 +65,16 @@ impl fmt::Display for PublicKey {
     }
 }
 
-/// What stands in the command of `chatc --ssh` in place of the nick when several nicks have added the key, so that the
+/// The word that replaces the nick in the command of `chatc --ssh` when several nicks have added the key. Then the
 /// client must name one of them.
 pub const SEVERAL_NICKS: &str = "*";
 
-/// The beginning of the last field in the header with which `chatc --ssh` tells `chatd` who its client is: its type,
-/// which the PROXY protocol leaves to applications, and its length. [`seal`] is its value.
+/// The beginning of the last field in the header that `chatc --ssh` sends to `chatd`: the type of the field, which the
+/// PROXY protocol reserves for applications, and its length. The value of the field is [`seal`].
 pub const SEAL_FIELD: [u8; 3] = [0xe0, 0, 32];
 
-/// Returns the value of the last field of a header, which proves that the header was written by somebody who knows the
-/// shared secret. `header` is all that is before the value.
+/// Returns the value of the last field of a header. It proves that the program that wrote the header knows the shared
+/// secret. `header` contains all bytes before the value.
 pub fn seal(secret: &str, header: &[u8]) -> [u8; 32] {
     let tag = hmac::sign(&key_of(secret), &[ABOUT_A_HEADER, header].concat());
     tag.as_ref().try_into().expect("a SHA-256 has 32 bytes")
@@ -89,7 +90,8 @@ pub fn is_sealed(secret: &str, header: &[u8]) -> bool {
         })
 }
 
-/// No text about a login begins with this.
+/// The beginning of the text that is signed for a header. It differs from that for a login, so that neither signature
+/// can be used for the other.
 const ABOUT_A_HEADER: &[u8] = b"plainchat ssh header\n";
 
 fn key_of(secret: &str) -> hmac::Key {

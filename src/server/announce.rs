@@ -26,7 +26,7 @@ impl Announcement {
     pub fn begin(name: &str, addresses: &[SocketAddr]) -> Option<Self> {
         let is_reached = |address: &&SocketAddr| !address.ip().is_loopback();
         let port = addresses.iter().find(is_reached)?.port();
-        // One announcement has one port.
+        // An announcement contains only one port.
         let addresses = addresses.iter().filter(is_reached);
         let addresses = addresses.filter(|address| address.port() == port);
         let addresses: Vec<IpAddr> = addresses.map(SocketAddr::ip).collect();

@@ -72,7 +72,7 @@ struct Loaded {
 /// The time between two checks of the operator's files. A renewed certificate is in use within a minute.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// The validity of a self-signed certificate in years. It is longer than a machine is used.
+/// The validity of a self-signed certificate in years. It is longer than the lifetime of a machine.
 const OWN_YEARS: i16 = 20;
 
 const OWN_CERT: &str = "tls-cert.pem";

@@ -721,7 +721,7 @@ const WRITTEN_MAX: usize = 8 * ROUND_BYTES;
 /// requests of a client that waits for each answer.
 const FIRST_SLICE: Duration = Duration::from_micros(250);
 
-/// The time for which a connection is served that has waited for another turn.
+/// The time for which a connection is served after it has waited for its turn.
 const SLICE: Duration = Duration::from_millis(1);
 
 /// The number of requests between two looks at the clock, while requests are cheap.

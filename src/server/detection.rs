@@ -236,7 +236,7 @@ impl Connection {
         true
     }
 
-    /// Replaces the peer's address by that of the client for which a proxy forwards this connection.
+    /// Replaces the peer's address by the client's address, when a proxy forwards the client's connection.
     fn passed_on(&mut self, address: IpAddr) {
         let now = self.server.clock.now();
         let peer = self.session.peer();

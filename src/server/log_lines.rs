@@ -1,8 +1,8 @@
 //! Writes the operational log to standard error. A write to it never fails and never blocks.
 //!
 //! A thread of its own writes the lines, from a queue of at most 1,024. A line is dropped and counted if the queue is
-//! full, because the reader of the log does not read, or if it cannot be written, because the reader has gone. Before
-//! the next line that can be written, a line says how many were dropped.
+//! full or the line cannot be written, because the reader of the log is slow or has gone. Before the next line that can
+//! be written, a line says how many were dropped.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -287,7 +287,7 @@ impl Page {
             "bytes of lines written",
             bytes,
         )?;
-        let help = "writes to sockets; a busy room's carry many lines each";
+        let help = "writes to sockets; in a busy room, each has many lines";
         self.one("writes_total", "counter", help, metrics.writes.get())?;
         let help = "how often the log was read for a slow reader";
         self.one("catch_ups_total", "counter", help, metrics.catch_ups.get())?;

@@ -163,9 +163,10 @@ struct Server {
     pieces: Arc<Budget>,
     /// The limit on passwords that are hashed at once. Each of them takes 19 MiB and a thread.
     passwords: Semaphore,
-    /// The turns of the addresses that query the log and the accounts. Passwords have turns of their own.
+    /// The queue in which addresses wait for their turn to query the log and the accounts. Checks of passwords have
+    /// another queue.
     questions: Turns,
-    /// The turns of the addresses that search.
+    /// The queue in which addresses wait for their turn to search.
     searches: Turns,
     /// The connections that have more to do than fits into one turn.
     scheduler: FairScheduler,

@@ -3,7 +3,6 @@
 //!
 //! A disk may be slow, so files are read only on threads that may block (`blocking`), never on the thread that serves
 //! the rooms. This module knows nothing of sessions.
-//! may block (`blocking`), never on the thread that serves the rooms. This module knows nothing of sessions.
 
 use std::fs::File;
 use std::io;

@@ -166,9 +166,11 @@ impl Connection {
             let Some(begun) = begun else {
                 let text = match nick {
                     Some(nick) => {
-                        format!("too many wrong passwords, now for {nick} from {address}")
+                        format!("too many wrong passwords, most recently for {nick} from {address}")
                     }
-                    None => format!("too many wrong passwords, now the server's from {address}"),
+                    None => format!(
+                        "too many wrong passwords for the server, most recently from {address}"
+                    ),
                 };
                 server.metrics.limit_hit(LimitKind::Passwords, now, &text);
                 return (Ok(AccountResult::TooMany), None);
@@ -248,7 +250,7 @@ impl Connection {
             _ => &server.questions,
         };
         let turn = turns.take(address).await;
-        // A query that only reads is not made for a client that has gone.
+        // If the client has gone, a query that only reads is not needed.
         self.is_write_closed |= self.carrier.is_broken();
         if self.is_write_closed && query.only_reads() {
             return Err(Code::Internal);

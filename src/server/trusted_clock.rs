@@ -12,7 +12,7 @@ use crate::protocol::Time;
 /// The wall clock, and the time that was last trusted.
 #[derive(Debug, Default)]
 pub struct TrustedClock {
-    /// The time that was last returned, and the uptime at that moment.
+    /// The last returned time, and the uptime at that moment.
     last: Option<(u64, Duration)>,
     /// The uptime since which the clock has been ahead of the trusted time, and the smallest difference since then.
     ahead: Option<(Duration, u64)>,

@@ -41,7 +41,7 @@ impl Session {
         Ok(Some(Effect::QueryAccounts(query.into())))
     }
 
-    /// Starts to check a password against the present account of `nick`.
+    /// Starts to check a password against the current account of `nick`.
     fn check_password(&mut self, nick: Nick, password: &str, chat: &Chat) -> Done {
         let account = chat.account_version(&nick);
         let secret = Secret::new(password);
@@ -148,8 +148,7 @@ impl Session {
             return self.query_accounts(AccountQuery::NewToken { nick, label });
         };
         if chat.config.ssh_secret.is_none() {
-            let text =
-                "this server does not accept ssh; its operator can set it up: --ssh-secret-file";
+            let text = "this server does not accept ssh; its administrator can set it up: --ssh-secret-file";
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         let key = PublicKey::parse(key).ok_or_else(|| {
@@ -394,7 +393,7 @@ impl Session {
                 return Ok(None);
             }
             AccountResult::Key(fingerprint) => {
-                let talk = format!("the key {fingerprint} logs in by ssh now");
+                let talk = format!("you can now log in over ssh with the key {fingerprint}");
                 let rest = format!("{label} {fingerprint}");
                 self.ok(verb, &rest, &talk, AfterReply::Nothing);
                 return Ok(None);

@@ -347,7 +347,7 @@ struct SharedLines {
     authors: Vec<PeerId>,
     /// The entries that must be written for each reader, in order. Their lines are empty here.
     apart: Vec<Seq>,
-    /// The entries that belong to a message that begins before them, in order.
+    /// The entries that continue a message from an earlier entry, in order.
     inside: Vec<Seq>,
 }
 

@@ -21,7 +21,8 @@ impl Session {
             .find_or_create_room(room, self.peer, self.nick)
             .map_err(refused(verb))?;
         if chat.hooks.is_full() {
-            let text = format!("the server has {HOOKS_IN_ALL} hooks already; ask its operator");
+            let text =
+                format!("the server has {HOOKS_IN_ALL} hooks already; ask its administrator");
             return Err(Refusal::new(verb, Code::Quota, text));
         }
         let room = RoomName::clone(&*super::request::name_of(room, chat)?);

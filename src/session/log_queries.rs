@@ -67,12 +67,12 @@ pub(super) enum PendingQuery {
     Seen { room: Arc<RoomName>, id: u64 },
     /// No query: the replies are being sent, before `BYE` updates the named readers.
     Flush(Verb, Box<str>),
-    /// The named readers that `BYE` has still to update.
+    /// The named readers that `BYE` still has to update.
     Bye(Verb, Box<str>, Vec<(Reader, u64)>),
 }
 
 impl PendingQuery {
-    /// Returns the room whose history is being read, and the verb that reads it. Returns `None` for a `JOIN`, because
+    /// Returns the room whose history is being read, and the verb of the request. Returns `None` for a `JOIN`, because
     /// a member that is removed from a room still receives everything before the removal.
     fn reads(&self) -> Option<(Verb, &RoomName)> {
         match self {

@@ -140,7 +140,7 @@ pub struct UploadError {
     pub code: Code,
     /// The reason in words for people.
     pub text: Cow<'static, str>,
-    /// Whether the connection must close, because nobody knows where the next line in the input begins.
+    /// Whether the connection must close, because the server cannot know where the next line in the input begins.
     pub closes: bool,
 }
 
@@ -359,7 +359,7 @@ pub struct Session {
     security: Security,
     /// Whether that port also serves browsers.
     has_web: bool,
-    /// The room that is read first, which is another one each time.
+    /// The room whose events are sent first. It changes each time.
     next_room: u8,
     expects: Expects,
     phase: Phase,
@@ -709,13 +709,13 @@ impl Session {
         }
     }
 
-    /// Cancels the client's request to stay, because it reads nothing after the end of its input.
+    /// Cancels the client's request to stay. Called for a client that reads nothing after the end of its input.
     pub fn stay_no_longer(&mut self) {
         self.stays = false;
     }
 
-    /// Reports input that is not a line and has been skipped. `closes` is true if nobody knows where the next line
-    /// begins.
+    /// Reports input that is not a line and has been skipped. `closes` is true if the server cannot know where the next
+    /// line begins.
     pub fn refuse_input(
         &mut self,
         code: Code,

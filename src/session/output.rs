@@ -868,7 +868,7 @@ impl EntryReply {
         client.refuse(refusal, &self.body, out);
     }
 
-    /// Returns the number of events that the entry has become.
+    /// Returns the number of events as which the entry was stored.
     fn events(&self) -> u64 {
         match self.body {
             ReplyBody::Lines(lines) => lines as u64,
@@ -876,7 +876,7 @@ impl EntryReply {
         }
     }
 
-    /// Returns how many bytes it holds of a text of several lines, for an IRC client.
+    /// Returns the number of bytes that this reply holds of an IRC client's own text of several lines.
     pub fn bytes(&self) -> usize {
         let more = self.own().and_then(|own| Some((own, own.more.as_deref()?)));
         more.map_or(0, |(own, more)| own.line.len() + more.len())

@@ -62,7 +62,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Tells the client that the nick to which it sends a message is away.
+    /// Tells the client that the recipient of its message is away.
     pub(super) fn send_away(&mut self, to: Place, chat: &Chat) {
         let own = self.nick.and_then(|nick| chat.user(nick));
         let Place::Nick(there) = to else {

@@ -57,8 +57,8 @@ pub fn read(bytes: &[u8]) -> Header {
     }
 }
 
-/// Parses the header of `chatc --ssh` at the beginning of `bytes`: version 2, with the seal of somebody who knows
-/// `secret`. Other programs of this machine begin with their own bytes, and their header would be wrong.
+/// Parses the header of `chatc --ssh` at the beginning of `bytes`: version 2, with a seal made with `secret`. Bytes of
+/// other programs on this machine are no header, and a header without that seal is wrong.
 pub fn read_sealed(bytes: &[u8], secret: &str) -> Header {
     let both = bytes.len().min(SIGNATURE.len());
     if bytes.get(..both) != SIGNATURE.get(..both) {
@@ -102,7 +102,7 @@ fn read_line(bytes: &[u8]) -> Header {
     };
     address.map_or(Header::Wrong, |address| {
         let address = address.to_canonical();
-        // Version 1 cannot say it.
+        // Version 1 has no field for this.
         let is_secure = false;
         Header::Whole(end + 2, Some(Client { address, is_secure }))
     })

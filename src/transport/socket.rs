@@ -67,7 +67,7 @@ struct Waiting {
     has_ended: bool,
 }
 
-/// A handle that reports that the client has gone, to a task that cannot use the socket at the moment.
+/// A handle by which a task learns that the client has gone, while the task cannot use the socket.
 #[derive(Clone, Debug)]
 pub struct Gone {
     sockets: Arc<Sockets>,
@@ -207,8 +207,8 @@ impl Waiting {
             return Poll::Ready(());
         }
         self.wanted |= readiness as u8;
-        // Only one task waits for a socket, so one waker is enough. It is not replaced without need, because cloning
-        // a waker takes as long as waking a task.
+        // Only one task waits for a socket, so one waker is enough. It is replaced only if necessary, because cloning a
+        // waker takes as long as waking a task.
         if !self
             .waker
             .as_ref()

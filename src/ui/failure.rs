@@ -30,7 +30,7 @@ pub enum Failure {
     Client(Error),
     /// A download was interrupted; the part that arrived is kept.
     Cut {
-        /// The file that contains the part that arrived.
+        /// The file with the part that arrived.
         part: PathBuf,
         /// The reason for the interruption.
         error: Error,
@@ -167,7 +167,7 @@ impl fmt::Display for Failure {
                 )
             }
             Self::Impossible(why) => f.write_str(why),
-            Self::Network(why) => write!(f, "cannot ask the local network: {why}"),
+            Self::Network(why) => write!(f, "cannot search the local network: {why}"),
             Self::Settings { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
             Self::Editor { editor, status } => {
                 write!(f, "{editor} ended with {status}; the message is as it was")

@@ -36,7 +36,7 @@ const SEND_WITHIN: Duration = Duration::from_secs(60);
 
 /// Sends each line of standard input to `room`, or to the lobby, and writes what happens there to standard output.
 /// Returns when the input has ended and every line has been answered. If the connection breaks, it reconnects.
-/// Meanwhile it reads only as much input as it can hold, so nothing is lost and the writer of the pipe waits.
+/// Meanwhile it reads only as much input as it can hold: nothing is lost, and the writer of the pipe waits.
 ///
 /// # Errors
 /// [`Failure::Client`] if the first connection fails, if the server refuses the client, or if it cannot be reached

@@ -228,7 +228,7 @@ mod tests {
             ),
             (
                 "FILE #lobby bob 17 * x.log",
-                "[06:47] -- bob sent a file: x.log, still coming; /download 17",
+                "[06:47] -- bob sent a file: x.log, still uploading; /download 17",
             ),
             ("TOPIC #lobby bob", "[06:47] -- bob cleared the topic"),
             (

@@ -40,7 +40,8 @@ pub struct Server {
     pub server_password: Option<String>,
     /// The rooms from the settings.
     pub rooms: Vec<String>,
-    /// Whether files of this machine may be read and written. For somebody who has come by ssh, they are not theirs.
+    /// Whether files of this machine may be read and written. Not for a user who connects over ssh, because that user
+    /// has no files here.
     pub allows_files: bool,
 }
 

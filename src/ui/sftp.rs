@@ -1,5 +1,5 @@
-//! The answer to `scp` and `sftp`, which speak SFTP. sshd discards the standard error of a subsystem, so the reason for
-//! the refusal is told in SFTP itself (version 3): every request fails with it.
+//! The answer to `scp` and `sftp`, which speak SFTP. sshd discards the standard error of a subsystem, so the reason is
+//! sent in SFTP itself (version 3): every request fails with it.
 
 use std::io::{self, Read, Write};
 
@@ -58,7 +58,7 @@ mod tests {
         let path = [&[16, 0, 0, 0, 7][..], &text(".")].concat();
         let input = [text([INIT, 0, 0, 0, 3]), text(path)].concat();
         let mut output = Vec::new();
-        // The input ends.
+        // The end of the input.
         refuse(&input[..], &mut output, "because").unwrap_err();
         let status = b"\x65\0\0\0\x07\0\0\0\x03\0\0\0\x07because\0\0\0\x02en";
         let expected = [text([VERSION, 0, 0, 0, 3]), text(status)].concat();

@@ -1,8 +1,8 @@
-//! `chatc --ssh`: what sshd starts for somebody who has come by ssh, in place of a shell.
+//! `chatc --ssh`, which sshd starts instead of a shell for a user who connects over ssh.
 //!
-//! It runs on the server, under a user of the system, for people who are not users of that system. So it accepts a
-//! list of commands and flags and nothing else: no file of the machine, no program and no other server can be named, and
-//! no nick that has not added the client's key. Standard input and output are those of the ssh client.
+//! It runs on the server, under a user of the system, for people who are not users of that system. So it accepts a list
+//! of commands and flags and nothing else: no file of the machine, no program and no other server can be named, and no
+//! nick that has not added the client's key. Standard input and output are those of the ssh client.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -170,7 +170,9 @@ pub fn given(command: &str) -> Given {
             out.push(word.to_owned());
             positionals.extend(rest.by_ref());
         } else if word.starts_with('-') && word != "-" {
-            return Given::Refused(format!("{word} cannot be given by ssh; help says what can"));
+            return Given::Refused(format!(
+                "{word} cannot be used over ssh; help lists what can"
+            ));
         } else if positionals.is_empty() {
             positionals.push(unquoted(word));
         } else {
@@ -206,9 +208,9 @@ fn unquoted(word: &str) -> &str {
     room.filter(|room| room.starts_with('#')).unwrap_or(word)
 }
 
-/// Returns the header that tells chatd where the ssh client is, and that its connection is encrypted: the PROXY
-/// protocol, version 2, with a seal, since other programs of this machine could claim the same. So bans and limits
-/// count for the client, and nobody acts as a user of this machine.
+/// Returns the header that reports to chatd the address of the ssh client, and that its connection is encrypted: the
+/// PROXY protocol, version 2. It has a seal, since other programs of this machine could claim the same. So bans and
+/// limits apply to the client, and nobody gets the privileges of this machine.
 fn header(connection: &str, secret: &str) -> Option<Vec<u8>> {
     let words: Vec<&str> = connection.split(' ').collect();
     let &[client, client_port, server, server_port] = &words[..] else {

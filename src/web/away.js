@@ -1,4 +1,4 @@
-// Who is away, and why. The server says so in each shared room, and again before a direct message to somebody who is away.
+// Who is away, and why. The server reports it in each shared room, and again before a direct message to a user who is away.
 // Pure.
 
 import { fold } from './wire.js';

@@ -16,7 +16,7 @@ use crate::support::spawn::{Ended, Peer, Program};
 
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// What chatd and chatc share.
+/// The secret that chatd and chatc share.
 const SECRET: &str = "a shared secret";
 
 /// A `chatd` with a sshd in front of it.
@@ -205,7 +205,7 @@ impl Ssh {
         fs::read_to_string(self.path("sshd_log")).unwrap_or_default()
     }
 
-    /// Returns a member of `#ops` who has not come by ssh.
+    /// Returns a member of `#ops` who is not connected over ssh.
     fn carl(&self) -> Peer {
         let mut carl = self.chatd.member("carl");
         carl.ask("JOIN #ops", "OK JOIN #ops <id>");
@@ -381,7 +381,7 @@ fn with_another_secret_it_says_what_is_wrong() {
     assert!(failed.errors.contains(hint), "{}", failed.errors);
 }
 
-/// Another user of this machine cannot say that they pass on the connection of a client.
+/// Another user of this machine cannot claim to forward the connection of a client.
 #[test]
 fn only_chatc_is_believed_where_the_client_is() {
     let ssh = Ssh::with(&["--require-tls"]);
@@ -401,7 +401,8 @@ fn only_chatc_is_believed_where_the_client_is() {
         peer.inbox
             .find(|line| line.starts_with("CLOSED not-allowed "));
     }
-    // With the seal, the client is not from this machine, and its connection is as safe as the header says.
+    // With the seal, the client counts as one from another machine, and its connection is encrypted if the header says
+    // so.
     let login = b"NICK bob my secret\n";
     let mut peer = ssh.chatd.peer();
     peer.send([&header(&[], Some(SECRET)), &login[..]].concat());
@@ -422,7 +423,7 @@ fn a_key_that_several_nicks_have_added_logs_in_to_the_one_that_is_named() {
     let mut boss = ssh.chatd.member("boss");
     boss.ask("REGISTER my secret", "OK REGISTER boss");
     let mut carl = ssh.carl();
-    // A stranger adds ann's key before she does: she is told whose nick it is.
+    // A stranger adds ann's key before she does: chatc shows her whose nick it is.
     ssh.add_key("bob", "ann");
     let as_bob = ssh.run("rooms");
     assert_eq!(as_bob.code, Some(0), "{}", as_bob.errors);
@@ -445,14 +446,14 @@ fn a_key_that_several_nicks_have_added_logs_in_to_the_one_that_is_named() {
         carl.inbox
             .find(|line| *line == format!("MSG #ops ann {text}"));
     }
-    // No nick that has not added the key.
+    // The key does not log in to a nick that has not added it.
     let other = ssh.run("send --nick boss '#ops' hi");
     assert_eq!(other.code, Some(1), "{}", other.errors);
     let hint = "that nick has not added this key";
     assert!(other.errors.contains(hint), "{}", other.errors);
 }
 
-/// The password of a registered nick admits to a server with a password; so does its key.
+/// The password of a registered nick admits its user to a server with a password, and so does its key.
 #[test]
 fn nobody_with_a_key_needs_the_password_of_the_server() {
     let password = tempfile::NamedTempFile::new().expect("a file");
@@ -507,7 +508,7 @@ fn chatc_has_limited_memory_and_one_session_a_connection() {
         .expect("Linux tells it");
     assert!(data.trim_start().starts_with("268435456 "), "{data}");
     drop(tail);
-    // A second session on the connection of the first.
+    // A second session on the first session's connection is refused.
     let control = ssh.path("control").display().to_string();
     let client = ssh.client("ann");
     let shared = |flags: &str| client.replacen("ssh ", &format!("ssh {flags} -S {control} "), 1);
@@ -695,7 +696,7 @@ fn scp_sftp_and_forwarding_are_refused() {
     assert!(!Path::new(&socket).exists());
 }
 
-/// Opens chatc's screen by ssh in a terminal.
+/// Opens chatc's screen over ssh in a terminal.
 fn screen(ssh: &Ssh) -> Terminal {
     let terminal = Terminal::new(100, 30);
     terminal.run(&ssh.client("ann").replacen("ssh ", "ssh -t ", 1));

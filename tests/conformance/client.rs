@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// How long to wait for what must happen.
+/// The deadline of every wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const TIME: &str = "2026-11-22T11:22:05.007Z";
@@ -331,8 +331,8 @@ fn further_fields(session: &mut Session) -> Result<(), String> {
     session.finish()
 }
 
-/// The server reads nothing until the client has taken 4 MiB, while the client has as much to send: one that
-/// stops reading while it sends never comes to an end.
+/// The server reads nothing until the client has read 4 MiB, and the client has as much to send. A client that does not
+/// read while it sends waits forever.
 fn reads_while_it_sends(session: &mut Session) -> Result<(), String> {
     const LINES: usize = 4096;
     session.arrive()?;

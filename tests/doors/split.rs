@@ -187,8 +187,8 @@ fn fill(template: &[u8], file: &str) -> Vec<u8> {
     })
 }
 
-/// Sends `junk` as the first line of a connection and as a later one, then a valid line; the replies must
-/// fit `expected`, and the answer to the valid line must follow.
+/// Sends `junk` as the first line of a connection and as a later one, and then a valid line. The replies must fit
+/// `expected`, and the answer to the valid line must follow.
 #[track_caller]
 fn check_junk(chatd: &Chatd, junk: &[u8], expected: &[&str]) {
     for before in [&b""[..], b"PING before\n"] {

@@ -1,8 +1,9 @@
-//! protocol.md 4.35, 4.36, 4.37, 4.38: what is sent again with its nonce is there once, whenever the server dies.
+//! protocol.md 4.35, 4.36, 4.37, 4.38: a message that is sent again with its nonce exists once, whenever the server
+//! dies.
 //!
 //! A client sends messages and texts of several lines, edits and reacts, while `chatd` is killed with SIGKILL at random
-//! moments. After each start it sends everything of the round again. In the end each message is there once, each text whole
-//! and without other lines in it, and each edit and reaction that was acknowledged.
+//! moments. After each start it sends everything of the round again. In the end each message is there once, each text
+//! whole and without other lines in it, and each edit and reaction that was acknowledged.
 
 use std::collections::HashMap;
 use std::path::Path;

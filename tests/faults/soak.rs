@@ -1,5 +1,5 @@
-//! protocol.md 2, chatd.md 1: what the server needs for a client that has stopped reading, a thousand idle connections, and
-//! large files.
+//! protocol.md 2, chatd.md 1: the resources that the server uses for a client that has stopped reading, for a thousand
+//! idle connections, and for large files.
 //!
 //! `tests/run` runs this again for the figures, with the release build (`CHATD`), `--nocapture`, and larger files
 //! (`SOAK_MIB`).

@@ -1,4 +1,4 @@
-//! protocol.md 4.11, chatd.md 2: how much of the disk files may use.
+//! protocol.md 4.11, chatd.md 2: the disk space that files may use.
 
 use crate::support::server::Chatd;
 use crate::support::spawn::Peer;

@@ -1,7 +1,7 @@
-//! What must hold for any bytes: one plain function for each fuzz target.
+//! The fuzz targets. Each is a function that checks what must be true for any input.
 //!
-//! `tests/run` lets a fuzzer look for bytes for which it does not hold; `tests/project/fuzz_corpus.rs` runs the
-//! same functions over the saved ones in every `cargo test`. A find goes into `corpus/<target>/`.
+//! `tests/run` lets a fuzzer look for bytes for which it does not hold; `tests/project/fuzz_corpus.rs` runs the same
+//! functions over the saved ones in every `cargo test`. A find goes into `corpus/<target>/`.
 
 mod outside;
 

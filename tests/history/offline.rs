@@ -120,13 +120,13 @@ fn an_export_can_be_imported_elsewhere() {
     let why = "chatd: line 2 of the input is not a PAST line; nothing was imported\n";
     assert_eq!(text(&bad.stderr), why);
     assert!(!text(&chatd("export", &other, &[], b"").stdout).contains("#a b c"));
-    // Sent by a name that is not a nick: once this was imported, and then nobody could read or export it.
+    // The sender's name is not a nick. Such an event was once imported, and then nobody could read or export it.
     let line = b"PAST 90 2026-11-22T11:22:05.007Z MSG a ln#n hello\n";
     let bad = chatd("import", &other, &[], line);
     assert_eq!(bad.status.code(), Some(1));
     let why = "chatd: line 1 of the input is not a PAST line; nothing was imported\n";
     assert_eq!(text(&bad.stderr), why);
-    // Without the digest that a stored file always has: once this was imported, and could not be exported.
+    // The digest that a stored file always has is missing. Such an event was once imported, and could not be exported.
     let line = b"PAST 90 2026-11-22T11:22:05.007Z STORED #a ann 8 2\n";
     let bad = chatd("import", &other, &[], line);
     assert_eq!(bad.status.code(), Some(1));
@@ -203,7 +203,7 @@ fn replies_edits_and_reactions_are_exported_and_imported() {
         text(&taken.stderr)
     );
     assert_eq!(text(&chatd("export", &other, &[], b"").stdout), lines);
-    // With new ids they refer to one another all the same.
+    // Their references to one another are right even with new ids.
     chatd("import", &other, &[], &all);
     let server = start(&other, &[]);
     let mut bob = Peer::named(server.address, "bob").unwrap();
@@ -325,7 +325,7 @@ fn a_backup_of_a_running_server_is_complete() {
     let folder = tempfile::tempdir().unwrap();
     let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
     let server = filled(&data);
-    // Meanwhile somebody goes on sending.
+    // Meanwhile a client continues to send.
     let address = server.address;
     let speaker = std::thread::spawn(move || {
         let mut bob = Peer::named(address, "bob").unwrap();
@@ -523,7 +523,7 @@ fn an_interrupted_backup_is_never_taken_for_a_complete_one() {
     let server = filled(&data);
     drop(server);
     let name = copy.display().to_string();
-    // What an earlier backup leaves when it is killed: at once, or when SQLite had created its file.
+    // The remains of an earlier backup that was killed at once, or after SQLite had created its file.
     let part = folder.path().join("copy.part");
     fs::create_dir(&part).unwrap();
     fs::write(part.join("chat.db"), b"").unwrap();

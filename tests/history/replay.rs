@@ -1,7 +1,7 @@
 //! protocol.md 2, 4.6: history and live events join without a seam.
 //!
 //! A reader that joins a room from an id, or reads slowly, receives every logged event of it once, in order, while
-//! others go on sending.
+//! others continue to send.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! protocol.md 3.6, 3.9, 4.6, 4.11: what outlives the server.
+//! protocol.md 3.6, 3.9, 4.6, 4.11: what is still there after a restart.
 
 use std::path::Path;
 

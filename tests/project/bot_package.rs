@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The most packages that the feature `client` may need, itself included.
+/// The maximum number of packages that the feature `client` may need, itself included.
 const PACKAGES_MAX: usize = 40;
 
 const MANIFEST: &str = r#"[package]

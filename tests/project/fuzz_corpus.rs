@@ -1,4 +1,4 @@
-//! The fuzz targets, over everything in their saved corpus: seeds by hand, and each find since.
+//! Runs the fuzz targets over their saved corpus: handmade seeds, and every failing input found since.
 
 #[path = "../fuzz/targets.rs"]
 mod targets;

@@ -1,4 +1,4 @@
-//! protocol.md 3.8, 4.41, 5.7: the document fits the code.
+//! protocol.md 3.8, 4.41, 5.7: the document matches the code.
 //!
 //! Plays every transcript and every vector against the core of the server in memory: no socket, no clock, no process.
 //! `conformance` plays the same over TCP. And compares the tables and the grammar of the document with each other, with

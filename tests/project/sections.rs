@@ -1,5 +1,5 @@
-//! Each section of `protocol.md`, and of the documents beside it, has something that proves it: a transcript of its own, a vector, or a module of tests
-//! that names the section in its first line.
+//! Each section of `protocol.md`, and of the documents beside it, has a test: a transcript of its own, a vector, or a
+//! module of tests that names the section in its first line.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! protocol.md 3.7, 9, chatd.md 1: the document and the code say the same; and the rules about the code.
+//! protocol.md 3.7, 9, chatd.md 1: the document and the code agree; and rules for the code.
 //!
 //! Pure modules stay pure, and no test waits by time or decides by it.
 

@@ -22,7 +22,7 @@ pub trait Server {
     fn open(&mut self) -> Result<usize, String>;
     /// Sends bytes in one write.
     fn push(&mut self, peer: usize, bytes: &[u8]) -> Result<(), String>;
-    /// Closes the peer's sending side; the peer goes on receiving.
+    /// Closes the peer's sending side; the peer still receives.
     fn half_close(&mut self, peer: usize) -> Result<(), String>;
     /// Closes the connection in both directions at once.
     fn abandon(&mut self, peer: usize);
@@ -225,7 +225,7 @@ impl<S: Server> Play<'_, S> {
             .ok_or_else(|| "no such peer".into())
     }
 
-    /// Waits until there is something unread.
+    /// Waits until there is unread output.
     fn fill(&mut self, name: &str) -> Result<(), String> {
         let peer = self.peer(name)?;
         if !peer.unread.is_empty() {

@@ -37,7 +37,7 @@ impl Chatd {
         self.status("VmHWM:")
     }
 
-    /// Resets the peak memory to the present one.
+    /// Resets the peak memory to the current memory.
     pub fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("it is running");
     }

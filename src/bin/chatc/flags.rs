@@ -172,7 +172,7 @@ pub struct Send {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// the room; then every word belongs to the text
+    /// the room; all other words are then the text
     #[argh(option)]
     pub room: Option<String>,
 
@@ -181,10 +181,9 @@ pub struct Send {
     #[argh(option, arg_name = "id")]
     pub reply: Option<u64>,
 
-    /// a nick or a room, then the text; - is standard input as one message. Without a
-    /// text, a file on standard input is one message, and so is each line of a pipe.
-    /// The # of a room may be left out if nobody has that nick (a shell takes an
-    /// unquoted # for a comment)
+    /// a nick or a room, then the text; - is standard input as one message. Without a text, a file on standard input is
+    /// sent as one message, and each line of a pipe as a message. The # of a room may be left out if nobody has that
+    /// nick (a shell takes an unquoted # for a comment)
     #[argh(positional, arg_name = "to_and_text")]
     pub words: Vec<String>,
 }

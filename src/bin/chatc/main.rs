@@ -46,7 +46,7 @@ fn main() {
 /// Where a command line finds its server and its settings.
 struct Place {
     home: Profile,
-    /// The server for somebody who has come by ssh, whatever the flags say. There are no settings then, and nothing is
+    /// The server for a user who connects over ssh, whatever the flags say. Then no settings are read, and nothing is
     /// saved.
     fixed: Option<Server>,
 }
@@ -71,7 +71,7 @@ impl Place {
     }
 }
 
-/// Executes the command of somebody who has come by ssh.
+/// Executes the command of a user who connects over ssh.
 fn by_ssh(words: &[&str]) -> Result<Exit, Failure> {
     let variable = |name| std::env::var(name).unwrap_or_default();
     let (given, nick) = match ssh::given(&variable("SSH_ORIGINAL_COMMAND")) {
@@ -82,7 +82,7 @@ fn by_ssh(words: &[&str]) -> Result<Exit, Failure> {
             return Ok(Exit::Usage);
         }
         ssh::Given::Sftp => {
-            // It fails when the client has ended, which is as good.
+            // An error means that the client has ended, and then there is nothing left to refuse.
             let _ = sftp::refuse(io::stdin(), io::stdout(), ssh::HOW_TO_COPY);
             return Ok(Exit::Usage);
         }
@@ -92,7 +92,7 @@ fn by_ssh(words: &[&str]) -> Result<Exit, Failure> {
         // Somebody else may have added the key, to their own nick.
         let nick = server.first_nick();
         complain(format_args!(
-            "you are {nick}, who has added this key (with --nick {nick}, this line is left out)"
+            "you are {nick}, who has added this key (--nick {nick} hides this line)"
         ));
     }
     let words: Vec<&str> = given.iter().map(String::as_str).collect();

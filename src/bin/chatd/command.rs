@@ -24,7 +24,7 @@ pub enum Command {
     Keys(Keys),
 }
 
-/// Print a file for --config: every flag as a comment under what it does.
+/// Print a file for --config: every flag, as a comment below its description.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "config")]
 pub struct PrintConfig {}
@@ -78,8 +78,8 @@ pub struct Backup {
     to: PathBuf,
 }
 
-/// Print the line of authorized_keys for a key that logs in by ssh: the AuthorizedKeysCommand of sshd; also
-/// while a server uses the folder.
+/// Print the line of authorized_keys for a key that logs in over ssh: the AuthorizedKeysCommand of sshd; also while a
+/// server uses the folder.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "keys")]
 pub struct Keys {
@@ -99,7 +99,7 @@ pub struct Keys {
     )]
     host: String,
 
-    /// the file with the secret that chatd and chatc share, as chatc finds it
+    /// the file with the secret that chatd and chatc share; chatc must be able to read it
     #[argh(option, arg_name = "file")]
     ssh_secret_file: PathBuf,
 
@@ -143,7 +143,7 @@ impl Keys {
             &secret_file,
             &self.host,
         ];
-        // sshd passes the command to a shell, after it has taken it out of double quotes.
+        // sshd removes the double quotes around the command, and passes it to a shell.
         let ends_a_quote = |c: char| c.is_control() || "'\"\\".contains(c);
         if let Some(word) = words.iter().find(|word| word.contains(ends_a_quote)) {
             return Err(format!("{word}: write it without quotes and backslashes"));

@@ -103,8 +103,8 @@ pub struct Flags {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// a file whose first line is a secret that chatd shares with `chatc --ssh`, so that people log in by ssh with
-    /// their keys (TOKEN; chatd.md, section 6; default: nobody does)
+    /// a file whose first line is a secret that chatd shares with `chatc --ssh`, so that users can log in over ssh with
+    /// their keys (TOKEN; chatd.md, section 6; default: none)
     #[argh(option, arg_name = "file")]
     pub ssh_secret_file: Option<PathBuf>,
 
@@ -131,7 +131,7 @@ pub struct Flags {
     )]
     pub lobby: RoomName,
 
-    // What is a limit is described by its row in `Limits::rows`: see `help`.
+    // `help` describes each flag that is a limit by its row in `Limits::rows`.
     /// a limit
     #[argh(option, arg_name = "n", default = "Limits::default().connections_max")]
     pub max_connections: usize,

@@ -151,15 +151,15 @@ impl Client {
 
     /// Returns the message that shows a file: its name, and the address at which it can be opened.
     fn file_text(&self, id: u64, length: Option<u64>, name: &str) -> String {
-        let length = length.map_or_else(|| "still coming in".into(), size);
+        let length = length.map_or_else(|| "still uploading".into(), size);
         match &*self.files {
             "" => format!("{name}, {length}; file {id}"),
             files => format!("{name}, {length}: {files}/files/{id}"),
         }
     }
 
-    /// Returns whether a rename, or a change of who is away, is to be shown by the event in this room. Other rooms'
-    /// events are not shown.
+    /// Returns whether the event in this room is the one that shows a rename, or that a user is away or back. Each room
+    /// has such an event, but only one of them is shown.
     fn shows_change(&self, room: &str, old: &str, new: &str, time: Time) -> bool {
         let (key, room) = (event::change_key(old, new, time), event::room_key(room));
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@ use super::{Client, numeric, user};
 pub struct WhoForm {
     /// The letters of the requested fields, as bits; 0 for the old form.
     fields: u16,
-    /// The number that the client has sent, which the answer repeats.
+    /// The number from the request, which the answer repeats.
     token: Option<u16>,
 }
 

@@ -250,7 +250,8 @@ enum Stored {
     Nothing,
     /// The entry is stored under this id. The further lines of a text have the ids that follow.
     New(EventId),
-    /// The entry is not stored, because an earlier entry of the same author has the same nonce, and this id and time.
+    /// The entry is not stored, because an earlier entry of the same author has the same nonce. The id and time are
+    /// those of that entry.
     Before(EventId, Time),
     /// The entry is not stored, because it would change nothing.
     Unchanged,

@@ -160,7 +160,7 @@ pub fn check_understood(head: Head<'_>) -> Result<(), Problem> {
         let text = "a compressed body is not supported; send it without Content-Encoding";
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     }
-    // Each message and each file is new, so it cannot match a tag.
+    // Each message and each file is new, so no tag can match it.
     if headers.contains_key(IF_MATCH) {
         return Err(Problem::unmatched());
     }

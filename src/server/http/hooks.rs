@@ -199,7 +199,8 @@ pub(super) fn find(client: &Client, token: &str) -> Result<Hook, Refused> {
             return Err(Refused::NO_SERVICE);
         }
         drop(state);
-        let text = format!("too many posts to hooks that do not exist, now from {address}");
+        let text =
+            format!("too many posts to hooks that do not exist, most recently from {address}");
         server.metrics.limit_hit(LimitKind::Hooks, uptime, &text);
         return Err(paced(Duration::from_secs(30)));
     };
@@ -297,8 +298,8 @@ struct Sender {
 }
 
 impl Sender {
-    /// Sends a message. If it reports that an alert is resolved, it replies to the message that reported the alert,
-    /// if that is known.
+    /// Sends a message. If the message reports that an alert is resolved, sends it as a reply to the message that
+    /// reported the alert, if that is known.
     async fn send(&self, message: Message) -> Result<Option<(EventId, Time)>, Refused> {
         let digest = &self.hook.sha256;
         let alert = message.alert.as_ref();

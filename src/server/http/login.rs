@@ -1,5 +1,5 @@
-//! Finds out who makes a request, and opens a connection for that user. The session authenticates it like any other
-//! connection.
+//! Reads the nick and the password of a request, and opens a connection for that user. The session authenticates it
+//! like any other connection.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ impl Credentials {
         known.is_some_and(|known| Sha256::digest(known.expose()) == Sha256::digest(&self.password))
     }
 
-    /// Gives the server's own password, if the password is that. Returns whether the server accepts the connection
+    /// If this password is the server's own, gives it to the server. Returns whether the server accepts the connection
     /// now.
     async fn pass(&self, client: &Client, to: &InternalClient) -> bool {
         let password = self.password.clone().into();

@@ -208,7 +208,7 @@ async fn publish(
         None => Notification::from_json(&body, field),
     };
     let bad = |_| {
-        let text = "this is no notification: send its text to /TOPIC, or JSON with a topic to /";
+        let text = "this is not a notification: send its text to /TOPIC, or JSON with a topic to /";
         Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text)
     };
     let notification = read.map_err(bad)?;

@@ -18,8 +18,8 @@ use super::reply::{self, Reply};
 use crate::web::{ASSETS, Asset, inline_script};
 
 /// The page's content security policy. The page may run its own scripts and styles, connect only to this server, and
-/// show images that it has made itself. The only inline script that runs is that in `index.html`, which is allowed by
-/// its digest. No other site may frame the page, and text cannot become HTML, even by mistake.
+/// show images that it has made itself. Only the inline script in `index.html` runs; it is allowed by its digest. No
+/// other site may frame the page, and text cannot become HTML, even by mistake.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let digest = base64_engine().encode(Sha256::digest(inline_script()));
     let policy = POLICY_PARTS.replace("DIGEST", &digest);

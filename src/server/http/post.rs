@@ -136,7 +136,7 @@ pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<R
     Ok(held_reply(status, kind, body, held))
 }
 
-/// A task that goes on when this is dropped.
+/// A task that continues to run when this is dropped.
 pub(super) struct Detached<T>(Option<Task<T>>);
 
 impl<T> Detached<T> {

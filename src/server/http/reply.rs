@@ -1,4 +1,4 @@
-//! Replies to requests, in a form that suits a person who uses `curl`.
+//! Replies to requests, in a form for people who use `curl`.
 
 use std::io;
 
@@ -52,7 +52,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, Code::BadSyntax, text)
     }
 
-    /// Reports that the request names a host that is not the server's.
+    /// Reports that the request names a host other than this server.
     pub fn unknown_host(name: &str) -> Self {
         let text =
             format!("this server does not know the name {name}; start chatd with --host {name}");

@@ -67,7 +67,7 @@ pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<
         }
         if before.is_some() {
             return Err(bad(
-                "a room is followed from now on; leave out before or follow",
+                "follow sends new events, which cannot be before an id; leave out before or follow",
             ));
         }
         let to = reader(client, request.headers()).await?;

@@ -201,7 +201,7 @@ impl Session {
 
     /// Sends those rooms of a list that match one of the masks.
     fn irc_list_masked(&mut self, list: LazyList, masks: &[&str], chat: &mut Chat) -> Done {
-        // The connection has one set of masks, which a list that is still being sent needs.
+        // The connection has only one set of masks, and a list that is still being sent needs it.
         let is_listing = |pending: &Pending| matches!(pending, Pending::List(_));
         let is_long = |mask: &&str| mask.chars().count() > MASK_CHARS_MAX;
         if masks.len() > MASKS_MAX
@@ -239,7 +239,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Lists those of the nicks that share a room with this connection which match a mask.
+    /// Lists the nicks that match a mask, among those that share a room with this connection.
     fn irc_who_matches(&mut self, mask: &str, form: WhoForm, chat: &mut Chat) {
         let mask: Vec<char> = mask.to_lowercase().chars().collect();
         if mask.len() > MASK_CHARS_MAX {
@@ -554,7 +554,7 @@ impl Session {
             {
                 Some(fail(
                     "ACCOUNT_NAME_MUST_BE_NICK",
-                    "you can only register your present nick: REGISTER * * <password>",
+                    "you can only register your current nick: REGISTER * * <password>",
                 ))
             }
             Some(own) if chat.is_registered(&own) => Some(fail(

@@ -39,7 +39,7 @@ struct Page {
 #[derive(Debug)]
 pub(in super::super) struct ChatHistory {
     pub source: HistorySource,
-    /// The room or nick, spelled as for the client.
+    /// The room or nick, as the client spells it.
     target: Box<str>,
     /// The other nick of the conversation, casefolded; `None` for a room.
     peer: Option<Box<str>>,
@@ -261,7 +261,8 @@ impl ChatHistory {
             }
     }
 
-    /// Leaves those of `records` that belong to the page, and updates the part of the log that has not been sent yet.
+    /// Keeps only those of `records` that belong to the page, and updates the part of the log that has not been sent
+    /// yet.
     fn send(&mut self, records: &mut Vec<Record>) {
         if self.caps.joins_texts() {
             keep_whole_texts(records);
@@ -375,7 +376,7 @@ impl Session {
         let given: Option<Vec<_>> = given.iter().map(|text| read_edge(text)).collect();
         let count = count.parse().ok().filter(|count| *count > 0);
         let (Some(given), Some(count)) = (given, count) else {
-            let text = "an event is msgid=<id> or timestamp=<time>, and the number is not 0";
+            let text = "write an event as msgid=<id> or timestamp=<time>, and a number above 0";
             return fail(self, "INVALID_PARAMS", &[&word], text);
         };
         let count: usize = PAGE_MAX.min(count);

@@ -45,7 +45,7 @@ impl Session {
             Some(text) => match text.strip_prefix("timestamp=").and_then(Time::parse) {
                 Some(time) => Some(time),
                 None => {
-                    let text = "a time is timestamp=<time>";
+                    let text = "write the time as timestamp=<time>";
                     return self.irc_markread_fails("INVALID_PARAMS", target, text);
                 }
             },
@@ -72,7 +72,7 @@ impl Session {
     /// Shows or moves the marker of the messages from a nick. Only this connection remembers it.
     fn irc_mark_nick(&mut self, target: &str, time: Option<Time>) -> Done {
         let Ok(nick) = nick_name(Verb::Seen, target) else {
-            return self.irc_markread_fails("INVALID_PARAMS", target, "that is no nick");
+            return self.irc_markread_fails("INVALID_PARAMS", target, "that is not a nick");
         };
         let Some(irc) = self.irc.as_deref_mut() else {
             return Ok(None);

@@ -127,7 +127,7 @@ impl Session {
         let to = line.param(0).unwrap_or_default();
         if to != &*incoming.to {
             let params = [&*incoming.to.clone(), if to.is_empty() { "*" } else { to }];
-            let text = "all lines of a batch go to the room or nick that its begin names";
+            let text = "all lines of a batch must go to the room or nick that BATCH named";
             return self.irc_drop_lines("MULTILINE_INVALID_TARGET", &params, text);
         }
         if *incoming.is_notice.get_or_insert(is_notice) != is_notice {

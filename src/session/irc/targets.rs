@@ -1,5 +1,5 @@
-//! `CHATHISTORY TARGETS` (IRCv3 draft): lists the rooms that the connection has joined, and the nicks with which its
-//! own nick has exchanged direct messages, whose newest message is between two times.
+//! `CHATHISTORY TARGETS` (IRCv3 draft): lists the joined rooms, and the nicks with which the connection's nick has
+//! exchanged direct messages, if their newest message is between two times.
 
 use super::super::request::Done;
 use super::super::{Effect, Session};
@@ -26,7 +26,7 @@ pub(in super::super) struct Targets {
     after: Time,
     before: Time,
     wanted: usize,
-    /// Whether the targets with the newest messages are requested if there are too many.
+    /// Whether the targets with the newest messages are kept, and not those with the oldest, if there are too many.
     is_backward: bool,
     /// The sources that have not been read completely. The last one is being read.
     left: Vec<HistorySource>,

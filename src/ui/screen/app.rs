@@ -142,7 +142,7 @@ enum PendingRequest {
     /// A private message: the nick, the text, and the id of the message to which it replies.
     Tell(String, String, Option<u64>),
     Join,
-    /// The deletion of a message. The client that deletes a message gets no event for that.
+    /// The deletion of a message. This client gets no event for its own deletions.
     Removed(String, u64),
     /// A message or action in a room. If it is refused, its text is put back into that room's input line.
     Said(String, String),
@@ -205,7 +205,7 @@ pub struct App {
     interrupted: Option<Timestamp>,
     /// Whether the key before was Ctrl-X.
     pub(super) is_prefixed: bool,
-    /// The time at which the user was warned that leaving would lose something.
+    /// The time of the warning that leaving would lose something.
     warned: Option<Timestamp>,
     is_leaving: bool,
     has_spoken: bool,

@@ -1,4 +1,4 @@
-//! Queries the terminal whether its background is light (OSC 11). Few terminals say so in the environment.
+//! Asks the terminal whether its background is light (OSC 11). Few terminals say so in the environment.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};

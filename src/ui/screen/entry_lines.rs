@@ -61,7 +61,7 @@ pub(super) fn entry_lines(
             length,
             name,
         } => {
-            let length = length.map_or("still coming".to_owned(), size);
+            let length = length.map_or("still uploading".to_owned(), size);
             let text = format!("▤ {name}  {length}  /download {file}");
             (nick.clone(), palette.nick(nick), text, palette.good())
         }

@@ -19,7 +19,7 @@ use super::app::App;
 use super::draw::draw;
 
 /// The sequences that make the terminal report button presses and the wheel, with coordinates of any size. Movements
-/// are not reported, because they would wake the program without need.
+/// are not reported, because they would wake the program for nothing.
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 

@@ -1,4 +1,4 @@
-//! protocol.md 11, 11.2, http.md 1, 2, 5: HTTP as no well-behaved client uses it, and what the page of another site may not do.
+//! protocol.md 11, 11.2, http.md 1, 2, 5: malformed and hostile HTTP, and the pages of other sites.
 
 mod bodies;
 mod hooks;

@@ -1,4 +1,4 @@
-//! http.md 2: the nick of a request, and what belongs to that nick.
+//! http.md 2: the nick of a request.
 
 use std::thread;
 

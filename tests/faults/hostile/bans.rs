@@ -1,5 +1,5 @@
-//! protocol.md 4.29: what a ban costs does not depend on the number of users who are no part of it, nor a nick's change
-//! on the number of bans.
+//! protocol.md 4.29: the cost of a ban does not depend on the number of other users, and the cost of a change of nick
+//! does not depend on the number of bans.
 
 use super::target::{Target, pipeline};
 use crate::support::peer::Peer;

@@ -28,7 +28,7 @@ fn no_work_is_done_for_clients_that_have_gone() {
     target.until("they have gone", |target| target.connections() <= 3);
     let spent = target.cpu() - before;
     println!("20 answers cost {honest} ticks, 2,000 for those who have gone {spent}");
-    // As much as 200 requests would cost: each client may have been in the middle of some.
+    // The cost of 200 requests, because some requests of each client may have been in progress.
     assert!(
         spent <= honest * 10,
         "{spent} ticks for those who have gone, {honest} for 20 who read"

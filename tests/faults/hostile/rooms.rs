@@ -1,4 +1,4 @@
-//! protocol.md 4.6, chatd.md 1: rooms that one stranger creates leave enough for others, and are deleted again.
+//! protocol.md 4.6, chatd.md 1: one stranger cannot use up the rooms, and empty rooms are deleted.
 
 use super::target::{Target, ask, count, pipeline};
 use crate::support::peer::Peer;

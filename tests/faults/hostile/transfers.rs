@@ -1,4 +1,4 @@
-//! protocol.md 4.11, 4.12, chatd.md 1: one stranger leaves others enough transfers.
+//! protocol.md 4.11, 4.12, chatd.md 1: one stranger cannot use up all transfers.
 
 use super::target::Target;
 use crate::support::peer::Peer;

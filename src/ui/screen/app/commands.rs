@@ -444,10 +444,10 @@ impl App {
                 self.transfers.len()
             )),
             (0, ConnectionStatus::Offline { .. }, 1) => {
-                Some("one message is not sent yet".to_owned())
+                Some("one message has not been sent yet".to_owned())
             }
             (0, ConnectionStatus::Offline { .. }, n @ 2..) => {
-                Some(format!("{n} messages are not sent yet"))
+                Some(format!("{n} messages have not been sent yet"))
             }
             _ => None,
         }

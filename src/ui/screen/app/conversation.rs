@@ -117,7 +117,7 @@ impl App {
     pub(super) fn needs(&mut self, capability: &str, what: &str, state: &ClientState) -> bool {
         let has = state.server().has(capability);
         if !has {
-            self.complain(format!("this server has no {what}"));
+            self.complain(format!("this server does not support {what}"));
         }
         has
     }

@@ -198,7 +198,9 @@ impl App {
             PendingRequest::Token => {
                 let (label, token) = reply.rest.split_once(' ').unwrap_or(("", &reply.rest));
                 if token.starts_with("SHA256:") {
-                    self.notify(format!("the key {label} logs in by ssh now: {token}"));
+                    self.notify(format!(
+                        "you can now log in over ssh with the key {label}: {token}"
+                    ));
                 } else {
                     let title = format!(
                         "the token {label} for your nick, shown only once: Enter copies it"

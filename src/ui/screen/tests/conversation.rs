@@ -381,9 +381,9 @@ fn no_replies_edits_or_reactions_are_sent_to_a_server_without_them() {
     ]);
     play.sent();
     for (typed, why) in [
-        ("/reply yes", "this server has no replies"),
-        ("/edit no", "this server has no edits"),
-        ("/react +1", "this server has no reactions"),
+        ("/reply yes", "this server does not support replies"),
+        ("/edit no", "this server does not support edits"),
+        ("/react +1", "this server does not support reactions"),
     ] {
         play.type_in(typed);
         play.key(KeyCode::Enter);
@@ -596,7 +596,7 @@ fn pasted_lines_are_one_message_by_default() {
     play.key(KeyCode::Esc);
     let mut play = talk(90, 16);
     play.press(KeyCode::Enter, KeyModifiers::ALT);
-    play.sees("this server has no messages of several lines");
+    play.sees("this server does not support messages of several lines");
     play.paste("one\ntwo");
     play.sees("Enter send 2 messages");
 }
