@@ -1,8 +1,7 @@
 //! The commands that work on a data folder, whether or not a server is running: `chatd check`, `export`, `import`,
 //! `backup` and `keys`.
 //!
-//! `export`, `backup` and `keys` only read, and may run while a server uses the folder. `import` and `check --repair`
-//! change it, and refuse to run then. This module knows no sockets.
+//! `export`, `backup` and `keys` only read, and may run while a server uses the folder. `import` and `check --repair` change it, and refuse to run while a server uses it. This module knows no sockets.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -91,7 +91,7 @@ pub fn text_lines(tags: &str) -> Option<u64> {
     Some(lines.clamp(1, TEXT_LINES_MAX as u64))
 }
 
-/// Returns the id of the first line of the text of which an event with these tags is a later line.
+/// If an event with these tags is a later line of a text, returns the id of the text's first line.
 pub fn text_of(tags: &str) -> Option<EventId> {
     EventId::parse(&find(tags, "of")?)
 }
