@@ -5,7 +5,7 @@
 //! is the server's uptime. The connections of a nick are the business of the server that has them ([`Here`],
 //! [`MemberHere`]); decisions do not depend on them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -96,9 +96,6 @@ pub struct User {
     servers: ServerSet,
     /// The text that others see while the user is away; `None` while the user is not.
     away: Option<Box<str>>,
-    /// The time at which the nick becomes free while nobody uses it, in milliseconds. That takes half the space of a
-    /// `Duration`.
-    free_at_ms: u64,
     /// What this server alone knows about the nick.
     pub(super) here: Here,
 }
@@ -423,7 +420,7 @@ impl State {
                 user.away = away;
             }
             user.servers.add(server);
-            self.reserved.remove(user.free_at_ms, new);
+            self.reserved.remove(new);
         }
         let mut done = Done::with(new);
         if let Some((old, former)) = former {
@@ -453,7 +450,6 @@ impl State {
             reservation: reservation.copied().map(Box::new),
             servers: ServerSet::default(),
             away: None,
-            free_at_ms: 0,
             here: Here::default(),
         });
         self.nicks.insert(nick, id);
@@ -533,8 +529,8 @@ impl State {
             return Some(id);
         };
         user.away = None;
-        user.free_at_ms = at_ms.saturating_add(reserve.for_ms);
-        self.reserved.insert(user.free_at_ms, id, reserve.origin);
+        let free_at_ms = at_ms.saturating_add(reserve.for_ms);
+        self.reserved.insert(id, free_at_ms, reserve.origin);
         None
     }
 }
@@ -598,24 +594,26 @@ fn seen(room: &Arc<RoomName>, what: Option<MemberChange>) -> Option<Seen> {
 /// The nicks that are reserved until their owners return, counted for the address that last used each of them.
 #[derive(Debug, Default)]
 struct Reserved {
-    /// The times at which the nicks are released, in milliseconds.
-    due: BTreeMap<(u64, NickId), IpAddr>,
+    /// The time at which each nick is released, in milliseconds, and the address.
+    nicks: BTreeMap<NickId, (u64, IpAddr)>,
+    /// The nicks in the order in which they are released.
+    due: BTreeSet<(u64, NickId)>,
     by_origin: Tally,
 }
 
 impl Reserved {
     /// Returns the time at which the next nick is released.
     fn next_ms(&self) -> Option<u64> {
-        self.due.first_key_value().map(|((at, _), _)| *at)
+        self.due.first().map(|(at, _)| *at)
     }
 
     /// Removes and returns the next nick, if its time has come.
     fn pop_due(&mut self, now_ms: u64) -> Option<NickId> {
-        let (at, nick) = *self.due.first_key_value()?.0;
+        let (at, nick) = *self.due.first()?;
         if at > now_ms {
             return None;
         }
-        self.remove(at, nick);
+        self.remove(nick);
         Some(nick)
     }
 
@@ -624,13 +622,15 @@ impl Reserved {
             && self.by_origin.count(&reserve.origin) < reserve.nicks_per_address_max
     }
 
-    fn insert(&mut self, at: u64, nick: NickId, origin: IpAddr) {
-        self.due.insert((at, nick), origin);
+    fn insert(&mut self, nick: NickId, at: u64, origin: IpAddr) {
+        self.nicks.insert(nick, (at, origin));
+        self.due.insert((at, nick));
         self.by_origin.add(origin);
     }
 
-    fn remove(&mut self, at: u64, nick: NickId) {
-        if let Some(origin) = self.due.remove(&(at, nick)) {
+    fn remove(&mut self, nick: NickId) {
+        if let Some((at, origin)) = self.nicks.remove(&nick) {
+            self.due.remove(&(at, nick));
             self.by_origin.remove(origin);
         }
     }
@@ -731,14 +731,13 @@ mod tests {
                 reservation,
                 servers,
                 away,
-                free_at_ms,
                 here: _,
             } = user;
             shared.push(format!(
-                "{id:?} {nick} {reservation:?} {servers:?} {away:?} {free_at_ms}"
+                "{id:?} {nick} {reservation:?} {servers:?} {away:?}"
             ));
         }
-        let due = &state.reserved.due;
+        let due = &state.reserved.nicks;
         shared.push(format!("{due:?} {:?} {:?}", state.servers, members(state)));
         shared
     }
@@ -870,7 +869,7 @@ mod tests {
                 let state = &states[0];
                 let users = users(state);
                 for (n, (id, user)) in users.iter().enumerate() {
-                    let is_reserved = state.reserved.due.contains_key(&(user.free_at_ms, *id));
+                    let is_reserved = state.reserved.nicks.contains_key(id);
                     prop_assert!(user.is_in_use() != is_reserved);
                     prop_assert_eq!(state.find(&user.nick), Some(*id));
                     prop_assert!(!users[..n].iter().any(|(_, other)| user.nick.looks_like(&other.nick)));
