@@ -66,18 +66,19 @@ impl Request<'static> {
         Ok(Self::Nick { nick, password })
     }
 
-    /// Returns the request to search a room.
+    /// Returns the request to search a room, or all rooms for `None`.
     ///
     /// # Errors
     /// When a `SEARCH` line cannot contain the words.
-    pub fn search(room: RoomName, words: &str) -> Result<Self, Refusal> {
+    pub fn search(room: Option<RoomName>, words: &str) -> Result<Self, Refusal> {
         let verb = Verb::Search;
-        check(verb, [room.as_str().as_bytes(), words.as_bytes()])?;
+        let name = room.as_ref().map_or("*", RoomName::as_str);
+        check(verb, [name.as_bytes(), words.as_bytes()])?;
         let words = clean(words);
         if words.split_whitespace().next().is_none() {
             return Err(bad_syntax(verb));
         }
-        let of = SearchOf::Room(room);
+        let of = room.map_or(SearchOf::All, SearchOf::Room);
         let words = Cow::Owned(words.into_owned());
         Ok(Self::Search { of, words })
     }
@@ -163,7 +164,7 @@ mod tests {
         let room = || RoomName::parse("#ops").unwrap();
         for words in ["build done", " ", "", "\x1b[31m", "\0"] {
             check_same(
-                Request::search(room(), words),
+                Request::search(Some(room()), words),
                 format!("SEARCH #ops {words}").as_bytes(),
             );
         }

@@ -99,24 +99,29 @@ async fn page(
     Ok(reply.events())
 }
 
-/// Prints the messages that contain all the words.
+/// Prints the messages of a room that contain all the words. With `is_everywhere`, searches all rooms.
 ///
 /// # Errors
 /// Those of [`Client::request`]. If nothing is found, returns [`Exit::Refused`], as `grep` does.
 pub async fn search(
     server: &Server,
     room: Option<&str>,
+    is_everywhere: bool,
     words: &str,
     is_json: bool,
 ) -> Result<Exit, Failure> {
     let mut client = server.connect_to_read().await?;
     ask_for_tags(&mut client, is_json).await?;
-    let room = room_or_lobby(&mut client, room).await?;
+    let room = if is_everywhere {
+        "*".to_owned()
+    } else {
+        room_or_lobby(&mut client, room).await?
+    };
     let request = format!("SEARCH {room} {words}");
     let reply = request_as_invited(&mut client, server, &request).await?;
     let events = reply.events();
     let mut output = Output::new();
-    let print = Print::new(is_json, false);
+    let print = Print::new(is_json, is_everywhere);
     show(&events.iter().collect::<Vec<_>>(), &print, &mut output).await?;
     output.flush().await?;
     if reply.is_cut() {

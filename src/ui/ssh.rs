@@ -26,7 +26,7 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
         &["--room", "--count", "--before", "--after"],
         &["--json"],
     ),
-    ("search", &["--room"], &["--json"]),
+    ("search", &["--room"], &["--all", "--json"]),
     ("who", &["--room"], &["--json"]),
     ("rooms", &[], &["--json"]),
     ("upload", &["--room", "--name"], &[]),

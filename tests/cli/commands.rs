@@ -133,6 +133,11 @@ fn a_sent_message_is_in_the_history_and_is_found() {
         texts(&done(&chatd, "search", &["--room", "ops", "BUILD"])),
         ["<ann> build done"]
     );
+    let everywhere = done(&chatd, "search", &["--all", "build"]);
+    assert!(
+        everywhere.contains("#ops  <ann> build done"),
+        "{everywhere}"
+    );
     let none = run(
         &mut command(&chatd, "search", &["--room", "ops", "nothing"]),
         b"",

@@ -702,6 +702,26 @@ fn only_the_two_parties_can_read_private_messages() {
     assert_eq!(past(&mut server, maker, "keyholder"), both);
 }
 
+#[test]
+fn a_search_of_all_rooms_over_http_finds_what_the_asker_may_read() {
+    let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &[]).expect("it starts");
+    let mut ann = crate::support::spawn::Peer::connect(chatd.address);
+    ann.ask("NICK ann", "OK NICK …");
+    ann.ask("REGISTER open sesame", "OK REGISTER …");
+    ann.ask("MSG a treasure", "OK MSG …");
+    ann.ask("JOIN #vault", "OK JOIN …");
+    ann.ask("MODE invite", "OK MODE …");
+    ann.ask("MSG the treasure", "OK MSG …");
+    let address = "GET /rooms?q=treasure";
+    for stranger in ["", "eve:"] {
+        let answer = http(&chatd, address, stranger, "", "");
+        assert!(answer.contains("MSG #lobby ann a treasure"), "{answer}");
+        assert!(!answer.contains("#vault"), "{answer}");
+    }
+    let answer = http(&chatd, address, "ann:open sesame", "", "");
+    assert!(answer.contains("MSG #vault ann the treasure"), "{answer}");
+}
+
 /// Tries the same over HTTP: no URL leads to them, not even for the two parties.
 #[test]
 fn no_url_leads_to_private_messages() {
@@ -729,6 +749,7 @@ fn no_url_leads_to_private_messages() {
             addresses.insert(format!("GET /rooms/{place}{rest}"));
         }
     }
+    addresses.insert("GET /rooms?q=emerald".into());
     addresses.insert(format!("GET /files/{id}/x"));
     addresses.insert(format!("GET /files/{id}"));
     assert!(addresses.len() > 35, "{addresses:?}");

@@ -251,6 +251,10 @@ pub struct Search {
     #[argh(option)]
     pub room: Option<String>,
 
+    /// search all rooms that you may read
+    #[argh(switch)]
+    pub all: bool,
+
     /// print a JSON object per line; chatc tail --help lists its fields
     #[argh(switch)]
     pub json: bool,

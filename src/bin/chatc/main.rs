@@ -194,6 +194,7 @@ async fn dispatch(args: &[&str], place: &Place) -> Result<Exit, Failure> {
                 nick,
                 password_file,
                 room,
+                all,
                 json,
                 words,
             } = read(&["chatc", "search"], rest);
@@ -202,7 +203,11 @@ async fn dispatch(args: &[&str], place: &Place) -> Result<Exit, Failure> {
                 return Ok(Exit::Usage);
             }
             let server = find(server_flags(host, nick, password_file), &settings()?)?;
-            ask::search(&server, room.as_deref(), &words.join(" "), json).await
+            if all && room.is_some() {
+                complain("which rooms? --all and --room exclude each other");
+                return Ok(Exit::Usage);
+            }
+            ask::search(&server, room.as_deref(), all, &words.join(" "), json).await
         }
         "who" => {
             let flags::Who {

@@ -16,19 +16,28 @@ use super::query::{self, Query, bad};
 use super::reply::{self, Body, Problem, Reply};
 use super::{Client, HttpRequest};
 use crate::dialect::{Delivery, Reply as Answer, ReplyFields};
-use crate::protocol::request::{HistoryOf, Side};
+use crate::protocol::request::{HistoryOf, Refusal, Side};
 use crate::protocol::{Request, RoomName, parse_number};
 
 /// Approximate size of one piece of a body.
 pub const PIECE_BYTES: usize = 16 << 10;
 
-/// `GET /rooms`.
+/// `GET /rooms`: lists the rooms. With `q`, searches them.
 pub async fn list(client: &Client, request: &HttpRequest) -> Result<Reply, Problem> {
-    let query = Query::of(request.uri(), &["format"])?;
+    let query = Query::of(request.uri(), &["q", "format"])?;
     let format = Format::of(request.headers(), &query, false)?;
     let to = reader(client, request.headers()).await?;
-    to.send(Ok(Request::Rooms { is_all: false })).await;
-    listed(to, None, format).await
+    let ask = match query.get("q") {
+        Some(words) => search(None, words),
+        None => Ok(Request::Rooms { is_all: false }),
+    };
+    to.send(ask).await;
+    listed(to, "*", format).await
+}
+
+/// Returns the request to search a room, or all rooms, for the words of a query.
+fn search(room: Option<RoomName>, words: &str) -> Result<Request<'static>, Refusal> {
+    Request::search(room, &words.replace(['\r', '\n'], " "))
 }
 
 /// `GET /rooms/<room>/files`.
@@ -36,9 +45,10 @@ pub async fn files(client: &Client, part: &str, request: &HttpRequest) -> Result
     let query = Query::of(request.uri(), &["format"])?;
     let format = Format::of(request.headers(), &query, false)?;
     let to = reader(client, request.headers()).await?;
-    let room = Some(query::room(part)?);
-    to.send(Ok(Request::Files { room })).await;
-    listed(to, None, format).await
+    let room = query::room(part)?;
+    let place = room.to_string();
+    to.send(Ok(Request::Files { room: Some(room) })).await;
+    listed(to, &place, format).await
 }
 
 /// `GET /rooms/<room>`: sends the history. With `follow`, also sends later events as they happen.
@@ -87,7 +97,7 @@ pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<
     }
     let to = reader(client, request.headers()).await?;
     let ask = match (query.get("q"), after, before) {
-        (Some(words), ..) => Request::search(room.clone(), &words.replace(['\r', '\n'], " ")),
+        (Some(words), ..) => search(Some(room.clone()), words),
         (None, after, before) => Ok(Request::History {
             of: HistoryOf::Room(room.clone()),
             count,
@@ -99,16 +109,12 @@ pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<
         }),
     };
     to.send(ask).await;
-    listed(to, Some(room), format).await
+    listed(to, room.as_str(), format).await
 }
 
-/// Returns the entries of a list as they arrive, up to the reply that ends it. `room` is the room to which the list
-/// belongs.
-async fn listed(
-    to: InternalClient,
-    room: Option<RoomName>,
-    format: Format,
-) -> Result<Reply, Problem> {
+/// Returns the entries of a list as they arrive, up to the reply that ends it. `place` is the room to which the list
+/// belongs, or `*` for all rooms; a `GAP` names it.
+async fn listed(to: InternalClient, place: &str, format: Format) -> Result<Reply, Problem> {
     // The first delivery shows whether the request succeeds.
     let first = loop {
         let delivery = to.next().await?;
@@ -116,21 +122,21 @@ async fn listed(
             break delivery;
         }
     };
-    let state = (Some(first), to, 0, room);
-    let pieces = stream::try_unfold(state, move |(first, to, mut n, room)| async move {
+    let state = (Some(first), to, 0, Box::<str>::from(place));
+    let pieces = stream::try_unfold(state, move |(first, to, mut n, place)| async move {
         let Some(mut next) = first else {
             return Ok(None);
         };
         let mut piece = Vec::new();
         loop {
             if let Delivery::Reply(reply) = &next {
-                if let Some(room) = room.as_ref().filter(|_| is_cut(reply)) {
-                    let gap = Delivery::Gap(room.as_str().into());
+                if is_cut(reply) {
+                    let gap = Delivery::Gap(place.clone());
                     n += usize::from(format.write(&gap, n, &mut piece));
                 }
                 piece.extend_from_slice(format.end(n).as_bytes());
                 to.finish();
-                return Ok(Some((piece, (None, to, n, room))));
+                return Ok(Some((piece, (None, to, n, place))));
             }
             if is_item(&next) {
                 n += usize::from(format.write(&next, n, &mut piece));
@@ -138,7 +144,7 @@ async fn listed(
             // If the log fails now, only the end of the connection shows that to the client.
             next = to.next().await.map_err(|e| io::Error::other(e.line))?;
             if piece.len() >= PIECE_BYTES {
-                return Ok(Some((piece, (Some(next), to, n, room))));
+                return Ok(Some((piece, (Some(next), to, n, place))));
             }
         }
     });
