@@ -779,6 +779,41 @@ fn a_server_with_a_password_asks_for_it() {
 }
 
 #[test]
+fn chatc_ends_when_its_terminal_goes_without_a_signal() {
+    let chatd = chatd(&[]);
+    let home = tempfile::tempdir().expect("a folder");
+    // It is not the controlling terminal of chatc, so there is no SIGHUP.
+    let script = "
+import fcntl, os, pty, struct, subprocess, sys, termios
+ours, theirs = pty.openpty()
+fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+chatc = subprocess.Popen(sys.argv[1:], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+os.close(theirs)
+seen = b''
+while '●'.encode() not in seen:
+    seen += os.read(ours, 65536)
+os.close(ours)
+try:
+    sys.exit(chatc.wait(timeout=30))
+finally:
+    chatc.kill()
+";
+    let ended = Command::new("/usr/bin/python3")
+        .args(["-c", script, env!("CARGO_BIN_EXE_chatc")])
+        .arg(chatd.address.to_string())
+        .env("HOME", home.path())
+        .env("LOGNAME", "ann")
+        .env("TERM", "xterm-256color")
+        .output()
+        .expect("python3 is there");
+    assert!(
+        ended.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
+}
+
+#[test]
 fn a_terminal_that_cannot_move_its_cursor_gets_the_line_client() {
     let chatd = chatd(&[]);
     let mut bob = Peer::named(chatd.address, "bob");

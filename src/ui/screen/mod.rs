@@ -13,6 +13,7 @@ mod emoji;
 mod entry_lines;
 mod external;
 mod extras;
+mod input_stream;
 pub mod keys;
 mod layout;
 mod lines;
@@ -38,7 +39,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
-use crossterm::event::{Event, EventStream};
+use crossterm::event::Event;
 use futures_lite::future::{or, poll_once};
 use futures_lite::{FutureExt, StreamExt};
 use indicatif::ProgressBar;
@@ -48,6 +49,7 @@ use smol::channel::{Receiver, Sender};
 use smol::{Task, Timer};
 
 use self::app::{Effect, Transfer, size};
+use self::input_stream::TerminalEvents;
 use self::tty::Tty;
 use super::failure::{Exit, Failure};
 use super::files::{self, Saved};
@@ -173,7 +175,7 @@ pub async fn run(
     let (tell, ended) = smol::channel::unbounded();
     let mut runner = Runner {
         tty,
-        events: Some(EventStream::new()),
+        events: TerminalEvents::new(),
         server,
         transfers: HashMap::new(),
         last_key: 0,
@@ -188,8 +190,7 @@ pub async fn run(
 
 struct Runner<'a> {
     tty: Tty,
-    /// The keys; `None` while another program reads from the terminal.
-    events: Option<EventStream>,
+    events: TerminalEvents,
     server: &'a Server,
     transfers: HashMap<u64, Task<()>>,
     last_key: u64,
@@ -297,12 +298,7 @@ impl Runner<'_> {
             _ if !app.transfers.is_empty() || app.is_waiting() || app.is_leaving() => Some(TICK),
             _ => None,
         };
-        let terminal = async {
-            match &mut self.events {
-                Some(events) => Wake::Terminal(events.next().await),
-                None => pending().await,
-            }
-        };
+        let terminal = async { Wake::Terminal(self.events.next().await) };
         let signal = async {
             match signals.next().await {
                 Some(Ok(signal)) => Wake::Signal(signal),
@@ -342,7 +338,7 @@ impl Runner<'_> {
             return Ok(true);
         }
         // Its thread would read the keys that are meant for the editor.
-        self.events = None;
+        self.events.pause();
         self.tty.lend();
         let mut written = pin!(external::write(text));
         let written = loop {
@@ -363,7 +359,7 @@ impl Runner<'_> {
                 _ => {}
             }
         };
-        self.events = Some(EventStream::new());
+        self.events.resume();
         self.repaint()?;
         app.now = Timestamp::now();
         match written {

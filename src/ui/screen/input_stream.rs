@@ -1,0 +1,82 @@
+//! The keys and other events of the terminal, and its end.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
+
+use crossterm::event::{Event, EventStream};
+use futures_lite::Stream;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use smol::channel::{Receiver, bounded};
+
+/// The time within which the program must end after its terminal has gone.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// The events of the terminal. When the terminal has gone, crossterm would read its end again and again, without ever
+/// returning. This type therefore asks the system first.
+pub struct TerminalEvents {
+    /// The events; `None` while another program reads from the terminal.
+    events: Option<EventStream>,
+    /// A channel that is closed when the terminal has gone.
+    gone: Pin<Box<Receiver<()>>>,
+}
+
+impl TerminalEvents {
+    /// Starts reading from the terminal. Ends the program if the terminal goes and the program has not ended shortly
+    /// after.
+    pub fn new() -> Self {
+        let (tell, gone) = bounded(1);
+        thread::spawn(move || {
+            while !is_gone(None) {}
+            drop(tell);
+            // crossterm may have begun to read just before.
+            thread::sleep(END_WITHIN);
+            std::process::exit(0);
+        });
+        Self {
+            events: Some(EventStream::new()),
+            gone: Box::pin(gone),
+        }
+    }
+
+    /// Stops reading, so that another program can.
+    pub fn pause(&mut self) {
+        self.events = None;
+    }
+
+    /// Reads again.
+    pub fn resume(&mut self) {
+        self.events = Some(EventStream::new());
+    }
+
+    /// Waits for the next event. Returns `None` when the terminal has gone.
+    pub async fn next(&mut self) -> Option<io::Result<Event>> {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Event>>> {
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        if self.gone.as_mut().poll_next(cx).is_ready() || is_gone(Some(&now)) {
+            return Poll::Ready(None);
+        }
+        match &mut self.events {
+            Some(events) => pin!(events).poll_next(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Waits for the end of the terminal, or until `timeout`. Returns whether the terminal has gone.
+fn is_gone(timeout: Option<&Timespec>) -> bool {
+    let stdin = io::stdin();
+    // The end is reported without being asked for.
+    let mut polled = [PollFd::new(&stdin, PollFlags::empty())];
+    let ends = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    poll(&mut polled, timeout).is_ok() && polled.iter().any(|fd| fd.revents().intersects(ends))
+}
