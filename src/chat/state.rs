@@ -2,8 +2,8 @@
 //!
 //! [`apply`] alone decides on a [`Change`]. It is a pure function of the state, the change, and the time at which the
 //! change is applied. With one server, [`Chat`](super::Chat) applies its changes at once, under its lock, and the time
-//! is the server's uptime. The connections of a nick are the business of the server that has them ([`Here`],
-//! [`MemberHere`]); decisions do not depend on them.
+//! is the server's uptime. The connections of a nick are the business of the server that has them (`Here`,
+//! `MemberHere`); decisions do not depend on them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
