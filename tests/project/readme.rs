@@ -67,6 +67,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "chatd --ntfy on",
         "it serves until it is stopped; tests/doors/web/ntfy.rs starts it",
     ),
+    (
+        "/join #ops laptop",
+        "an IRC client is needed; tests/doors/irc_clients.rs joins so",
+    ),
     ("packaging/image", "packaging/try-image does"),
     (
         "podman run -d -p 5002:5002 -v chat:/data plainchat",
