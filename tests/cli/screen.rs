@@ -668,6 +668,13 @@ fn a_message_is_written_in_an_editor_while_the_conversation_goes_on() {
     ann.key("C-x");
     ann.key("C-e");
     ann.sees("editor>");
+    // Ctrl-C is meant for the editor.
+    ann.key("C-c");
+    ann.sees("ended with signal: 2");
+    ann.sees("› half");
+    ann.key("C-x");
+    ann.key("C-e");
+    ann.sees("editor>");
     bob.ask("MSG meanwhile");
     ann.say("typed in it");
     let seen = ann.sees("second");

@@ -702,12 +702,18 @@ fn only_the_two_parties_can_read_private_messages() {
     assert_eq!(past(&mut server, maker, "keyholder"), both);
 }
 
+/// Returns a connection with a nick that is registered with the password `open sesame`.
+fn registered(chatd: &Chatd, nick: &str) -> crate::support::spawn::Peer {
+    let mut peer = crate::support::spawn::Peer::connect(chatd.address);
+    peer.ask(&format!("NICK {nick}"), "OK NICK …");
+    peer.ask("REGISTER open sesame", "OK REGISTER …");
+    peer
+}
+
 #[test]
 fn a_search_of_all_rooms_over_http_finds_what_the_asker_may_read() {
     let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &[]).expect("it starts");
-    let mut ann = crate::support::spawn::Peer::connect(chatd.address);
-    ann.ask("NICK ann", "OK NICK …");
-    ann.ask("REGISTER open sesame", "OK REGISTER …");
+    let mut ann = registered(&chatd, "ann");
     ann.ask("MSG a treasure", "OK MSG …");
     ann.ask("JOIN #vault", "OK JOIN …");
     ann.ask("MODE invite", "OK MODE …");
@@ -726,13 +732,7 @@ fn a_search_of_all_rooms_over_http_finds_what_the_asker_may_read() {
 #[test]
 fn no_url_leads_to_private_messages() {
     let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &[]).expect("it starts");
-    let enter = |nick: &str| {
-        let mut peer = crate::support::spawn::Peer::connect(chatd.address);
-        peer.ask(&format!("NICK {nick}"), "OK NICK …");
-        peer.ask("REGISTER open sesame", "OK REGISTER …");
-        peer
-    };
-    let (mut ann, _ben) = (enter("ann"), enter("ben"));
+    let (mut ann, _ben) = (registered(&chatd, "ann"), registered(&chatd, "ben"));
     let reply = ann.ask("TELL ben the emerald", "OK TELL <id> <time>");
     let id = reply.split(' ').nth(2).expect("its number").to_owned();
     let text = std::fs::read_to_string(root().join("http.md")).expect("it is there");

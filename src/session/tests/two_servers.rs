@@ -231,7 +231,7 @@ fn a_nick_is_used_on_one_of_two_servers_and_is_free_after_its_last_connection() 
     assert!(answer.contains("ERR NICK nick-taken "), "{answer}");
     pair.lose(1, 0);
     assert!(pair.say(0, 0, "NICK bob").contains("OK NICK bob "));
-    // Whoever knows the password that reserves a nick may use it on both.
+    // With the password that reserves the nick, a connection may use it on both servers.
     assert!(pair.say(0, 1, "NICK ann secret").contains("OK NICK ann "));
     let answer = pair.say(1, 1, "NICK ann guess");
     assert!(answer.contains("ERR NICK bad-password "), "{answer}");

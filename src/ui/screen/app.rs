@@ -362,6 +362,11 @@ impl App {
         }
     }
 
+    /// Returns whether `text` mentions the user.
+    fn is_about_me(&self, text: &str) -> bool {
+        own_words(&self.nick, &self.highlights).any(|word| mentions(text, word))
+    }
+
     /// Formats a time of day, with the date if it is not today.
     pub fn date_and_time(&self, at: Timestamp) -> String {
         let at = at.to_zoned(self.preferences.zone.clone());
@@ -384,7 +389,7 @@ pub fn size(bytes: u64) -> String {
 pub fn own_words<'a>(
     nick: &'a str,
     highlights: &'a BTreeSet<String>,
-) -> impl Iterator<Item = &'a str> + Clone {
+) -> impl Iterator<Item = &'a str> {
     std::iter::once(nick).chain(highlights.iter().map(String::as_str))
 }
 

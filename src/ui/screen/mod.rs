@@ -13,12 +13,12 @@ mod emoji;
 mod entry_lines;
 mod external;
 mod extras;
-mod input_stream;
 pub mod keys;
 mod layout;
 mod lines;
 mod list;
 mod room;
+mod terminal_events;
 #[cfg(test)]
 mod tests;
 mod theme;
@@ -35,7 +35,6 @@ use std::collections::HashMap;
 use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
@@ -49,7 +48,7 @@ use smol::channel::{Receiver, Sender};
 use smol::{Task, Timer};
 
 use self::app::{Effect, Transfer, size};
-use self::input_stream::TerminalEvents;
+use self::terminal_events::TerminalEvents;
 use self::tty::Tty;
 use super::failure::{Exit, Failure};
 use super::files::{self, Saved};
@@ -181,6 +180,7 @@ pub async fn run(
         last_key: 0,
         tell,
         ended,
+        editor: None,
         drawn: None,
         is_changed: true,
         leaving: None,
@@ -196,6 +196,8 @@ struct Runner<'a> {
     last_key: u64,
     tell: Sender<(u64, Result<String, Failure>)>,
     ended: Receiver<(u64, Result<String, Failure>)>,
+    /// The editor in which the user writes a message, while it has the terminal.
+    editor: Option<Task<Result<String, Failure>>>,
     /// The time of the last frame.
     drawn: Option<Instant>,
     is_changed: bool,
@@ -242,6 +244,9 @@ impl Runner<'_> {
                         app.update(update, client.state());
                     }
                 }
+                // The terminal sends these to all programs in front, and they are meant for the editor.
+                Wake::Signal(Signal::Int | Signal::Quit | Signal::Cont)
+                    if self.editor.is_some() => {}
                 Wake::Signal(Signal::Cont) => self.repaint()?,
                 Wake::Signal(_) => return Ok(Exit::Success),
                 Wake::Ended(key, result) => {
@@ -253,7 +258,15 @@ impl Runner<'_> {
                     }
                     self.is_changed = true;
                 }
-                Wake::Written(_) => {}
+                Wake::Written(result) => {
+                    self.editor = None;
+                    self.events.resume();
+                    self.repaint()?;
+                    match result {
+                        Ok(text) => app.edited(&text, client.state()),
+                        Err(failure) => app.complain(failure.to_string()),
+                    }
+                }
                 Wake::Tick => {
                     self.is_changed |= !app.transfers.is_empty() || app.is_waiting();
                     if self.leaving.is_some_and(|at| at.elapsed() > GOODBYE) {
@@ -265,11 +278,7 @@ impl Runner<'_> {
                 self.leaving = Some(Instant::now());
             }
             while let Some(effect) = app.effect() {
-                if let Effect::Edit(text) = effect {
-                    if !self.edit(&text, client, app, &mut signals).await? {
-                        return Ok(Exit::Success);
-                    }
-                } else if let Some(end) = self.execute(effect, app)? {
+                if let Some(end) = self.execute(effect, app)? {
                     return end;
                 }
             }
@@ -283,7 +292,8 @@ impl Runner<'_> {
     }
 
     fn is_due(&self) -> bool {
-        self.is_changed && self.drawn.is_none_or(|at| at.elapsed() >= FRAME)
+        let is_time = self.drawn.is_none_or(|at| at.elapsed() >= FRAME);
+        self.is_changed && is_time && self.editor.is_none()
     }
 
     /// Waits for the next event. Keys take precedence.
@@ -294,6 +304,7 @@ impl Runner<'_> {
         signals: &mut Signals,
     ) -> Wake {
         let wait = match (self.is_changed, self.drawn) {
+            _ if self.editor.is_some() => None,
             (true, Some(at)) => Some(FRAME.saturating_sub(at.elapsed())),
             _ if !app.transfers.is_empty() || app.is_waiting() || app.is_leaving() => Some(TICK),
             _ => None,
@@ -311,6 +322,12 @@ impl Runner<'_> {
                 Err(_) => pending().await,
             }
         };
+        let written = async {
+            match &mut self.editor {
+                Some(editor) => Wake::Written(editor.await),
+                None => pending().await,
+            }
+        };
         let update = async { Wake::Update(client.next().await) };
         let tick = async {
             match wait {
@@ -319,54 +336,7 @@ impl Runner<'_> {
             }
             Wake::Tick
         };
-        or(terminal.or(signal).or(ended), tick.or(update)).await
-    }
-
-    /// Lets the user write `text` in an editor, while the connection stays in use. Returns `false` if a signal ends the
-    /// program.
-    async fn edit(
-        &mut self,
-        text: &str,
-        client: &mut ReconnectingClient,
-        app: &mut App,
-        signals: &mut Signals,
-    ) -> Result<bool, Failure> {
-        if !self.server.allows_files {
-            app.complain(
-                "an editor could read the server's files; chatc on your own machine has one",
-            );
-            return Ok(true);
-        }
-        // Its thread would read the keys that are meant for the editor.
-        self.events.pause();
-        self.tty.lend();
-        let mut written = pin!(external::write(text));
-        let written = loop {
-            let done = async { Wake::Written(written.as_mut().await) };
-            let update = async { Wake::Update(client.next().await) };
-            let signal = async {
-                match signals.next().await {
-                    Some(Ok(signal)) => Wake::Signal(signal),
-                    _ => pending().await,
-                }
-            };
-            match done.or(signal).or(update).await {
-                Wake::Written(written) => break written,
-                Wake::Signal(Signal::Term | Signal::Hup) => return Ok(false),
-                Wake::Update(Some(update)) => app.update(update, client.state()),
-                Wake::Update(None) => break written.as_mut().await,
-                // The terminal sends Ctrl-C and Ctrl-\ to all programs in front; they are meant for the editor.
-                _ => {}
-            }
-        };
-        self.events.resume();
-        self.repaint()?;
-        app.now = Timestamp::now();
-        match written {
-            Ok(text) => app.edited(&text, client.state()),
-            Err(failure) => app.complain(failure.to_string()),
-        }
-        Ok(true)
+        or(terminal.or(signal).or(ended), written.or(tick).or(update)).await
     }
 
     /// Executes an effect. If the effect ends the program, returns its result.
@@ -381,8 +351,14 @@ impl Runner<'_> {
             {
                 app.complain(HOW_TO_COPY.to_owned());
             }
-            // `run` lets the user edit.
-            Effect::Edit(_) => {}
+            Effect::Edit(_) if !self.server.allows_files => app.complain(
+                "an editor could read the server's files; chatc on your own machine has one",
+            ),
+            Effect::Edit(text) => {
+                self.events.pause();
+                self.tty.lend();
+                self.editor = Some(smol::spawn(async move { external::write(&text).await }));
+            }
             Effect::Bell => self.tty.ring().map_err(Failure::Output)?,
             Effect::Copy(text) => self.tty.copy(&text).map_err(Failure::Output)?,
             Effect::Redraw => self.repaint()?,

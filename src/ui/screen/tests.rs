@@ -127,6 +127,12 @@ impl TestScreen {
         text.chars().for_each(|c| self.key(KeyCode::Char(c)));
     }
 
+    /// Types a line, and presses Enter.
+    fn enter(&mut self, line: &str) {
+        self.type_in(line);
+        self.key(KeyCode::Enter);
+    }
+
     fn paste(&mut self, text: &str) {
         keys::event(
             &mut self.app,

@@ -29,8 +29,7 @@ impl App {
         let at = self.find(place).unwrap_or(usize::MAX);
         let is_ignored = self.is_ignored(nick);
         let is_about_me = match event {
-            Event::Edit { text, .. } => super::own_words(&self.nick, &self.highlights)
-                .any(|word| super::mentions(text, word)),
+            Event::Edit { text, .. } => self.is_about_me(text),
             _ => false,
         };
         let Some(room) = self.rooms.get_mut(at).filter(|_| !is_ignored) else {

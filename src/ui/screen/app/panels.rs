@@ -1,5 +1,7 @@
 //! The lists that a command opens in front of the room.
 
+use std::collections::BTreeSet;
+
 use super::super::command::{COMMANDS, Command, KEYS};
 use super::super::list::{List, Row, RowAction};
 use super::super::room::{EntryKind, PAGE, Room, View};
@@ -79,24 +81,14 @@ impl App {
 
     /// Lists the ignored nicks.
     pub(super) fn ignored(&mut self) {
-        let row = |nick: &String| Row {
-            head: String::new(),
-            text: nick.clone(),
-            action: RowAction::Type(format!("/unignore {nick}")),
-        };
-        let rows = self.ignored.iter().map(row).collect();
+        let rows = rows_to_undo(&self.ignored, "unignore");
         let title = "ignored nicks: Enter types the command that shows one again";
         self.show(title.to_owned(), rows, "you ignore nobody");
     }
 
     /// Lists the highlighted words.
     pub(super) fn highlighted(&mut self) {
-        let row = |word: &String| Row {
-            head: String::new(),
-            text: word.clone(),
-            action: RowAction::Type(format!("/unhighlight {word}")),
-        };
-        let rows = self.highlights.iter().map(row).collect();
+        let rows = rows_to_undo(&self.highlights, "unhighlight");
         let title = "highlighted words: Enter types the command that ends it";
         self.show(
             title.to_owned(),
@@ -148,4 +140,14 @@ impl App {
             at: 0,
         });
     }
+}
+
+/// Returns a row for each word. Enter types the command that removes that word from the list.
+fn rows_to_undo(words: &BTreeSet<String>, command: &str) -> Vec<Row> {
+    let row = |word: &String| Row {
+        head: String::new(),
+        text: word.clone(),
+        action: RowAction::Type(format!("/{command} {word}")),
+    };
+    words.iter().map(row).collect()
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::super::extras::Extras;
 use super::super::room::{Entry, EntryKind, PAGE, View};
-use super::{App, ConnectionStatus, Effect, PendingRequest, mentions, own_words, size};
+use super::{App, ConnectionStatus, Effect, PendingRequest, size};
 use crate::client::{ClientState, Sent, Update};
 use crate::protocol::human::describe;
 use crate::protocol::text::clean;
@@ -324,9 +324,7 @@ impl App {
         let is_mine = kind.nick() == Some(&self.nick[..]);
         let is_mention = !is_mine
             && match &kind {
-                EntryKind::Msg { text, .. } | EntryKind::Me { text, .. } => {
-                    own_words(&self.nick, &self.highlights).any(|word| mentions(text, word))
-                }
+                EntryKind::Msg { text, .. } | EntryKind::Me { text, .. } => self.is_about_me(text),
                 _ => false,
             };
         Entry {

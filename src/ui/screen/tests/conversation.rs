@@ -6,8 +6,7 @@ use super::*;
 fn talk(columns: u16, rows: u16) -> TestScreen {
     let mut play = TestScreen::new(columns, rows);
     play.bob_sends(101, "shall we deploy?");
-    play.type_in("in a minute");
-    play.key(KeyCode::Enter);
+    play.enter("in a minute");
     assert_eq!(play.sent(), ["TELL #lobby in a minute"]);
     play.hear(&["OK TELL 102 2026-11-24T06:46:10.000Z"]);
     play.bob_sends(103, "good");
@@ -26,8 +25,7 @@ fn a_message_is_selected_and_answered_and_the_quoted_line_is_shown() {
     play.key(KeyCode::Enter);
     play.sees("replying to bob: shall we deploy?");
     play.sees("ann reply ›");
-    play.type_in("yes");
-    play.key(KeyCode::Enter);
+    play.enter("yes");
     assert_eq!(play.sent(), ["@reply=101 TELL #lobby yes"]);
     play.hear(&["OK TELL 104 2026-11-24T06:46:30.000Z"]);
     let seen = play.seen();
@@ -37,8 +35,7 @@ fn a_message_is_selected_and_answered_and_the_quoted_line_is_shown() {
     assert!(seen.find("│ yes").expect("the answer") > quote, "{seen}");
     // The next line is an ordinary message again.
     play.sees("ann ›");
-    play.type_in("and you?");
-    play.key(KeyCode::Enter);
+    play.enter("and you?");
     assert_eq!(play.sent(), ["TELL #lobby and you?"]);
 }
 
@@ -140,8 +137,7 @@ fn up_edits_the_last_message_and_its_text_is_replaced_in_place() {
     let mut play = talk(90, 16);
     play.key(KeyCode::Up);
     play.sees("ann edit › in a minute");
-    play.type_in(" or two");
-    play.key(KeyCode::Enter);
+    play.enter(" or two");
     assert_eq!(play.sent(), ["EDIT 102 in a minute or two"]);
     play.hear(&["OK EDIT 104 2026-11-24T06:46:40.000Z"]);
     play.sees("in a minute or two (edited)");
@@ -172,8 +168,7 @@ fn up_edits_the_last_message_and_its_text_is_replaced_in_place() {
 #[test]
 fn up_recalls_the_last_line_if_it_was_not_a_message() {
     let mut play = talk(90, 16);
-    play.type_in("/topic");
-    play.key(KeyCode::Enter);
+    play.enter("/topic");
     play.key(KeyCode::Up);
     assert_eq!(play.line(), "/topic");
     play.sees("ann › /topic");
@@ -193,8 +188,7 @@ fn another_line_of_the_history_ends_an_edit() {
     play.key(KeyCode::Down);
     assert_eq!(play.line(), "");
     play.sees_not("edit ›");
-    play.type_in("new");
-    play.key(KeyCode::Enter);
+    play.enter("new");
     assert_eq!(play.sent(), ["TELL #lobby new"]);
 }
 
@@ -209,21 +203,17 @@ fn only_own_messages_are_edited() {
     play.sees("ann edit › in a minute");
     play.key(KeyCode::Esc);
     assert_eq!(play.line(), "");
-    play.type_in("/edit soon");
-    play.key(KeyCode::Enter);
+    play.enter("/edit soon");
     assert_eq!(play.sent(), ["EDIT 102 soon"]);
     play.hear(&["ERR EDIT no-such-id there is no such message"]);
     play.sees("there is no such message");
     play.sees("│ in a minute");
     // A message that begins with a slash stays a message.
-    play.type_in("//etc");
-    play.key(KeyCode::Enter);
+    play.enter("//etc");
     play.sent();
     play.hear(&["OK TELL 105 2026-11-24T06:46:10.000Z"]);
-    play.type_in("/edit");
-    play.key(KeyCode::Enter);
-    play.type_in("/hosts");
-    play.key(KeyCode::Enter);
+    play.enter("/edit");
+    play.enter("/hosts");
     assert_eq!(play.sent(), ["EDIT 105 /etc/hosts"]);
 }
 
@@ -247,17 +237,13 @@ fn reactions_are_counted_under_a_message() {
     play.sees_not("🎉");
     // Reacting again withdraws it.
     play.ctrl('r');
-    play.type_in("r");
-    play.key(KeyCode::Enter);
+    play.enter("r");
     assert_eq!(play.sent(), ["UNREACT 103 👍"]);
     play.hear(&["OK UNREACT 109 2026-11-24T06:46:40.000Z"]);
     play.sees("│ 👍 1");
-    play.type_in("/react tada");
-    play.key(KeyCode::Enter);
-    play.type_in("/react 101 👀");
-    play.key(KeyCode::Enter);
-    play.type_in("/reactions 103");
-    play.key(KeyCode::Enter);
+    play.enter("/react tada");
+    play.enter("/react 101 👀");
+    play.enter("/reactions 103");
     assert_eq!(play.sent(), ["REACT 103 🎉", "REACT 101 👀", "REACTS 103"]);
     play.hear(&[
         "ERR REACT quota too many",
@@ -310,8 +296,7 @@ fn reactions_and_edits_of_a_page_and_of_a_replay_are_shown_once() {
     assert_eq!(play.sent(), ["HISTORY #lobby 200 after 92"]);
     play.page(100..=100);
     let reaction = |play: &mut TestScreen, text: &str, request: &str, reply: &str| {
-        play.type_in(text);
-        play.key(KeyCode::Enter);
+        play.enter(text);
         assert_eq!(play.sent(), [request]);
         play.hear(&[&format!("{reply} 2026-11-24T06:46:40.000Z")]);
     };
@@ -385,8 +370,7 @@ fn no_replies_edits_or_reactions_are_sent_to_a_server_without_them() {
         ("/edit no", "this server does not support edits"),
         ("/react +1", "this server does not support reactions"),
     ] {
-        play.type_in(typed);
-        play.key(KeyCode::Enter);
+        play.enter(typed);
         play.sees(why);
     }
     play.key(KeyCode::Up);
@@ -398,15 +382,12 @@ fn no_replies_edits_or_reactions_are_sent_to_a_server_without_them() {
 fn private_messages_are_answered_and_edited_too() {
     let mut play = TestScreen::new(90, 16);
     play.hear(&["LIVE 101 2026-11-24T06:46:30.000Z MSG ann bob psst"]);
-    play.type_in("/query bob");
-    play.key(KeyCode::Enter);
-    play.type_in("/reply what?");
-    play.key(KeyCode::Enter);
+    play.enter("/query bob");
+    play.enter("/reply what?");
     assert_eq!(play.sent(), ["@reply=101 TELL bob what?"]);
     play.hear(&["OK TELL 102 2026-11-24T06:46:40.000Z"]);
     play.sees("╭ bob: psst");
-    play.type_in("/edit what is it?");
-    play.key(KeyCode::Enter);
+    play.enter("/edit what is it?");
     assert_eq!(play.sent(), ["EDIT 102 what is it?"]);
     play.hear(&[
         "OK EDIT 103 2026-11-24T06:46:40.000Z",
@@ -447,8 +428,7 @@ fn several_lines_are_typed_and_sent_as_one_message() {
     play.key(KeyCode::Up);
     play.key(KeyCode::Up);
     play.key(KeyCode::End);
-    play.type_in("!");
-    play.key(KeyCode::Enter);
+    play.enter("!");
     assert_eq!(
         play.sent(),
         ["TEXT 26 #lobby", "it broke:!", "", "  at main.c:12"]
@@ -471,13 +451,11 @@ fn an_edit_is_one_line_and_each_line_of_an_action_is_one() {
     let mut play = with_lines(90, 16);
     play.key(KeyCode::Up);
     play.press(KeyCode::Enter, KeyModifiers::ALT);
-    play.type_in("or two");
-    play.key(KeyCode::Enter);
+    play.enter("or two");
     assert_eq!(play.sent(), ["EDIT 102 in a minute or two"]);
     play.type_in("/me waits");
     play.press(KeyCode::Enter, KeyModifiers::ALT);
-    play.type_in("yawns");
-    play.key(KeyCode::Enter);
+    play.enter("yawns");
     assert_eq!(
         play.sent(),
         ["JOIN #lobby", "ME waits", "JOIN #lobby", "ME yawns"]
@@ -490,12 +468,10 @@ fn a_text_that_cannot_be_sent_now_stays_the_answer() {
     while !play.state.is_full() {
         play.state.say("#lobby", "x").unwrap();
     }
-    play.type_in("/reply 101");
-    play.key(KeyCode::Enter);
+    play.enter("/reply 101");
     play.type_in("one");
     play.press(KeyCode::Enter, KeyModifiers::ALT);
-    play.type_in("two");
-    play.key(KeyCode::Enter);
+    play.enter("two");
     assert_eq!(play.line(), "one\ntwo");
     play.sees("ann reply › one");
 }
@@ -555,8 +531,7 @@ fn deleted_lines_of_the_log_are_one_deleted_message() {
 #[test]
 fn several_lines_count_as_one_unread_message() {
     let mut play = with_lines(90, 16);
-    play.type_in("/query zoe");
-    play.key(KeyCode::Enter);
+    play.enter("/query zoe");
     play.hear(&[
         "LIVE 104 2026-11-24T06:46:30.000Z @lines=3 MSG #lobby bob trace:",
         "LIVE 105 2026-11-24T06:46:30.000Z @of=104 MSG #lobby bob more",
@@ -587,8 +562,7 @@ fn pasted_lines_are_one_message_by_default() {
     play.paste("one\ntwo");
     play.key(KeyCode::Char('i'));
     assert_eq!(play.line(), "one\ntwo");
-    play.type_in("!");
-    play.key(KeyCode::Enter);
+    play.enter("!");
     assert_eq!(play.sent(), ["TEXT 8 #lobby", "one", "two!"]);
     // The dialog still appears for a text that is too long for one message, or for this server.
     play.paste(&"x\n".repeat(1001));

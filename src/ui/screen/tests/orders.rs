@@ -25,8 +25,7 @@ fn tab_completes_nicks_rooms_and_commands() {
 fn messages_of_ignored_nicks_are_hidden_without_a_gap() {
     let mut play = TestScreen::new(80, 12);
     play.bob_sends(101, "before");
-    play.type_in("/ignore Bob");
-    play.key(KeyCode::Enter);
+    play.enter("/ignore Bob");
     play.sees("messages of bob are hidden now");
     play.bob_sends(102, "not seen");
     play.hear(&["LIVE - 2026-11-24T06:46:00.000Z MSG ann bob psst"]);
@@ -37,8 +36,7 @@ fn messages_of_ignored_nicks_are_hidden_without_a_gap() {
     play.sees("cat │ seen");
     let saved = play.app.saved().expect("it was there");
     assert!(saved.ignored.contains("bob"));
-    play.type_in("/ignore");
-    play.key(KeyCode::Enter);
+    play.enter("/ignore");
     play.sees("ignored nicks: Enter types");
     play.key(KeyCode::Enter);
     assert_eq!(play.line(), "/unignore bob");
@@ -77,14 +75,12 @@ fn a_nick_is_registered_and_rooms_are_remembered() {
     play.sent();
     play.hear(&["OK HISTORY 0", "OK WHO 0", "OK TOPIC #lobby", "OK ROOMS 0"]);
     play.sent();
-    play.type_in("/register");
-    play.key(KeyCode::Enter);
+    play.enter("/register");
     assert_eq!(play.sent(), ["REGISTER a long secret"]);
     play.hear(&["OK REGISTER ann"]);
     play.sees("ann is registered to you now");
     play.sees_not("a long secret");
-    play.type_in("/token phone");
-    play.key(KeyCode::Enter);
+    play.enter("/token phone");
     assert_eq!(play.sent(), ["TOKEN phone"]);
     play.hear(&["OK TOKEN phone abcdef"]);
     play.sees("the token phone for your nick");
@@ -117,8 +113,7 @@ fn a_nick_is_registered_and_rooms_are_remembered() {
         ),
         ("/bans", "BANS", "OK BANS 0", "no bans"),
     ] {
-        play.type_in(typed);
-        play.key(KeyCode::Enter);
+        play.enter(typed);
         assert_eq!(play.sent(), [sent]);
         play.hear(&[reply]);
         play.sees(shown);
@@ -130,8 +125,7 @@ fn a_search_that_was_stopped_or_is_full_says_so() {
     let mut play = TestScreen::new(80, 12);
     let found = "PAST 7 2026-11-24T06:00:00.000Z MSG #lobby bob tea";
     let search = |play: &mut TestScreen, lines: &[&str]| {
-        play.type_in("/search tea");
-        play.key(KeyCode::Enter);
+        play.enter("/search tea");
         assert_eq!(play.sent(), ["SEARCH #lobby tea"]);
         play.hear(lines);
     };
@@ -157,8 +151,7 @@ fn a_muted_room_counts_only_mentions_and_does_not_ring() {
     play.app
         .command(super::super::Command::Join("#ops".into()), &mut play.state);
     play.hear(&["OK JOIN #ops 0"]);
-    play.type_in("/mute lobby");
-    play.key(KeyCode::Enter);
+    play.enter("/mute lobby");
     play.sees("#lobby is muted");
     play.bob_sends(101, "x");
     play.press(KeyCode::Char('a'), KeyModifiers::ALT);
@@ -171,28 +164,24 @@ fn a_muted_room_counts_only_mentions_and_does_not_ring() {
     let mut later = TestScreen::new(80, 12);
     saved.rooms.iter().for_each(|room| later.app.restore(room));
     assert!(later.app.rooms[0].is_muted);
-    play.type_in("/unmute #lobby");
-    play.key(KeyCode::Enter);
+    play.enter("/unmute #lobby");
     play.bob_sends(103, "Ann?");
     assert!(matches!(play.effects()[..], [Effect::Bell]));
-    play.type_in("/mute nowhere");
-    play.key(KeyCode::Enter);
+    play.enter("/mute nowhere");
     play.sees("you are not in nowhere");
 }
 
 #[test]
 fn a_highlighted_word_is_a_mention() {
     let mut play = TestScreen::new(80, 12);
-    play.type_in("/highlight Deploy");
-    play.key(KeyCode::Enter);
+    play.enter("/highlight Deploy");
     play.app.focus(false);
     play.bob_sends(101, "redeployed");
     assert!(play.effects().is_empty());
     play.bob_sends(102, "the deploy failed");
     assert!(matches!(play.effects()[..], [Effect::Bell]));
     assert!(play.app.saved().unwrap().highlights.contains("deploy"));
-    play.type_in("/highlight");
-    play.key(KeyCode::Enter);
+    play.enter("/highlight");
     play.sees("highlighted words");
     play.key(KeyCode::Enter);
     assert_eq!(play.line(), "/unhighlight deploy");
@@ -204,8 +193,7 @@ fn a_highlighted_word_is_a_mention() {
 #[test]
 fn a_search_of_all_rooms_names_them() {
     let mut play = TestScreen::new(80, 12);
-    play.type_in("/search * disk full");
-    play.key(KeyCode::Enter);
+    play.enter("/search * disk full");
     assert_eq!(play.sent(), ["SEARCH * disk full"]);
     let found = [
         "PAST 7 2026-11-24T06:00:00.000Z MSG #ops bob the disk is full",

@@ -5,8 +5,7 @@ use super::*;
 #[test]
 fn a_sent_message_is_shown_at_once_and_moves_to_its_place_in_the_log() {
     let mut play = TestScreen::new(80, 10);
-    play.type_in("hello");
-    play.key(KeyCode::Enter);
+    play.enter("hello");
     assert_eq!(play.sent(), ["TELL #lobby hello"]);
     play.sees("… │ hello");
     play.sees("sending 1");
@@ -21,8 +20,7 @@ fn a_sent_message_is_shown_at_once_and_moves_to_its_place_in_the_log() {
 #[test]
 fn a_refusal_is_shown_and_the_text_can_be_sent_again() {
     let mut play = TestScreen::new(80, 10);
-    play.type_in("hello");
-    play.key(KeyCode::Enter);
+    play.enter("hello");
     play.hear(&["ERR TELL quota the disk is full"]);
     play.sees("not sent: hello (the disk is full)");
     play.key(KeyCode::Up);
@@ -32,10 +30,8 @@ fn a_refusal_is_shown_and_the_text_can_be_sent_again() {
 #[test]
 fn a_refused_message_returns_to_the_input_of_its_room() {
     let mut play = TestScreen::new(80, 10);
-    play.type_in("hello");
-    play.key(KeyCode::Enter);
-    play.type_in("/query bob");
-    play.key(KeyCode::Enter);
+    play.enter("hello");
+    play.enter("/query bob");
     play.hear(&["ERR TELL quota the disk is full"]);
     play.sees_not("not sent");
     play.press(KeyCode::Char('1'), KeyModifiers::ALT);
@@ -46,8 +42,7 @@ fn a_refused_message_returns_to_the_input_of_its_room() {
 fn unsent_messages_are_reported_at_the_end_and_sent_in_the_next_run() {
     let mut play = TestScreen::new(80, 10);
     play.lost();
-    play.type_in("kept");
-    play.key(KeyCode::Enter);
+    play.enter("kept");
     play.ctrl('d');
     play.sees("one message has not been sent yet; leave again to leave anyway");
     assert!(play.effects().is_empty());
@@ -76,19 +71,16 @@ fn lines_beyond_the_queue_are_asked_about_again() {
     play.sees(&format!("  line {}\n", waiting + 1));
     play.key(KeyCode::Esc);
     // One more line is not lost either.
-    play.type_in("one more");
-    play.key(KeyCode::Enter);
+    play.enter("one more");
     assert_eq!(play.line(), "one more");
 }
 
 #[test]
 fn a_lost_connection_is_shown_and_what_is_typed_meanwhile_is_kept_and_sent_once() {
     let mut play = TestScreen::new(90, 12);
-    play.type_in("one");
-    play.key(KeyCode::Enter);
+    play.enter("one");
     play.lost();
-    play.type_in("two");
-    play.key(KeyCode::Enter);
+    play.enter("two");
     play.sees("○ offline – 2 unsent messages – retrying in 1 s");
     play.sees("connection was lost");
     play.state.connected();
@@ -152,12 +144,10 @@ fn a_deleted_message_disappears() {
     play.hear(&["LIVE 102 2026-11-24T06:46:30.000Z REMOVE #lobby bob 101"]);
     play.sees("(deleted)");
     play.sees_not("a secret");
-    play.type_in("mine");
-    play.key(KeyCode::Enter);
+    play.enter("mine");
     play.hear(&["OK TELL 103 2026-11-24T06:47:00.000Z"]);
     play.sent();
-    play.type_in("/remove");
-    play.key(KeyCode::Enter);
+    play.enter("/remove");
     assert_eq!(play.sent(), ["REMOVE 103"]);
     play.hear(&["OK REMOVE 103"]);
     play.sees_not("mine");
@@ -166,15 +156,13 @@ fn a_deleted_message_disappears() {
 #[test]
 fn private_messages_are_in_the_chat_with_the_other_person() {
     let mut play = TestScreen::new(80, 12);
-    play.type_in("/msg bob psst");
-    play.key(KeyCode::Enter);
+    play.enter("/msg bob psst");
     assert_eq!(play.sent(), ["TELL bob psst"]);
     play.hear(&["OK TELL - 2026-11-24T06:47:00.000Z"]);
     play.sees("ann │ psst");
     play.hear(&["LIVE - 2026-11-24T06:47:01.000Z MSG ann bob what?"]);
     play.sees("bob │ what?");
-    play.type_in("nothing");
-    play.key(KeyCode::Enter);
+    play.enter("nothing");
     assert_eq!(play.sent(), ["TELL bob nothing"]);
     play.hear(&["ERR TELL no-such-nick nobody uses the nick bob"]);
     play.sees("not sent: nothing (nobody uses the nick");
@@ -185,8 +173,7 @@ fn private_messages_are_in_the_chat_with_the_other_person() {
 #[test]
 fn saved_private_messages_arrive_in_any_order_and_can_be_deleted() {
     let mut play = TestScreen::new(80, 12);
-    play.type_in("/msg bob psst");
-    play.key(KeyCode::Enter);
+    play.enter("/msg bob psst");
     play.hear(&["LIVE 8 2026-11-24T06:47:01.000Z MSG ann bob what?"]);
     play.hear(&["OK TELL 7 2026-11-24T06:47:00.000Z"]);
     play.sees("bob │ what?");

@@ -90,8 +90,7 @@ fn ten_thousand_messages_are_scrolled_through_page_by_page() {
     let mut play = TestScreen::new(80, 24);
     // As if the room had been joined with a long history.
     play.hear(&["OK JOIN #ops 0"].map(|_| "HELLO 1 box hi"));
-    play.type_in("/join #ops");
-    play.key(KeyCode::Enter);
+    play.enter("/join #ops");
     play.sent();
     play.hear(&["OK JOIN #ops 10000"]);
     let past = |id: u64| format!("PAST {id} 2026-11-24T06:00:00.000Z MSG #ops bob m{id}");
@@ -166,8 +165,7 @@ fn rooms_count_what_is_unread_and_drafts_stay_where_they_were() {
 #[test]
 fn a_search_jumps_to_a_match() {
     let mut play = TestScreen::new(80, 12);
-    play.type_in("/search disk");
-    play.key(KeyCode::Enter);
+    play.enter("/search disk");
     assert_eq!(play.sent(), ["SEARCH #lobby disk"]);
     play.hear(&[
         "PAST 7 2026-11-20T06:00:00.000Z MSG #lobby bob the disk",

@@ -42,7 +42,7 @@ impl TerminalEvents {
         }
     }
 
-    /// Stops reading, so that another program can.
+    /// Stops reading, so that another program receives the keys. The end of the terminal is still noticed.
     pub fn pause(&mut self) {
         self.events = None;
     }
