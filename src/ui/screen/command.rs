@@ -143,14 +143,24 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
         ArgumentKind::Room,
         "count only mentions in a room, without the bell",
     ),
-    ("unmute", "[ROOM]", ArgumentKind::Room, "end that"),
+    (
+        "unmute",
+        "[ROOM]",
+        ArgumentKind::Room,
+        "count all messages in a room again",
+    ),
     (
         "highlight",
         "[WORD]",
         ArgumentKind::Text,
         "treat a word as if it were your nick, or list those words",
     ),
-    ("unhighlight", "WORD", ArgumentKind::Text, "end that"),
+    (
+        "unhighlight",
+        "WORD",
+        ArgumentKind::Text,
+        "stop treating a word like your nick",
+    ),
     (
         "register",
         "",

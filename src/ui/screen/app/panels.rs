@@ -89,7 +89,7 @@ impl App {
     /// Lists the highlighted words.
     pub(super) fn highlighted(&mut self) {
         let rows = rows_to_undo(&self.highlights, "unhighlight");
-        let title = "highlighted words: Enter types the command that ends it";
+        let title = "highlighted words: Enter types the command that removes one";
         self.show(
             title.to_owned(),
             rows,
