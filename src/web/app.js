@@ -382,15 +382,21 @@ function address() {
 }
 
 let addressed = null;
-/** Puts the shown room into the address, so that the back button and reloading the page work. */
+let followed = location.hash;
+/**
+ * Puts the shown room into the address, so that the back button and reloading the page work. An address that the user
+ * has just chosen stays: `follow` goes there next.
+ */
 function keepAddress(room) {
-	if (room === addressed || !room) return;
+	if (room === addressed || !room || location.hash !== followed) return;
 	addressed = room;
 	const { name } = address();
 	if (!name || chat.room(name) !== room) history.pushState(null, '', addressIn(room.name));
+	followed = location.hash;
 }
 
 async function follow() {
+	followed = location.hash;
 	const { name, id } = address();
 	if (!name || chat.phase !== 'in') return;
 	if (id) await ui.show(name, id);

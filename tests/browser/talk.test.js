@@ -103,6 +103,36 @@ test('a link opens its room, and its message', async (t) => {
 	await ann.getByText('A room cannot be called #no such room. Names can only contain').waitFor();
 });
 
+test('a link that is clicked at the moment when the page draws another room is followed', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	await enter(ann, server, 'ann', '#tea');
+	await ann.getByRole('heading', { name: '#tea', exact: true }).waitFor();
+	await say(ann, '/join cake');
+	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	// The page draws its first room when it has joined all rooms, here not before. The click comes just before that.
+	await ann.addInitScript(() => {
+		const { requestAnimationFrame } = globalThis;
+		globalThis.requestAnimationFrame = () => 0;
+		let loaded = 0;
+		globalThis.WebSocket = class extends WebSocket {
+			constructor(...args) {
+				super(...args);
+				this.addEventListener('message', ({ data }) => {
+					if (!data.startsWith('OK HISTORY') || ++loaded !== 2) return;
+					globalThis.requestAnimationFrame = requestAnimationFrame;
+					location.hash = '#cake';
+				});
+			}
+		};
+	});
+	await ann.goto('about:blank');
+	await ann.goto(server.url);
+	await ann.locator('#rooms').getByRole('link', { name: /tea/ }).waitFor();
+	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	assert.equal(new URL(ann.url()).hash, '#cake');
+});
+
 test('direct messages', async (t) => {
 	const server = await chatd(t);
 	const ann = await visitor(t);
