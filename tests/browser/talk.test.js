@@ -133,6 +133,33 @@ test('a link that is clicked at the moment when the page draws another room is f
 	assert.equal(new URL(ann.url()).hash, '#cake');
 });
 
+test('a click is not lost when a message arrives while the button is down', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	await enter(ann, server, 'ann', '#tea');
+	await ann.getByRole('heading', { name: '#tea', exact: true }).waitFor();
+	await say(ann, '/join cake');
+	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	const bob = await Nc.named(t, server, 'bob', '#tea');
+	const link = ann.locator('#rooms').getByRole('link', { name: /tea/ });
+	await link.hover();
+	await ann.mouse.down();
+	bob.say('MSG hello');
+	await until(() => ann.title(), '• #cake – plainchat');
+	await ann.mouse.up();
+	await ann.getByRole('heading', { name: '#tea', exact: true }).waitFor();
+	// The row that was not drawn meanwhile is drawn now.
+	await link.hover();
+	await ann.mouse.down();
+	await say(ann, '/join cake');
+	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	bob.say('MSG is anybody here?');
+	await until(() => ann.title(), '• #cake – plainchat');
+	await ann.mouse.move(600, 300);
+	await ann.mouse.up();
+	await link.locator('.badge', { hasText: '1' }).waitFor();
+});
+
 test('direct messages', async (t) => {
 	const server = await chatd(t);
 	const ann = await visitor(t);
