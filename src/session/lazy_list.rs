@@ -250,16 +250,18 @@ impl LazyList {
     fn end(&self, to: Writer<'_>, chat: &Chat, out: &mut Output) {
         let count = self.count;
         if let Some(client) = to.irc() {
-            let (number, room) = match self.kind {
-                ListKind::Rooms { .. } => (numeric::LIST_END, None),
-                ListKind::Names(room, _) => (numeric::END_OF_NAMES, Some(room)),
-                ListKind::Members(room, _) | ListKind::Shown(room, ..) => {
-                    (numeric::END_OF_WHO, Some(room))
+            let (number, room, text) = match self.kind {
+                ListKind::Rooms { .. } => (numeric::LIST_END, None, "End of /LIST"),
+                ListKind::Names(room, _) => {
+                    (numeric::END_OF_NAMES, Some(room), "End of /NAMES list")
                 }
-                ListKind::Help(..) => (numeric::END_OF_HELP, None),
+                ListKind::Members(room, _) | ListKind::Shown(room, ..) => {
+                    (numeric::END_OF_WHO, Some(room), "End of /WHO list")
+                }
+                ListKind::Help(..) => (numeric::END_OF_HELP, None, "End of /HELP"),
             };
             let name = room.map(|room| chat.room(room).map_or("*", |room| room.name.as_str()));
-            return client.numeric(number, name.as_slice(), "that is all", &mut out.bytes);
+            return client.numeric(number, name.as_slice(), text, &mut out.bytes);
         }
         let (verb, fields, sentence) = match self.kind {
             ListKind::Rooms { .. } => {

@@ -426,7 +426,7 @@ impl Session {
             for line in [begin, keeping] {
                 client.numeric(numeric::MOTD, &[], &format!("- {line}"), out);
             }
-            client.numeric(numeric::END_OF_MOTD, &[], "that is all", out);
+            client.numeric(numeric::END_OF_MOTD, &[], "End of /MOTD", out);
         });
     }
 }

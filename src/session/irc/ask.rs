@@ -44,7 +44,7 @@ impl Session {
                         "this server does not remember past users",
                         out,
                     );
-                    client.numeric(numeric::END_OF_WHOWAS, &[nick], "that is all", out);
+                    client.numeric(numeric::END_OF_WHOWAS, &[nick], "End of WHOWAS", out);
                 });
                 Ok(None)
             }
@@ -111,7 +111,7 @@ impl Session {
                     ] {
                         client.numeric(numeric::INFO, &[], text, out);
                     }
-                    client.numeric(numeric::END_OF_INFO, &[], "that is all", out);
+                    client.numeric(numeric::END_OF_INFO, &[], "End of /INFO list", out);
                 });
                 Ok(None)
             }
@@ -161,7 +161,7 @@ impl Session {
         match self.irc_find(typed, chat) {
             Some(room) => self.list(LazyList::names(room), chat),
             None => {
-                self.irc_numeric(numeric::END_OF_NAMES, &[typed], "that is all");
+                self.irc_numeric(numeric::END_OF_NAMES, &[typed], "End of /NAMES list");
                 Ok(None)
             }
         }
@@ -195,7 +195,7 @@ impl Session {
                 self.irc_numeric(numeric::LIST, &[room.name.as_str(), &members], &room.topic);
             }
         }
-        self.irc_numeric(numeric::LIST_END, &[], "that is all");
+        self.irc_numeric(numeric::LIST_END, &[], "End of /LIST");
         Ok(None)
     }
 
@@ -210,7 +210,7 @@ impl Session {
         {
             let text = "one list at a time, with at most 4 masks of at most 65 characters";
             self.irc_numeric(numeric::TRY_AGAIN, &["LIST"], text);
-            self.irc_numeric(numeric::LIST_END, &[], "that is all");
+            self.irc_numeric(numeric::LIST_END, &[], "End of /LIST");
             return Ok(None);
         }
         if let Some(irc) = self.irc.as_deref_mut() {
@@ -235,7 +235,7 @@ impl Session {
         {
             self.irc_who_line(nick, None, form, chat);
         }
-        self.irc_numeric(numeric::END_OF_WHO, &[typed], "that is all");
+        self.irc_numeric(numeric::END_OF_WHO, &[typed], "End of /WHO list");
         Ok(None)
     }
 
@@ -293,7 +293,7 @@ impl Session {
         let user_of = found.and_then(|found| Some((found, chat.user(found)?.nick.clone())));
         let Some((found, nick)) = user_of else {
             self.irc_numeric(numeric::NO_SUCH_NICK, &[typed], "no such nick is connected");
-            self.irc_numeric(numeric::END_OF_WHOIS, &[typed], "that is all");
+            self.irc_numeric(numeric::END_OF_WHOIS, &[typed], "End of /WHOIS list");
             return Ok(None);
         };
         let mut rooms = Vec::new();
@@ -339,7 +339,7 @@ impl Session {
                     out,
                 );
             }
-            client.numeric(numeric::END_OF_WHOIS, &[nick], "that is all", out);
+            client.numeric(numeric::END_OF_WHOIS, &[nick], "End of /WHOIS list", out);
         });
         Ok(None)
     }
@@ -452,11 +452,12 @@ impl Session {
             }
             ("o", None) => self.irc_lacks("MODE"),
             ("b", None) if is_on => {
-                self.irc_numeric(
-                    numeric::END_OF_BAN_LIST,
-                    &[target],
-                    "rooms have no bans; an operator can BAN a nick from the whole server",
-                );
+                self.irc_numeric(numeric::END_OF_BAN_LIST, &[target], NO_BANS);
+                Ok(None)
+            }
+            // Clients show the text of this answer, but not the text of the one for an unknown mode.
+            ("b", _) => {
+                self.irc_numeric(numeric::NOT_MODERATOR, &[target], NO_BANS);
                 Ok(None)
             }
             (letters, _) => {
@@ -606,10 +607,13 @@ impl Session {
             for line in lines {
                 client.numeric(numeric::HELP_TEXT, &[typed], &line, out);
             }
-            client.numeric(numeric::END_OF_HELP, &[typed], "that is all", out);
+            client.numeric(numeric::END_OF_HELP, &[typed], "End of /HELP", out);
         });
     }
 }
+
+/// The answer to a client that asks for the bans of a room, or changes them.
+const NO_BANS: &str = "rooms have no bans; an operator can ban a nick from the server with BAN";
 
 /// The commands of IRC that this server executes.
 const IRCS: &[&str] = &[

@@ -7,7 +7,7 @@ use super::super::{Deferred, Effect, LineEnd, Session};
 use super::lacks;
 use super::reply::Asked;
 use crate::chat::Chat;
-use crate::dialect::irc::{IrcLine, Said, numeric, plain};
+use crate::dialect::irc::{IrcLine, Message, Said, numeric, plain};
 use crate::dialect::{OwnEvent, ReplyBody};
 use crate::model::{Entry, EventKind, Now, Scope};
 use crate::protocol::request::{JoinFrom, Refusal, Target};
@@ -127,6 +127,14 @@ impl Session {
             }
             return Ok(None);
         }
+        if let Some(space) = self.irc_space_if_exceeded(to, is_notice, &kind, &text) {
+            let text = format!(
+                "not sent: one line has space for {space} bytes of text, and this has {}",
+                text.len()
+            );
+            self.irc_numeric(numeric::INPUT_TOO_LONG, &[], &text);
+            return Ok(None);
+        }
         let tags = sent_tags(line, is_notice);
         let message = IrcMessage {
             to: to.into(),
@@ -136,6 +144,30 @@ impl Session {
             tags,
         };
         self.irc_send_message(message, chat)
+    }
+
+    /// Returns how many bytes of text fit in one line to other IRC clients, if this text does not fit. IRC clients
+    /// cut a message before they send it, at better places than the server could find.
+    fn irc_space_if_exceeded(
+        &self,
+        to: &str,
+        is_notice: bool,
+        kind: &EventKind,
+        text: &str,
+    ) -> Option<usize> {
+        let source = self.irc.as_deref()?.client.source();
+        let line = Message {
+            source: &source,
+            command: if is_notice { "NOTICE" } else { "PRIVMSG" },
+            params: &[to],
+            ..Message::default()
+        };
+        let around = match kind {
+            EventKind::Me => "\u{1}ACTION \u{1}".len(),
+            _ => 0,
+        };
+        let space = line.space().saturating_sub(around);
+        (text.len() > space).then_some(space)
     }
 
     /// Sends a message to a room or nick. If it replies to an event, first queries the log for the event's place.

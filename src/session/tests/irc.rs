@@ -157,6 +157,40 @@ fn a_client_that_does_not_read_sends_no_second_long_text() {
     assert!(table.sessions[0].takes_lines(&limits));
 }
 
+/// A client that is refused knows how many bytes fit, and nobody has received a part of its message.
+#[test]
+fn a_message_that_does_not_fit_in_one_line_is_refused() {
+    let mut table = Table::new(2);
+    table.arrive_by_irc(0, "ann");
+    table.arrive_by_irc(1, "eve");
+    for (head, tail) in [
+        ("PRIVMSG #a :", ""),
+        ("NOTICE #a :", ""),
+        ("PRIVMSG #a :\u{1}ACTION ", "\u{1}"),
+        ("PRIVMSG eve :", ""),
+    ] {
+        let space = LINE_BYTES_MAX - ":ann!ann@chatd.chat ".len() - head.len() - tail.len() - 2;
+        let text = "é".repeat(space / 2) + &"x".repeat(space % 2);
+        let sent = table.say(0, &format!("{head}{text}{tail}"));
+        assert!(sent.contains(&text), "{sent}");
+        let heard = table.read(1);
+        assert!(
+            heard.ends_with(&format!("{head}{text}{tail}\r\n")),
+            "{heard}"
+        );
+        let refused = table.say(0, &format!("{head}{text}x{tail}"));
+        let what = format!(
+            "space for {space} bytes of text, and this has {}\r\n",
+            space + 1
+        );
+        assert!(
+            refused.contains(" 417 ann :") && refused.ends_with(&what),
+            "{refused}"
+        );
+        assert_eq!(table.read(1), "");
+    }
+}
+
 #[test]
 fn the_list_of_capabilities_is_whole_however_long_the_names_are() {
     let config = Config {
@@ -453,10 +487,10 @@ fn a_list_of_rooms_that_match_no_mask_is_made_in_many_small_steps() {
         (count, String::from_utf8(out).expect("it is text"))
     };
     let (count, out) = steps("LIST *nowhere*");
-    assert!(out.ends_with(":that is all\r\n"), "{out}");
+    assert!(out.ends_with(":End of /LIST\r\n"), "{out}");
     assert_eq!(out.matches(" 322 ").count(), 0, "{out}");
     assert!(count >= ROOMS * CLIENTS / 50, "{count} steps");
     let (_, out) = steps("LIST #R?-39");
     assert_eq!(out.matches(" 322 ").count(), 9, "{out}");
-    assert!(out.ends_with(":that is all\r\n"), "{out}");
+    assert!(out.ends_with(":End of /LIST\r\n"), "{out}");
 }
