@@ -21,7 +21,7 @@ pub enum ConnectionCommand {
     /// Leave a room that the connection may no longer read.
     Leave(Departure),
     /// Tell the client that another connection of its nick has read this room up to this time.
-    Marked(RoomName, Time),
+    Marked(Box<str>, Time),
 }
 
 /// The last position up to which a connection that is removed from a room may still read it.
@@ -72,22 +72,22 @@ impl Chat {
         peers.len()
     }
 
-    /// Tells the other connections of a nick that `peer` has read a room up to `time`. A connection for which
+    /// Tells the other connections of a nick that `peer` has read a room, or the messages of a nick, up to `time`. A connection for which
     /// much waits already is not told: its client learns about the marker when it asks.
-    pub fn send_marker(&mut self, nick: NickId, peer: PeerId, room: &RoomName, time: Time) {
+    pub fn send_marker(&mut self, nick: NickId, peer: PeerId, place: &str, time: Time) {
         let user = self.user(nick);
         let peers = user.map(|user| user.here.connections.clone());
         for other in peers.into_iter().flatten().filter(|other| *other != peer) {
             let mut waiting = 0;
             if let Some(commands) = self.commands.get_mut(&other) {
-                // Only the newest marker of a room matters.
+                // Only the newest marker of a place matters.
                 commands.retain(|command| {
-                    !matches!(command, ConnectionCommand::Marked(known, _) if known == room)
+                    !matches!(command, ConnectionCommand::Marked(known, _) if **known == *place)
                 });
                 waiting = commands.len();
             }
             if waiting < IRC_MARKERS_MAX {
-                self.send_command(other, ConnectionCommand::Marked(room.clone(), time));
+                self.send_command(other, ConnectionCommand::Marked(place.into(), time));
             }
         }
     }

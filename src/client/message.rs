@@ -246,6 +246,11 @@ impl Tags {
         self.get("notice").is_some()
     }
 
+    /// Returns whether the event has been deleted, so that `-` is in place of its text or file name.
+    pub fn is_removed(&self) -> bool {
+        self.get(tags::REMOVED).is_some()
+    }
+
     /// Returns the time at which the text was last replaced.
     pub fn edited(&self) -> Option<Time> {
         Time::parse(&self.get("edited")?)

@@ -404,7 +404,7 @@ impl Limits {
                 "read markers of nicks that a connection remembers (IRC)",
                 IRC_MARKERS_MAX.to_string(),
                 "",
-                "the oldest are forgotten first; markers of rooms are stored as named readers",
+                "the oldest are forgotten first; those of rooms and of registered users are stored as named readers",
             ),
             row(
                 "time to wait for the next line of a client that begins with NICK or PASS and CR LF",

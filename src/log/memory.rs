@@ -572,7 +572,7 @@ impl State {
         let form = name.casefolded();
         let readers_of = &mut self.readers_of;
         self.readers.retain(|reader, (owner, _)| {
-            let stays = reader.room.casefolded() != form;
+            let stays = *reader.place != *form;
             if !stays && let Some(count) = readers_of.get_mut(owner) {
                 *count = count.saturating_sub(1);
             }
@@ -748,7 +748,21 @@ impl Log for MemoryLog {
     }
 
     fn clear_inbox(&self, nick: &Nick) -> Result<(), StorageError> {
-        self.state().inboxes.remove(nick.casefolded());
+        let mut state = self.state();
+        let State {
+            inboxes,
+            readers,
+            readers_of,
+            ..
+        } = &mut *state;
+        inboxes.remove(nick.casefolded());
+        readers.retain(|reader, (owner, _)| {
+            let stays = reader.nick != nick.casefolded() || !reader.place.starts_with('@');
+            if !stays && let Some(count) = readers_of.get_mut(owner) {
+                *count = count.saturating_sub(1);
+            }
+            stays
+        });
         Ok(())
     }
 

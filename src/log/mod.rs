@@ -39,7 +39,8 @@ pub struct Record {
     pub time: Time,
     /// The event's tags as they are sent, without the `@`; empty for none.
     pub tags: Box<str>,
-    /// The event's line without its line ending. If the message or file was removed, `-` replaces its text or name.
+    /// The event's line without its line ending. If the message or file was removed, `-` replaces its text or name, and
+    /// its tag is `removed`.
     pub line: String,
     /// The positions of the parts of the line.
     pub layout: EventLayout,
@@ -434,8 +435,8 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
 /// A named reader. The server stores its position, for scripts that cannot store it themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reader {
-    /// The room that it reads.
-    pub room: RoomName,
+    /// The comparison form of the room that it reads; or `@` and that of a nick, whose direct messages it reads.
+    pub place: Box<str>,
     /// The comparison form of the owner's nick.
     pub nick: String,
     /// The comparison form of the reader's name.

@@ -275,9 +275,9 @@ impl Entry {
         self.words = [self.author(), text].concat().into();
     }
 
-    /// Replaces the text of a removed message, or the name of a removed file, with `-`, and removes the tags.
+    /// Replaces the text of a removed message, or the name of a removed file, with `-`, and the tags with `removed`.
     pub fn redact(&mut self) {
-        self.tags = SentTags::default();
+        self.tags = SentTags::removed();
         if let EventKind::File(file) = &mut self.kind {
             file.name = FileName::redacted();
         } else {

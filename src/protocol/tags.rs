@@ -19,6 +19,9 @@ const NAME_BYTES_MAX: usize = 32;
 /// The maximum length of a tag's decoded value in bytes.
 pub const VALUE_BYTES_MAX: usize = 256;
 
+/// The name of the tag of a deleted message or file, or of an edit of a deleted message. Only the server sets it.
+pub const REMOVED: &str = "removed";
+
 /// The maximum number of characters in a nonce.
 const NONCE_CHARS_MAX: usize = 64;
 
@@ -103,6 +106,15 @@ impl SentTags {
     /// Returns the tags that mark a text as sent by a program.
     pub fn notice() -> Self {
         Self::parse("notice").unwrap_or_default()
+    }
+
+    /// Returns the tag of a deleted event.
+    pub fn removed() -> Self {
+        let sent = Sent {
+            kept: REMOVED.into(),
+            ..Sent::default()
+        };
+        Self(Some(Box::new(sent)))
     }
 
     /// Returns whether these tags mark a text as sent by a program.

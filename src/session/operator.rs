@@ -251,7 +251,7 @@ impl Session {
         for command in chat.take_commands(self.peer) {
             match command {
                 ConnectionCommand::Leave(departure) => self.remove_from_room(&departure),
-                ConnectionCommand::Marked(room, time) => self.irc_marker_moved(&room, time),
+                ConnectionCommand::Marked(place, time) => self.irc_marker_moved(&place, time),
                 ConnectionCommand::Close(code, text) => self.dismiss(code, &text, chat, now),
             }
         }

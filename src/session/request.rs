@@ -422,7 +422,7 @@ impl Session {
             JoinFrom::Reader(name) => {
                 let nick = owner.and_then(|nick| chat.user(nick));
                 let reader = Reader {
-                    room: RoomName::clone(&*name_of(room_id, chat)?),
+                    place: name_of(room_id, chat)?.casefolded().into(),
                     nick: nick.map_or("", |user| user.nick.casefolded()).to_owned(),
                     name: name.casefolded().to_owned(),
                 };

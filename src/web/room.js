@@ -278,6 +278,6 @@ export class Room {
 	}
 
 	isRemoved(item) {
-		return this.removed.has(item.id) || this.removed.has(item.of) || (item.verb === 'FILE' && item.name === '-' && item.size === null);
+		return item.isRemoved || this.removed.has(item.id) || this.removed.has(item.of);
 	}
 }

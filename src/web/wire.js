@@ -57,6 +57,7 @@ function parseTags(tags) {
 		else if (name === 'lines') found.count = Number(value);
 		else if (name === 'edited') found.edited = Date.parse(value);
 		else if (name === 'reacts') found.reacts = parseReacts(value);
+		else if (name === 'removed') found.isRemoved = true;
 	}
 	return found;
 }

@@ -25,7 +25,7 @@ use super::talker::{self, size};
 use super::{Line, Live, OwnEvent, Past, ReplyBody, TextPart};
 use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
-use crate::protocol::tags::{find, push};
+use crate::protocol::tags::{REMOVED, find, push};
 use crate::protocol::{Code, Event, EventId, Time, Verb};
 
 /// The client to which lines are written.
@@ -373,9 +373,8 @@ pub(super) fn write_past(client: &Client, past: &Past<'_>, part: TextPart, out: 
             tags: past.tags,
             is_registered: false,
         };
-        let event = past.layout.event(past.line);
         // A line of a text that is sent as one message stays, because it may be the one that ends the message.
-        if part == TextPart::None && event.is_some_and(|event| is_removed(&event)) {
+        if part == TextPart::None && is_removed(past.tags) {
             return;
         }
         return write_line(client, past.layout, past.line, stamp, out);
@@ -385,13 +384,9 @@ pub(super) fn write_past(client: &Client, past: &Past<'_>, part: TextPart, out: 
     client.notices(&text, out);
 }
 
-/// Returns whether a past message or file has been deleted. IRC clients are not shown what is left of it.
-pub fn is_removed(event: &Event<'_>) -> bool {
-    match event {
-        Event::Msg { text, .. } | Event::Me { text, .. } => text == "-",
-        Event::File { name, .. } => name == "-",
-        _ => false,
-    }
+/// Returns whether the tags of a past event say that it has been deleted. IRC clients are not shown what is left of it.
+pub fn is_removed(tags: &str) -> bool {
+    find(tags, REMOVED).is_some()
 }
 
 fn write_line(

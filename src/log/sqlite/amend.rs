@@ -15,7 +15,7 @@ use crate::protocol::{EventId, Time};
 /// Returns whether the message `id` was sent by the author of `entry` and has not been removed.
 pub(super) fn is_own(step: &Transaction<'_>, entry: &Entry, id: EventId) -> rusqlite::Result<bool> {
     let mut author = step.prepare_cached(
-        "SELECT nick FROM events WHERE id = ?1 AND verb IN ('MSG', 'ME') AND text <> '-'",
+        "SELECT nick FROM events WHERE id = ?1 AND verb IN ('MSG', 'ME') AND tags <> 'removed'",
     )?;
     let author = author.query_row([number(id.get())], |row| row.get::<_, String>(0));
     let author = author.optional()?;
@@ -108,7 +108,7 @@ pub(super) fn reactions(db: &Connection, id: EventId) -> Result<Vec<Reacted>, St
 /// Deletes the data of a removed message: its reactions, and its text in the events of its edits.
 pub(super) fn forget(step: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     step.prepare_cached(
-        "UPDATE events SET text = ?1 || ' -' WHERE id IN (SELECT edit FROM edits WHERE event = ?1)",
+        "UPDATE events SET text = ?1 || ' -', tags = 'removed' WHERE id IN (SELECT edit FROM edits WHERE event = ?1)",
     )?
     .execute([id])?;
     for forget in [

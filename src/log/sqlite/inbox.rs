@@ -61,6 +61,8 @@ pub(super) fn newest(
 pub(super) fn forget(db: &Connection, form: &str) -> Result<(), StorageError> {
     let mut forget = db.prepare_cached("DELETE FROM told WHERE nick = ?1")?;
     forget.execute([form])?;
+    let markers = "DELETE FROM readers WHERE nick = ?1 AND substr(room, 1, 1) = '@'";
+    db.prepare_cached(markers)?.execute([form])?;
     Ok(())
 }
 
@@ -104,7 +106,7 @@ mod tests {
     use crate::log::sqlite::SqliteLog;
     use crate::log::text::Query;
     use crate::log::work::Work;
-    use crate::log::{Location, Log, SearchScope, Span};
+    use crate::log::{Location, Log, Reader, SearchScope, Span};
     use crate::model::{
         Applied, DirectMessage, Entry, EventKind, Outcome, Reaction, Removed, Scope,
     };
@@ -253,7 +255,17 @@ mod tests {
         assert_eq!(both.past("ben", ALL, 9), taken_back);
 
         for log in &both.logs {
+            let marker = |place: &str| Reader {
+                place: place.into(),
+                nick: "ben".into(),
+                name: "@read".into(),
+            };
+            for place in ["@ann", "tea"] {
+                log.set_reader(&marker(place), "ben", 7).unwrap();
+            }
             log.clear_inbox(&nick("Ben")).unwrap();
+            assert_eq!(log.reader(&marker("@ann")).unwrap(), None);
+            assert_eq!(log.reader(&marker("tea")).unwrap(), Some(7));
             let Location::Inbox { readers, .. } = log.authorship(id).unwrap().unwrap().location
             else {
                 panic!("it is in no room");

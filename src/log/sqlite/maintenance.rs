@@ -177,7 +177,8 @@ fn amend(
         return Ok(());
     };
     match event.verb {
-        "EDIT" if rest != "-" => amend::edit(step, to, id, rest, event.time),
+        "EDIT" if event.tags != tags::REMOVED => amend::edit(step, to, id, rest, event.time),
+        "REMOVE" => remove(step, to),
         "REACT" | "UNREACT" => {
             let reaction = Reaction {
                 to,

@@ -8,6 +8,7 @@ use super::inbox;
 use super::rows::{RECORD, collect, contents, event_id, number, record, span_from};
 use crate::log::{Authorship, HistoryPage, Location, Reader, Record, Span};
 use crate::model::{FileSum, FileTotals, NewFile, Removed, RoomRow, StorageError};
+use crate::protocol::tags::REMOVED;
 use crate::protocol::{Digest, EventId, FileName, RoomName, Time};
 
 pub(super) fn newest_time(db: &Connection) -> Result<Option<Time>, StorageError> {
@@ -167,15 +168,15 @@ pub(super) fn digests(db: &Connection) -> Result<HashMap<Digest, usize>, Storage
 
 pub(super) fn authorship(db: &Connection, id: EventId) -> Result<Option<Authorship>, StorageError> {
     let mut event = db.prepare_cached(
-        "SELECT r.name, e.nick, e.verb, e.text, f.id, f.length, f.sha256 FROM events e JOIN rooms r ON r.id = e.room
+        "SELECT r.name, e.nick, e.verb, e.tags, f.id, f.length, f.sha256 FROM events e JOIN rooms r ON r.id = e.room
          LEFT JOIN files f ON f.id = e.id WHERE e.id = ?1",
     )?;
     let row = event.query_row([number(id.get())], |row| {
         let verb: String = row.get(2)?;
-        let text: String = row.get(3)?;
+        let tags: String = row.get(3)?;
         let file: Option<i64> = row.get(4)?;
         let removable = match verb.as_str() {
-            "MSG" | "ME" => (text != "-").then_some(Removed::Message),
+            "MSG" | "ME" => (tags != REMOVED).then_some(Removed::Message),
             _ => match file {
                 Some(_) => Some(Removed::File {
                     owner: row.get::<_, String>(1)?.into(),
@@ -233,7 +234,7 @@ pub(super) fn reader(
         "SELECT seen, used < (unixepoch() - 86400) * 1000 FROM readers
          WHERE room = ?1 AND nick = ?2 AND name = ?3",
     )?;
-    let key = params![reader.room.casefolded(), reader.nick, reader.name];
+    let key = params![reader.place, reader.nick, reader.name];
     let seen = seen.query_row(key, |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
     let seen = seen.optional()?;
     Ok(seen.and_then(|(seen, is_old)| Some((u64::try_from(seen).ok()?, is_old))))

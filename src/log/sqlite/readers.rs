@@ -15,7 +15,7 @@ pub(super) fn set(
     owner: &str,
     seen: u64,
 ) -> Result<(), StorageError> {
-    let key = [reader.room.casefolded(), &reader.nick, &reader.name];
+    let key = [&*reader.place, &reader.nick, &reader.name];
     let mut set = step.prepare_cached(
         "UPDATE readers SET seen = ?4, used = unixepoch() * 1000 WHERE room = ?1 AND nick = ?2 AND name = ?3",
     )?;
@@ -46,7 +46,7 @@ pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), Stora
     let mut touch = step.prepare_cached(
         "UPDATE readers SET used = unixepoch() * 1000 WHERE room = ?1 AND nick = ?2 AND name = ?3",
     )?;
-    touch.execute([reader.room.casefolded(), &reader.nick, &reader.name])?;
+    touch.execute([&*reader.place, &reader.nick, &reader.name])?;
     Ok(())
 }
 
@@ -72,13 +72,12 @@ pub(super) fn forget_unused(step: &Transaction<'_>, now: Time) -> Result<usize, 
 mod tests {
     use super::super::schema;
     use super::*;
-    use crate::protocol::RoomName;
 
     const DAY_MS: u64 = 86_400_000;
 
     fn reader(name: &str) -> Reader {
         Reader {
-            room: RoomName::parse("#ops").expect("a room's name"),
+            place: "ops".into(),
             nick: "bob".into(),
             name: name.into(),
         }

@@ -113,6 +113,20 @@ const MIGRATIONS: &[&str] = &[
         DELETE FROM reactions WHERE event = OLD.id;
     END;
 ",
+    // A deleted event has the tag `removed`. Before, only its text `-` showed that it was deleted.
+    "
+    WITH RECURSIVE deleted (id) AS (
+        SELECT CAST(text AS INTEGER) FROM events WHERE verb = 'REMOVE'
+        UNION -- the other lines of a text
+        SELECT next.id FROM deleted JOIN events line USING (id) JOIN events next ON next.id = line.id + 1
+        WHERE line.verb = 'MSG' AND next.verb = 'MSG' AND next.text = '-' AND next.tags = ''
+            AND (next.room, next.nick, next.time) = (line.room, line.nick, line.time)
+    )
+    UPDATE events SET tags = 'removed' WHERE id IN deleted
+        AND (verb IN ('MSG', 'ME') AND text = '-' OR verb = 'FILE' AND id NOT IN (SELECT id FROM files));
+    UPDATE events SET tags = 'removed' WHERE verb = 'EDIT' AND text LIKE '% -'
+        AND CAST(text AS INTEGER) IN (SELECT id FROM events WHERE tags = 'removed');
+",
 ];
 
 /// The first character of the name of an inbox in `rooms`. No room's name begins with it.
@@ -227,4 +241,40 @@ pub(super) fn open_again(path: &Path) -> Result<Connection, StorageError> {
     db.pragma_update(None, "synchronous", "FULL")?;
     db.busy_timeout(BUSY)?;
     Ok(db)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message whose text is `-` stays, and so do the edits to `-`.
+    #[test]
+    fn what_was_deleted_before_there_was_a_tag_for_it_gets_the_tag() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let db = Connection::open(&path).expect("a new log");
+        let before = MIGRATIONS.get(..5).expect("there are more");
+        for migration in before {
+            db.execute_batch(migration).expect("it is SQL");
+        }
+        db.pragma_update(None, "user_version", before.len() as i64)
+            .expect("set");
+        db.execute_batch(
+            "INSERT INTO rooms (id, form, name) VALUES (1, 'a', '#a');
+             INSERT INTO events (id, room, time, verb, nick, text) VALUES
+             (1, 1, 10, 'MSG', 'ann', '-'), (2, 1, 10, 'MSG', 'ann', '-'), (3, 1, 11, 'MSG', 'ann', '-'),
+             (4, 1, 12, 'FILE', 'ann', '5 -'), (5, 1, 13, 'FILE', 'ann', '5 notes'), (6, 1, 14, 'EDIT', 'ann', '1 -'),
+             (7, 1, 15, 'EDIT', 'ann', '3 -'), (8, 1, 16, 'REMOVE', 'ann', '1'), (9, 1, 17, 'REMOVE', 'ann', '4'),
+             (10, 1, 18, 'ME', 'ann', '-');
+             INSERT INTO files (id, room, name) VALUES (5, 1, 'notes');",
+        )
+        .expect("they are stored");
+        drop(db);
+        let db = open(&path).expect("it is migrated");
+        let deleted = "SELECT group_concat(id) FROM (SELECT id FROM events WHERE tags = 'removed' ORDER BY id)";
+        let deleted: String = db
+            .query_row(deleted, [], |row| row.get(0))
+            .expect("some are");
+        assert_eq!(deleted, "1,2,4,6");
+    }
 }

@@ -14,7 +14,7 @@ use crate::model::StorageError;
 
 /// An SQL condition: the event `e` can be found, and was not removed.
 const IS_THERE: &str = "CASE e.verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id)
-    WHEN 'MSG' THEN e.text <> '-' WHEN 'ME' THEN e.text <> '-' WHEN 'TOPIC' THEN 1 ELSE 0 END";
+    WHEN 'MSG' THEN e.tags <> 'removed' WHEN 'ME' THEN e.tags <> 'removed' WHEN 'TOPIC' THEN 1 ELSE 0 END";
 
 /// The number of SQLite's steps between two checks of the time. Reading a page of the index, which has the words of
 /// two long messages, takes three steps.

@@ -24,6 +24,7 @@ use crate::files::private;
 use crate::log::text;
 use crate::model::StorageError;
 use crate::protocol::multiline::TEXT_LINES_MAX;
+use crate::protocol::tags::REMOVED;
 
 /// The maximum number of events in one transaction. A larger number would save little: an event takes 2.9 µs in
 /// transactions of 2,500 events, and 2.5 µs in those of 10,000.
@@ -308,7 +309,7 @@ impl OpenIndex {
             let mut add =
                 step.prepare_cached("INSERT INTO words (rowid, room, text) VALUES (?1, ?2, ?3)")?;
             let mut events = self.log.prepare_cached(
-                "SELECT id, room, time, verb, text FROM events WHERE id > ?1 ORDER BY id LIMIT ?2",
+                "SELECT id, room, time, verb, text, tags FROM events WHERE id > ?1 ORDER BY id LIMIT ?2",
             )?;
             let mut rows = events.query([self.seen, PIECE_EVENTS])?;
             while let Some(row) = rows.next()? {
@@ -331,7 +332,8 @@ impl OpenIndex {
                             .execute([edited])?
                             > 0;
                         // A removed message must not be found.
-                        if is_indexed && new != "-" {
+                        let tags = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
+                        if is_indexed && tags != REMOVED {
                             add.execute(params![edited, room.to_string(), text::spaced(new)])?;
                         }
                     }
@@ -384,7 +386,7 @@ impl OpenIndex {
 /// Returns the removed event `id`. If it was the first line of a text, also returns the removed lines after it.
 fn removed(log: &Connection, id: i64) -> rusqlite::Result<Vec<i64>> {
     let mut rows = log.prepare_cached(
-        "SELECT id, time, nick, text FROM events WHERE id BETWEEN ?1 AND ?1 + ?2 ORDER BY id",
+        "SELECT id, time, nick, tags FROM events WHERE id BETWEEN ?1 AND ?1 + ?2 ORDER BY id",
     )?;
     let rows = rows.query_map([id, TEXT_LINES_MAX as i64 - 1], |row| {
         let with: (i64, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
@@ -394,7 +396,7 @@ fn removed(log: &Connection, id: i64) -> rusqlite::Result<Vec<i64>> {
     let mut first = None;
     for row in rows {
         let (next, with) = row?;
-        if with.2 != "-" || *first.get_or_insert_with(|| with.clone()) != with {
+        if with.2 != REMOVED || *first.get_or_insert_with(|| with.clone()) != with {
             break;
         }
         removed.push(next);

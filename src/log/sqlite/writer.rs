@@ -304,7 +304,7 @@ impl Reserve {
 /// Returns whether a message or file was removed, or has never existed.
 fn is_removed(step: &Transaction<'_>, id: EventId) -> rusqlite::Result<bool> {
     let there = "SELECT 1 FROM events e WHERE id = ?1 AND
-        CASE verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id) ELSE text <> '-' END";
+        CASE verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id) ELSE tags <> 'removed' END";
     Ok(!step.prepare_cached(there)?.exists([number(id.get())])?)
 }
 
@@ -610,7 +610,7 @@ pub(super) fn set_topic(step: &Transaction<'_>, room: i64, text: &str) -> rusqli
     Ok(())
 }
 
-/// Removes a message or file. Its row is kept, with `-` instead of the text and without tags. If it is the first line
+/// Removes a message or file. Its row is kept, with `-` instead of the text and `removed` instead of the tags. If it is the first line
 /// of a text, the other lines are removed too.
 pub(super) fn remove(step: &Transaction<'_>, removed: EventId) -> rusqlite::Result<()> {
     let mut tags = step.prepare_cached("SELECT tags FROM events WHERE id = ?1")?;
@@ -634,7 +634,7 @@ fn remove_one(step: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
         .execute([id])?;
     step.prepare_cached(
         "UPDATE events SET text = CASE verb WHEN 'FILE' THEN substr(text, 1, instr(text, ' ')) || '-' ELSE '-' END,
-         tags = '', edited = NULL, reacts = '' WHERE id = ?1",
+         tags = 'removed', edited = NULL, reacts = '' WHERE id = ?1",
     )?
     .execute([id])?;
     Ok(())

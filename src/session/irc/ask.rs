@@ -391,15 +391,13 @@ impl Session {
                 .ok()
                 .and_then(|nick| chat.find_nick(&nick))
                 .is_some();
-            self.irc_send(|client, out| match (is_own, change) {
-                (true, None) => client.words(numeric::UMODE_IS, &["+"], out),
-                (true, Some(_)) => {
-                    client.numeric(numeric::UNKNOWN_UMODE, &[], "users have no modes here", out)
-                }
-                (false, _) if is_known => {
+            self.irc_send(|client, out| match is_own {
+                // Some clients set `+i` by themselves, so their users would wonder about an error.
+                true => client.words(numeric::UMODE_IS, &["+"], out),
+                false if is_known => {
                     client.numeric(numeric::USERS_DONT_MATCH, &[], "that is not your nick", out)
                 }
-                (false, _) => client.numeric(
+                false => client.numeric(
                     numeric::NO_SUCH_NICK,
                     &[target],
                     "no such nick is connected",

@@ -320,10 +320,7 @@ fn read_edge(text: &str) -> Option<Option<Edge>> {
 pub(super) fn is_message(record: &Record) -> bool {
     let verb = record.layout.verb();
     matches!(verb, Some(EventVerb::Msg | EventVerb::Me | EventVerb::File))
-        && record
-            .layout
-            .event(&record.line)
-            .is_some_and(|event| !is_removed(&event))
+        && !is_removed(&record.tags)
 }
 
 /// Returns the beginning of a page after an event or time.

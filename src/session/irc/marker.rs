@@ -1,5 +1,5 @@
-//! `MARKREAD` (`draft/read-marker`): the time up to which a nick has read a room. The log stores it as a named
-//! reader, whose position is that time. No other reader can have the same name.
+//! `MARKREAD` (`draft/read-marker`): the time up to which a nick has read a room, or the direct messages with another
+//! nick. The log stores it as a named reader, whose position is that time. No other reader can have the same name.
 
 use super::super::request::Done;
 use super::super::{Effect, REPLY_BYTES_MAX, Session};
@@ -19,6 +19,8 @@ const NAME: &str = "@read";
 #[derive(Debug)]
 pub(in super::super) struct Marker {
     reader: Reader,
+    /// The room or nick, as it is shown.
+    place: Box<str>,
     then: Then,
 }
 
@@ -31,7 +33,7 @@ enum Then {
     /// The marker has been set to this time, which is then shown.
     Stored(Time),
     /// Joins the room after the marker has been read.
-    Join(JoinFrom),
+    Join(RoomName, JoinFrom),
 }
 
 impl Session {
@@ -51,13 +53,17 @@ impl Session {
             },
         };
         if !target.starts_with('#') {
-            return self.irc_mark_nick(target, time);
+            return self.irc_mark_nick(target, time, chat);
         }
         let room = room_name(Verb::Seen, target).ok();
         let room = room.and_then(|name| chat.find_room(&name));
         let room = room.filter(|room| chat.may_read(*room, self.nick));
-        let reader = room.and_then(|room| self.irc_reader(&chat.room(room)?.name, chat));
-        let Some(reader) = reader else {
+        let marker = room.and_then(|room| {
+            let name = &chat.room(room)?.name;
+            let reader = self.irc_reader(name.casefolded().into(), chat)?;
+            Some((name.as_str().into(), reader))
+        });
+        let Some((place, reader)) = marker else {
             if time.is_none() {
                 self.irc_show_marker(target, None);
                 return Ok(None);
@@ -66,14 +72,29 @@ impl Session {
             return self.irc_markread_fails("INVALID_PARAMS", target, text);
         };
         let then = time.map_or(Then::Show, Then::Set);
-        Ok(self.irc_read_marker(Marker { reader, then }))
+        Ok(self.irc_read_marker(Marker {
+            reader,
+            place,
+            then,
+        }))
     }
 
-    /// Shows or moves the marker of the messages from a nick. Only this connection remembers it.
-    fn irc_mark_nick(&mut self, target: &str, time: Option<Time>) -> Done {
+    /// Shows or moves the marker of the messages with a nick. If the own nick is not registered, only this connection
+    /// remembers the marker, because another user may have that nick later.
+    fn irc_mark_nick(&mut self, target: &str, time: Option<Time>, chat: &Chat) -> Done {
         let Ok(nick) = nick_name(Verb::Seen, target) else {
             return self.irc_markread_fails("INVALID_PARAMS", target, "that is not a nick");
         };
+        let own = self.nick.and_then(|nick| chat.user(nick));
+        if own.is_some_and(|own| chat.is_registered(&own.nick))
+            && let Some(reader) = self.irc_reader(format!("@{}", nick.casefolded()).into(), chat)
+        {
+            return Ok(self.irc_read_marker(Marker {
+                reader,
+                place: target.into(),
+                then: time.map_or(Then::Show, Then::Set),
+            }));
+        }
         let Some(irc) = self.irc.as_deref_mut() else {
             return Ok(None);
         };
@@ -111,19 +132,24 @@ impl Session {
         let is_in = known.is_some_and(|room| self.room_ids().contains(&room));
         if wants
             && !is_in
-            && let Some(reader) = self.irc_reader(&room, chat)
+            && let Some(reader) = self.irc_reader(room.casefolded().into(), chat)
         {
-            let then = Then::Join(from);
-            return Ok(self.irc_read_marker(Marker { reader, then }));
+            let place = room.as_str().into();
+            let then = Then::Join(room, from);
+            return Ok(self.irc_read_marker(Marker {
+                reader,
+                place,
+                then,
+            }));
         }
         self.irc_request(Request::Join { room, from }, chat, now)
     }
 
-    /// Returns the reader that has the marker of this nick in a room.
-    fn irc_reader(&self, room: &RoomName, chat: &Chat) -> Option<Reader> {
+    /// Returns the reader that has the marker of this nick in a place.
+    fn irc_reader(&self, place: Box<str>, chat: &Chat) -> Option<Reader> {
         let user = chat.user(self.nick?)?;
         Some(Reader {
-            room: room.clone(),
+            place,
             nick: user.nick.casefolded().to_owned(),
             name: NAME.to_owned(),
         })
@@ -142,25 +168,29 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
-        let Marker { reader, then } = marker;
+        let Marker {
+            reader,
+            place,
+            then,
+        } = marker;
         let known = match result {
             LogResult::Reader(seen) => seen.map(Time),
             _ => None,
         };
         match then {
-            Then::Show => self.irc_show_marker(reader.room.as_str(), known),
+            Then::Show => self.irc_show_marker(&place, known),
             Then::Stored(time) => {
-                self.irc_show_marker(reader.room.as_str(), Some(time));
+                self.irc_show_marker(&place, Some(time));
                 if let Some(nick) = self.nick {
-                    chat.send_marker(nick, self.peer, &reader.room, time);
+                    chat.send_marker(nick, self.peer, &place, time);
                 }
             }
             Then::Set(time) if known >= Some(time) => {
-                self.irc_show_marker(reader.room.as_str(), known);
+                self.irc_show_marker(&place, known);
             }
             Then::Set(_) if known.is_none() && !chat.may_make_reader(self.peer, now) => {
                 let text = "this nick or address has too many readers";
-                let _ = self.irc_markread_fails("INTERNAL_ERROR", reader.room.as_str(), text);
+                let _ = self.irc_markread_fails("INTERNAL_ERROR", &place, text);
             }
             Then::Set(time) => {
                 let query = LogQuery::SetReader {
@@ -169,13 +199,17 @@ impl Session {
                     seen: time.0,
                 };
                 let then = Then::Stored(time);
-                return self.query_marker(Marker { reader, then }, query);
+                let marker = Marker {
+                    reader,
+                    place,
+                    then,
+                };
+                return self.query_marker(marker, query);
             }
-            Then::Join(from) => {
+            Then::Join(room, from) => {
                 if let Some(irc) = self.irc.as_deref_mut() {
                     irc.marker = Some(known);
                 }
-                let room = reader.room;
                 let done = self.irc_request(Request::Join { room, from }, chat, now);
                 if let Some(irc) = self.irc.as_deref_mut() {
                     irc.marker = None;
@@ -188,18 +222,17 @@ impl Session {
 
     /// Shows a marker that another connection of the nick has moved. A client that does not read its replies learns
     /// about the marker when it next asks or joins.
-    pub(in super::super) fn irc_marker_moved(&mut self, room: &RoomName, time: Time) {
+    pub(in super::super) fn irc_marker_moved(&mut self, place: &str, time: Time) {
         let irc = self.irc.as_deref().filter(|irc| irc.arriving.is_none());
         let wants = irc.is_some_and(|irc| irc.client.caps.has(Cap::ReadMarker));
         if wants && !self.is_ending() && self.replies().bytes < REPLY_BYTES_MAX {
-            self.irc_show_marker(room.as_str(), Some(time));
+            self.irc_show_marker(place, Some(time));
         }
     }
 
     /// Reports that a marker cannot be read or set.
     pub(in super::super) fn irc_marker_failed(&mut self, marker: &Marker, text: &str) {
-        let room = marker.reader.room.as_str();
-        let _ = self.irc_markread_fails("INTERNAL_ERROR", room, text);
+        let _ = self.irc_markread_fails("INTERNAL_ERROR", &marker.place, text);
     }
 
     fn irc_markread_fails(&mut self, why: &str, target: &str, text: &str) -> Done {

@@ -31,6 +31,8 @@ pub struct Extras {
     pub part_of: Option<u64>,
     /// Whether the text was replaced.
     pub is_edited: bool,
+    /// Whether the event was deleted before it was received.
+    pub is_removed: bool,
     /// The reactions, the oldest first.
     pub reactions: Vec<Reaction>,
     /// The number of the replay after a broken connection in which this message arrived. It came with all reactions
@@ -67,6 +69,7 @@ impl Extras {
             lines: tags.lines(),
             part_of: tags.part_of().map(|id| id.get()),
             is_edited: tags.edited().is_some(),
+            is_removed: tags.is_removed(),
             reactions: reactions.take(REACTIONS_MAX).collect(),
             replay: None,
         }

@@ -332,8 +332,8 @@ impl Room {
             entry.kind = EntryKind::Removed { nick };
             entry.extras = Extras::default();
         }
-        // If the event is the first line of a text, its other lines are deleted too. In the log they have no tags any
-        // more, but the same time.
+        // If the event is the first line of a text, its other lines are deleted too. In the log they no longer say to
+        // which text they belong, but they have the same time.
         let removed = self.find(id).and_then(|index| self.get(index)).cloned();
         let mut next = id;
         for entry in &mut self.entries {
@@ -341,7 +341,7 @@ impl Room {
                 && removed.as_ref().is_some_and(|first| {
                     first.at == entry.at && first.kind.nick() == entry.kind.nick()
                 })
-                && matches!(&entry.kind, EntryKind::Msg { text, .. } if text == "-");
+                && entry.extras.is_removed;
             if is_next || entry.extras.part_of == Some(id) {
                 entry.kind = EntryKind::Hidden;
                 next += 1;

@@ -82,7 +82,7 @@ export function quoteOf(room, id) {
 	if (item === undefined) return { nick: '', text: 'Loading…', isGone: true, isUnknown: true };
 	if (item === null) return { nick: '', text: 'a message that is no longer there', isGone: true };
 	const { nick, verb, text } = item;
-	if (room.isRemoved(item) || (verb !== 'FILE' && text === '-')) return { nick, text: 'message deleted', isGone: true };
+	if (room.isRemoved(item)) return { nick, text: 'message deleted', isGone: true };
 	return { nick, text: (verb === 'FILE' ? item.name : text).slice(0, QUOTE_MAX) };
 }
 

@@ -36,6 +36,7 @@ check(`PAST 9 ${TIME} REACT #ops ci 8 👍`, {
 check(`PAST 9 ${TIME} @edited=${TIME};reply=7;x-run=1%202 MSG #ops ci @not a tag`, {
 	kind: 'past', id: 9, time: Date.parse(TIME), verb: 'MSG', room: '#ops', nick: 'ci', text: '@not a tag', edited: Date.parse(TIME), reply: 7,
 });
+check(`PAST 9 ${TIME} @removed MSG #ops ci -`, { kind: 'past', id: 9, time: Date.parse(TIME), verb: 'MSG', room: '#ops', nick: 'ci', text: '-', isRemoved: true });
 check(`LIVE 9 ${TIME} @x-%=%;; MSG #ops ci hi`, { kind: 'live', id: 9, time: Date.parse(TIME), verb: 'MSG', room: '#ops', nick: 'ci', text: 'hi' });
 check(`LIVE 9 ${TIME} @reply=7`, null);
 check(`LIVE 9 ${TIME} TOPIC #ops ci`, { kind: 'live', id: 9, time: Date.parse(TIME), verb: 'TOPIC', room: '#ops', nick: 'ci', text: '' });

@@ -1,6 +1,7 @@
 //! Replies, edits and reactions, by this client and by others.
 
 use super::super::emoji::{OFFERED, named};
+use super::super::extras::Extras;
 use super::super::list::{List, Row, RowAction};
 use super::super::room::{EntryKind, Room, Target};
 use super::{App, ConnectionStatus, PendingRequest};
@@ -91,7 +92,7 @@ impl App {
     pub(super) fn quoted(&mut self, name: &str, id: u64, reply: &Reply) {
         let events = reply.events();
         let found = events.iter().find(|logged| logged.id.get() == id);
-        let kind = found.and_then(|logged| self.seen_as(&logged.event));
+        let kind = found.and_then(|logged| self.seen_as(&logged.event, &Extras::of(&logged.tags)));
         if let Some(room) = self.find(name).and_then(|at| self.rooms.get_mut(at)) {
             // A message that no longer exists is not requested again.
             room.remember_quote(id, &kind.unwrap_or(EntryKind::Hidden));

@@ -288,9 +288,10 @@ impl App {
             if let Event::Remove { id, .. } = event {
                 removed.push(id);
             }
-            if let Some(what) = self.seen_as(&event) {
+            let extras = Extras::of(&tags);
+            if let Some(what) = self.seen_as(&event, &extras) {
                 page.push(Entry {
-                    extras: Extras::of(&tags),
+                    extras,
                     ..self.entry(Some(id), Some(time), what)
                 });
             }

@@ -217,7 +217,8 @@ impl App {
             Some(self.open(&clean(&place)))
         };
         let Some(at) = at else { return };
-        let kind = self.seen_as(event).map(|kind| self.entry(id, time, kind));
+        let kind = self.seen_as(event, &extras);
+        let kind = kind.map(|kind| self.entry(id, time, kind));
         if let Some(id) = extras.reply {
             self.fetch_quote(at, id, state);
         }
@@ -267,12 +268,17 @@ impl App {
     }
 
     /// Returns the entry that shows an event; `None` if the event is not shown.
-    pub(super) fn seen_as(&self, event: &Event<'_>) -> Option<EntryKind> {
+    pub(super) fn seen_as(&self, event: &Event<'_>, extras: &Extras) -> Option<EntryKind> {
         if self.is_ignored(event.nick()) {
             return Some(EntryKind::Hidden);
         }
         let own = |text: &str| clean(text).into_owned();
         Some(match event {
+            Event::Msg { nick, .. } | Event::Me { nick, .. } | Event::File { nick, .. }
+                if extras.is_removed =>
+            {
+                EntryKind::Removed { nick: own(nick) }
+            }
             Event::Msg { nick, text, .. } => EntryKind::Msg {
                 nick: own(nick),
                 text: own(text),

@@ -517,15 +517,15 @@ fn deleted_lines_of_the_log_are_one_deleted_message() {
     let mut play = TestScreen::new(90, 20);
     play.app.jump("#lobby", 90, &mut play.state);
     play.hear(&[
-        "PAST 90 2026-11-24T06:40:00.000Z MSG #lobby bob -",
-        "PAST 91 2026-11-24T06:40:00.000Z MSG #lobby bob -",
-        "PAST 92 2026-11-24T06:40:00.000Z MSG #lobby bob -",
-        "PAST 93 2026-11-24T06:40:05.000Z MSG #lobby bob fine",
+        "PAST 90 2026-11-24T06:40:00.000Z @removed MSG #lobby bob -",
+        "PAST 91 2026-11-24T06:40:00.000Z @removed MSG #lobby bob -",
+        "PAST 92 2026-11-24T06:40:00.000Z @removed MSG #lobby bob -",
+        "PAST 93 2026-11-24T06:40:00.000Z MSG #lobby bob -",
         "PAST 94 2026-11-24T06:41:00.000Z REMOVE #lobby bob 90",
         "OK HISTORY 5",
     ]);
     play.key(KeyCode::PageDown);
-    play.sees("bob │ (deleted)\n             │            │ fine");
+    play.sees("bob │ (deleted)\n             │            │ -");
 }
 
 #[test]
