@@ -414,8 +414,8 @@ for (const type of ['focus', 'visibilitychange']) {
 		ui.changed();
 	});
 }
-// A row that was pressed is drawn when it is released.
-for (const type of ['pointerup', 'pointercancel']) addEventListener(type, ui.changed);
+// A row that was pressed is drawn when it is released. A link may have been dragged.
+for (const type of ['pointerup', 'pointercancel', 'dragend']) addEventListener(type, ui.changed);
 addEventListener('online', () => chat.connection.retryNow());
 addEventListener('pagehide', () => chat.sender.release());
 addEventListener('pageshow', ({ persisted }) => persisted && chat.sender.reclaim());

@@ -96,8 +96,9 @@ export function sidebar(chat, ui) {
 
 	/** Shows that there is an unread mention or direct message which is scrolled out of view. */
 	function hint() {
-		const { top, bottom } = side.getBoundingClientRect();
-		const isOut = (badge) => badge.getBoundingClientRect().top < top || badge.getBoundingClientRect().bottom > bottom - 60;
+		const { top } = side.getBoundingClientRect();
+		const { top: bottom } = me.getBoundingClientRect(); // the user's name covers the end of the list
+		const isOut = (badge) => badge.getBoundingClientRect().top < top || badge.getBoundingClientRect().bottom > bottom;
 		const first = [...side.querySelectorAll('li .badge.call')].find(isOut);
 		unseen.hidden = !first;
 		if (first) setText(unseen, `Unread: ${first.closest('a').querySelector('.name').textContent}`);
