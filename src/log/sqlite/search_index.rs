@@ -499,6 +499,7 @@ pub(super) fn is_attached(db: &Connection) -> Result<bool, StorageError> {
 mod tests {
     use std::collections::HashSet;
     use std::sync::mpsc::{Receiver, channel};
+    use std::time::Instant;
 
     use super::*;
     use crate::log::memory::MemoryLog;
@@ -526,6 +527,16 @@ mod tests {
             let entry = Entry::new(Scope::Room(room.into()), kind, "ann", text);
             self.0.append(entry.into(), None, Time(time));
             self.1.recv().unwrap().unwrap().0.unwrap()
+        }
+
+        /// Waits until all events are in the index. A search on a busy machine reads some from the log itself.
+        fn wait_for_index(&self) {
+            let index = self.0.index.as_ref().unwrap();
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while index.state().indexed < index.state().kept {
+                assert!(Instant::now() < deadline, "the index is behind");
+                index.catch_up();
+            }
         }
 
         fn found(&self, words: &str) -> Vec<u64> {
@@ -560,6 +571,7 @@ mod tests {
         assert_eq!((first.get(), next.get()), (1, 5));
         log.say(1, EventKind::Remove(first, Removed::Message.into()), "");
         assert_eq!(log.found("tea"), [5]);
+        log.wait_for_index();
         let words = Connection::open(path(folder.path())).unwrap();
         let indexed = "SELECT count(*) FROM words WHERE words MATCH 'tea OR teas'";
         let indexed: i64 = words.query_row(indexed, [], |row| row.get(0)).unwrap();
@@ -687,7 +699,7 @@ mod tests {
                 return Ok(());
             };
             if rooms.get() % 2 == 0 {
-                disk.0.index.as_ref().unwrap().catch_up(); // otherwise the search reads some events from the log itself
+                disk.wait_for_index();
             }
             let find = |log: &dyn Log, scope: &SearchScope| {
                 let found = log.search(scope, &query, 100, &Work::begin()).unwrap();
