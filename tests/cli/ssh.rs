@@ -107,9 +107,11 @@ impl Ssh {
         fs::write(&included, fragment).expect("the folder is writable");
         let config = format!(
             "Include {}\nHostKey {}\nUsePAM no\nPidFile none\nAcceptEnv LANG LC_*\nX11Forwarding yes\n\
-             Subsystem sftp /usr/lib/openssh/sftp-server\n",
+             Subsystem sftp /usr/lib/openssh/sftp-server\n\
+             # The user's own .bashrc, which bash reads here, may print something.\nSetEnv HOME={}\n",
             included.display(),
-            self.path("host").display()
+            self.path("host").display(),
+            self.folder.path().display()
         );
         fs::write(self.path("sshd_config"), config).expect("the folder is writable");
         if rustix::process::getuid().is_root() {

@@ -163,7 +163,7 @@ enum Wake {
 ///
 /// # Errors
 /// [`Failure::Client`] if the client ends for another reason than that the user leaves; [`Failure::Input`] or
-/// [`Failure::Output`] if the terminal has gone.
+/// [`Failure::Output`] if the terminal cannot be used. If it has gone, that is no error.
 pub async fn run(
     client: &mut ReconnectingClient,
     app: &mut App,
@@ -205,6 +205,15 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
+    /// Returns how the screen ends after an error of the terminal, which may have gone.
+    fn ended_by(&self, failure: Failure) -> Result<Exit, Failure> {
+        if terminal_events::has_gone() {
+            Ok(Exit::Success)
+        } else {
+            Err(failure)
+        }
+    }
+
     async fn run(
         &mut self,
         client: &mut ReconnectingClient,
@@ -220,7 +229,9 @@ impl Runner<'_> {
         let mut signals = Signals::new(wanted).map_err(Failure::Input)?;
         loop {
             if self.is_due() {
-                self.tty.draw(app).map_err(Failure::Output)?;
+                if let Err(error) = self.tty.draw(app) {
+                    return self.ended_by(Failure::Output(error));
+                }
                 self.drawn = Some(Instant::now());
                 self.is_changed = false;
             }
@@ -231,7 +242,7 @@ impl Runner<'_> {
                     keys::event(app, event, client.state());
                     self.is_changed = true;
                 }
-                Wake::Terminal(Some(Err(error))) => return Err(Failure::Input(error)),
+                Wake::Terminal(Some(Err(error))) => return self.ended_by(Failure::Input(error)),
                 Wake::Terminal(None) => return Ok(Exit::Success),
                 Wake::Update(None) => return Ok(Exit::Success),
                 Wake::Update(Some(update)) => {

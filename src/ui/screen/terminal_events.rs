@@ -58,11 +58,7 @@ impl TerminalEvents {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Event>>> {
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        if self.gone.as_mut().poll_next(cx).is_ready() || is_gone(Some(&now)) {
+        if self.gone.as_mut().poll_next(cx).is_ready() || has_gone() {
             return Poll::Ready(None);
         }
         match &mut self.events {
@@ -70,6 +66,15 @@ impl TerminalEvents {
             None => Poll::Pending,
         }
     }
+}
+
+/// Returns whether the terminal has gone.
+pub fn has_gone() -> bool {
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    is_gone(Some(&now))
 }
 
 /// Waits for the end of the terminal, or until `timeout`. Returns whether the terminal has gone.
