@@ -8,7 +8,7 @@ use crate::protocol::human::{away, describe};
 use crate::protocol::request::{HAS_NUL, Refusal, has_nul};
 use crate::protocol::tags::SentTags;
 use crate::protocol::text::clean;
-use crate::protocol::{Code, Request, Time, Verb};
+use crate::protocol::{Code, Event, Request, Time, Verb};
 
 /// Parses a line that a person has typed: a command after a slash, or a message.
 pub(super) fn parse(line: &[u8], has_nick: bool) -> Result<Option<Request<'_>>, Refusal> {
@@ -147,14 +147,20 @@ pub(super) fn write_past(past: &Past<'_>, out: &mut Vec<u8>) {
     let Some(event) = past.layout.event(past.line) else {
         return out.extend_from_slice(past.line.as_bytes());
     };
+    let mut text = past_prefix(past, &event);
+    text.push_str(&describe(&event, size));
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Returns what precedes the description of a past event: the recipient of a private message, and the date.
+pub(super) fn past_prefix(past: &Past<'_>, event: &Event<'_>) -> String {
     let mut text = match event.place() {
         place if place.starts_with('#') => String::new(),
         recipient => format!("(private to {recipient}) "),
     };
     let at = local(past.time, past.utc_offset_s).strftime("%Y-%m-%d %H:%M");
     let _ = write!(text, "[{at}] ");
-    text.push_str(&describe(&event, size));
-    out.extend_from_slice(text.as_bytes());
+    text
 }
 
 fn local(time: Time, utc_offset_s: i32) -> jiff::civil::DateTime {

@@ -1,8 +1,9 @@
-// Takes the pictures of the README anew: one conversation, as chatc, nc, curl, telnet and the page show it.
+// Takes the pictures of the README anew: one conversation, as chatc, nc, curl, telnet, the page and WeeChat show it.
 //
 //   cargo build && CHATD=target/debug/chatd unshare --map-root-user --net sh -c 'ip link set lo up; node tests/browser/pictures.js'
 //
-// In a network of its own, so that the port is the one in the README. Needs Debian's fonts-noto-color-emoji and tmux.
+// In a network of its own, so that the port is the one in the README. Needs Debian's fonts-noto-color-emoji, tmux and
+// weechat.
 // Look at examples/*.png afterwards.
 
 import { execFileSync } from 'node:child_process';
@@ -127,6 +128,20 @@ h1{margin:0;padding:7px 12px;font:12px "DejaVu Sans Mono";color:#c9ccd1;backgrou
 pre{margin:0;padding:8px 12px;font:13px/17px "DejaVu Sans Mono","Noto Color Emoji",monospace;color:#e4e6ea}
 .wide{display:inline-block;width:2ch;font-weight:normal;vertical-align:top}.wide i{font-style:normal;font-size:11px}</style>`;
 
+/** What WeeChat runs when it starts. */
+const WEECHAT = [
+	'/set irc.look.server_buffer independent',
+	'/set weechat.bar.buflist.size 10',
+	'/set weechat.bar.nicklist.size_max 8',
+	'/set weechat.look.buffer_time_format "%H:%M"',
+	'/set weechat.look.prefix_align_max 7',
+	'/set weechat.bar.title.color_bg 236',
+	'/set weechat.bar.status.color_bg 236',
+	'/set irc.server_default.nicks gwen',
+	'/server add chat localhost/5002 -notls -autojoin=#ops',
+	'/connect chat',
+];
+
 test('the pictures of the README', async (t) => {
 	const folder = mkdtempSync(`${tmpdir()}/pictures-`);
 	t.after(() => rmSync(folder, { recursive: true }));
@@ -187,6 +202,26 @@ test('the pictures of the README', async (t) => {
 	await terminals.shows('chatc', 'with biscuits, pleas');
 	await sheet.setContent(`${HEAD}${pane('chatc', 'chatc localhost --room ops')}`);
 	await sheet.locator('section').screenshot({ path: `${examples}chatc.png` });
+
+	await erin.ask('PART');
+	terminals.open('weechat', 86, 28, `NCURSES_NO_UTF8_ACS=1 weechat --dir ${folder}/weechat --run-command '${WEECHAT.join(';')}'`);
+	await terminals.shows('weechat', 'Channel #ops');
+	await terminals.types('weechat', '/quote HISTORY #ops 15', 'thank you all! tea?');
+	await terminals.types('weechat', 'and I have cake 🍰', 'and I have cake');
+	await message(page, 'I have cake').waitFor();
+	await terminals.types('nc', 'in the kitchen, five minutes?');
+	await terminals.shows('weechat', 'five minutes?');
+	await say(page, 'see you there');
+	await terminals.shows('weechat', 'see you there');
+	terminals.tmux('send-keys', '-t', 'weechat', '-l', 'my backup can wa');
+	await terminals.shows('weechat', 'can wa');
+	await page.setViewportSize({ width: 600, height: 492 });
+	await page.mouse.move(300, 10);
+	await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
+	const seen = (await page.screenshot()).toString('base64');
+	await sheet.setContent(`${HEAD}${pane('weechat', 'weechat')}<section><h1>http://localhost:5002/</h1><img src="data:image/png;base64,${seen}" style="display:block"></section>`);
+	await sheet.locator('img').evaluate((img) => img.decode());
+	await sheet.locator('body').screenshot({ path: `${examples}weechat.png` });
 });
 
 /** Returns the id of the newest message that contains `text`. */

@@ -253,6 +253,7 @@ fn direct_messages_are_exported_and_imported_for_registered_nicks() {
     ann.expect("MSG hello", "OK MSG 2 ").unwrap();
     ann.expect("TELL bea gone", "OK TELL 3 ").unwrap();
     ann.expect("REMOVE 3", "OK REMOVE 3").unwrap();
+    ann.expect("TAGS on", "OK TAGS on").unwrap();
     let (lines, reply) = ann.list("HISTORY ann").unwrap();
     assert_eq!(reply, "OK HISTORY 3");
     let all = chatd("export", &data, &[], b"").stdout;
@@ -276,7 +277,9 @@ fn direct_messages_are_exported_and_imported_for_registered_nicks() {
         text(&taken.stderr)
     );
     let server = start(&copy, &[]);
-    let (twice, reply) = enter(&server, "bea").list("HISTORY bea").unwrap();
+    let mut bea = enter(&server, "bea");
+    bea.expect("TAGS on", "OK TAGS on").unwrap();
+    let (twice, reply) = bea.list("HISTORY bea").unwrap();
     assert_eq!(reply, "OK HISTORY 6");
     assert_eq!(twice[..3], lines);
     assert!(twice[5].ends_with(" REMOVE bea ann 7"), "{twice:?}");
@@ -286,6 +289,13 @@ fn direct_messages_are_exported_and_imported_for_registered_nicks() {
     let taken = chatd("import", &other, &[], &all);
     assert!(taken.status.success(), "{}", text(&taken.stderr));
     assert_eq!(text(&chatd("export", &other, &[], b"").stdout), text(&all));
+    // An export of an older version has no tag for what was deleted.
+    let older = text(&all).replace("@removed ", "");
+    assert_ne!(older, text(&all));
+    let third = folder.path().join("third");
+    let taken = chatd("import", &third, &[], older.as_bytes());
+    assert!(taken.status.success(), "{}", text(&taken.stderr));
+    assert_eq!(text(&chatd("export", &third, &[], b"").stdout), text(&all));
     let server = start(&other, &[]);
     let mut stranger = register(&server, "bea");
     let (lines, reply) = stranger.list("HISTORY bea").unwrap();

@@ -380,7 +380,23 @@ pub(super) fn write_past(client: &Client, past: &Past<'_>, part: TextPart, out: 
         return write_line(client, past.layout, past.line, stamp, out);
     }
     let mut text = Vec::new();
-    talker::write_past(past, &mut text);
+    match past.layout.event(past.line) {
+        // There is no command to download a file, but it can be opened by its address.
+        Some(
+            ref event @ Event::File {
+                file,
+                length,
+                ref name,
+                ref nick,
+                ..
+            },
+        ) => {
+            let file = client.file_text(file, length, name);
+            let prefix = talker::past_prefix(past, event);
+            text.extend_from_slice(format!("{prefix}<{nick}> {file}").as_bytes());
+        }
+        _ => talker::write_past(past, &mut text),
+    }
     client.notices(&text, out);
 }
 
