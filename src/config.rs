@@ -5,6 +5,7 @@
 pub mod file;
 pub mod fixed;
 mod limits;
+pub mod push;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ pub struct Config {
     /// Whether to answer clients of ntfy, which then find their topics at the top of the HTTP address space
     /// (`/<topic>`).
     pub ntfy: bool,
+    /// How to notify users while the page is closed; `None` if the server does not.
+    pub push: Option<push::Push>,
     /// Whether to announce the server on the local network, if other machines can reach it.
     pub announce: bool,
     /// All limits and timeouts.
@@ -71,6 +74,7 @@ impl Default for Config {
             name: "chatd".into(),
             lobby: RoomName::parse("#lobby").expect("it is a room's name"),
             ntfy: false,
+            push: None,
             announce: false,
             limits: Limits::default(),
         }

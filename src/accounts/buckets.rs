@@ -16,6 +16,8 @@ pub enum Bucket {
     Tokens,
     Hooks,
     Keys,
+    Push,
+    Server,
     Bans,
     Rooms,
 }
@@ -28,6 +30,8 @@ impl Bucket {
             Self::Tokens => "tokens",
             Self::Hooks => "hooks",
             Self::Keys => "keys",
+            Self::Push => "push",
+            Self::Server => "server",
             Self::Bans => "bans",
             Self::Rooms => "rooms",
         }

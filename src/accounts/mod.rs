@@ -11,6 +11,7 @@ pub mod guesses;
 mod hooks;
 mod keys;
 mod password;
+mod push;
 pub mod sqlite;
 
 use std::fmt;
@@ -233,6 +234,7 @@ impl Accounts {
             });
         }
         known.hooks = self.stored_hooks("")?;
+        known.subscriptions = self.stored_subscriptions()?;
         Ok(known)
     }
 
@@ -250,8 +252,12 @@ impl Accounts {
                     password: password::hash(password),
                     made: now.0,
                 };
-                self.put(Bucket::Accounts, nick.casefolded(), Some(&account))?;
-                Ok(AccountResult::Done)
+                let form = nick.casefolded().to_owned();
+                self.edit(move |values| {
+                    values.put(Bucket::Accounts, &form, Some(&json(&account)))?;
+                    push::forget(values, &form)?;
+                    Ok(AccountResult::Done)
+                })
             }
             AccountQuery::Unregister { nick } | AccountQuery::RemoveAccount { nick } => {
                 self.unregister(nick)
@@ -521,6 +527,7 @@ fn forget(
     for (key, _) in values.all(Bucket::Hooks, &prefix)? {
         values.put(Bucket::Hooks, &key, None)?;
     }
+    push::forget(values, form)?;
     values.put(Bucket::Accounts, form, None)?;
     let version = changes.fetch_add(1, Ordering::Relaxed) + 1;
     let mut rooms = Vec::new();

@@ -13,6 +13,7 @@ mod hooks;
 mod memory_budget;
 pub mod nick;
 mod pace;
+mod push;
 mod quota;
 pub mod room;
 mod shares;
@@ -42,11 +43,13 @@ use bans::ConnectionCommand;
 use hooks::Hooks;
 use memory_budget::MemoryUse;
 use pace::Pace;
+use push::Push;
 use quota::FileShares;
 use room::Room;
 use state::State;
 use tally::Tally;
 
+pub use push::{Notice, words};
 pub use shares::{Reservation, Shares};
 pub use state::NickId;
 
@@ -59,6 +62,8 @@ pub struct Peer {
     is_request: bool,
     /// Whether a proxy has reported that it forwards the connection.
     is_passed_on: bool,
+    /// Whether this is the page in a browser, or another client over WebSocket.
+    is_page: bool,
     /// The outcomes of this connection's entries, with the numbers of their tickets, until the session takes them.
     outcomes: Vec<(u32, Result<Committed, Code>)>,
 }
@@ -70,6 +75,7 @@ impl Peer {
             address: address.to_canonical(),
             is_request: false,
             is_passed_on: false,
+            is_page: false,
             outcomes: Vec::new(),
         }
     }
@@ -153,6 +159,8 @@ pub struct Chat {
     rooms_by_owner: Tally<Box<str>>,
     /// The hooks of all nicks, and the alerts that were posted through them.
     pub hooks: Hooks,
+    /// Who is notified while the page is closed, and of what.
+    pub push: Push,
     registrations: Pace,
     new_readers: Pace,
     uploads: Pace,
@@ -232,6 +240,7 @@ impl Chat {
             rooms_by_origin: Tally::default(),
             rooms_by_owner: Tally::default(),
             hooks: Hooks::default(),
+            push: Push::default(),
             registrations: Pace::default(),
             new_readers: Pace::default(),
             uploads: Pace::default(),
@@ -397,6 +406,7 @@ impl Chat {
             self.set_acl(id, Some(Box::new(acl)));
         }
         self.hooks = Hooks::new(std::mem::take(&mut directory.hooks));
+        self.push = Push::new(std::mem::take(&mut directory.subscriptions));
         self.directory = directory;
         self.recount_unowned();
     }
@@ -473,6 +483,7 @@ impl Chat {
             if is_repeat {
                 return Ok(Committed::shown_before(id, time));
             }
+            self.push.applied(&entry);
             let place = self.place_of(&entry, room, id.is_some())?;
             if let (EventKind::File(_), Some(id), Some(from)) = (&entry.kind, id, sent_from) {
                 self.file_is_from(id, from);

@@ -98,6 +98,7 @@ impl Chat {
         let end = Action::EndReservation { nick: nick.clone() };
         let _ = self.change(end, None, now);
         self.directory.add_account(nick);
+        self.push.forget(nick);
         self.account_changes += 1;
         let version = self.account_changes;
         self.account_versions
@@ -109,6 +110,7 @@ impl Chat {
     pub fn unregistered(&mut self, nick: &Nick, now: Now) {
         self.directory.remove_account(nick);
         self.hooks.unregistered(nick);
+        self.push.forget(nick);
         self.account_versions.remove(nick.casefolded());
         self.recount_unowned();
         self.forget_in_rooms(nick, now);

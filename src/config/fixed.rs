@@ -35,6 +35,39 @@ pub const ALERTS_PER_HOOK: usize = 500;
 /// The maximum number of unresolved alerts that are remembered in all. The oldest are forgotten first.
 pub const ALERTS_IN_ALL: usize = 20_000;
 
+/// The maximum number of browsers of one nick that are notified. When there is one more, the oldest is forgotten.
+pub const PUSH_MAX: usize = 8;
+
+/// The maximum number of browsers that are notified, of all nicks together. They are held in memory.
+pub const PUSH_IN_ALL: usize = 10_000;
+
+/// The maximum number of bytes in the address that a push service gives a browser. Most have 200 to 400.
+pub const PUSH_ENDPOINT_BYTES_MAX: usize = 1024;
+
+/// The rate of notifications to one nick.
+pub const PUSH_PACE: Rate = Rate {
+    burst: 20,
+    every: Duration::from_secs(30),
+};
+
+/// The rate of requests to push services. Each takes about a millisecond of processor time.
+pub const PUSH_PACE_IN_ALL: Rate = Rate {
+    burst: 100,
+    every: Duration::from_millis(50),
+};
+
+/// The maximum number of messages that wait until it is decided who is notified of them.
+pub const PUSH_WAITING_MAX: usize = 1000;
+
+/// The maximum number of requests to push services at once.
+pub const PUSH_SENDS_MAX: usize = 8;
+
+/// The maximum time of one request to a push service.
+pub const PUSH_WITHIN: Duration = Duration::from_secs(10);
+
+/// The maximum number of bytes of a message's text in a notification. Browsers show less.
+pub const PUSH_TEXT_BYTES_MAX: usize = 300;
+
 /// The maximum number of nicks that one connection ignores. Each event for the connection is compared with them.
 pub const IGNORED_MAX: usize = 100;
 

@@ -6,8 +6,9 @@ use super::fixed::{
     ALERTS_IN_ALL, ALERTS_PER_HOOK, AWAY_BYTES_MAX, BANS_MAX, EMOJI_MAX, HOOK_ALERTS_MAX,
     HOOK_BYTES_MAX, HOOK_PACE, HOOKS_IN_ALL, HOOKS_MAX, IGNORED_MAX, IRC_COMPARED_MAX,
     IRC_DECIDED_WITHIN, IRC_HISTORY_MAX, IRC_MARKERS_MAX, IRC_SASL_BYTES_MAX, LOG_CONNECTIONS_MAX,
-    NONCE_MS, NONCES_IN_MEMORY, REACTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL,
-    READERS_PER_OWNER, SEARCH_WITHIN, SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN,
+    NONCE_MS, NONCES_IN_MEMORY, PUSH_IN_ALL, PUSH_MAX, PUSH_PACE, PUSH_PACE_IN_ALL, PUSH_SENDS_MAX,
+    PUSH_TEXT_BYTES_MAX, PUSH_WAITING_MAX, PUSH_WITHIN, REACTIONS_MAX, READER_UNUSED_FOR,
+    READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN, SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN,
     TEXTS_ARRIVING_MAX, TOKENS_MAX,
 };
 use crate::model::RoomAcl;
@@ -336,6 +337,42 @@ impl Limits {
                 format!("{ALERTS_PER_HOOK}; {ALERTS_IN_ALL}"),
                 "",
                 "about 4 MiB; the oldest are forgotten first, and the message that such an alert is resolved is not a reply",
+            ),
+            row(
+                "browsers that are notified (--push): of one nick; in all",
+                format!("{PUSH_MAX}; {PUSH_IN_ALL}"),
+                "",
+                "about 20 MiB; a further browser of a nick replaces its oldest",
+            ),
+            row(
+                "notifications to one nick",
+                PUSH_PACE.row(),
+                "",
+                "a phone that rings without end is turned off; the others are dropped",
+            ),
+            row(
+                "text of a notification",
+                format!("{PUSH_TEXT_BYTES_MAX} bytes"),
+                "",
+                "browsers show less",
+            ),
+            row(
+                "requests to push services",
+                PUSH_PACE_IN_ALL.row(),
+                "",
+                "each takes a millisecond of processor time",
+            ),
+            row(
+                "requests to push services at once; time for one",
+                format!("{PUSH_SENDS_MAX}; {}", time(PUSH_WITHIN)),
+                "",
+                "a push service that does not answer costs little",
+            ),
+            row(
+                "messages that wait until it is decided who is notified of them",
+                PUSH_WAITING_MAX.to_string(),
+                "",
+                "about a minute of a busy server; for further ones, nobody is notified",
             ),
             row(
                 "bans",

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use sha2::{Digest as _, Sha256};
+
 use super::RoomAcl;
 use crate::protocol::ban_target::BanTarget;
 use crate::protocol::name::ByLook;
@@ -19,6 +21,8 @@ pub struct Directory {
     pub rooms: Vec<(RoomName, RoomAcl)>,
     /// The hooks of all nicks.
     pub hooks: Vec<Hook>,
+    /// The browsers that are notified.
+    pub subscriptions: Vec<Subscription>,
 }
 
 impl Directory {
@@ -60,6 +64,42 @@ pub struct Hook {
     pub sha256: Digest,
     /// The time of creation.
     pub made: Time,
+}
+
+/// A browser that is notified of mentions and direct messages of a nick while the page is closed (RFC 8030).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The nick.
+    pub nick: Nick,
+    /// The address of the browser at its push service.
+    pub endpoint: Box<str>,
+    /// The digest of that address, which identifies the browser.
+    pub id: Digest,
+    /// The browser's public key, an uncompressed point of P-256 (RFC 8291).
+    pub key: Box<[u8]>,
+    /// The secret that the browser shares with the server (RFC 8291).
+    pub secret: [u8; 16],
+    /// The nicks whose messages cause no notification.
+    pub ignored: Box<[IgnoredNick]>,
+    /// The time of the subscription.
+    pub made: Time,
+}
+
+/// A nick that a browser ignores: the first bytes of the digest of its casefolded form, which take less memory.
+pub type IgnoredNick = u64;
+
+impl Subscription {
+    /// Returns whether messages of the casefolded nick `author` cause no notification.
+    pub fn ignores(&self, author: &str) -> bool {
+        !self.ignored.is_empty() && self.ignored.contains(&ignored_nick(author))
+    }
+}
+
+/// Returns the short form of a casefolded nick.
+pub fn ignored_nick(casefolded: &str) -> IgnoredNick {
+    let digest: [u8; 32] = Sha256::digest(casefolded).into();
+    let [a, b, c, d, e, f, g, h, ..] = digest;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// A ban of a nick or of addresses.

@@ -17,7 +17,9 @@ pub use access::{AclChange, RoomAcl, VersionedAcl};
 pub use arena::{Arena, Id};
 pub use budget::Budget;
 pub use change::{Action, Change, Claim, FormerNick, Reserve, ServerName};
-pub use directory::{Ban, Directory, Hook, Secret, address_prefix};
+pub use directory::{
+    Ban, Directory, Hook, IgnoredNick, Secret, Subscription, address_prefix, ignored_nick,
+};
 pub use entry::{
     Applied, Connected, DeletedFile, DirectMessage, Entry, EventKind, FileContents, NewFile,
     Outcome, PeerId, Reaction, Removed, Scope, Ticket, casefolded,

@@ -19,6 +19,8 @@ pub(super) struct Released {
     pub live: Vec<EventId>,
     /// Whether someone may have lost the right to read a room.
     pub has_acl_changes: bool,
+    /// Whether there are messages of which somebody may have to be notified.
+    pub has_to_notify: bool,
     /// Whether the log has rooms to delete.
     pub has_deleted_rooms: bool,
 }
@@ -75,6 +77,9 @@ pub(super) fn release(server: &Arc<Server>, released: Released) {
     }
     if released.has_acl_changes {
         server.acl_changes.notify(usize::MAX);
+    }
+    if released.has_to_notify {
+        server.to_notify.notify(1);
     }
     if released.has_deleted_rooms {
         server.deleted_rooms.notify(usize::MAX);

@@ -230,6 +230,10 @@ impl Connection {
         if client.receives_json && !self.session.is_ending() {
             self.session.mark_events();
         }
+        if !client.speaks_irc {
+            let peer = self.session.peer();
+            self.server.state().chat.came_as_page(peer);
+        }
         if client.speaks_irc && !self.session.is_ending() {
             self.session.speak_irc(&self.server.state().chat);
         }

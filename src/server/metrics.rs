@@ -130,6 +130,9 @@ pub(super) struct Metrics {
     pub not_kept: Count,
     /// How often the log was read for a client that has fallen behind a room's tail.
     pub catch_ups: Count,
+    /// Notifications that push services have accepted, and those that could not be sent.
+    pub pushed: Count,
+    pub not_pushed: Count,
     hits: [Count; LimitKind::ALL.len()],
     /// The server's uptime in seconds when each limit was last logged.
     logged_at: [AtomicU64; LimitKind::ALL.len()],
@@ -320,6 +323,13 @@ impl Page {
             "events that the log has not stored yet",
             waiting,
         )?;
+        if server.notifier.is_some() {
+            let (pushed, failed) = (metrics.pushed.get(), metrics.not_pushed.get());
+            let help = "notifications that push services have accepted";
+            self.one("push_sent_total", "counter", help, pushed)?;
+            let help = "notifications that could not be sent";
+            self.one("push_failed_total", "counter", help, failed)?;
+        }
         self.write_commits(server)?;
         let help = "lines of the server's own log that were dropped, since nobody read them";
         self.one(

@@ -15,6 +15,7 @@ pub mod listen;
 pub mod log_lines;
 mod memory;
 mod metrics;
+mod push;
 mod scheduler;
 mod send;
 pub mod service;
@@ -88,6 +89,8 @@ pub enum Error {
     Log(PathBuf, StorageError),
     /// The certificate cannot be read or made.
     Tls(certificate::Error),
+    /// Browsers cannot be notified.
+    Push(StorageError),
     /// The limit on open files is too low. The number is that limit.
     OpenFiles(usize),
     /// The limit on memory is too low. The number is that limit in MiB.
@@ -105,6 +108,7 @@ impl fmt::Display for Error {
             }
             Self::Log(path, e) => write!(f, "cannot store the log in {}: {e}", path.display()),
             Self::Tls(e) => write!(f, "cannot use TLS: {e}"),
+            Self::Push(e) => write!(f, "cannot notify browsers (--push): {e}"),
             Self::OpenFiles(files) => {
                 let least = descriptors::LEAST;
                 write!(
@@ -126,7 +130,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listen(_, e) | Self::Data(_, e) | Self::System(_, e) => Some(e),
-            Self::Log(_, e) => Some(e),
+            Self::Log(_, e) | Self::Push(e) => Some(e),
             Self::Tls(e) => Some(e),
             Self::OpenFiles(_) | Self::Memory(_) => None,
         }
@@ -177,6 +181,10 @@ struct Server {
     /// Notified when someone may have lost the right to read a room, so that tasks that send its contents check
     /// again.
     acl_changes: Event,
+    /// What is needed to notify browsers; `None` if the server does not.
+    notifier: Option<Arc<push::Notifier>>,
+    /// Notified when there are messages of which somebody may have to be notified.
+    to_notify: Event,
     /// Notified when the log is to remove the events of deleted rooms.
     deleted_rooms: Event,
     clock: Clock,
@@ -312,6 +320,9 @@ pub fn run(
     state.chat.restore_accounts(belonging);
     let digests = log.digests();
     store.restore(digests.map_err(|e| Error::Log(data_path(&config), e))?);
+    let notifier = config.push.clone();
+    let notifier = notifier.map(|settings| push::Notifier::new(settings, &accounts));
+    let notifier = notifier.transpose().map_err(Error::Push)?.map(Arc::new);
     let executor = Arc::new(Executor::new());
     let names = http::Names::new(&config.hosts);
     let speaks_tls = listeners.iter().any(|(_, protocols)| protocols.tls);
@@ -347,6 +358,8 @@ pub fn run(
         applied: Mutex::default(),
         live: Mutex::default(),
         acl_changes: Event::new(),
+        notifier,
+        to_notify: Event::new(),
         deleted_rooms: Event::new(),
         clock,
         stopping: Event::new(),
@@ -386,6 +399,9 @@ pub fn run(
         let timing = executor.spawn(shared_state::run_timers(server.clone()));
         let trimming = executor.spawn(trim(server.clone(), newest));
         let fanning_out = executor.spawn(shared_state::fan_out(server.clone()));
+        let notifying = server.notifier.clone();
+        let notifying =
+            notifying.map(|notifier| executor.spawn(push::run(server.clone(), notifier)));
         let scheduling = {
             let server = server.clone();
             executor.spawn(async move { server.scheduler.run(|| server.sockets.look()).await })
@@ -437,7 +453,14 @@ pub fn run(
         // This runs on a thread of its own. Only the end of the process waits for it.
         drop(announcement);
         future::or(stop(&server), async { drop(again.await) }).await;
-        drop((timing, trimming, fanning_out, scheduling, refreshing));
+        drop((
+            timing,
+            trimming,
+            fanning_out,
+            scheduling,
+            refreshing,
+            notifying,
+        ));
         Ok(())
     };
     // There is one thread, because nearly all work is done under the lock of the shared state. With a second thread,

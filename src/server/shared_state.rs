@@ -190,6 +190,7 @@ impl SharedState {
             digests: self.chat.take_released(),
             live: self.chat.take_removed_live(),
             has_acl_changes: self.chat.take_acl_changes(),
+            has_to_notify: self.chat.push.has_messages(),
             has_deleted_rooms: self.chat.take_deleted(),
         }
     }

@@ -5,6 +5,7 @@ import { joined } from './blocks.js';
 import { usageOf } from './commands.js';
 import { Uploads } from './files.js';
 import { ended, refusal } from './refusals.js';
+import { Push } from './push.js';
 import { Store } from './store.js';
 import { Tabs } from './tabs.js';
 import { size } from './text.js';
@@ -57,7 +58,12 @@ const ui = {
 		draw(); // a hidden element takes no focus
 		ui.focusInput();
 		follow();
+		push.renew();
 	},
+
+	/** Tells the server whom the user ignores now, or gives it again what it has forgotten with the old password. */
+	renewPush: () => push.renew(),
+	push: () => push,
 
 	/** Lets a screen reader read the new messages of this room. If there are many, it reads only their number. */
 	announce(room, event) {
@@ -271,6 +277,7 @@ const ui = {
 			}
 			case 'forget':
 				if (!(await ui.choose(`Delete your name ${chat.nick} and its password from this browser? Unless you know the password, you lose the name.`, { forget: 'Delete' }))) return false;
+				await push.stop();
 				await chat.forget();
 				location.replace('./');
 				return true;
@@ -296,6 +303,7 @@ async function invitations(room) {
 const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
 const chat = new Chat({ url: `${scheme}//${location.host}/ws`, store, page: ui, tabs: new Tabs() });
 const uploads = new Uploads(chat, ui);
+const push = new Push(chat);
 const messages = makeMessages(chat, ui);
 const composer = makeComposer(chat, ui);
 const sidebar = makeSidebar(chat, ui);
@@ -462,6 +470,12 @@ topicForm.addEventListener('keydown', (event) => {
 });
 byId('shut').lastChild.addEventListener('click', () => ui.open(chat.active.name));
 byId('offline').lastChild.addEventListener('click', () => chat.connection.retryNow());
+
+// The user has chosen a notification.
+navigator.serviceWorker?.addEventListener('message', ({ data }) => data?.room && ui.open(data.room));
+
+// The browser stops a hidden page without ending its connection, and messages would neither arrive nor cause a notification.
+document.addEventListener('freeze', () => push.isOn && chat.connection.drop());
 
 // Files can be dropped anywhere on the page.
 const drop = byId('drop');

@@ -301,6 +301,7 @@ export class Chat {
 			if (room.members.delete(fold(old))) room.members.set(fold(this.nick), this.nick);
 		}
 		this.away.rename(old, this.nick);
+		this.page.renewPush?.();
 		this.#lookAtRights();
 		this.page.changed();
 		return '';
@@ -320,6 +321,7 @@ export class Chat {
 		if (!reply?.ok) return refusal(reply, { nick: this.nick });
 		this.password = password;
 		this.store.me = { nick: this.nick, password };
+		this.page.renewPush?.();
 		this.#lookAtRights();
 		return '';
 	}
@@ -461,6 +463,7 @@ export class Chat {
 		const others = this.ignored.filter((other) => fold(other) !== fold(nick));
 		this.ignored = isIgnored ? [...others, nick] : others;
 		this.store.ignored = this.ignored;
+		this.page.renewPush?.();
 		this.page.changed();
 		return true;
 	}

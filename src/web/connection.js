@@ -97,6 +97,11 @@ export class Connection {
 		this.#lost();
 	}
 
+	/** Disconnects, and reconnects later. */
+	drop() {
+		this.#lost();
+	}
+
 	#line(line) {
 		this.#heard = Date.now();
 		this.#asked = 0;

@@ -12,7 +12,8 @@ export const isPicture = (name, size) => PICTURE.test(name) && size > 0 && size 
 
 export const addressOf = ({ file, name }) => `/files/${file}/${encodeURIComponent(name)}`;
 
-function basic({ nick, password }) {
+/** Returns the header that logs in over HTTP. */
+export function basic({ nick, password }) {
 	const bytes = new TextEncoder().encode(`${nick}:${password}`);
 	return `Basic ${btoa(String.fromCharCode(...bytes))}`;
 }

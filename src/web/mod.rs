@@ -2,6 +2,7 @@
 //!
 //! `index.html` is served at `/`. It contains a small inline script that reports what cannot be loaded. The page
 //! makes two more requests: `/style.css`, and `/app.js`, which is one script bundled from the modules in this folder.
+//! `/sw.js` is loaded only in browsers that are notified while the page is closed.
 //! Each file has an `ETag`, and a `Content-Security-Policy` that allows only scripts, styles and connections of this
 //! server.
 
@@ -44,6 +45,7 @@ pub static MODULES: &[(&str, &str)] = modules![
     "sender.js",
     "chat.js",
     "files.js",
+    "push.js",
     "view/dom.js",
     "view/picker.js",
     "view/row.js",
@@ -71,6 +73,8 @@ pub static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         file("index.html", INDEX),
         file("style.css", include_str!("style.css")),
         file("icon.svg", include_str!("icon.svg")),
+        file("sw.js", include_str!("sw.js")),
+        file("manifest.webmanifest", include_str!("manifest.webmanifest")),
         Asset {
             path: "app.js",
             bytes: Cow::Owned(bundle(MODULES).into_bytes()),

@@ -130,6 +130,14 @@ export class Store {
 		save(this.browser, 'told', id);
 	}
 
+	/** Whether this browser is notified while the page is closed. */
+	get isPushed() {
+		return load(this.browser, 'push', false);
+	}
+	set isPushed(isPushed) {
+		save(this.browser, 'push', isPushed || undefined);
+	}
+
 	/** The nicks that the user ignores. */
 	get ignored() {
 		return load(this.browser, 'ignored', []);

@@ -9,8 +9,9 @@ import { chromium } from 'playwright-core';
 
 const DEADLINE_MS = 30_000;
 const root = new URL('../../', import.meta.url);
-const CHATD = process.env.CHATD
-	?? `${process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('target', root))}/release/chatd`;
+/** The folder of what was built, and of what `tests/run` has installed. */
+export const TARGET = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('target', root));
+const CHATD = process.env.CHATD ?? `${TARGET}/release/chatd`;
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
 /** Returns `promise`, or a failure that says what did not happen. */
@@ -27,10 +28,10 @@ const ended = (child) => (child.exitCode === null && child.signalCode === null
 	: Promise.resolve());
 
 /** A program whose output the test waits for. */
-class Program {
-	constructor(t, command, args) {
+export class Program {
+	constructor(t, command, args, env = {}) {
 		this.name = [command, ...args].join(' ');
-		this.child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+		this.child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...env } });
 		this.out = '';
 		this.waiting = new Set();
 		this.child.stdout.setEncoding('utf8').on('data', (text) => {
@@ -67,9 +68,9 @@ class Program {
 }
 
 /** A server of its own for a test: `{port, url, stop()}`. */
-export async function chatd(t, args = ['--memory'], port = 0) {
+export async function chatd(t, args = ['--memory'], port = 0, env = {}) {
 	const name = args.includes('--name') ? [] : ['--name', 'plain.test'];
-	const program = new Program(t, CHATD, ['--listen', `127.0.0.1:${port}`, ...name, ...args]);
+	const program = new Program(t, CHATD, ['--listen', `127.0.0.1:${port}`, ...name, ...args], env);
 	const [, given] = await program.expect(/listening on \S*:(\d+)/);
 	return { port: Number(given), url: `http://127.0.0.1:${given}/`, stop: () => program.end() };
 }

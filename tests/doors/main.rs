@@ -5,6 +5,7 @@ mod interop;
 mod irc;
 mod irc_clients;
 mod link;
+mod push;
 mod split;
 mod stay;
 #[path = "../support/mod.rs"]

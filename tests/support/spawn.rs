@@ -20,11 +20,16 @@ impl Chatd {
 
     /// Starts a server with these flags.
     pub fn with(flags: &[&str]) -> Self {
+        Self::under(&[], flags)
+    }
+
+    /// Starts a server with these flags through a program that sets something first, such as `env NAME=VALUE`.
+    pub fn under(first: &[&str], flags: &[&str]) -> Self {
         let flags: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
         // The same tests can be run with another build of the server, such as the release build.
         let other = std::env::var("CHATD");
         let program = other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_chatd"));
-        Self::spawn(program, &flags).unwrap_or_else(|why| panic!("{why}"))
+        Self::spawn_under(first, program, &flags).unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// Returns the memory of the server in bytes.

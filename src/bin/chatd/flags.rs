@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
+use plainchat::config::push::Push;
 use plainchat::config::{self, Config, Limits, Protocols};
 use plainchat::protocol::ban_target::Network;
 use plainchat::protocol::{Nick, PORT, RoomName};
@@ -11,8 +12,8 @@ use tracing::level_filters::LevelFilter;
 
 use crate::command::Command;
 use crate::values::{
-    Listen, LogFormat, OnOff, Size, Time, everywhere, machine_name, network, nick, read_password,
-    room, server_name,
+    Listen, LogFormat, OnOff, Size, Time, contact, everywhere, machine_name, network, nick,
+    push_service, read_password, room, server_name,
 };
 
 /// A chat server on one TCP port, for nc, telnet, curl, browsers, chatc and bots.
@@ -75,6 +76,17 @@ pub struct Flags {
     /// whether to answer ntfy's clients, for which each room is a topic: on or off (default: off)
     #[argh(option, arg_name = "on|off", default = "OnOff(false)")]
     pub ntfy: OnOff,
+
+    /// notify registered nicks of mentions and direct messages while the page is closed, through the push services
+    /// of their browsers (Google, Mozilla, Microsoft, Apple); this is the operator's address, which these services
+    /// are told (http.md, section 6; default: off, and the server contacts nobody)
+    #[argh(option, arg_name = "mailto:address", from_str_fn(contact))]
+    pub push: Option<String>,
+
+    /// a further push service that browsers may name, as HOST:PORT; for tests, or for one of your own: its
+    /// certificate must be trusted by the system; may be given more than once
+    #[argh(option, arg_name = "address", from_str_fn(push_service))]
+    pub push_service: Vec<String>,
 
     /// a host name under which browsers open this server, in addition to its addresses, localhost and the
     /// machine's own name; may be given more than once
@@ -316,7 +328,10 @@ impl Flags {
             addr,
             protocols: there.and(protocols),
         });
+        let services = self.push_service;
+        let push = self.push.map(|contact| Push { contact, services });
         Ok(Config {
+            push,
             listen: listen.collect(),
             protocols,
             hosts: self.host,

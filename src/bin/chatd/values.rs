@@ -198,6 +198,28 @@ pub fn network(text: &str) -> Result<Network, String> {
     Network::parse(text).ok_or_else(|| format!("invalid network \"{text}\" (example: 10.0.0.0/8)"))
 }
 
+pub fn contact(text: &str) -> Result<String, String> {
+    let is_plain = text.len() <= 200 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let has_scheme = |scheme: &str, has: char| {
+        let rest = text.strip_prefix(scheme);
+        rest.is_some_and(|rest| rest.len() > 3 && rest.contains(has))
+    };
+    (is_plain && (has_scheme("mailto:", '@') || has_scheme("https://", '.')))
+        .then(|| text.to_owned())
+        .ok_or_else(|| "invalid address (example: mailto:root@example.org)".into())
+}
+
+pub fn push_service(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':');
+    let is_valid = parts.is_some_and(|(host, port)| {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+        !host.is_empty() && host.chars().all(is_name) && port.parse::<u16>().is_ok()
+    });
+    is_valid
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("invalid push service \"{text}\" (example: localhost:8443)"))
+}
+
 pub fn server_name(text: &str) -> Result<String, String> {
     let is_word = !text.is_empty()
         && text

@@ -93,6 +93,39 @@ pub async fn reader(client: &Client, headers: &HeaderMap) -> Result<InternalClie
     Ok(to)
 }
 
+/// Checks that a request has the server's password, if the server has one.
+pub async fn check_server_password(client: &Client, headers: &HeaderMap) -> Result<(), Problem> {
+    if client.server.config.password.is_none() {
+        return Ok(());
+    }
+    let to = reader(client, headers).await?;
+    let topic = Request::Topic {
+        room: None,
+        text: None,
+    };
+    to.ask(Ok(topic)).await?; // requires the password, as for all that is read
+    Ok(())
+}
+
+/// Returns the registered nick of a request that has its password, and the version of the account. A token is not enough.
+pub async fn owner(client: &Client, headers: &HeaderMap) -> Result<(Nick, Option<u64>), Problem> {
+    let credentials = Credentials::of(headers)?;
+    let to = InternalClient::connect(client);
+    to.ask(Request::nick(&credentials.nick, &credentials.password))
+        .await?;
+    // Nobody else may list hooks.
+    let listed = to.ask(Ok(Request::Hooks)).await;
+    listed.map_err(|problem| Problem {
+        line: problem.line.replacen("ERR HOOKS", "ERR -", 1),
+        ..problem
+    })?;
+    let nick = Nick::parse(&credentials.nick);
+    let nick =
+        nick.map_err(|why| Problem::new(StatusCode::BAD_REQUEST, Code::BadName, why.to_string()))?;
+    let version = client.server.state().chat.account_version(&nick);
+    Ok((nick, version))
+}
+
 /// Opens a connection that sends to `room` under the client's nick.
 pub async fn sender(
     client: &Client,

@@ -17,6 +17,7 @@ mod login;
 mod ntfy;
 mod page;
 mod post;
+mod push;
 mod query;
 mod reply;
 mod rooms;
@@ -44,7 +45,7 @@ use super::Server;
 use super::metrics;
 use crate::config::Protocols;
 use crate::model::PeerId;
-use crate::protocol::{self, Code};
+use crate::protocol::Code;
 use crate::transport::stream::Replayed;
 use crate::transport::{Gone, Stream};
 use body::RequestBody;
@@ -361,6 +362,7 @@ async fn route(
             }
             Ok(reply)
         }
+        ["push"] => push::answer(client, request).await,
         ["health"] => read_only(is_read, || reply::text(StatusCode::OK, "ok\n")),
         ["metrics"] => {
             if is_read {
@@ -370,13 +372,8 @@ async fn route(
             }
         }
         ["help"] => {
-            if is_read && client.server.config.password.is_some() {
-                let to = login::reader(client, request.headers()).await?;
-                let topic = protocol::Request::Topic {
-                    room: None,
-                    text: None,
-                };
-                to.ask(Ok(topic)).await?; // requires the password, as for all that is read
+            if is_read {
+                login::check_server_password(client, request.headers()).await?;
             }
             read_only(is_read, || {
                 let body = help::text(client, request.headers());

@@ -18,8 +18,9 @@ use crate::dialect::hook::ntfy::{self, Notification, Since};
 use crate::protocol::{Code, RoomName};
 
 /// The first parts of paths that have another meaning, so that they cannot be topics.
-const RESERVED: [&str; 10] = [
-    "files", "health", "help", "hooks", "message", "metrics", "rooms", "services", "v1", "ws",
+const RESERVED: [&str; 11] = [
+    "files", "health", "help", "hooks", "message", "metrics", "push", "rooms", "services", "v1",
+    "ws",
 ];
 
 /// The maximum number of topics in one subscription.

@@ -19,7 +19,8 @@ use crate::web::{ASSETS, Asset, inline_script};
 
 /// The page's content security policy. The page may run its own scripts and styles, connect only to this server, and
 /// show images that it has made itself. Only the inline script in `index.html` runs; it is allowed by its digest. No
-/// other site may frame the page, and text cannot become HTML, even by mistake.
+/// other site may frame the page, and text cannot become HTML, even by mistake. The page's policy `worker` allows the
+/// service worker, and nothing else.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let digest = base64_engine().encode(Sha256::digest(inline_script()));
     let policy = POLICY_PARTS.replace("DIGEST", &digest);
@@ -28,7 +29,7 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
 
 const POLICY_PARTS: &str = "default-src 'none'; script-src 'self' 'sha256-DIGEST'; style-src 'self'; connect-src 'self'; \
 img-src 'self' data: blob:; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
-frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types worker";
 
 /// A file of the page in its two encodings, each with its `ETag`.
 struct Page {

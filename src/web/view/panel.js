@@ -65,7 +65,7 @@ export function panel(chat, ui) {
 
 	function notifications() {
 		const is = globalThis.isSecureContext && globalThis.Notification?.permission;
-		if (is === 'granted') return el('p.small', {}, 'You are notified of mentions and direct messages.');
+		if (is === 'granted') return el('div', {}, el('p.small', {}, 'You are notified of mentions and direct messages.'), whileClosed());
 		if (is !== 'default') return el('p.small', {}, globalThis.isSecureContext ? 'Your browser blocks notifications from this page.' : 'Notifications need HTTPS. Open this page with https:// in front.');
 		const onclick = async () => {
 			await Notification.requestPermission();
@@ -73,6 +73,24 @@ export function panel(chat, ui) {
 		};
 		const button = el('div.acts', {}, el('button.plain', { onclick }, "Notify me when I'm mentioned"));
 		return button;
+	}
+
+	/** Returns the switch for notifications while the page is closed, if the server and the browser have them. */
+	function whileClosed() {
+		const push = ui.push();
+		const error = el('p.error', { role: 'alert' });
+		const button = el('button.plain', { type: 'button', onclick });
+		const all = el('div', { hidden: true }, el('div.acts', {}, button), error);
+		const label = () => setText(button, push.isOn ? 'Do not notify me while this page is closed' : 'Notify me while this page is closed too');
+		async function onclick() {
+			button.disabled = true;
+			error.textContent = push.isOn ? (await push.stop(), '') : await push.start();
+			button.disabled = false;
+			label();
+		}
+		label();
+		push.key().then((key) => (all.hidden = !key));
+		return all;
 	}
 
 	/** Returns the text above the results of a search. `shown` of them are shown. */

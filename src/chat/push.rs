@@ -1,0 +1,391 @@
+//! Who is notified of a message while the page is closed, for Web Push (http.md, section 6).
+//!
+//! Each message is only noted when it is applied, and later looked at for the nicks that it mentions.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Chat;
+use crate::config::fixed::{PUSH_IN_ALL, PUSH_PACE, PUSH_TEXT_BYTES_MAX, PUSH_WAITING_MAX};
+use crate::model::{Entry, EventKind, PeerId, Scope, Subscription};
+use crate::protocol::name::NAME_CHARS_MAX;
+use crate::protocol::{Digest, Nick};
+
+/// The browsers that are notified, and the messages that have not been looked at yet.
+#[derive(Debug, Default)]
+pub struct Push {
+    by_nick: HashMap<Box<str>, Browsers>,
+    /// The casefolded nick of each browser.
+    nicks: HashMap<Digest, Box<str>>,
+    messages: VecDeque<Arc<Entry>>,
+}
+
+/// The browsers of a nick.
+#[derive(Debug, Default)]
+struct Browsers {
+    all: Vec<Subscription>,
+    /// The time from which the nick has its full allowance of notifications again; see [`crate::config::Rate`].
+    used_up: Duration,
+}
+
+/// What is shown to the user of a nick.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The browsers that show it.
+    pub browsers: Vec<Subscription>,
+    /// Who has sent the message, and to which room.
+    pub title: String,
+    /// The beginning of the message.
+    pub text: String,
+    /// The room, or the other nick of a conversation.
+    pub place: String,
+}
+
+impl Push {
+    /// Creates the table from the stored browsers.
+    pub fn new(stored: Vec<Subscription>) -> Self {
+        let mut push = Self::default();
+        for one in stored {
+            push.add(one);
+        }
+        push
+    }
+
+    /// Returns whether the server has reached its maximum number of browsers.
+    pub fn is_full(&self) -> bool {
+        self.nicks.len() >= PUSH_IN_ALL
+    }
+
+    /// Returns the nick to which a browser belongs.
+    pub fn nick_of(&self, id: &Digest) -> Option<Nick> {
+        let browsers = self.by_nick.get(self.nicks.get(id)?)?;
+        let own = browsers.all.iter().find(|one| one.id == *id);
+        own.map(|one| one.nick.clone())
+    }
+
+    /// Adds a browser that has been stored, or replaces what is known of it.
+    pub fn add(&mut self, one: Subscription) {
+        self.remove(&one.id);
+        let form: Box<str> = one.nick.casefolded().into();
+        self.nicks.insert(one.id, form.clone());
+        self.by_nick.entry(form).or_default().all.push(one);
+    }
+
+    /// Removes a browser.
+    pub fn remove(&mut self, id: &Digest) {
+        let Some(form) = self.nicks.remove(id) else {
+            return;
+        };
+        if let Some(browsers) = self.by_nick.get_mut(&form) {
+            browsers.all.retain(|one| one.id != *id);
+            if browsers.all.is_empty() {
+                self.by_nick.remove(&form);
+            }
+        }
+    }
+
+    /// Removes all browsers of a nick.
+    pub fn forget(&mut self, nick: &Nick) {
+        let browsers = self.by_nick.remove(nick.casefolded());
+        for one in browsers.into_iter().flat_map(|browsers| browsers.all) {
+            self.nicks.remove(&one.id);
+        }
+    }
+
+    /// Notes an entry that has been applied. If too many wait, nobody is notified of it.
+    pub(super) fn applied(&mut self, entry: &Arc<Entry>) {
+        let is_message = match (&entry.scope, &entry.kind) {
+            (Scope::Room(_), EventKind::Msg | EventKind::Me | EventKind::Text) => true,
+            (
+                Scope::Inbox(message),
+                EventKind::Msg | EventKind::Me | EventKind::Text | EventKind::File(_),
+            ) => self.by_nick.contains_key(message.to.casefolded()),
+            _ => false,
+        };
+        if is_message && !self.by_nick.is_empty() && self.messages.len() < PUSH_WAITING_MAX {
+            self.messages.push_back(entry.clone());
+        }
+    }
+
+    /// Returns whether there are messages that have not been looked at.
+    pub fn has_messages(&self) -> bool {
+        !self.messages.is_empty()
+    }
+
+    /// Takes the oldest message that has not been looked at.
+    pub fn take_message(&mut self) -> Option<Arc<Entry>> {
+        self.messages.pop_front()
+    }
+}
+
+impl Chat {
+    /// Records that a connection is the page, or another client over WebSocket.
+    pub fn came_as_page(&mut self, peer: PeerId) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.is_page = true;
+        }
+    }
+
+    /// Returns the notices of a message. `words` are the nicks that its text may mention, from [`words`].
+    pub fn notices(
+        &mut self,
+        entry: &Entry,
+        words: &HashSet<String>,
+        now: Duration,
+    ) -> Vec<Notice> {
+        let author = entry.author_casefolded();
+        let (whom, title, place) = match &entry.scope {
+            Scope::Inbox(message) => {
+                let by = message.by.as_str().to_owned();
+                (vec![message.to.casefolded().to_owned()], by.clone(), by)
+            }
+            Scope::Room(name) => {
+                let Some(room) = self.find_room(name).and_then(|room| self.room(room)) else {
+                    return Vec::new();
+                };
+                let is_known = |word: &&String| self.push.by_nick.contains_key(word.as_str());
+                let known = words.iter().filter(is_known);
+                let whom = known.filter(|word| room.admits(Some(word)));
+                let title = format!("{} in {}", entry.author(), room.name);
+                (whom.cloned().collect(), title, room.name.to_string())
+            }
+            Scope::Unsaved(_) => return Vec::new(),
+        };
+        let mut notices = Vec::new();
+        for form in whom.into_iter().filter(|form| *form != author) {
+            if self.has_page(&form) {
+                continue;
+            }
+            let Some(known) = self.push.by_nick.get_mut(form.as_str()) else {
+                continue;
+            };
+            let browsers = known.all.iter().filter(|one| !one.ignores(&author));
+            let browsers: Vec<_> = browsers.cloned().collect();
+            if browsers.is_empty() || !PUSH_PACE.wait(known.used_up, now).is_zero() {
+                continue;
+            }
+            known.used_up = PUSH_PACE.once_more(known.used_up, now);
+            notices.push(Notice {
+                browsers,
+                title: title.clone(),
+                text: beginning(entry),
+                place: place.clone(),
+            });
+        }
+        notices
+    }
+
+    /// Returns whether the page is open under a casefolded nick.
+    fn has_page(&self, form: &str) -> bool {
+        let nick = Nick::parse(form)
+            .ok()
+            .and_then(|nick| self.find_here(&nick));
+        let user = nick.and_then(|nick| self.user(nick));
+        let mut connections = user.into_iter().flat_map(|user| &user.here.connections);
+        connections.any(|peer| self.peers.get(*peer).is_some_and(|peer| peer.is_page))
+    }
+}
+
+/// Returns the beginning of a message, or the name of a file.
+fn beginning(entry: &Entry) -> String {
+    let text = match &entry.kind {
+        EventKind::File(file) => file.name.as_str(),
+        _ => entry.text(),
+    };
+    if text.len() <= PUSH_TEXT_BYTES_MAX {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(PUSH_TEXT_BYTES_MAX - "…".len());
+    format!("{}…", &text[..end])
+}
+
+/// Returns the words of a text that can be nicks, in small letters. Each is looked up, so the text takes no longer if many
+/// nicks are notified.
+pub fn words(text: &str) -> HashSet<String> {
+    let is_part = |c: char| {
+        c.is_alphanumeric() || matches!(c, '_' | '-' | '.') || !c.is_ascii() && is_mark(c)
+    };
+    let mut found = HashSet::new();
+    for word in text.split(|c| !is_part(c)) {
+        // A dot may belong to the nick, or end the sentence.
+        let whole = word.trim_matches('.');
+        let parts = whole.split('.').filter(|part| part.len() < whole.len());
+        for word in [whole].into_iter().chain(parts) {
+            let is_nick = word.starts_with(char::is_alphabetic);
+            // No character takes more than four bytes.
+            if is_nick && word.len() <= 4 * NAME_CHARS_MAX {
+                found.insert(word.to_lowercase());
+            }
+        }
+    }
+    found
+}
+
+fn is_mark(c: char) -> bool {
+    unicode_normalization::char::is_combining_mark(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DirectMessage, Now, RoomAcl, ignored_nick};
+    use crate::protocol::{RoomName, Time};
+
+    const NOW: Duration = Duration::from_secs(1000);
+
+    fn nick(text: &str) -> Nick {
+        Nick::parse(text).expect("it is a nick")
+    }
+
+    fn browser(who: &str, n: u8, ignored: &[&str]) -> Subscription {
+        Subscription {
+            nick: nick(who),
+            endpoint: "https://push.example/".into(),
+            id: Digest([n; 32]),
+            key: Box::default(),
+            secret: [n; 16],
+            ignored: ignored.iter().map(|nick| ignored_nick(nick)).collect(),
+            made: Time(1),
+        }
+    }
+
+    fn room() -> RoomName {
+        RoomName::parse("#ops").expect("it is a name")
+    }
+
+    fn chat(browsers: Vec<Subscription>) -> Chat {
+        let mut chat = Chat::new(Arc::default());
+        chat.insert_room(room());
+        chat.push = Push::new(browsers);
+        chat
+    }
+
+    fn said(by: &str, text: &str) -> Entry {
+        Entry::new(Scope::Room(room().into()), EventKind::Msg, by, text)
+    }
+
+    fn told(by: &str, to: &str, text: &str) -> Entry {
+        let (by, to) = (nick(by), nick(to));
+        let author = by.clone();
+        let scope = Scope::Inbox(DirectMessage { by, to }.into());
+        Entry::new(scope, EventKind::Msg, author.as_str(), text)
+    }
+
+    /// Returns who is notified, with the title and text.
+    fn notified(chat: &mut Chat, entry: &Entry) -> Vec<(u8, String)> {
+        let notices = chat.notices(entry, &words(entry.text()), NOW);
+        let mut rows: Vec<_> = notices
+            .iter()
+            .flat_map(|notice| notice.browsers.iter().map(move |one| (one, notice)))
+            .map(|(one, notice)| (one.id.0[0], format!("{}: {}", notice.title, notice.text)))
+            .collect();
+        rows.sort();
+        rows
+    }
+
+    fn row(n: u8, shown: &str) -> (u8, String) {
+        (n, shown.to_owned())
+    }
+
+    #[test]
+    fn words_that_can_be_nicks_are_found_whatever_stands_around_them() {
+        let check = |text: &str, expected: &[&str]| {
+            let mut found: Vec<_> = words(text).into_iter().collect();
+            found.sort();
+            assert_eq!(found, expected, "{text}");
+        };
+        check("Ann, @BOB: (zoë)! 12 9x", &["ann", "bob", "zoë"]);
+        check("ask j.r. or ann.", &["ann", "ask", "j", "j.r", "or", "r"]);
+        check("anna-bob_c", &["anna-bob_c"]);
+        check(&"x".repeat(129), &[]);
+    }
+
+    #[test]
+    fn mentions_and_direct_messages_notify_and_no_other_message_does() {
+        let mut chat = chat(vec![
+            browser("ann", 1, &[]),
+            browser("Ann", 2, &[]),
+            browser("bob", 3, &[]),
+        ]);
+        assert_eq!(
+            notified(&mut chat, &said("cyn", "hello ANN and anna")),
+            [
+                row(1, "cyn in #ops: hello ANN and anna"),
+                row(2, "cyn in #ops: hello ANN and anna")
+            ]
+        );
+        assert_eq!(notified(&mut chat, &said("ann", "ann is here")), []);
+        assert_eq!(notified(&mut chat, &said("cyn", "hello")), []);
+        assert_eq!(
+            notified(&mut chat, &told("ann", "bob", "hi")),
+            [row(3, "ann: hi")]
+        );
+        assert_eq!(notified(&mut chat, &told("bob", "cyn", "bob")), []);
+        let long = format!("bob {}", "é".repeat(400));
+        let [(_, shown)] = &notified(&mut chat, &said("cyn", &long))[..] else {
+            panic!("bob is notified");
+        };
+        assert!(
+            shown.len() <= "cyn in #ops: ".len() + PUSH_TEXT_BYTES_MAX,
+            "{shown}"
+        );
+        chat.push.remove(&Digest([1; 32]));
+        assert_eq!(
+            notified(&mut chat, &told("bob", "ann", "hi")),
+            [row(2, "bob: hi")]
+        );
+        chat.push.forget(&nick("ann"));
+        assert_eq!(notified(&mut chat, &told("bob", "ann", "hi")), []);
+        assert_eq!((chat.push.by_nick.len(), chat.push.nicks.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_closed_room_an_ignored_author_and_an_open_page_notify_nobody() {
+        let mut chat = chat(vec![browser("ann", 1, &["cyn"])]);
+        assert_eq!(notified(&mut chat, &said("Cyn", "ann")), []);
+        assert_eq!(notified(&mut chat, &told("Cyn", "ann", "hi")), []);
+        let now = Now {
+            time: Time(1),
+            uptime: NOW,
+        };
+        let peer = chat.connect([127, 0, 0, 1].into());
+        let taken = chat.take_nick(peer, None, &[], nick("Ann"), None, now);
+        taken.expect("it is free");
+        assert_eq!(
+            notified(&mut chat, &said("bob", "ann?")),
+            [row(1, "bob in #ops: ann?")]
+        );
+        chat.came_as_page(peer);
+        assert_eq!(notified(&mut chat, &said("bob", "ann?")), []);
+        chat.disconnect(peer);
+        assert_eq!(
+            notified(&mut chat, &told("bob", "ann", "hi")),
+            [row(1, "bob: hi")]
+        );
+        let room = chat.find_room(&room()).expect("it is there");
+        let acl = RoomAcl {
+            is_closed: true,
+            ..RoomAcl::default()
+        };
+        chat.set_acl(room, Some(Box::new(acl)));
+        assert_eq!(notified(&mut chat, &said("bob", "ann?")), []);
+    }
+
+    #[test]
+    fn notifications_to_a_nick_are_paced_and_the_messages_that_wait_are_limited() {
+        let mut chat = chat(vec![browser("ann", 1, &[]), browser("bob", 2, &[])]);
+        let entry = Arc::new(said("cyn", "ann"));
+        let count = (0..100)
+            .filter(|_| !notified(&mut chat, &entry).is_empty())
+            .count();
+        assert_eq!(count, PUSH_PACE.burst as usize);
+        assert_eq!(notified(&mut chat, &said("cyn", "bob")).len(), 1);
+        let later = chat.notices(&entry, &words("ann"), NOW + PUSH_PACE.every);
+        assert_eq!(later.len(), 1);
+        for _ in 0..PUSH_WAITING_MAX + 10 {
+            chat.push.applied(&entry);
+        }
+        assert_eq!(chat.push.messages.len(), PUSH_WAITING_MAX);
+    }
+}
