@@ -1,4 +1,5 @@
-//! hooks.md 2: Apprise and Alertmanager, as Debian 12 packages them, post to hooks.
+//! hooks.md 2, 4, 5: Apprise, Alertmanager and Netdata, as Debian 12 packages them, and clients of PyPI and npm post to
+//! hooks and topics. `tests/run` installs what Debian has not.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
@@ -63,6 +64,136 @@ fn apprise_posts_to_mattermost_gotify_ntfy_and_json_addresses() {
     // What fails is reported by the tool.
     let typed = "apprise -t Backup -b done mmost://$HOST:$PORT/aaaaaaaaaaaaaaaaaaaaaaaaaa";
     assert_ne!(Program::start(typed, chatd.address).finish().code, Some(0));
+}
+
+/// The programs of PyPI.
+const PYTHON: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../hook-clients/bin/python");
+
+/// The folder with the packages of npm.
+const NODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hooks");
+
+/// The files of Debian's netdata-plugins-bash.
+const NETDATA: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../netdata/usr/lib/netdata");
+
+/// Runs a script, in which `TOKEN` and `URL` stand for the token of a hook and the server's address; returns its output.
+#[track_caller]
+fn run(chatd: &Chatd, token: &str, begin: &str, script: &str) -> String {
+    let url = format!("http://{}", chatd.address);
+    let script = script.replace("TOKEN", token).replace("URL", &url);
+    let ended = Program::start(&format!("{begin} '{script}'"), chatd.address).finish();
+    assert_eq!(ended.code, Some(0), "{script}: {ended:?}");
+    String::from_utf8(ended.output).expect("it is text")
+}
+
+fn python() -> String {
+    format!("exec \"{PYTHON}\" -c")
+}
+
+fn node() -> String {
+    format!("cd \"{NODE}\" && exec node --input-type=module -e")
+}
+
+#[test]
+fn the_clients_of_slack_believe_that_a_message_is_sent_only_if_it_is() {
+    let chatd = Chatd::start();
+    let (token, mut reader) = hook(chatd.address, "#ops");
+    let wrong = "aaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let script = "from slack_sdk.webhook import WebhookClient\n\
+        sent = WebhookClient(\"URL/hooks/TOKEN\").send(text=\"deployed <https://x|y>\")\n\
+        print(sent.status_code, sent.body, end=\"\")";
+    assert_eq!(run(&chatd, &token, &python(), script), "200 ok");
+    reader.expect("LIVE <id> <time> @notice MSG #ops ann deployed y (https://x)");
+    let refused = run(&chatd, wrong, &python(), script);
+    assert!(refused.starts_with("404 no_service"), "{refused}");
+    let script = "import { IncomingWebhook } from \"@slack/webhook\";\n\
+        const sent = await new IncomingWebhook(\"URL/hooks/TOKEN\").send({ text: \"from node\" }).catch((e) => ({ text: e.message }));\n\
+        process.stdout.write(sent.text)";
+    assert_eq!(run(&chatd, &token, &node(), script), "ok");
+    reader.expect("LIVE <id> <time> @notice MSG #ops ann from node");
+    let refused = run(&chatd, wrong, &node(), script);
+    assert!(refused.contains("404"), "{refused}");
+}
+
+#[test]
+fn the_client_of_gotify_posts_with_the_token_of_a_hook() {
+    let chatd = Chatd::start();
+    let (token, mut reader) = hook(chatd.address, "#ops");
+    let script = "from gotify import Gotify\n\
+        sent = Gotify(base_url=\"URL\", app_token=\"TOKEN\").create_message(\"97 %\", title=\"Disk\", priority=5)\n\
+        print(sent[\"message\"], sent[\"id\"] > 0, end=\"\")";
+    assert_eq!(run(&chatd, &token, &python(), script), "97 % True");
+    let received = reader.expect("LIVE <id> <time> <word> MSG #ops ann Disk: 97 %");
+    assert!(received.contains("x-priority=5"), "{received}");
+    let script = "from gotify import Gotify, GotifyError\n\
+        try: Gotify(base_url=\"URL\", app_token=\"TOKEN\").create_message(\"x\")\n\
+        except GotifyError as e: print(e, end=\"\")";
+    let refused = run(&chatd, "wrong", &python(), script);
+    assert!(refused.starts_with("401 "), "{refused}");
+}
+
+#[test]
+fn the_clients_of_ntfy_publish_and_read() {
+    let chatd = Chatd::with(&["--ntfy", "on"]);
+    let (token, mut reader) = hook(chatd.address, "#ops");
+    // npm's ntfy writes the title in Latin-1.
+    let script = "import { publish } from \"ntfy\";\n\
+        const all = { server: \"URL\", topic: \"ops\" };\n\
+        const ann = { username: \"ann\", password: \"my secret\" };\n\
+        const sent = await publish({ ...all, title: \"Grüße\", message: \"naïve ✓\", priority: 5, tags: [\"skull\"], authorization: ann });\n\
+        await publish({ ...all, message: \"by a token\", authorization: \"TOKEN\" });\n\
+        const refused = await publish({ ...all, message: \"by nobody\" }).catch((e) => e.message);\n\
+        process.stdout.write(`${sent.title} ${sent.id.length} ${refused}`)";
+    let said = run(&chatd, &token, &node(), script);
+    assert_eq!(
+        said,
+        "Grüße 12 Error while publishing message: Unauthorized"
+    );
+    let received = reader.expect("LIVE <id> <time> <word> MSG #ops ann (!) Grüße: naïve ✓");
+    assert!(received.contains("x-priority=5"), "{received}");
+    reader.expect("LIVE <id> <time> <word> MSG #ops ann by a token");
+    let script = "from python_ntfy import NtfyClient\n\
+        ntfy = NtfyClient(\"ops\", server=\"URL\", auth=(\"ann\", \"my secret\"))\n\
+        ntfy.send(\"from python\", title=\"Größe\", priority=NtfyClient.MessagePriority.HIGH)\n\
+        NtfyClient(\"ops\", server=\"URL\", auth=\"TOKEN\").send(\"by a token again\")\n\
+        print(sorted(m[\"message\"] for m in ntfy.get_cached_messages()), end=\"\")";
+    assert_eq!(
+        run(&chatd, &token, &python(), script),
+        "['(!) Größe: from python', '(!) Grüße: naïve ✓', 'by a token', 'by a token again']"
+    );
+    reader.expect("LIVE <id> <time> <word> MSG #ops ann (!) Größe: from python");
+    // A subscriber receives what is published after it has come.
+    let script = "import { publish } from \"ntfy\";\n\
+        const stream = (await fetch(\"URL/ops/json\")).body.pipeThrough(new TextDecoderStream());\n\
+        for await (const part of stream) for (const line of part.trim().split(\"\\n\")) {\n\
+            const { event, title, message } = JSON.parse(line);\n\
+            if (event === \"open\") await publish({ server: \"URL\", topic: \"ops\", message: \"late\", authorization: \"TOKEN\" });\n\
+            if (event === \"message\") console.log(title, message), process.exit();\n\
+        }";
+    assert_eq!(run(&chatd, &token, &node(), script), "ann late\n");
+}
+
+#[test]
+fn netdata_sends_its_alarms() {
+    let chatd = Chatd::start();
+    let (token, mut reader) = hook(chatd.address, "#ops");
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = format!(
+        "SEND_EMAIL=NO\nSEND_SLACK=YES\nDEFAULT_RECIPIENT_SLACK=alerts\nSLACK_WEBHOOK_URL=http://{}/hooks/{token}\n",
+        chatd.address
+    );
+    let file = folder.path().join("health_alarm_notify.conf");
+    std::fs::write(file, settings).expect("a folder");
+    let typed = format!(
+        "NETDATA_USER_CONFIG_DIR='{}' NETDATA_STOCK_CONFIG_DIR='{NETDATA}/conf.d' bash '{NETDATA}/plugins.d/alarm-notify.sh' test",
+        folder.path().display()
+    );
+    let ended = Program::start(&typed, chatd.address).finish();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for state in [" needs attention, ", " is critical, ", " recovered, "] {
+        reader
+            .inbox
+            .find(|line| line.contains(" MSG #ops ann ") && line.contains(state));
+    }
 }
 
 /// A running Alertmanager; killed when dropped.
