@@ -126,6 +126,10 @@ pub const IRC_MARKERS_MAX: usize = 64;
 /// LF. The second line shows whether the client speaks IRC.
 pub const IRC_DECIDED_WITHIN: Duration = Duration::from_millis(250);
 
+/// The time between two questions to an IRC client whether it has received everything. The answer moves its named
+/// readers.
+pub const IRC_CONFIRM_EVERY: Duration = Duration::from_secs(60);
+
 /// The maximum number of texts of several lines that arrive at once. Each is in memory until it is complete.
 pub const TEXTS_ARRIVING_MAX: usize = 128;
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::fixed::{
     ALERTS_IN_ALL, ALERTS_PER_HOOK, AWAY_BYTES_MAX, BANS_MAX, EMOJI_MAX, HOOK_ALERTS_MAX,
     HOOK_BYTES_MAX, HOOK_PACE, HOOKS_IN_ALL, HOOKS_MAX, IGNORED_MAX, IRC_COMPARED_MAX,
-    IRC_DECIDED_WITHIN, IRC_HISTORY_MAX, IRC_MARKERS_MAX, IRC_SASL_BYTES_MAX, LOG_CONNECTIONS_MAX,
-    NONCE_MS, NONCES_IN_MEMORY, PUSH_IN_ALL, PUSH_MAX, PUSH_PACE, PUSH_PACE_IN_ALL, PUSH_SENDS_MAX,
-    PUSH_TEXT_BYTES_MAX, PUSH_WAITING_MAX, PUSH_WITHIN, REACTIONS_MAX, READER_UNUSED_FOR,
-    READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN, SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN,
-    TEXTS_ARRIVING_MAX, TOKENS_MAX,
+    IRC_CONFIRM_EVERY, IRC_DECIDED_WITHIN, IRC_HISTORY_MAX, IRC_MARKERS_MAX, IRC_SASL_BYTES_MAX,
+    LOG_CONNECTIONS_MAX, NONCE_MS, NONCES_IN_MEMORY, PUSH_IN_ALL, PUSH_MAX, PUSH_PACE,
+    PUSH_PACE_IN_ALL, PUSH_SENDS_MAX, PUSH_TEXT_BYTES_MAX, PUSH_WAITING_MAX, PUSH_WITHIN,
+    REACTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN,
+    SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN, TEXTS_ARRIVING_MAX, TOKENS_MAX,
 };
 use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
@@ -442,6 +442,12 @@ impl Limits {
                 IRC_MARKERS_MAX.to_string(),
                 "",
                 "the oldest are forgotten first; those of rooms and of registered users are stored as named readers",
+            ),
+            row(
+                "time between two questions to an IRC client whether it has received everything",
+                time(IRC_CONFIRM_EVERY),
+                "",
+                "the answer moves its named readers",
             ),
             row(
                 "time to wait for the next line of a client that begins with NICK or PASS and CR LF",

@@ -69,6 +69,8 @@ pub(super) enum PendingQuery {
     Flush(Verb, Box<str>),
     /// The named readers that `BYE` still has to update.
     Bye(Verb, Box<str>, Vec<(Reader, u64)>),
+    /// The named readers that are still to be updated, because an IRC client has confirmed what it has received.
+    Confirmed(Vec<(Reader, u64)>),
 }
 
 impl PendingQuery {
@@ -334,6 +336,22 @@ impl Session {
         self.query_log(PendingQuery::Bye(verb, text, readers), query)
     }
 
+    /// Stores the positions of named readers, one after the other.
+    pub(super) fn store_confirmed(
+        &mut self,
+        mut readers: Vec<(Reader, u64)>,
+        chat: &Chat,
+    ) -> Option<Effect> {
+        let (reader, seen) = readers.pop()?;
+        let owner = self.reader_owner(chat);
+        let query = LogQuery::SetReader {
+            reader,
+            owner,
+            seen,
+        };
+        self.query_log(PendingQuery::Confirmed(readers), query)
+    }
+
     /// Returns the query for the events that a slow reader has missed. Returns `None` unless the reader has fallen
     /// behind a room's tail and has received all earlier output. The result must be passed to [`Self::on_backlog`].
     pub fn backlog_query(&self, chat: &Chat) -> Option<(RoomId, LogQuery)> {
@@ -496,6 +514,9 @@ impl Session {
             (PendingQuery::Bye(verb, text, readers), LogResult::Done) => {
                 return self.move_readers(verb, text, readers, chat, now);
             }
+            (PendingQuery::Confirmed(readers), LogResult::Done) => {
+                return self.store_confirmed(readers, chat);
+            }
             _ => {}
         }
         None
@@ -516,6 +537,8 @@ impl Session {
             PendingQuery::Reader(..) | PendingQuery::NewReader(_) => Verb::Join,
             PendingQuery::Seen { .. } | PendingQuery::Marker(_) => Verb::Seen,
             PendingQuery::Flush(verb, _) | PendingQuery::Bye(verb, ..) => *verb,
+            // The client has not asked for anything. It will receive some events again.
+            PendingQuery::Confirmed(_) => return,
         };
         let room = match pending {
             PendingQuery::Replay(Replay {

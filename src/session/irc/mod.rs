@@ -5,6 +5,7 @@
 
 mod arrive;
 mod ask;
+mod confirm;
 pub(super) mod history;
 mod label;
 pub(super) mod marker;
@@ -12,6 +13,8 @@ mod multiline;
 mod reply;
 mod talk;
 pub(super) mod targets;
+
+use std::time::Duration;
 
 use super::request::Done;
 use super::{AfterReply, Deferred, Effect, LineEnd, Security, Session};
@@ -23,6 +26,7 @@ use crate::model::Now;
 use crate::protocol::Time;
 use crate::protocol::request::Refusal;
 use arrive::Arriving;
+use confirm::Confirm;
 use label::Labeled;
 use multiline::Incoming;
 use reply::Asked;
@@ -46,6 +50,8 @@ pub(super) struct Irc {
     read: Vec<(Box<str>, Time)>,
     /// The read marker of the room that is being joined; `None` if it is not to be shown.
     marker: Option<Option<Time>>,
+    /// The positions of named readers that the client confirms; `None` if it uses no named reader.
+    confirm: Option<Box<Confirm>>,
     /// The reason to close the connection, if the last request has made it useless.
     fatal: Option<Box<str>>,
 }
@@ -91,6 +97,7 @@ impl Session {
             incoming: None,
             read: Vec::new(),
             marker: None,
+            confirm: None,
             fatal: None,
         }));
         self.input = Dialect::Irc;
@@ -175,6 +182,20 @@ impl Session {
                 Ok(None)
             };
         self.irc_done(done, chat, now)
+    }
+
+    /// Returns the time at which [`Self::irc_on_time`] must be called.
+    pub(super) fn irc_due(&self) -> Option<Duration> {
+        let due = [self.irc_batch_due(), self.irc_confirm_due()];
+        due.into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub(super) fn irc_on_time(&mut self, now: Now) {
+        self.irc_drop_late_batch(now);
+        if self.irc_confirm_due().is_some_and(|due| due <= now.uptime) {
+            self.irc_ask_to_confirm(now);
+        }
     }
 
     /// Reports a line that is too long.

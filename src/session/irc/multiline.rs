@@ -208,14 +208,14 @@ impl Session {
     }
 
     /// Returns the time by which the message that is arriving must be complete.
-    pub(in super::super) fn irc_due(&self) -> Option<Duration> {
+    pub(super) fn irc_batch_due(&self) -> Option<Duration> {
         let incoming = self.irc.as_deref()?.incoming.as_deref()?;
         Some(Duration::from_millis(incoming.begun_ms) + TEXT_WITHIN)
     }
 
     /// Drops the message that has not arrived in time.
-    pub(in super::super) fn irc_on_time(&mut self, now: Now) {
-        if self.irc_due().is_some_and(|due| due <= now.uptime) {
+    pub(super) fn irc_drop_late_batch(&mut self, now: Now) {
+        if self.irc_batch_due().is_some_and(|due| due <= now.uptime) {
             let step = self.irc_step();
             let text = "the batch did not end within a minute";
             let _ = self.irc_drop_lines("TIMEOUT", &[], text);

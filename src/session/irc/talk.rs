@@ -66,7 +66,8 @@ impl Session {
             "AUTHENTICATE" => self.irc_authenticate(line, chat, now),
             "PING" => self.irc_ping(line, chat, now),
             "QUIT" => self.irc_quit(line, chat, now),
-            "PONG" | "PROTOCTL" | "WEBIRC" => Ok(None),
+            "PONG" => self.irc_pong(line, chat),
+            "PROTOCTL" | "WEBIRC" => Ok(None),
             "USER" | "PASS" => {
                 self.irc_numeric(
                     numeric::ALREADY_REGISTERED,
@@ -341,7 +342,10 @@ impl Session {
             let key = keys.next().filter(|key| !key.is_empty());
             let done = room_name(Verb::Join, typed).and_then(|room| {
                 let from = match key.and_then(|key| Nick::parse(key).ok()) {
-                    Some(reader) => JoinFrom::Reader(reader),
+                    Some(reader) => {
+                        self.irc_uses_reader(now);
+                        JoinFrom::Reader(reader)
+                    }
                     None => JoinFrom::Now,
                 };
                 if let Some(irc) = self.irc.as_deref_mut() {

@@ -6,10 +6,10 @@ use super::super::batch::Batch;
 use super::super::output::{keep_whole_texts, lines_of_records};
 use super::Table;
 use crate::config::Config;
-use crate::config::fixed::{TEXT_WITHIN, TEXTS_ARRIVING_MAX};
+use crate::config::fixed::{IRC_CONFIRM_EVERY, TEXT_WITHIN, TEXTS_ARRIVING_MAX};
 use crate::dialect::Dialect;
 use crate::dialect::irc::{Cap, Client, LINE_BYTES_MAX};
-use crate::log::Record;
+use crate::log::{LogQuery, LogResult, Reader, Record, run_query};
 use crate::model::Now;
 use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINES_MAX};
 use crate::protocol::{Event, EventId, Time};
@@ -189,6 +189,60 @@ fn a_message_that_does_not_fit_in_one_line_is_refused() {
         );
         assert_eq!(table.read(1), "");
     }
+}
+
+/// A client that leaves without `QUIT` gets again only what it has not confirmed. A client is asked only if it uses a
+/// named reader and has received something new.
+#[test]
+fn an_answered_ping_moves_the_named_readers_to_what_was_sent_before_it() {
+    let mut table = Table::new(2);
+    table.arrive_by_irc(0, "ann");
+    table.arrive_by_irc(1, "eve");
+    let limits = table.chat.limits().clone();
+    let position = |table: &Table| {
+        let query = LogQuery::Reader(Reader {
+            place: "b".into(),
+            nick: "eve".into(),
+            name: "laptop".into(),
+        });
+        let LogResult::Reader(seen) = run_query(&table.log.log, &query).expect("it is read") else {
+            panic!("that is no position");
+        };
+        seen.expect("there is one")
+    };
+    let ping = |table: &mut Table, uptime: Duration| {
+        let now = Now {
+            uptime,
+            ..Now::default()
+        };
+        table.sessions[1].on_time(&mut table.chat, now);
+        table.read(1)
+    };
+    for line in ["JOIN #b", "PRIVMSG #b :zero"] {
+        table.say(0, line);
+    }
+    assert_eq!(table.sessions[1].due(&limits), None);
+    table.say(1, "JOIN #b laptop");
+    let first = position(&table);
+    table.say(0, "PRIVMSG #b :one");
+    assert!(table.read(1).contains(":one"));
+    assert_eq!(table.sessions[1].due(&limits), Some(IRC_CONFIRM_EVERY));
+    assert_eq!(ping(&mut table, IRC_CONFIRM_EVERY / 2), "");
+    assert_eq!(ping(&mut table, IRC_CONFIRM_EVERY), "PING :1\r\n");
+    assert_eq!(table.sessions[1].due(&limits), None);
+    table.say(0, "PRIVMSG #b :two");
+    assert!(table.read(1).contains(":two"));
+    assert_eq!(table.say(1, "PONG :7"), "");
+    assert_eq!(position(&table), first);
+    assert_eq!(table.say(1, "PONG :1"), "");
+    assert_eq!(position(&table), first + 1);
+    let due = 2 * IRC_CONFIRM_EVERY;
+    assert_eq!(table.sessions[1].due(&limits), Some(due));
+    assert_eq!(ping(&mut table, due), "PING :2\r\n");
+    table.say(1, "PONG chatd.chat :2");
+    assert_eq!(position(&table), first + 2);
+    assert_eq!(table.sessions[1].due(&limits), None);
+    assert_eq!(table.sessions[0].due(&limits), None);
 }
 
 #[test]
