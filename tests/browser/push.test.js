@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Nc, Program, TARGET, chatd, enter, say, until, visitor } from './support.js';
+import { Nc, Program, TARGET, chatd, enter, message, say, until, visitor } from './support.js';
 
 /** Starts a push service, and a browser that it serves; see tests/hooks/push_service.py. */
 async function service(t) {
@@ -48,10 +48,11 @@ test('a user is notified while the page is closed, and opens the conversation fr
 	await bob.expect(/^OK TELL/m);
 	// The page is closed, and another of this server's addresses keeps the browser open.
 	await page.goto(`${server.url}health`);
-	await until(async () => {
+	const isAlone = (members = '1') => until(async () => {
 		bob.say('WHO #lobby');
 		return (await bob.expect(/^OK WHO.* (\d+)$/m))[1];
-	}, '1');
+	}, members);
+	await isAlone();
 	bob.say('TELL ann psst');
 	const [line] = await program.expect(/^.*\n/);
 	const { text } = JSON.parse(line);
@@ -78,9 +79,32 @@ test('a user is notified while the page is closed, and opens the conversation fr
 	await worker.evaluate(() => show('bob').catch(() => {})); // without a click, it may not take the focus
 	await page.getByRole('heading', { name: 'bob', exact: true }).waitFor();
 
-	// Whoever is ignored notifies nobody, and it can be turned off.
+	// A hidden page that the browser has stopped is like a closed one.
+	// This browser stops no page that it shows, so the event is the test's own, and nothing connects until it is back.
+	await page.context().setOffline(true);
+	await page.evaluate(() => document.dispatchEvent(new Event('freeze')));
+	await isAlone();
+	bob.say('TELL ann while it is stopped');
+	assert.equal((await program.expect(/"body": "([^"]*)"/))[1], 'while it is stopped');
+	await page.context().setOffline(false);
+	await message(page, 'while it is stopped').waitFor();
+
+	// Whoever is ignored notifies nobody.
+	const cyn = await Nc.named(t, server, 'cyn');
+	cyn.say('REGISTER my secret');
+	await cyn.expect(/^OK REGISTER/m);
+	const renewed = page.waitForResponse((response) => response.url().endsWith('/push') && response.request().method() === 'PUT');
 	await say(page, '/ignore bob');
-	await page.getByText('You no longer see messages from bob.').waitFor();
+	assert.equal((await renewed).status(), 204);
+	await page.goto(`${server.url}health`);
+	await isAlone('2');
+	bob.say('TELL ann this is ignored');
+	await bob.expect(/^OK TELL/m);
+	cyn.say('TELL ann this is not');
+	assert.equal((await program.expect(/"body": "([^"]*)"/))[1], 'this is not');
+
+	// It can be turned off.
+	await page.goto(server.url);
 	await open();
 	await page.getByRole('button', { name: 'Do not notify me while this page is closed' }).click();
 	await on.waitFor();
