@@ -406,7 +406,10 @@ impl Chat {
             self.set_acl(id, Some(Box::new(acl)));
         }
         self.hooks = Hooks::new(std::mem::take(&mut directory.hooks));
-        self.push = Push::new(std::mem::take(&mut directory.subscriptions));
+        let browsers = std::mem::take(&mut directory.subscriptions);
+        if self.config.push.is_some() {
+            self.push = Push::new(browsers);
+        }
         self.directory = directory;
         self.recount_unowned();
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Chat;
-use crate::config::fixed::{PUSH_IN_ALL, PUSH_PACE, PUSH_TEXT_BYTES_MAX, PUSH_WAITING_MAX};
+use crate::config::fixed::{PUSH_IN_ALL, PUSH_PACE, PUSH_TEXT_BYTES_MAX, PUSH_WAITING_BYTES_MAX};
 use crate::model::{Entry, EventKind, PeerId, Scope, Subscription};
 use crate::protocol::name::NAME_CHARS_MAX;
 use crate::protocol::{Digest, Nick};
@@ -19,6 +19,8 @@ pub struct Push {
     /// The casefolded nick of each browser.
     nicks: HashMap<Digest, Box<str>>,
     messages: VecDeque<Arc<Entry>>,
+    /// The size of these messages.
+    messages_bytes: usize,
 }
 
 /// The browsers of a nick.
@@ -103,7 +105,10 @@ impl Push {
             ) => self.by_nick.contains_key(message.to.casefolded()),
             _ => false,
         };
-        if is_message && !self.by_nick.is_empty() && self.messages.len() < PUSH_WAITING_MAX {
+        let bytes = size(entry);
+        let has_space = self.messages_bytes + bytes <= PUSH_WAITING_BYTES_MAX;
+        if is_message && !self.by_nick.is_empty() && has_space {
+            self.messages_bytes += bytes;
             self.messages.push_back(entry.clone());
         }
     }
@@ -115,7 +120,9 @@ impl Push {
 
     /// Takes the oldest message that has not been looked at.
     pub fn take_message(&mut self) -> Option<Arc<Entry>> {
-        self.messages.pop_front()
+        let message = self.messages.pop_front()?;
+        self.messages_bytes -= size(&message);
+        Some(message)
     }
 }
 
@@ -185,6 +192,11 @@ impl Chat {
         let mut connections = user.into_iter().flat_map(|user| &user.here.connections);
         connections.any(|peer| self.peers.get(*peer).is_some_and(|peer| peer.is_page))
     }
+}
+
+/// Returns how much of the memory for messages a message takes.
+fn size(entry: &Entry) -> usize {
+    size_of::<Entry>() + entry.author().len() + entry.text().len()
 }
 
 /// Returns the beginning of a message, or the name of a file.
@@ -383,9 +395,12 @@ mod tests {
         assert_eq!(notified(&mut chat, &said("cyn", "bob")).len(), 1);
         let later = chat.notices(&entry, &words("ann"), NOW + PUSH_PACE.every);
         assert_eq!(later.len(), 1);
-        for _ in 0..PUSH_WAITING_MAX + 10 {
+        for _ in 0..PUSH_WAITING_BYTES_MAX {
             chat.push.applied(&entry);
         }
-        assert_eq!(chat.push.messages.len(), PUSH_WAITING_MAX);
+        let most = PUSH_WAITING_BYTES_MAX / size(&entry);
+        assert_eq!(chat.push.messages.len(), most);
+        while chat.push.take_message().is_some() {}
+        assert_eq!(chat.push.messages_bytes, 0);
     }
 }

@@ -56,8 +56,8 @@ pub const PUSH_PACE_IN_ALL: Rate = Rate {
     every: Duration::from_millis(50),
 };
 
-/// The maximum number of messages that wait until it is decided who is notified of them.
-pub const PUSH_WAITING_MAX: usize = 1000;
+/// The maximum number of bytes of the messages that wait until it is decided who is notified of them.
+pub const PUSH_WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// The maximum number of requests to push services at once.
 pub const PUSH_SENDS_MAX: usize = 8;

@@ -7,7 +7,7 @@ use super::fixed::{
     HOOK_BYTES_MAX, HOOK_PACE, HOOKS_IN_ALL, HOOKS_MAX, IGNORED_MAX, IRC_COMPARED_MAX,
     IRC_CONFIRM_EVERY, IRC_DECIDED_WITHIN, IRC_HISTORY_MAX, IRC_MARKERS_MAX, IRC_SASL_BYTES_MAX,
     LOG_CONNECTIONS_MAX, NONCE_MS, NONCES_IN_MEMORY, PUSH_IN_ALL, PUSH_MAX, PUSH_PACE,
-    PUSH_PACE_IN_ALL, PUSH_SENDS_MAX, PUSH_TEXT_BYTES_MAX, PUSH_WAITING_MAX, PUSH_WITHIN,
+    PUSH_PACE_IN_ALL, PUSH_SENDS_MAX, PUSH_TEXT_BYTES_MAX, PUSH_WAITING_BYTES_MAX, PUSH_WITHIN,
     REACTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN,
     SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN, TEXTS_ARRIVING_MAX, TOKENS_MAX,
 };
@@ -370,9 +370,9 @@ impl Limits {
             ),
             row(
                 "messages that wait until it is decided who is notified of them",
-                PUSH_WAITING_MAX.to_string(),
+                bytes(PUSH_WAITING_BYTES_MAX as u64),
                 "",
-                "about a minute of a busy server; for further ones, nobody is notified",
+                "thousands of messages; nobody is notified of further ones",
             ),
             row(
                 "bans",
