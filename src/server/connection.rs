@@ -165,8 +165,12 @@ impl Connection {
         if self.carrier.plain_socket().is_none() {
             self.decoder = LineDecoder::without_telnet();
         }
+        let mut is_news_only = false;
         while !self.is_aborted {
-            if let Some(transfer) = self.begin_transfer() {
+            // A reader that has only messages to receive has no input.
+            if !std::mem::take(&mut is_news_only)
+                && let Some(transfer) = self.begin_transfer()
+            {
                 transfer.await;
                 continue;
             }
@@ -177,7 +181,7 @@ impl Connection {
             }
             match self.write_out() {
                 Next::Again => self.give_way().await,
-                Next::Wait { reads } => self.wait(reads).await,
+                Next::Wait { reads } => is_news_only = self.wait(reads).await,
                 Next::CatchUp => Box::pin(self.catch_up()).await,
                 Next::HangUp => break,
             }
@@ -211,13 +215,13 @@ impl Connection {
 
     /// Writes what can be written without waiting, and returns the next step.
     fn write_out(&mut self) -> Next {
-        let was_stopping = {
+        let (was_stopping, is_called) = {
             let mut state = self.server.state();
             state.clear_wakeup(self.session.peer());
-            state.is_stopping
+            (state.is_stopping, state.is_called(self.session.peer()))
         };
         self.flush();
-        if self.has_more {
+        if self.has_more || is_called {
             return Next::Again;
         }
         let is_answered = self.input.is_empty() && self.session.is_settled();
@@ -270,6 +274,7 @@ impl Connection {
                 &carried
             };
             let mut state = server.changes();
+            state.clear_call(self.session.peer());
             self.on_time(&mut state, now);
             if state.chat.has_commands(self.session.peer()) {
                 self.session.run_commands(&mut state.chat, now);
@@ -506,7 +511,7 @@ impl Connection {
     fn write_a_turn(&mut self) {
         let server = self.server.clone();
         let mut written = 0;
-        let mut turn = Slice::of(self.had_turn);
+        let mut turn = self.session.is_listing().then(|| Slice::of(self.had_turn));
         self.has_more = false;
         SCRATCH.with_borrow_mut(|(_, batch)| {
             while !self.is_blocked {
@@ -526,15 +531,20 @@ impl Connection {
                 }
                 let taken = self.write(batch);
                 written += taken;
-                self.has_more = {
+                let has_news = {
                     let chat = &mut server.state().chat;
                     self.session.sent(chat, batch, taken);
-                    let is_late = self.session.is_listing() && turn.is_late();
-                    (is_late || written >= WRITTEN_MAX)
-                        && !self.is_blocked
-                        && self.session.has_news(chat)
+                    self.session.has_news(chat)
                 };
-                if self.has_more {
+                if !has_news {
+                    return self.flush_carrier();
+                }
+                let is_late = self.session.is_listing()
+                    && turn
+                        .get_or_insert_with(|| Slice::of(self.had_turn))
+                        .is_late();
+                if (is_late || written >= WRITTEN_MAX) && !self.is_blocked {
+                    self.has_more = true;
                     self.is_busy = true;
                     return self.flush_carrier();
                 }
@@ -639,10 +649,11 @@ impl Connection {
         }
     }
 
-    /// Waits for input (if `reads`), for space to write, or for news.
-    pub(super) async fn wait(&mut self, reads: bool) {
+    /// Waits for input (if `reads`), for space to write, or for news. Returns whether there is nothing but news.
+    pub(super) async fn wait(&mut self, reads: bool) -> bool {
         if self.has_more {
-            return self.give_way().await;
+            self.give_way().await;
+            return false;
         }
         self.had_turn = false;
         poll_fn(|cx| {
@@ -666,23 +677,27 @@ impl Connection {
             let mut state = self.server.state();
             let peer = self.session.peer();
             let takes_news = !self.is_blocked || state.is_stopping || self.session.is_dismissed();
-            is_ready |= if takes_news {
+            let is_woken = if takes_news {
                 state.poll_news(peer, cx.waker()).is_ready()
             } else {
                 state.poll_end(peer, cx.waker()).is_ready()
             };
-            if is_ready {
-                Poll::Ready(())
+            if is_ready || is_woken {
+                let is_news_only = !is_ready && takes_news && !state.is_called(peer);
+                Poll::Ready(is_news_only)
             } else {
                 Poll::Pending
             }
         })
-        .await;
+        .await
     }
 
     /// Waits as [`Self::wait`] does, and also returns when `other` completes.
     pub(super) async fn wait_for(&mut self, other: impl Future<Output = ()>) {
-        future::or(other, self.wait(false)).await;
+        let woken = async {
+            self.wait(false).await;
+        };
+        future::or(other, woken).await;
     }
 
     /// Removes this connection from the chat.

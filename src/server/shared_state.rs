@@ -80,6 +80,8 @@ struct WakeSlot {
     waker: Option<Waker>,
     /// Whether there may be news that the connection has not looked at.
     has_news: bool,
+    /// Whether the session has more to do than to send news: a command, a deadline, or the end of the server.
+    is_called: bool,
 }
 
 impl SharedState {
@@ -235,6 +237,20 @@ impl SharedState {
         }
     }
 
+    /// Returns whether the session of `peer` has more to do than to send news.
+    pub fn is_called(&self, peer: PeerId) -> bool {
+        self.wake_slots
+            .get(peer.slot())
+            .is_none_or(|slot| slot.is_called)
+    }
+
+    /// Notes that the session of `peer` does now what it was called for.
+    pub fn clear_call(&mut self, peer: PeerId) {
+        if let Some(slot) = self.wake_slots.get_mut(peer.slot()) {
+            slot.is_called = false;
+        }
+    }
+
     /// Becomes ready if there may be news for `peer`. Otherwise `waker` is woken when there is.
     pub fn poll_news(&mut self, peer: PeerId, waker: &Waker) -> Poll<()> {
         let Some(slot) = self.wake_slots.get_mut(peer.slot()) else {
@@ -280,7 +296,7 @@ impl SharedState {
     /// Starts to stop the server: every connection ends.
     pub fn stop(&mut self) {
         self.is_stopping = true;
-        self.wake_slots.iter_mut().for_each(WakeSlot::wake);
+        self.wake_slots.iter_mut().for_each(WakeSlot::summon);
     }
 
     fn first_deadline(&self) -> Option<Duration> {
@@ -296,7 +312,7 @@ impl SharedState {
         {
             self.deadlines.pop_first();
             if let Some(slot) = self.wake_slots.get_mut(peer.slot()) {
-                slot.wake();
+                slot.summon();
             }
         }
         self.next_deadline = self.first_deadline();
@@ -314,9 +330,10 @@ impl WakeSlot {
         }
     }
 
-    /// Wakes the task even if it has not looked at earlier news yet.
+    /// Wakes the task for more than news, even if it has not looked at earlier news yet.
     fn summon(&mut self) {
         self.has_news = true;
+        self.is_called = true;
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }

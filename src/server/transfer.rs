@@ -222,7 +222,7 @@ impl Connection {
             if self.wants_catch_up() {
                 self.catch_up().await
             } else {
-                self.wait(false).await
+                self.wait(false).await;
             }
         }
     }
