@@ -533,7 +533,11 @@ mod tests {
         fn wait_for_index(&self) {
             let index = self.0.index.as_ref().unwrap();
             let deadline = Instant::now() + Duration::from_secs(60);
-            while index.state().indexed < index.state().kept {
+            let is_behind = || {
+                let state = index.state();
+                state.indexed < state.kept
+            };
+            while is_behind() {
                 assert!(Instant::now() < deadline, "the index is behind");
                 index.catch_up();
             }
