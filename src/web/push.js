@@ -14,6 +14,7 @@ export class Push {
 	/** Whether the user wants this in this browser. */
 	isOn = false;
 	#key = null;
+	#last = Promise.resolve();
 
 	constructor(chat) {
 		this.chat = chat;
@@ -28,8 +29,19 @@ export class Push {
 		return this.#key;
 	}
 
+	/** Runs `act` after what has been begun before, so that what is turned off is not on again because of an older answer. */
+	#next(act) {
+		const done = this.#last.then(act);
+		this.#last = done.catch(() => {});
+		return done;
+	}
+
 	/** Turns it on. Returns why that failed, or ''. */
-	async start() {
+	start() {
+		return this.#next(() => this.#start());
+	}
+
+	async #start() {
 		try {
 			const key = this.#key || (await this.key());
 			await navigator.serviceWorker.register(worker());
@@ -47,7 +59,11 @@ export class Push {
 	}
 
 	/** Turns it off in this browser. */
-	async stop() {
+	stop() {
+		return this.#next(() => this.#stop());
+	}
+
+	async #stop() {
 		this.#set(false);
 		const made = await this.#subscription();
 		if (!made) return;
@@ -56,7 +72,11 @@ export class Push {
 	}
 
 	/** Gives the address to the server again, which may have forgotten it, or which must learn whom the user ignores now. */
-	async renew() {
+	renew() {
+		return this.#next(() => this.#renew());
+	}
+
+	async #renew() {
 		if (!this.isOn || !IS_POSSIBLE) return;
 		const made = await this.#subscription();
 		if (made) await this.#tell(made).catch(() => null);

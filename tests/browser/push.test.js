@@ -103,10 +103,20 @@ test('a user is notified while the page is closed, and opens the conversation fr
 	cyn.say('TELL ann this is not');
 	assert.equal((await program.expect(/"body": "([^"]*)"/))[1], 'this is not');
 
-	// It can be turned off.
+	// It can be turned off, also while the page is still telling the server that it is on.
+	let answer = null;
+	const asked = new Promise((done) => {
+		page.route('**/push', async (route) => {
+			if (route.request().method() !== 'PUT') return route.continue();
+			await new Promise((go) => done(answer = go));
+			return route.continue();
+		});
+	});
 	await page.goto(server.url);
+	await asked;
 	await open();
 	await page.getByRole('button', { name: 'Do not notify me while this page is closed' }).click();
+	answer();
 	await on.waitFor();
 	assert.equal(await page.evaluate(() => localStorage.getItem('test.made')), null);
 });
