@@ -634,7 +634,7 @@ fn remove_one(step: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
         .execute([id])?;
     step.prepare_cached(
         "UPDATE events SET text = CASE verb WHEN 'FILE' THEN substr(text, 1, instr(text, ' ')) || '-' ELSE '-' END,
-         tags = 'removed', edited = NULL, reacts = '' WHERE id = ?1",
+         tags = 'removed', edited = NULL, reacts = '' WHERE id = ?1 AND verb IN ('MSG', 'ME', 'FILE')",
     )?
     .execute([id])?;
     Ok(())
