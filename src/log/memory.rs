@@ -567,18 +567,23 @@ impl State {
         })
     }
 
-    /// Deletes a room and everything in it; returns its files.
-    fn delete_room(&mut self, name: &RoomName) -> Vec<DeletedFile> {
-        let form = name.casefolded();
+    /// Deletes the named readers that `is_gone` selects.
+    fn forget_readers(&mut self, is_gone: impl Fn(&Reader) -> bool) {
         let readers_of = &mut self.readers_of;
         self.readers.retain(|reader, (owner, _)| {
-            let stays = *reader.place != *form;
+            let stays = !is_gone(reader);
             if !stays && let Some(count) = readers_of.get_mut(owner) {
                 *count = count.saturating_sub(1);
             }
             stays
         });
         readers_of.retain(|_, count| *count > 0);
+    }
+
+    /// Deletes a room and everything in it; returns its files.
+    fn delete_room(&mut self, name: &RoomName) -> Vec<DeletedFile> {
+        let form = name.casefolded();
+        self.forget_readers(|reader| *reader.place == *form);
         let Some(id) = self.room_ids.get(form).copied() else {
             return Vec::new();
         };
@@ -749,19 +754,9 @@ impl Log for MemoryLog {
 
     fn clear_inbox(&self, nick: &Nick) -> Result<(), StorageError> {
         let mut state = self.state();
-        let State {
-            inboxes,
-            readers,
-            readers_of,
-            ..
-        } = &mut *state;
-        inboxes.remove(nick.casefolded());
-        readers.retain(|reader, (owner, _)| {
-            let stays = reader.nick != nick.casefolded() || !reader.place.starts_with('@');
-            if !stays && let Some(count) = readers_of.get_mut(owner) {
-                *count = count.saturating_sub(1);
-            }
-            stays
+        state.inboxes.remove(nick.casefolded());
+        state.forget_readers(|reader| {
+            reader.nick == nick.casefolded() && reader.place.starts_with('@')
         });
         Ok(())
     }
