@@ -89,7 +89,7 @@ test('a user is notified while the page is closed, and opens the conversation fr
 	await page.context().setOffline(false);
 	await message(page, 'while it is stopped').waitFor();
 
-	// Whoever is ignored notifies nobody.
+	// A message of an ignored user notifies nobody.
 	const cyn = await Nc.named(t, server, 'cyn');
 	cyn.say('REGISTER my secret');
 	await cyn.expect(/^OK REGISTER/m);

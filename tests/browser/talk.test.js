@@ -103,13 +103,19 @@ test('a link opens its room, and its message', async (t) => {
 	await ann.getByText('A room cannot be called #no such room. Names can only contain').waitFor();
 });
 
-test('a link that is clicked at the moment when the page draws another room is followed', async (t) => {
+/** Opens the page for ann, who is in #tea and #cake, and sees #cake. */
+async function inTwoRooms(t) {
 	const server = await chatd(t);
 	const ann = await visitor(t);
 	await enter(ann, server, 'ann', '#tea');
 	await ann.getByRole('heading', { name: '#tea', exact: true }).waitFor();
 	await say(ann, '/join cake');
 	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	return { server, ann };
+}
+
+test('a link that is clicked at the moment when the page draws another room is followed', async (t) => {
+	const { server, ann } = await inTwoRooms(t);
 	// The page draws its first room when it has joined all rooms, here not before. The click comes just before that.
 	await ann.addInitScript(() => {
 		const { requestAnimationFrame } = globalThis;
@@ -134,12 +140,7 @@ test('a link that is clicked at the moment when the page draws another room is f
 });
 
 test('a click is not lost when a message arrives while the button is down', async (t) => {
-	const server = await chatd(t);
-	const ann = await visitor(t);
-	await enter(ann, server, 'ann', '#tea');
-	await ann.getByRole('heading', { name: '#tea', exact: true }).waitFor();
-	await say(ann, '/join cake');
-	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	const { server, ann } = await inTwoRooms(t);
 	const bob = await Nc.named(t, server, 'bob', '#tea');
 	const link = ann.locator('#rooms').getByRole('link', { name: /tea/ });
 	await link.hover();

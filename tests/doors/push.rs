@@ -144,7 +144,7 @@ fn mentions_and_direct_messages_reach_a_browser_only_while_the_page_is_closed() 
     }
     tell(&mut bob, "ann", "closed again");
     service.expect("", "bob", "closed again", "bob");
-    // Whoever is ignored notifies nobody.
+    // A message of an ignored user notifies nobody.
     let ignoring = service
         .browser
         .replace("{\"endpoint", "{\"ignore\": [\"Bob\"], \"endpoint");

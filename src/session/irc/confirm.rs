@@ -114,15 +114,13 @@ impl Session {
         let Some(confirm) = confirm.filter(|confirm| number == Some(confirm.number)) else {
             return Ok(None);
         };
-        let mut readers = Vec::new();
-        for asked in confirm
-            .readers
-            .iter_mut()
-            .filter(|asked| !asked.is_confirmed)
-        {
+        let unconfirmed = confirm.readers.iter_mut();
+        let unconfirmed = unconfirmed.filter(|asked| !asked.is_confirmed);
+        let positions = unconfirmed.map(|asked| {
             asked.is_confirmed = true;
-            readers.push((asked.reader.clone(), asked.seen));
-        }
-        Ok(self.store_confirmed(readers, chat))
+            (asked.reader.clone(), asked.seen)
+        });
+        let positions = positions.collect();
+        Ok(self.store_confirmed(positions, chat))
     }
 }
