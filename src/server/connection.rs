@@ -299,19 +299,25 @@ impl Connection {
             if state.is_stopping && is_answered && effect.is_none() {
                 self.session.shut_down(&mut state.chat, now);
             }
-            let due = if self.input_end == InputEnd::Handled && !self.session.is_ending() {
-                Some(self.deadline.unwrap_or(now.uptime + LIVENESS_EVERY))
-            } else {
-                self.session.due(&server.config.limits)
-            };
-            let due = [due, self.carrier.due()].into_iter().flatten().min();
-            state.set_deadline(self.session.peer(), self.deadline, due);
-            self.deadline = due;
+            self.update_deadline(&mut state);
             self.log_nick(nick, &state);
             drop(state);
             self.count_buffered();
             effect
         })
+    }
+
+    /// Sets the time at which the session or the carrier next has something to do. What is sent can change it too.
+    fn update_deadline(&mut self, state: &mut SharedState) {
+        let due = if self.input_end == InputEnd::Handled && !self.session.is_ending() {
+            let next = || self.server.clock.now().uptime + LIVENESS_EVERY;
+            Some(self.deadline.unwrap_or_else(next))
+        } else {
+            self.session.due(&self.server.config.limits)
+        };
+        let due = [due, self.carrier.due()].into_iter().flatten().min();
+        state.set_deadline(self.session.peer(), self.deadline, due);
+        self.deadline = due;
     }
 
     /// Logs the current nick if it differs from `had`.
@@ -532,9 +538,10 @@ impl Connection {
                 let taken = self.write(batch);
                 written += taken;
                 let has_news = {
-                    let chat = &mut server.state().chat;
-                    self.session.sent(chat, batch, taken);
-                    self.session.has_news(chat)
+                    let mut state = server.state();
+                    self.session.sent(&mut state.chat, batch, taken);
+                    self.update_deadline(&mut state);
+                    self.session.has_news(&state.chat)
                 };
                 if !has_news {
                     return self.flush_carrier();

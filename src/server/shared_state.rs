@@ -182,12 +182,7 @@ impl SharedState {
         for (room, owner) in self.chat.take_new_owners() {
             self.accounts.store_owner(room, owner);
         }
-        let next = self.first_deadline();
-        if next.is_some_and(|next| self.next_deadline.is_none_or(|known| next < known))
-            && let Some(timer_task) = &self.timer_task
-        {
-            timer_task.wake_by_ref();
-        }
+        self.wake_timers();
         Released {
             digests: self.chat.take_released(),
             live: self.chat.take_removed_live(),
@@ -285,6 +280,17 @@ impl SharedState {
         }
         if let Some(to) = to {
             self.deadlines.insert((to, peer));
+            self.wake_timers();
+        }
+    }
+
+    /// Wakes the task that runs the timers if one is due before the time that the task waits for.
+    fn wake_timers(&self) {
+        let next = self.first_deadline();
+        if next.is_some_and(|next| self.next_deadline.is_none_or(|known| next < known))
+            && let Some(timer_task) = &self.timer_task
+        {
+            timer_task.wake_by_ref();
         }
     }
 

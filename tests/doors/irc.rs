@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use plainchat::config::fixed::IRC_CONFIRM_EVERY;
+
 use crate::support::inbox::fits;
 use crate::support::server::Chatd;
 use crate::support::spawn::{Peer, Program};
@@ -97,6 +99,23 @@ fn a_client_may_log_in_by_sasl_after_the_welcome() {
     irc.send("PRIVMSG ann :here\r\n");
     find(&mut irc, "<word> PRIVMSG ann :here");
     ann.inbox.find(|line| fits("MSG ann ann here", line));
+}
+
+#[test]
+fn a_client_that_only_reads_is_asked_whether_it_has_received_everything() {
+    let chatd = Chatd::start();
+    let mut irc = chatd.peer();
+    irc.send("NICK ann\r\nUSER ann 0 * :Ann\r\nJOIN #ops laptop\r\n");
+    find(&mut irc, "<word> 366 ann #ops …");
+    // The first question is about the position at which the client joined.
+    irc.inbox.wait_for_more(2 * IRC_CONFIRM_EVERY);
+    irc.expect("PING :1");
+    irc.send("PONG :1\r\n");
+    let mut bob = chatd.member("bob");
+    bob.ask("TELL #ops the only one", "OK TELL <id> <time>");
+    irc.expect("<word> PRIVMSG #ops :the only one");
+    irc.inbox.wait_for_more(2 * IRC_CONFIRM_EVERY);
+    irc.expect("PING :2");
 }
 
 #[test]

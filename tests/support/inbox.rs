@@ -128,6 +128,12 @@ impl Inbox {
         self.pending.drain(..length).collect()
     }
 
+    /// Waits for output that comes later than the usual deadline.
+    #[track_caller]
+    pub fn wait_for_more(&mut self, within: Duration) {
+        let _ = self.has_more() || self.more(Instant::now() + within);
+    }
+
     /// Returns whether anything was received that has not been taken.
     pub fn has_more(&mut self) -> bool {
         self.pending.extend(self.chunks.try_iter().flatten());
