@@ -134,6 +134,22 @@ impl Chat {
         }
     }
 
+    /// Returns whether a browser may still be notified of a message. Since the decision, its nick may have given it up,
+    /// opened the page, or lost the right to read the room.
+    pub fn may_still_notify(&self, entry: &Entry, browser: &Subscription) -> bool {
+        let form = browser.nick.casefolded();
+        let may_read = match &entry.scope {
+            Scope::Room(name) => {
+                let room = self.find_room(name).and_then(|room| self.room(room));
+                room.is_some_and(|room| room.admits(Some(form)))
+            }
+            _ => true,
+        };
+        may_read
+            && !self.has_page(form)
+            && self.push.nick_of(&browser.id).as_ref() == Some(&browser.nick)
+    }
+
     /// Returns the notices of a message. `words` are the nicks that its text may mention, from [`words`].
     pub fn notices(
         &mut self,
@@ -343,6 +359,7 @@ mod tests {
             "{shown}"
         );
         chat.push.remove(&Digest([1; 32]));
+        assert!(!chat.may_still_notify(&told("bob", "ann", "hi"), &browser("ann", 1, &[])));
         assert_eq!(
             notified(&mut chat, &told("bob", "ann", "hi")),
             [row(2, "bob: hi")]
@@ -370,7 +387,11 @@ mod tests {
         );
         chat.came_as_page(peer);
         assert_eq!(notified(&mut chat, &said("bob", "ann?")), []);
+        let still =
+            |chat: &Chat| chat.may_still_notify(&said("bob", "ann?"), &browser("ann", 1, &[]));
+        assert!(!still(&chat));
         chat.disconnect(peer);
+        assert!(still(&chat));
         assert_eq!(
             notified(&mut chat, &told("bob", "ann", "hi")),
             [row(1, "bob: hi")]
@@ -382,6 +403,7 @@ mod tests {
         };
         chat.set_acl(room, Some(Box::new(acl)));
         assert_eq!(notified(&mut chat, &said("bob", "ann?")), []);
+        assert!(!still(&chat));
     }
 
     #[test]

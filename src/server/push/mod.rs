@@ -188,6 +188,9 @@ pub(super) async fn run(server: Arc<Server>, notifier: Arc<Notifier>) {
                 }
                 used_up = PUSH_PACE_IN_ALL.once_more(used_up, server.clock.now().uptime);
                 let turn = sends.acquire_arc().await;
+                if !server.state().chat.may_still_notify(&entry, &browser) {
+                    continue;
+                }
                 let (known, notifier) = (server.clone(), notifier.clone());
                 let (text, place) = (text.clone(), place.clone());
                 let sent = server.executor.spawn(async move {
