@@ -3,9 +3,12 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
+use crate::support::run::PATIENCE;
 use crate::support::server::Chatd;
 use crate::support::spawn::{Peer, Program};
+use crate::support::tmpfs::Tmpfs;
 
 /// Creates a hook; returns its token and a reader of its room that sees ids and tags.
 fn hook(server: SocketAddr, room: &str) -> (String, Peer) {
@@ -245,6 +248,97 @@ impl Alertmanager {
         let ended = Program::start(&typed, nowhere).finish();
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
+}
+
+impl Alertmanager {
+    /// Returns the number of requests that have failed, and of notifications that it has given up.
+    fn failed(&self) -> (u64, u64) {
+        let mut peer = Peer::connect(self.address.parse().expect("an address"));
+        peer.send("GET /metrics HTTP/1.0\r\n\r\n");
+        let all = String::from_utf8(peer.inbox.rest()).expect("it is text");
+        let count = |name: &str| {
+            let name = format!("alertmanager_{name}{{integration=\"webhook\"}} ");
+            let line = all.lines().find_map(|line| line.strip_prefix(&name));
+            line.expect("it is counted").parse().expect("a number")
+        };
+        (
+            count("notification_requests_failed_total"),
+            count("notifications_failed_total"),
+        )
+    }
+}
+
+/// Nothing can be saved, so the server answers 503. After any answer but 5xx, Alertmanager gives a notification up.
+#[test]
+fn alertmanager_is_told_503_by_a_full_disk_and_posts_again_without_a_double() {
+    let disk = Tmpfs::mount(6 << 10);
+    let data = disk.path().join("data");
+    let flags = ["--data", data.to_str().expect("a plain name")];
+    let chatd = Chatd::with(&[&flags[..], &["--announce-after", "1h"]].concat());
+    let (token, mut room) = hook(chatd.address, "#alerts");
+    let mut bob = chatd.member("bob");
+    bob.ask("JOIN #other", "OK JOIN #other 0");
+    let ballast = disk.fill();
+    let mut fill = |size: usize| {
+        let is_full = |answer: &str| answer.starts_with("ERR MSG quota ");
+        loop {
+            bob.send(format!("MSG {}\n", "x".repeat(size)));
+            let answer = bob
+                .inbox
+                .find(|line| line.starts_with("OK MSG ") || is_full(line));
+            if is_full(&answer) {
+                return;
+            }
+        }
+    };
+    fill(3000);
+    fill(1);
+
+    let posts_to = format!("http://{}/hooks/{token}", chatd.address);
+    let folder = tempfile::tempdir().expect("a folder");
+    let alertmanager = Alertmanager::start(folder.path(), &posts_to);
+    let names = ["Full", "Down"];
+    for name in names {
+        alertmanager.alert(name, "");
+    }
+    let started = Instant::now();
+    loop {
+        let (requests, given_up) = alertmanager.failed();
+        assert_eq!(given_up, 0, "{requests} requests have failed");
+        if requests >= 2 {
+            break;
+        }
+        assert!(
+            started.elapsed() < PATIENCE,
+            "it is told that nothing can be saved"
+        );
+        // A small message may still fit.
+        fill(1);
+    }
+    std::fs::remove_file(ballast).expect("it is there");
+
+    let mut next = |status: &str| {
+        let text = format!(" MSG #alerts ann [{status}] ");
+        room.inbox.find(|line| line.contains(&text))
+    };
+    for fired in [next("FIRING"), next("FIRING")] {
+        let words: Vec<&str> = fired.split(' ').collect();
+        let name = words[8];
+        let end = "--end=$(date -u -d '1 second ago' +%Y-%m-%dT%H:%M:%SZ)";
+        alertmanager.alert(name, end);
+        let resolved = next("RESOLVED");
+        let text = format!("[RESOLVED] {name} (severity=page): it happens");
+        assert!(resolved.ends_with(&text), "{resolved}");
+        let reply = format!(";reply={} ", words[1]);
+        assert!(resolved.contains(&reply), "{resolved}");
+    }
+    let mut reader = reader(chatd.address, "#alerts");
+    reader.send("HISTORY #alerts 100\n");
+    let mut count = 0;
+    while !reader.inbox.line().starts_with("OK HISTORY") {
+        count += 1;
+    }
+    assert_eq!(count, 4, "each is sent once");
 }
 
 #[test]
