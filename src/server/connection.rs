@@ -714,25 +714,29 @@ impl Connection {
         self.session.lost(&mut state.chat, now);
     }
 
-    /// Ends the server's output, and then reads and drops further input. If the socket were closed at once, the
-    /// connection would be reset and the client would lose the last line.
+    /// Ends the server's output, and then reads and drops further input.
     pub(super) async fn hang_up(&mut self) {
-        let limits = &self.server.config.limits;
-        let patience = if self.server.state().is_stopping {
-            limits.stop_within / 4
-        } else {
-            limits.drain_for
-        };
         let has_ended = self.has_ended();
-        let carrier = &mut self.carrier;
-        let drained = async {
-            let _ = carrier.close(has_ended).await;
-        };
-        let late = async {
-            Timer::after(patience).await;
-        };
-        future::or(drained, late).await;
+        hang_up(&self.server, &mut self.carrier, has_ended).await;
     }
+}
+
+/// Ends the server's output, and then reads and drops further input. If the socket were closed at once, the connection
+/// would be reset and the client would lose the last line. `has_ended` says whether the input has ended.
+pub(super) async fn hang_up(server: &Server, carrier: &mut Carrier, has_ended: bool) {
+    let limits = &server.config.limits;
+    let patience = if server.state().is_stopping {
+        limits.stop_within / 4
+    } else {
+        limits.drain_for
+    };
+    let drained = async {
+        let _ = carrier.close(has_ended).await;
+    };
+    let late = async {
+        Timer::after(patience).await;
+    };
+    future::or(drained, late).await;
 }
 
 /// The number of bytes written in one turn: several rounds of messages. If a reader had to wait for its next turn

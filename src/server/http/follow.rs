@@ -1,6 +1,8 @@
 //! Follows rooms. A follower is an ordinary reader without a nick, with a cursor on each room's tail.
 
 use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
@@ -22,6 +24,9 @@ use crate::transport::Gone;
 /// The time between two keepalives of an idle stream. Proxies close a stream that is silent for a minute, and only a
 /// write can show that the client has gone.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(25);
+
+/// The pieces of a stream of events.
+pub type Pieces = Pin<Box<dyn stream::Stream<Item = io::Result<Vec<u8>>> + Send>>;
 
 /// The rooms to follow, and how.
 pub struct Follow {
@@ -50,6 +55,13 @@ pub enum Start {
 
 /// Sends the past events of rooms, and then new events as they happen.
 pub async fn follow(client: &Client, to: InternalClient, of: Follow) -> Result<Reply, Problem> {
+    let content_type = of.format.content_type();
+    let pieces = pieces(client, to, of).await?;
+    Ok(reply::streamed(content_type, body(pieces)))
+}
+
+/// Returns the past events of rooms, and then new events as they happen, in pieces. Each ends with the end of an event.
+pub async fn pieces(client: &Client, to: InternalClient, of: Follow) -> Result<Pieces, Problem> {
     check_readable(&to, &of.rooms).await?;
     let names = of.rooms.iter().map(|room| room.as_str());
     let names = names.collect::<Vec<_>>().join(",");
@@ -81,7 +93,7 @@ pub async fn follow(client: &Client, to: InternalClient, of: Follow) -> Result<R
         };
         Some((Ok(piece), (Vec::new(), stream)))
     });
-    Ok(reply::streamed(format.content_type(), body(pieces)))
+    Ok(Box::pin(pieces))
 }
 
 /// Checks that the rooms exist and may be read. Without this check, `JOIN` would create a room that does not exist.

@@ -78,6 +78,8 @@ impl Format {
     pub fn write_keepalive(self, rooms: &str, now: Time, out: &mut Vec<u8>) {
         match self {
             Self::Events | Self::JsonEvents => out.extend_from_slice(b":\n\n"),
+            // Over WebSocket, a ping is enough.
+            Self::Ntfy(NtfyForm::Socket) => {}
             Self::Ntfy(form) => form.write_control("keepalive", rooms, now, out),
             _ => out.push(b'\n'),
         }
@@ -155,6 +157,8 @@ fn write_event_id(delivery: &Delivery, out: &mut Vec<u8>) {
 pub enum NtfyForm {
     /// A JSON object per line.
     Json,
+    /// A JSON object per message of WebSocket.
+    Socket,
     /// Server-sent events.
     Sse,
     /// The text, as one line.
@@ -165,7 +169,7 @@ impl NtfyForm {
     /// Returns the value of the `Content-Type` header.
     pub fn content_type(self) -> &'static str {
         match self {
-            Self::Json => "application/x-ndjson; charset=utf-8",
+            Self::Json | Self::Socket => "application/x-ndjson; charset=utf-8",
             Self::Sse => "text/event-stream; charset=utf-8",
             Self::Raw => reply::TEXT,
         }
@@ -191,7 +195,7 @@ impl NtfyForm {
     fn write_object(self, object: &Value, out: &mut Vec<u8>) {
         let event = object["event"].as_str().unwrap_or_default();
         let _ = match self {
-            Self::Json => writeln!(out, "{object}"),
+            Self::Json | Self::Socket => writeln!(out, "{object}"),
             Self::Sse if event == "message" => write!(out, "data: {object}\n\n"),
             Self::Sse => write!(out, "event: {event}\ndata: {object}\n\n"),
             Self::Raw => {

@@ -22,6 +22,7 @@ mod query;
 mod reply;
 mod rooms;
 mod sendfile;
+mod socket;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -49,6 +50,7 @@ use crate::protocol::Code;
 use crate::transport::stream::Replayed;
 use crate::transport::{Gone, Stream};
 use body::RequestBody;
+use follow::Pieces;
 use guard::Head;
 pub use guard::Names;
 use query::Query;
@@ -131,8 +133,25 @@ pub struct Upgraded {
     pub client: Client,
 }
 
-/// A requested upgrade, and its client.
-type Upgrade = Mutex<Option<(OnUpgrade, Client)>>;
+/// A requested upgrade.
+struct Requested {
+    on: OnUpgrade,
+    client: Client,
+    /// The events that are sent; `None` if the client speaks a protocol of the server.
+    events: Option<Pieces>,
+}
+
+type Upgrade = Mutex<Option<Requested>>;
+
+impl Requested {
+    /// Notes that the request is answered with an upgrade.
+    fn note(request: &mut HttpRequest, client: Client, events: Option<Pieces>, upgrade: &Upgrade) {
+        let on = hyper::upgrade::on(request);
+        if let Ok(mut upgrade) = upgrade.lock() {
+            *upgrade = Some(Self { on, client, events });
+        }
+    }
+}
 
 /// Serves requests until there are no more, or the connection is upgraded to WebSocket.
 pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upgraded> {
@@ -188,17 +207,21 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
         debug!("HTTP: {e}");
         return None;
     }
-    let (upgrade, client) = upgrade.into_inner().ok()??;
-    let upgraded = upgrade.await.ok()?;
+    let requested = upgrade.into_inner().ok()??;
+    let upgraded = requested.on.await.ok()?;
     let Parts { io, read_buf, .. } = upgraded.downcast::<FuturesIo<SendfileIo>>().ok()?;
     let Replayed { first, stream } = io.into_inner().stream;
     // The bytes are copied, so that hyper's large buffer is freed.
     let held = [&read_buf[..], &first].concat();
-    Some(Upgraded {
-        stream,
-        held,
-        client,
-    })
+    let Some(events) = requested.events else {
+        return Some(Upgraded {
+            stream,
+            held,
+            client: requested.client,
+        });
+    };
+    socket::send(&client, stream, held, events).await;
+    None
 }
 
 /// An order to a connection from the rest of the server.
@@ -305,7 +328,7 @@ async fn route(
     let trimmed = path.strip_suffix('/').unwrap_or(path);
     let parts: Vec<&str> = trimmed.split('/').skip(1).collect();
     if let Some(call) = ntfy::Call::of(client, &request, &parts) {
-        return Ok(ntfy::answer(client, call, request).await);
+        return Ok(ntfy::answer(client, call, request, upgrade).await);
     }
     match parts.as_slice() {
         ["rooms"] => {
@@ -353,13 +376,10 @@ async fn route(
             if let Some(reason) = ban {
                 return Err(Problem::new(StatusCode::FORBIDDEN, Code::Banned, reason));
             }
-            let on = hyper::upgrade::on(&mut request);
-            if let Ok(mut upgrade) = upgrade.lock() {
-                let mut client = client.clone();
-                client.speaks_irc = speaks_irc;
-                client.receives_json = receives_json;
-                *upgrade = Some((on, client));
-            }
+            let mut client = client.clone();
+            client.speaks_irc = speaks_irc;
+            client.receives_json = receives_json;
+            Requested::note(&mut request, client, None, upgrade);
             Ok(reply)
         }
         ["push"] => push::answer(client, request).await,

@@ -7,12 +7,14 @@ use hyper::{Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
-use super::follow::{Follow, Start, check_readable, follow};
+use super::follow::{Follow, Start, check_readable, follow, pieces};
 use super::format::{Format, NtfyForm as Form};
 use super::hooks::{self, Refused};
+use super::internal::InternalClient;
 use super::post::Detached;
 use super::reply::{self, Problem, Reply};
-use super::{Client, HttpRequest, base64_engine, gotify, login, page};
+use super::upgrade::to_websocket;
+use super::{Client, HttpRequest, Requested, Upgrade, base64_engine, gotify, login, page};
 use crate::dialect::ReplyFields;
 use crate::dialect::hook::ntfy::{self, Notification, Since};
 use crate::protocol::{Code, RoomName};
@@ -32,6 +34,8 @@ pub enum Call<'a> {
     Publish(Option<&'a str>),
     /// Subscribe to these topics.
     Subscribe(&'a str, Form),
+    /// Subscribe to these topics over WebSocket.
+    Socket(&'a str),
     /// Check whether these topics may be read.
     Check(&'a str),
 }
@@ -59,6 +63,7 @@ impl<'a> Call<'a> {
             [topics, "json"] if is_read => Some(Self::Subscribe(topics, Form::Json)),
             [topics, "sse"] if is_read => Some(Self::Subscribe(topics, Form::Sse)),
             [topics, "raw"] if is_read => Some(Self::Subscribe(topics, Form::Raw)),
+            [topics, "ws"] if is_read => Some(Self::Socket(topics)),
             [topic, "auth"] if is_read => Some(Self::Check(topic)),
             _ => None,
         }
@@ -66,7 +71,12 @@ impl<'a> Call<'a> {
 }
 
 /// Answers a request as ntfy does.
-pub async fn answer(client: &Client, call: Call<'_>, mut request: HttpRequest) -> Reply {
+pub(super) async fn answer(
+    client: &Client,
+    call: Call<'_>,
+    mut request: HttpRequest,
+    upgrade: &Upgrade,
+) -> Reply {
     let uri = request.uri().clone();
     let parameters = Parameters::of(&uri);
     if let Some(value) = parameters.authorization() {
@@ -77,6 +87,7 @@ pub async fn answer(client: &Client, call: Call<'_>, mut request: HttpRequest) -
         Call::Subscribe(topics, form) => {
             subscribe(client, topics, form, &parameters, request.headers()).await
         }
+        Call::Socket(topics) => connect(client, topics, &parameters, request, upgrade).await,
         Call::Check(topics) => check(client, topics, request.headers()).await,
     };
     answered.unwrap_or_else(refuse)
@@ -273,6 +284,36 @@ async fn subscribe(
     parameters: &Parameters,
     headers: &HeaderMap,
 ) -> Result<Reply, Problem> {
+    let (to, of) = subscription(client, topics, form, parameters, headers).await?;
+    follow(client, to, of).await
+}
+
+/// Subscribes over WebSocket.
+async fn connect(
+    client: &Client,
+    topics: &str,
+    parameters: &Parameters,
+    mut request: HttpRequest,
+    upgrade: &Upgrade,
+) -> Result<Reply, Problem> {
+    let (reply, _) = to_websocket(&request, false)?;
+    if reply.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let headers = request.headers();
+        let (to, of) = subscription(client, topics, Form::Socket, parameters, headers).await?;
+        let events = pieces(client, to, of).await?;
+        Requested::note(&mut request, client.clone(), Some(events), upgrade);
+    }
+    Ok(reply)
+}
+
+/// Returns what a client subscribes to, and a connection that reads it.
+async fn subscription(
+    client: &Client,
+    topics: &str,
+    form: Form,
+    parameters: &Parameters,
+    headers: &HeaderMap,
+) -> Result<(InternalClient, Follow), Problem> {
     let rooms = rooms(topics)?;
     let field = |names: &[&str]| parameters.field(headers, names).unwrap_or_default();
     let is_poll = matches!(&*field(&["poll", "po"]), "1" | "true" | "yes");
@@ -299,5 +340,5 @@ async fn subscribe(
         ends_with_past: is_poll,
         format: Format::Ntfy(form),
     };
-    follow(client, to, of).await
+    Ok((to, of))
 }

@@ -175,6 +175,61 @@ fn the_clients_of_ntfy_publish_and_read() {
     assert_eq!(run(&chatd, &token, &node(), script), "ann late\n");
 }
 
+/// The calls of ntfy's app for Android, in its order, with Debian's python3-websockets: it checks the topic, polls, and
+/// subscribes from the last id on; it connects again when the connection is lost.
+const APP: &str = r#"
+import asyncio, json, sys, urllib.request, websockets
+base, token = sys.argv[1:]
+def get(path):
+    with urllib.request.urlopen("http://" + base + path) as answer:
+        return [json.loads(line) for line in answer.read().splitlines()]
+def publish(topic, text):
+    request = urllib.request.Request("http://" + base + "/" + topic, text.encode(), {"Authorization": "Bearer " + token})
+    with urllib.request.urlopen(request) as answer:
+        return json.loads(answer.read())["id"]
+async def subscribe(since, text):
+    async with websockets.connect("ws://" + base + "/ops,lobby/ws?since=" + since) as app:
+        opened = json.loads(await app.recv())
+        print(opened["event"], opened["topic"])
+        publish("ops", text)
+        while True:
+            event = json.loads(await app.recv())
+            print(event["event"], event["topic"], event["title"], event["message"])
+            if event["message"] == text:
+                break
+        await (await app.ping())
+        return event["id"]
+print(get("/ops/auth"))
+publish("ops", "one")
+polled = get("/ops/json?poll=1&since=all")
+print([event["message"] for event in polled])
+last = asyncio.run(subscribe(polled[-1]["id"], "two"))
+publish("ops", "three")
+asyncio.run(subscribe(last, "four"))
+asyncio.run(subscribe("none", "five"))
+"#;
+
+#[test]
+fn the_calls_of_ntfys_app_receive_each_message_once() {
+    let chatd = Chatd::with(&["--ntfy", "on"]);
+    let (token, _reader) = hook(chatd.address, "#ops");
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("app.py");
+    std::fs::write(&script, APP).expect("a folder");
+    let typed = format!("/usr/bin/python3 {} $HOST:$PORT {token}", script.display());
+    chatd.client(&typed).finish().expect(&[
+        "[{'success': True}]",
+        "['one']",
+        "open ops,lobby",
+        "message ops ann two",
+        "open ops,lobby",
+        "message ops ann three",
+        "message ops ann four",
+        "open ops,lobby",
+        "message ops ann five",
+    ]);
+}
+
 #[test]
 fn netdata_sends_its_alarms() {
     let chatd = Chatd::start();

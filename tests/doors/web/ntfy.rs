@@ -4,6 +4,8 @@ use base64::Engine;
 use serde_json::Value;
 
 use super::hooks::hook;
+use crate::support::carriers::Frames;
+use crate::support::run::PATIENCE;
 use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 use crate::support::web::{ask, check_status, say};
@@ -249,6 +251,168 @@ fn a_subscriber_reads_only_what_it_may_and_other_addresses_keep_their_meaning() 
     );
 }
 
+const PING: u8 = 9;
+const PONG: u8 = 10;
+const CLOSE: u8 = 8;
+
+fn open(chatd: &Chatd, path: &str) -> Frames {
+    Frames::open_at(chatd.address, path).expect("the handshake")
+}
+
+/// Returns the next text message, as JSON.
+#[track_caller]
+fn object(frames: &mut Frames) -> Value {
+    let frame = frames.next(PATIENCE).expect("no error").expect("a frame");
+    assert_eq!(frame.opcode, 1, "{frame:?}");
+    serde_json::from_slice(&frame.payload).expect("JSON")
+}
+
+/// Checks that the server closes the connection next.
+#[track_caller]
+fn check_closed(frames: &mut Frames) {
+    let frame = frames.next(PATIENCE).expect("no error").expect("a frame");
+    assert_eq!((frame.opcode, &*frame.payload), (CLOSE, &b"\x03\xe8"[..]));
+    assert_eq!(frames.next(PATIENCE), Ok(None));
+}
+
+#[test]
+fn a_subscriber_over_websocket_receives_the_same_objects_as_text_messages() {
+    let chatd = chatd();
+    let mut ann = chatd.member("ann");
+    ann.ask("JOIN ops", "OK JOIN #ops 0");
+    for text in ["first", "second"] {
+        ann.ask(&format!("MSG {text}"), "OK MSG <id> <time>");
+    }
+    let mut all = open(&chatd, "/ops/ws?poll=1&since=all");
+    let first = object(&mut all);
+    assert_eq!(first["message"], "first");
+    object(&mut all);
+    check_closed(&mut all);
+    let since = first["id"].as_str().expect("an id");
+    let mut phone = open(&chatd, &format!("/lobby,ops/ws?since={since}"));
+    let opened = object(&mut phone);
+    assert_eq!(
+        (&opened["event"], &opened["topic"]),
+        (&"open".into(), &"lobby,ops".into())
+    );
+    let missed = object(&mut phone);
+    assert_eq!(
+        (&missed["message"], &missed["title"], &missed["topic"]),
+        (&"second".into(), &"ann".into(), &"ops".into())
+    );
+    let mut other = open(&chatd, "/ops/ws");
+    assert_eq!(object(&mut other)["event"], "open");
+    // What a subscriber sends is ignored, but its pings are answered.
+    phone.send(0x81, b"MSG #ops no").expect("the server reads");
+    phone.send(0x82, &[0; 100_000]).expect("the server reads");
+    phone
+        .send(0x80 | PING, b"there?")
+        .expect("the server reads");
+    let pong = phone.next(PATIENCE).expect("no error").expect("a frame");
+    assert_eq!((pong.opcode, &*pong.payload), (PONG, &b"there?"[..]));
+    ann.ask("TELL #lobby now", "OK TELL <id> <time>");
+    ann.ask("TELL #ops later", "OK TELL <id> <time>");
+    for text in ["now", "later"] {
+        assert_eq!(object(&mut phone)["message"], text);
+    }
+    assert_eq!(object(&mut other)["message"], "later");
+    phone
+        .send(0x80 | CLOSE, b"\x03\xe8")
+        .expect("the server reads");
+    check_closed(&mut phone);
+    // A server that stops closes the connection properly.
+    chatd.signal(rustix::process::Signal::TERM);
+    check_closed(&mut other);
+}
+
+#[test]
+fn a_subscriber_over_websocket_reads_only_what_it_may() {
+    let chatd = Chatd::with(&[
+        "--ntfy",
+        "on",
+        "--proxy",
+        "127.0.0.1",
+        "--max-per-address",
+        "2",
+        "--operator",
+        "root",
+    ]);
+    let mut ann = chatd.member("ann");
+    ann.ask("REGISTER my secret", "OK REGISTER ann");
+    ann.ask("JOIN private", "OK JOIN #private 0");
+    ann.ask("MODE #private invite", "OK MODE #private invite");
+    ann.ask("MSG secret", "OK MSG <id> <time>");
+    let own = base64::engine::general_purpose::STANDARD.encode("ann:my secret");
+    let own = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!("Basic {own}"));
+    let mut phone = open(&chatd, &format!("/private/ws?since=all&auth={own}"));
+    object(&mut phone);
+    assert_eq!(object(&mut phone)["message"], "secret");
+    let shake = [
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    let shake_hands = |path: &str, more: &[&str]| {
+        let mut peer = chatd.peer();
+        let lines = [&shake[..], more].concat().join("\r\n");
+        peer.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n{lines}\r\n\r\n",
+            chatd.address
+        ));
+        (peer.inbox.line(), peer)
+    };
+    for (path, header, status) in [
+        ("/private/ws", "X: y", 404),
+        ("/nowhere/ws", "X: y", 404),
+        ("/lobby/ws?since=yesterday", "X: y", 400),
+        ("/lobby/ws", "Origin: http://evil.example", 403),
+        ("/lobby/ws", "X: y", 101),
+    ] {
+        let (line, _peer) = shake_hands(path, &[header]);
+        assert!(
+            line.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{path}: {line}"
+        );
+    }
+    let plain = say(&chatd, &["GET /lobby/ws HTTP/1.1"], "");
+    check_status(&plain, 426);
+    // Each subscriber counts for its address, and is closed when that is banned.
+    let from = ["X-Forwarded-For: 203.0.113.9"];
+    let mut subscribers: Vec<_> = (0..2).map(|_| shake_hands("/lobby/ws", &from)).collect();
+    let (refused, _peer) = shake_hands("/lobby/ws", &from);
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    subscribers.pop();
+    let (mut again, mut tries) = (shake_hands("/lobby/ws", &from), 0);
+    while !again.0.starts_with("HTTP/1.1 101 ") {
+        tries += 1;
+        assert!(tries < 1000, "the one that left counts no more");
+        again = shake_hands("/lobby/ws", &from);
+    }
+    let mut root = chatd.member("root");
+    root.ask("REGISTER a-long-password", "OK REGISTER root");
+    root.ask("BAN 203.0.113.9", "OK BAN …");
+    for (_, mut peer) in subscribers.into_iter().chain([again]) {
+        let rest = String::from_utf8_lossy(&peer.inbox.rest()).into_owned();
+        assert!(rest.contains(r#""event":"open""#), "{rest}");
+    }
+    let (banned, _peer) = shake_hands("/lobby/ws", &from);
+    assert!(banned.starts_with("HTTP/1.1 403 "), "{banned}");
+}
+
+#[test]
+fn a_subscriber_over_websocket_receives_pings() {
+    let chatd = chatd();
+    let mut phone = open(&chatd, "/lobby/ws");
+    object(&mut phone);
+    let within = std::time::Duration::from_secs(45);
+    let ping = phone.next(within).expect("in time").expect("a frame");
+    assert_eq!(ping.opcode, PING, "{ping:?}");
+    phone.send(0x80 | PONG, b"").expect("the server reads");
+    let mut ann = chatd.member("ann");
+    ann.ask("MSG still there", "OK MSG <id> <time>");
+    assert_eq!(object(&mut phone)["message"], "still there");
+}
+
 /// What the server sends is read while it is asked for the next room, so that neither waits for the other.
 #[test]
 fn the_past_of_many_rooms_arrives_whole() {
@@ -269,4 +433,9 @@ fn the_past_of_many_rooms_arrives_whole() {
     check_status(&answer, 200);
     let objects = answer.lines().filter(|line| line.contains(&text));
     assert_eq!(objects.count(), 2000);
+    let mut socket = open(&chatd, &path.replace("json", "ws"));
+    for _ in 0..2000 {
+        assert_eq!(object(&mut socket)["message"], text.as_str());
+    }
+    check_closed(&mut socket);
 }
