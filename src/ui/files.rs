@@ -202,6 +202,32 @@ async fn to_stdout(server: &Server, id: u64) -> Result<(), Failure> {
         ));
     }
     let bar = bar();
+    let mut output = Unblock::with_capacity(PIECE_BYTES, io::stdout());
+    copy_whole(server, id, None, &mut output, &bar).await?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Downloads a file of at most `bytes_max` bytes. Returns its name and its bytes.
+pub(super) async fn read(
+    server: &Server,
+    id: u64,
+    bytes_max: u64,
+    bar: &ProgressBar,
+) -> Result<(String, Vec<u8>), Failure> {
+    let mut file = Vec::new();
+    let name = copy_whole(server, id, Some(bytes_max), &mut file, bar).await?;
+    Ok((name, file))
+}
+
+/// Downloads a file to `output`. Returns its name. If there is a maximum length, the file must be complete.
+async fn copy_whole(
+    server: &Server,
+    id: u64,
+    bytes_max: Option<u64>,
+    output: &mut (impl AsyncWrite + Unpin),
+    bar: &ProgressBar,
+) -> Result<String, Failure> {
     let (mut client, mut is_named) = (server.connect_to_read().await?, false);
     let mut download = loop {
         match client.download(id, FileDigest::default()).await {
@@ -211,11 +237,16 @@ async fn to_stdout(server: &Server, id: u64) -> Result<(), Failure> {
         }
         is_named = true;
     };
-    let mut output = Unblock::with_capacity(PIECE_BYTES, io::stdout());
-    begin(&bar, download.name(), download.length());
-    copy(&mut download, &mut output, &bar, Failure::Output).await?;
-    bar.finish_and_clear();
-    Ok(())
+    let is_short = |most| download.length().is_some_and(|length| length <= most);
+    if !bytes_max.is_none_or(is_short) {
+        return Err(Failure::Impossible(
+            "that file is too large to be shown, or still being uploaded",
+        ));
+    }
+    let name = download.name().to_owned();
+    begin(bar, &name, download.length());
+    copy(&mut download, output, bar, Failure::Output).await?;
+    Ok(name)
 }
 
 /// Downloads a file to `out`, or into `out` if that is a folder (`""` is the current one). Until the file is

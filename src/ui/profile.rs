@@ -39,6 +39,8 @@ pub struct Settings {
     pub plain: Option<bool>,
     /// The colors: `dark`, `light`, `few` or `none`. By default, chatc queries the terminal.
     pub colors: Option<String>,
+    /// How pictures are shown: `kitty`, `sixel`, `blocks` or `none`. By default, chatc queries the terminal.
+    pub pictures: Option<String>,
     /// Servers, by short names.
     #[serde(default)]
     pub servers: BTreeMap<String, ServerSettings>,

@@ -561,6 +561,36 @@ fn an_upload_shows_a_bar_while_messages_are_sent() {
     );
 }
 
+/// A picture of one white pixel.
+const WHITE_GIF: &[u8] =
+    b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
+#[test]
+fn a_picture_is_shown_in_the_terminal() {
+    let chatd = chatd(&[]);
+    let ann = Terminal::chatc(chatd.address, 100, 20);
+    for (name, contents) in [("white.gif", WHITE_GIF), ("broken.png", b"hello")] {
+        fs::write(ann.home.path().join(name), contents).expect("a file");
+        ann.say(&format!("/upload {name}"));
+        ann.sees(&format!("uploaded {name}"));
+    }
+    ann.key("C-r");
+    ann.sees("v view");
+    ann.key("v");
+    ann.sees("that file is no picture that chatc can show (PNG, JPEG, GIF, WebP)");
+    ann.key("Up");
+    ann.key("v");
+    ann.sees("white.gif 1 × 1 · any key closes");
+    ann.sees("▀▀▀▀\n");
+    // White on white, in the 256 colors that tmux has.
+    assert!(ann.colors().contains("38;5;231"), "{}", ann.colors());
+    ann.key("x");
+    ann.sees_not("any key closes");
+    ann.key("Escape");
+    ann.say("and on we go");
+    ann.sees("│ and on we go");
+}
+
 #[test]
 fn pasting_several_lines_opens_the_dialog() {
     let chatd = chatd(&[]);

@@ -42,6 +42,7 @@ Settings are in ~/.config/chatc/settings.toml (or XDG_CONFIG_HOME):
   presence = true          # show who joins and leaves
   mouse = true             # the wheel scrolls
   colors = \"dark\"          # or light, few, none; NO_COLOR is respected
+  pictures = \"blocks\"      # or kitty, sixel, none; by default, what the terminal has
   plain = false            # true: the line client instead of the screen
   [servers.work]
   address = \"chat.example.org:5002\"

@@ -25,6 +25,7 @@ use jiff::tz::TimeZone;
 use super::super::profile::{SavedRoom, SavedServer};
 use super::complete::Completion;
 use super::list::List;
+use super::picture::{Graphics, Picture, USUAL_CELL};
 use super::room::{EntryKind, Room};
 use super::theme::Palette;
 use crate::client::{ClientState, Error, RequestId};
@@ -35,6 +36,8 @@ use crate::protocol::text::clean;
 pub struct Preferences {
     /// The colors.
     pub palette: Palette,
+    /// How pictures are shown.
+    pub graphics: Graphics,
     /// Whether the bell rings at a mention or a private message.
     pub bell: bool,
     /// Whether joins and leaves are shown.
@@ -71,6 +74,8 @@ pub enum Effect {
         /// The path; `None` for the file's own name in the current folder.
         to: Option<PathBuf>,
     },
+    /// Download a file and show it as a picture.
+    View(u64),
     /// Cancel a transfer.
     Cancel(u64),
     /// Let the user write the text of the input line in an editor.
@@ -173,6 +178,10 @@ pub struct App {
     pub at: usize,
     /// The list in front of the room, if one is open.
     pub list: Option<List>,
+    /// The picture in front of the room, if one is shown.
+    pub picture: Option<Picture>,
+    /// The size of a character in pixels, for pictures.
+    cell: (u16, u16),
     /// A pasted text of several lines, until the user has decided what to do with it.
     pub paste: Option<Paste>,
     /// The completion that the user has begun with Tab.
@@ -222,6 +231,8 @@ impl App {
             rooms: Vec::new(),
             at: 0,
             list: None,
+            picture: None,
+            cell: USUAL_CELL,
             paste: None,
             completion: None,
             status: ConnectionStatus::Connecting,

@@ -114,6 +114,12 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
         "download a file",
     ),
     (
+        "view",
+        "ID",
+        ArgumentKind::Text,
+        "show a picture: PNG, JPEG, GIF or WebP",
+    ),
+    (
         "cancel",
         "",
         ArgumentKind::Text,
@@ -240,7 +246,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "Ctrl-R",
-        "select a message: Enter replies, e edits, r reacts, c copies",
+        "select a message: Enter replies, e edits, r reacts, c copies, v views",
     ),
     ("↑ ↓", "edit your last message; lines that you typed before"),
     (
@@ -278,6 +284,7 @@ pub enum Command {
     Upload(PathBuf),
     Files,
     Download(u64, Option<PathBuf>),
+    View(u64),
     Cancel,
     Remove(Option<u64>),
     Ignore(Option<String>),
@@ -349,6 +356,9 @@ impl Command {
                     Err(_) => Self::usage("download"),
                 }
             }
+            "view" => text
+                .parse()
+                .map_or_else(|_| Self::usage("view"), Self::View),
             "cancel" => Self::Cancel,
             "remove" => match text {
                 "" => Self::Remove(None),
@@ -437,7 +447,7 @@ mod tests {
     fn every_command_of_the_table_is_read() {
         for (name, takes, _, _) in COMMANDS {
             let line = match *takes {
-                "ID [PATH]" => format!("/{name} 7"),
+                "ID [PATH]" | "ID" => format!("/{name} 7"),
                 "[ID]" => format!("/{name} 7"),
                 "" => format!("/{name}"),
                 _ => format!("/{name} a b"),

@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthChar;
 
 use super::app::{mentions, size};
 use super::lines::Look;
-use super::room::{Entry, EntryKind, Room};
+use super::room::{Entry, EntryKind, Room, is_picture};
 use super::wrap::{cut, links, width, wrap};
 
 /// The time within which further messages of the same user are shown without the nick.
@@ -62,7 +62,12 @@ pub(super) fn entry_lines(
             name,
         } => {
             let length = length.map_or("still uploading".to_owned(), size);
-            let text = format!("▤ {name}  {length}  /download {file}");
+            let view = if is_picture(name) {
+                format!("/view {file}  ")
+            } else {
+                String::new()
+            };
+            let text = format!("▤ {name}  {length}  {view}/download {file}");
             (nick.clone(), palette.nick(nick), text, palette.good())
         }
         EntryKind::Note(text) => {

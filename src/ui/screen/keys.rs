@@ -22,6 +22,7 @@ pub fn event(app: &mut App, event: Event, state: &mut ClientState) {
             app.size = (columns, rows);
             // The scroll position is the same, but there may be too few lines below it now.
             app.scroll(0, state);
+            app.fit_picture();
         }
         Event::FocusGained => app.focus(true),
         Event::FocusLost => app.focus(false),
@@ -51,6 +52,9 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
     let has = |modifier| key.modifiers.contains(modifier);
     let (ctrl, alt) = (has(KeyModifiers::CONTROL), has(KeyModifiers::ALT));
     let shift = has(KeyModifiers::SHIFT);
+    if app.picture.take().is_some() {
+        return;
+    }
     if app.paste.is_some() {
         return answer(app, key, state);
     }
@@ -212,6 +216,7 @@ fn with_selected(app: &mut App, key: KeyEvent, state: &mut ClientState) {
         KeyCode::Char('c' | 'y') => app.copy_selected(state),
         KeyCode::Char('d') | KeyCode::Delete => app.remove_selected(state),
         KeyCode::Char('g') => app.go_to_original(state),
+        KeyCode::Char('v') => app.view_selected(),
         _ => {}
     }
 }

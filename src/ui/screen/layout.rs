@@ -68,6 +68,13 @@ impl Areas {
     }
 }
 
+/// Returns the area of a picture in front of the room. The row above it contains the picture's title.
+pub fn picture_area(app: &App) -> Rect {
+    let body = Areas::of(app).body;
+    let height = body.height.saturating_sub(1);
+    Rect::new(0, body.y + 1, app.size.0, height)
+}
+
 fn side_width(app: &App) -> u16 {
     let longest = app
         .rooms

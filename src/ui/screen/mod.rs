@@ -4,7 +4,6 @@
 //! them knows a terminal, a connection or a clock; [`run`] connects them to these.
 
 pub mod app;
-mod background;
 mod command;
 mod complete;
 pub mod draw;
@@ -17,6 +16,8 @@ pub mod keys;
 mod layout;
 mod lines;
 mod list;
+mod picture;
+mod query;
 mod room;
 mod terminal_events;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use room::Room;
 pub use theme::Palette;
 pub use tty::is_able;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::future::pending;
 use std::io;
@@ -48,6 +50,8 @@ use smol::channel::{Receiver, Sender};
 use smol::{Task, Timer};
 
 use self::app::{Effect, Transfer, size};
+use self::picture::{FILE_BYTES_MAX, Graphics, Picture, USUAL_CELL};
+use self::query::Answers;
 use self::terminal_events::TerminalEvents;
 use self::tty::Tty;
 use super::failure::{Exit, Failure};
@@ -116,15 +120,23 @@ pub async fn talk(
         ..server.clone()
     };
     let options = who.options(rooms);
+    let asked = OnceCell::new();
+    let answers = || *asked.get_or_init(Answers::ask);
     let palette = match settings.colors.as_deref() {
         Some("light") => Palette::Light,
         Some("few") => Palette::Few,
         Some("none") => Palette::None,
         Some(_) => Palette::Dark,
-        None => Palette::find(background::is_light),
+        None => Palette::find(|| answers().is_light),
     };
+    let pictures = settings.pictures.as_deref();
+    let graphics = Graphics::find(pictures, palette, || {
+        let answers = answers();
+        (answers.has_kitty, answers.has_sixel)
+    });
     let preferences = Preferences {
         palette,
+        graphics,
         bell: settings.bell.unwrap_or(true),
         presence: settings.presence.unwrap_or(true),
         zone: TimeZone::system(),
@@ -149,11 +161,19 @@ pub async fn talk(
     result
 }
 
+/// How a transfer has ended.
+enum Ended {
+    /// With this notice.
+    Notice(String),
+    /// With a picture to show.
+    Picture(Box<Picture>),
+}
+
 enum Wake {
     Terminal(Option<io::Result<Event>>),
     Update(Option<Update>),
     Signal(Signal),
-    Ended(u64, Result<String, Failure>),
+    Ended(u64, Result<Ended, Failure>),
     Written(Result<String, Failure>),
     Tick,
 }
@@ -194,8 +214,8 @@ struct Runner<'a> {
     server: &'a Server,
     transfers: HashMap<u64, Task<()>>,
     last_key: u64,
-    tell: Sender<(u64, Result<String, Failure>)>,
-    ended: Receiver<(u64, Result<String, Failure>)>,
+    tell: Sender<(u64, Result<Ended, Failure>)>,
+    ended: Receiver<(u64, Result<Ended, Failure>)>,
     /// The editor in which the user writes a message, while it has the terminal.
     editor: Option<Task<Result<String, Failure>>>,
     /// The time of the last frame.
@@ -264,7 +284,8 @@ impl Runner<'_> {
                     self.transfers.remove(&key);
                     app.transfers.retain(|transfer| transfer.key != key);
                     match result {
-                        Ok(word) => app.notify(word),
+                        Ok(Ended::Notice(notice)) => app.notify(notice),
+                        Ok(Ended::Picture(picture)) => app.show_picture(*picture, cell_size()),
                         Err(failure) => app.complain(failure.to_string()),
                     }
                     self.is_changed = true;
@@ -385,6 +406,7 @@ impl Runner<'_> {
                 self.upload(PathBuf::from(name), room, Some(text), app);
             }
             Effect::Download { id, to } => self.download(id, to, app),
+            Effect::View(id) => self.view(id, app),
             Effect::Cancel(key) => {
                 if self.transfers.remove(&key).is_some() {
                     let known = app
@@ -440,10 +462,10 @@ impl Runner<'_> {
                     }
                 };
                 client.bye().await?;
-                Ok(format!(
-                    "uploaded {name} to {room} ({})",
-                    size(stored.length)
-                ))
+                let length = size(stored.length);
+                Ok(Ended::Notice(format!(
+                    "uploaded {name} to {room} ({length})"
+                )))
             };
             let _ = tell.send((key, upload.await)).await;
         });
@@ -461,11 +483,46 @@ impl Runner<'_> {
         let task = smol::spawn(async move {
             let to = to.unwrap_or_default();
             let saved = files::fetch(&server, id, Path::new(&to), &bar).await;
-            let word = saved.map(|Saved { path, length }| {
-                format!("downloaded {} ({})", path.display(), size(length))
+            let ended = saved.map(|Saved { path, length }| {
+                let (path, length) = (path.display(), size(length));
+                Ended::Notice(format!("downloaded {path} ({length})"))
             });
-            let _ = tell.send((key, word)).await;
+            let _ = tell.send((key, ended)).await;
         });
         self.transfers.insert(key, task);
     }
+
+    /// Downloads a file into memory and decodes it as a picture.
+    fn view(&mut self, id: u64, app: &mut App) {
+        let bar = ProgressBar::hidden();
+        let key = self.begin(id.to_string(), false, &bar, app);
+        let tell = self.tell.clone();
+        let server = Server {
+            nick: Some(app.nick.clone()),
+            ..self.server.clone()
+        };
+        let task = smol::spawn(async move {
+            let picture = async {
+                let (name, file) = files::read(&server, id, FILE_BYTES_MAX, &bar).await?;
+                let decoded = smol::unblock(move || Picture::decode(&name, &file)).await;
+                let picture = decoded.map_err(Failure::Impossible)?;
+                Ok(Ended::Picture(Box::new(picture)))
+            };
+            let _ = tell.send((key, picture.await)).await;
+        });
+        self.transfers.insert(key, task);
+    }
+}
+
+/// Returns the width and height of a character in pixels.
+fn cell_size() -> (u16, u16) {
+    let size = crossterm::terminal::window_size().ok();
+    let cell = size.and_then(|size| {
+        let cell = (
+            size.width.checked_div(size.columns)?,
+            size.height.checked_div(size.rows)?,
+        );
+        (cell.0 > 0 && cell.1 > 0).then_some(cell)
+    });
+    cell.unwrap_or(USUAL_CELL)
 }

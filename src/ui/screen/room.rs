@@ -86,6 +86,13 @@ pub enum EntryKind {
     Hidden,
 }
 
+/// Returns whether a file of that name may be a picture that can be shown.
+pub fn is_picture(name: &str) -> bool {
+    let kind = name.rsplit_once('.').map_or("", |(_, kind)| kind);
+    let kinds = ["gif", "jpeg", "jpg", "png", "webp"];
+    kinds.iter().any(|known| kind.eq_ignore_ascii_case(known))
+}
+
 impl EntryKind {
     /// Returns the nick of the author.
     pub fn nick(&self) -> Option<&str> {

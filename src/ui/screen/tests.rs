@@ -16,6 +16,7 @@ use ratatui::backend::TestBackend;
 
 use super::super::profile::SavedRoom;
 use super::app::{App, Effect, Preferences};
+use super::picture::{Graphics, Picture};
 use super::theme::Palette;
 use super::{draw, keys};
 use crate::client::{ClientState, Error, Line, Login, Options};
@@ -36,6 +37,7 @@ impl TestScreen {
     fn new(columns: u16, rows: u16) -> Self {
         let preferences = Preferences {
             palette: Palette::Dark,
+            graphics: Graphics::TrueBlocks,
             bell: true,
             presence: true,
             zone: TimeZone::UTC,

@@ -17,6 +17,8 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use super::app::App;
 use super::draw::draw;
+use super::layout::picture_area;
+use super::picture::KITTY_DELETE;
 
 /// The sequences that make the terminal report button presses and the wheel, with coordinates of any size. Movements
 /// are not reported, because they would wake the program for nothing.
@@ -30,6 +32,8 @@ static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 pub struct Tty {
     terminal: Terminal<CrosstermBackend<Stdout>>,
     mouse: bool,
+    /// The size of the screen on which the terminal has drawn a picture, while it shows one.
+    picture: Option<(u16, u16)>,
 }
 
 impl Tty {
@@ -46,18 +50,46 @@ impl Tty {
         });
         take(mouse)?;
         let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
-        Ok(Self { terminal, mouse })
+        Ok(Self {
+            terminal,
+            mouse,
+            picture: None,
+        })
     }
 
     /// Draws a frame.
     pub fn draw(&mut self, app: &App) -> io::Result<()> {
-        self.terminal.draw(|frame| draw(app, frame)).map(drop)
+        let area = picture_area(app);
+        let picture = app.picture.as_ref();
+        let sequence = picture.and_then(|picture| picture.sequence(area));
+        if self
+            .picture
+            .is_some_and(|drawn_at| sequence.is_none() || drawn_at != app.size)
+        {
+            self.erase_picture()?;
+        }
+        self.terminal.draw(|frame| draw(app, frame))?;
+        if let (Some((sequence, (x, y))), None) = (sequence, self.picture) {
+            write(format!("\x1b[{};{}H", y + 1, x + 1).as_bytes())?;
+            write(sequence)?;
+            self.picture = Some(app.size);
+        }
+        Ok(())
+    }
+
+    /// Erases the picture that the terminal has drawn. The next frame is drawn completely.
+    fn erase_picture(&mut self) -> io::Result<()> {
+        self.picture = None;
+        write(KITTY_DELETE.as_bytes())?;
+        let size = self.terminal.size()?;
+        self.terminal.resize(size.into())
     }
 
     /// Takes over the terminal again after another program has used it, and clears it, so that the next frame is
     /// drawn completely.
     pub fn again(&mut self) -> io::Result<()> {
         take(self.mouse)?;
+        self.picture = None;
         // `Terminal::clear` would query the position of the cursor. That blocks, and fails if the answer is late or
         // is read as a key.
         let size = self.terminal.size()?;

@@ -155,6 +155,7 @@ impl App {
             ),
             Command::Links => self.links(),
             Command::Download(id, to) => self.request_effect(Effect::Download { id, to }),
+            Command::View(id) => self.view(id),
             Command::Cancel => match self.transfers.last() {
                 Some(transfer) => self.effects.push_back(Effect::Cancel(transfer.key)),
                 None => self.notify("there is no transfer to cancel"),

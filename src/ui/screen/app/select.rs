@@ -1,8 +1,9 @@
 //! The selection of a message, and what can be done with the selected message.
 
-use super::super::layout::Areas;
+use super::super::layout::{Areas, picture_area};
 use super::super::lines::{self, Look};
-use super::super::room::{Entry, Room, Target};
+use super::super::picture::{Graphics, Picture};
+use super::super::room::{Entry, EntryKind, Room, Target, is_picture};
 use super::{App, Effect};
 use crate::client::ClientState;
 
@@ -83,6 +84,46 @@ impl App {
     pub fn react_to_selected(&mut self, state: &ClientState) {
         if let Some(id) = self.selected_id() {
             self.offer_reactions(id, state);
+        }
+    }
+
+    /// Returns whether a file is selected that may be a picture.
+    pub fn is_picture_selected(&self) -> bool {
+        let kind = self.selected().map(|entry| &entry.kind);
+        matches!(kind, Some(EntryKind::File { name, .. }) if is_picture(name))
+    }
+
+    /// Shows the marked file as a picture.
+    pub fn view_selected(&mut self) {
+        match self.selected().map(|entry| &entry.kind) {
+            Some(EntryKind::File { file, .. }) => self.view(*file),
+            _ => self.notify("that message is not a file"),
+        }
+    }
+
+    /// Downloads a file to show it as a picture.
+    pub fn view(&mut self, file: u64) {
+        match self.preferences.graphics {
+            Graphics::None => self.complain(format!(
+                "this terminal has too few colors for pictures; /download {file}"
+            )),
+            _ => self.request_effect(Effect::View(file)),
+        }
+    }
+
+    /// Shows a picture. `cell` is the size of a character in pixels.
+    pub fn show_picture(&mut self, picture: Picture, cell: (u16, u16)) {
+        self.picture = Some(picture);
+        self.cell = cell;
+        self.fit_picture();
+    }
+
+    /// Fits the picture that is shown to the size of the terminal.
+    pub fn fit_picture(&mut self) {
+        let area = picture_area(self);
+        let (graphics, cell) = (self.preferences.graphics, self.cell);
+        if let Some(picture) = &mut self.picture {
+            picture.fit(graphics, cell, area.width, area.height);
         }
     }
 

@@ -115,8 +115,14 @@ fn left_of_bar(app: &App) -> (String, Style) {
         return (word.clone(), style);
     }
     if app.is_selecting() {
-        let keys = "Enter reply · e edit · r react · c copy · g original · d delete · Esc";
-        return (keys.to_owned(), palette.accent());
+        let view = if app.is_picture_selected() {
+            "v view · "
+        } else {
+            ""
+        };
+        let keys =
+            format!("Enter reply · {view}e edit · r react · c copy · g original · d delete · Esc");
+        return (keys, palette.accent());
     }
     if let Some(purpose) = app.purpose() {
         return (purpose, palette.accent());

@@ -8,7 +8,9 @@ use ratatui::widgets::{Clear, Paragraph};
 
 use super::super::app::{App, Paste};
 use super::super::layout::Areas;
+use super::super::layout::picture_area;
 use super::super::list::{List, RowAction};
+use super::super::picture::Picture;
 use super::super::wrap::{cut, width};
 
 /// The minimum width of the screen at which a list does not cover the rooms at the side.
@@ -22,7 +24,9 @@ pub(super) fn popups(app: &App, areas: &Areas, frame: &mut Frame<'_>) {
     } else {
         areas.body
     };
-    if let Some(list) = &app.list {
+    if let Some(picture) = &app.picture {
+        show_picture(app, picture, frame);
+    } else if let Some(list) = &app.list {
         show_list(app, list, area, frame);
     } else if let Some(paste) = &app.paste {
         question(app, paste, area, frame);
@@ -47,6 +51,25 @@ fn popup(app: &App, title: &str, lines: Vec<Line<'static>>, area: Rect, frame: &
     ])];
     all.extend(lines);
     frame.render_widget(Paragraph::new(all), place);
+}
+
+/// Draws a picture, or the empty place in which the terminal draws it.
+fn show_picture(app: &App, picture: &Picture, frame: &mut Frame<'_>) {
+    let area = picture_area(app);
+    let rows = usize::from(area.height);
+    let blank = |rows| vec![Line::default(); rows];
+    let above = rows.saturating_sub(picture.lines().len()) / 2;
+    let mut lines = blank(above);
+    let drawn = picture.lines().iter().cloned();
+    lines.extend(drawn.map(|line| line.centered()));
+    lines.extend(blank(rows.saturating_sub(lines.len())));
+    let place = Rect::new(
+        area.x,
+        area.y.saturating_sub(1),
+        area.width,
+        area.height + 1,
+    );
+    popup(app, &picture.title(), lines, place, frame);
 }
 
 fn show_list(app: &App, list: &List, area: Rect, frame: &mut Frame<'_>) {

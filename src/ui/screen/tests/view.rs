@@ -208,6 +208,7 @@ fn no_size_is_too_small_and_no_text_too_strange() {
 fn messages_since_the_last_visit_are_below_a_line() {
     let preferences = Preferences {
         palette: Palette::None,
+        graphics: Graphics::None,
         bell: false,
         presence: false,
         zone: TimeZone::UTC,
@@ -266,4 +267,42 @@ fn unread_messages_are_shown_from_the_first_one() {
     assert!(lines[2].ends_with("│ m111"), "{seen}");
     play.key(KeyCode::Esc);
     play.sees("m150");
+}
+
+#[test]
+fn a_picture_is_shown_in_front_of_the_room_until_a_key_is_pressed() {
+    let mut play = TestScreen::new(80, 14);
+    play.hear(&["LIVE 104 2026-11-24T06:46:32.000Z FILE #lobby bob 104 1536 cat.PNG"]);
+    play.hear(&["LIVE 105 2026-11-24T06:46:33.000Z FILE #lobby bob 105 9 notes.txt"]);
+    play.sees("cat.PNG  1.54 kB  /view 104  /download 104");
+    play.sees("notes.txt  9 B  /download 105");
+    play.ctrl('r');
+    play.sees_not("v view");
+    play.key(KeyCode::Up);
+    play.sees("v view");
+    play.key(KeyCode::Char('v'));
+    assert!(matches!(play.effects()[..], [Effect::View(104)]));
+    play.key(KeyCode::Esc);
+    play.enter("/view 104");
+    assert!(matches!(play.effects()[..], [Effect::View(104)]));
+    play.enter("/view cat");
+    play.sees("usage: /view ID");
+    // One white pixel becomes as large as is useful.
+    let gif =
+        b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+    let picture = Picture::decode("cat.gif", gif).expect("a picture");
+    play.app.show_picture(picture, (10, 20));
+    play.sees("cat.gif 1 × 1 · any key closes");
+    play.sees("▀▀▀▀\n");
+    play.sees_not("notes.txt");
+    play.resize(70, 12);
+    play.sees("▀▀▀▀\n");
+    play.key(KeyCode::Char('x'));
+    play.sees_not("cat.gif");
+    play.sees("notes.txt");
+    assert_eq!(play.line(), "", "the key is not typed");
+    play.app.preferences.graphics = Graphics::None;
+    play.enter("/view 104");
+    play.sees("too few colors");
+    assert!(play.effects().is_empty());
 }

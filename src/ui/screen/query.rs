@@ -1,4 +1,5 @@
-//! Asks the terminal whether its background is light (OSC 11). Few terminals say so in the environment.
+//! Asks the terminal what it does not say in the environment: whether its background is light (OSC 11), and how it shows
+//! pictures.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -6,9 +7,9 @@ use std::time::{Duration, Instant};
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The query for the color, followed by a query that every terminal answers (DA1). So a terminal that does not answer
-/// the first one causes no delay.
-const QUESTION: &[u8] = b"\x1b]11;?\x1b\\\x1b[c";
+/// The query for the color, a query of kitty's protocol, and a query that every terminal answers (DA1). So a terminal
+/// that does not answer the first two causes no delay.
+const QUESTION: &[u8] = b"\x1b]11;?\x1b\\\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[c";
 
 /// The time for the answer. The terminal may be far away, or may not answer at all.
 const WITHIN: Duration = Duration::from_millis(500);
@@ -16,13 +17,35 @@ const WITHIN: Duration = Duration::from_millis(500);
 /// The maximum number of bytes in an answer.
 const ANSWER_BYTES_MAX: usize = 1024;
 
-/// Queries the terminal; returns `None` if it does not answer. Must be called before anything else reads from the
-/// terminal.
-pub fn is_light() -> Option<bool> {
-    enable_raw_mode().ok()?;
-    let answer = ask();
-    let _ = disable_raw_mode();
-    parse_is_light(&answer.ok()?)
+/// What a terminal has answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Whether the background is light; `None` if the terminal has not answered that.
+    pub is_light: Option<bool>,
+    /// Whether the terminal knows kitty's protocol for pictures.
+    pub has_kitty: bool,
+    /// Whether the terminal knows sixel.
+    pub has_sixel: bool,
+}
+
+impl Answers {
+    /// Queries the terminal. Must be called before anything else reads from the terminal.
+    pub fn ask() -> Self {
+        if enable_raw_mode().is_err() {
+            return Self::default();
+        }
+        let answer = ask();
+        let _ = disable_raw_mode();
+        answer.map_or_else(|_| Self::default(), |answer| Self::parse(&answer))
+    }
+
+    fn parse(answer: &[u8]) -> Self {
+        Self {
+            is_light: parse_is_light(answer),
+            has_kitty: memchr::memmem::find(answer, b"\x1b_Gi=31;OK").is_some(),
+            has_sixel: has_sixel(answer),
+        }
+    }
 }
 
 fn ask() -> io::Result<Vec<u8>> {
@@ -52,6 +75,15 @@ fn ask() -> io::Result<Vec<u8>> {
 fn is_whole(answer: &[u8]) -> bool {
     let begin = memchr::memmem::rfind(answer, b"\x1b[?");
     begin.is_some_and(|at| answer.get(at..).is_some_and(|end| end.ends_with(b"c")))
+}
+
+/// Returns whether the answer to DA1 lists sixel: `ESC [ ? … ; 4 ; … c`. The first number is the kind of terminal.
+fn has_sixel(answer: &[u8]) -> bool {
+    let begin = memchr::memmem::rfind(answer, b"\x1b[?");
+    let list = begin.and_then(|at| answer.get(at + 3..)?.strip_suffix(b"c"));
+    let mut parts = list.into_iter().flat_map(|list| list.split(|b| *b == b';'));
+    parts.next();
+    parts.any(|part| part == b"4")
 }
 
 /// Parses an answer: `ESC ] 11 ; rgb:RRRR/GGGG/BBBB`, each with one to four digits.
@@ -88,6 +120,19 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(parse_is_light(answer.as_bytes()), light, "{answer:?}");
+        }
+        let kitty = b"\x1b]11;rgb:0/0/0\x1b\\\x1b_Gi=31;OK\x1b\\\x1b[?62;c";
+        let sixel = b"\x1b_Gi=31;ENOTSUPPORTED\x1b\\\x1b[?62;4;22c";
+        for (answer, has_kitty, has_sixel) in [
+            (&kitty[..], true, false),
+            (sixel, false, true),
+            (b"\x1b[?4;6c", false, false),
+            (b"\x1b[?1;2;4c", false, true),
+            (b"\x1b[?64;44c", false, false),
+        ] {
+            let answers = Answers::parse(answer);
+            let has = (answers.has_kitty, answers.has_sixel);
+            assert_eq!(has, (has_kitty, has_sixel), "{}", answer.escape_ascii());
         }
         assert!(is_whole(b"\x1b]11;rgb:0/0/0\x07\x1b[?1;2c"));
         assert!(!is_whole(b"\x1b]11;rgb:c/c/c"));
