@@ -567,23 +567,31 @@ impl State {
         })
     }
 
-    /// Deletes the named readers that `is_gone` selects.
-    fn forget_readers(&mut self, is_gone: impl Fn(&Reader) -> bool) {
-        let readers_of = &mut self.readers_of;
-        self.readers.retain(|reader, (owner, _)| {
-            let stays = !is_gone(reader);
-            if !stays && let Some(count) = readers_of.get_mut(owner) {
-                *count = count.saturating_sub(1);
+    /// Deletes the named readers that `is_gone` selects by themselves and their owners.
+    fn forget_readers(&mut self, is_gone: impl Fn(&Reader, &str) -> bool) {
+        let gone = self
+            .readers
+            .extract_if(|reader, (owner, _)| is_gone(reader, owner));
+        let owners: Vec<Box<str>> = gone.map(|(_, (owner, _))| owner).collect();
+        for owner in owners {
+            self.release_reader_of(&owner);
+        }
+    }
+
+    /// Counts one named reader less for its owner.
+    fn release_reader_of(&mut self, owner: &str) {
+        if let Some(count) = self.readers_of.get_mut(owner) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.readers_of.remove(owner);
             }
-            stays
-        });
-        readers_of.retain(|_, count| *count > 0);
+        }
     }
 
     /// Deletes a room and everything in it; returns its files.
     fn delete_room(&mut self, name: &RoomName) -> Vec<DeletedFile> {
         let form = name.casefolded();
-        self.forget_readers(|reader| *reader.place == *form);
+        self.forget_readers(|reader, _| *reader.place == *form);
         let Some(id) = self.room_ids.get(form).copied() else {
             return Vec::new();
         };
@@ -755,8 +763,9 @@ impl Log for MemoryLog {
     fn clear_inbox(&self, nick: &Nick) -> Result<(), StorageError> {
         let mut state = self.state();
         state.inboxes.remove(nick.casefolded());
-        state.forget_readers(|reader| {
-            reader.nick == nick.casefolded() && reader.place.starts_with('@')
+        state.forget_readers(|reader, owner| {
+            let form = nick.casefolded();
+            reader.nick == form && (reader.place.starts_with('@') || owner == form)
         });
         Ok(())
     }
@@ -905,16 +914,43 @@ impl Log for MemoryLog {
 
     fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), StorageError> {
         let mut state = self.state();
-        if let Some((_, place)) = state.readers.get_mut(reader) {
+        let owned = state.readers_of.get(owner).copied().unwrap_or_default();
+        if let Some((owned_by, place)) = state.readers.get_mut(reader) {
             *place = seen;
+            if **owned_by != *owner && reader.nick == owner && owned < READERS_PER_OWNER {
+                let before = std::mem::replace(owned_by, owner.into());
+                state.readers_of.insert(owner.into(), owned + 1);
+                state.release_reader_of(&before);
+            }
             return Ok(());
         }
-        let owned = state.readers_of.get(owner).copied().unwrap_or_default();
         if owned >= READERS_PER_OWNER || state.readers.len() >= READERS_IN_ALL {
             return Err(StorageError::TooMany);
         }
         state.readers_of.insert(owner.into(), owned + 1);
         state.readers.insert(reader.clone(), (owner.into(), seen));
+        Ok(())
+    }
+
+    fn readers(&self, nick: &str, owner: &str) -> Result<Vec<(Reader, u64)>, StorageError> {
+        let state = self.state();
+        let own = state.readers.iter().filter(|(reader, (owned_by, _))| {
+            reader.nick == nick && **owned_by == *owner && !reader.is_marker()
+        });
+        let mut own: Vec<_> = own
+            .map(|(reader, (_, seen))| (reader.clone(), *seen))
+            .collect();
+        own.sort_by(|(a, _), (b, _)| (&a.place, &a.name).cmp(&(&b.place, &b.name)));
+        Ok(own)
+    }
+
+    fn forget_reader(&self, reader: &Reader, owner: &str) -> Result<(), StorageError> {
+        let mut state = self.state();
+        let found = state.readers.get(reader);
+        if found.is_some_and(|(owned_by, _)| **owned_by == *owner) {
+            state.readers.remove(reader);
+            state.release_reader_of(owner);
+        }
         Ok(())
     }
 }

@@ -305,12 +305,22 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn reader(&self, reader: &Reader) -> Result<Option<u64>, StorageError>;
 
-    /// Sets the position of a named reader. If the reader does not exist, creates it for `owner`.
+    /// Sets the position of a named reader. If the reader does not exist, creates it for `owner`. If `owner` is the
+    /// reader's nick, which is then registered, it becomes the owner, unless it has too many readers already.
     ///
     /// # Errors
     /// [`StorageError::TooMany`] when that owner, or the server, has too many readers. Other errors when the position
     /// cannot be stored.
     fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), StorageError>;
+
+    /// Returns the named readers of a nick that `owner` owns, ordered by room and name, each with its position. Read
+    /// markers of IRC clients are left out.
+    #[allow(clippy::missing_errors_doc)]
+    fn readers(&self, nick: &str, owner: &str) -> Result<Vec<(Reader, u64)>, StorageError>;
+
+    /// Deletes a named reader if `owner` owns it.
+    #[allow(clippy::missing_errors_doc)]
+    fn forget_reader(&self, reader: &Reader, owner: &str) -> Result<(), StorageError>;
 }
 
 /// A query that a session sends to the log.
@@ -346,20 +356,32 @@ pub enum LogQuery {
         owner: String,
         seen: u64,
     },
+    Readers {
+        nick: String,
+        owner: String,
+    },
+    ForgetReader {
+        reader: Reader,
+        owner: String,
+    },
 }
 
 impl LogQuery {
     /// Returns whether the query changes nothing, and no change depends on its answer.
     pub fn only_reads(&self) -> bool {
         match self {
-            Self::ClearInbox(_) | Self::SetReader { .. } | Self::Authorship(_) => false,
+            Self::ClearInbox(_)
+            | Self::SetReader { .. }
+            | Self::ForgetReader { .. }
+            | Self::Authorship(_) => false,
             Self::Read { .. }
             | Self::Newest { .. }
             | Self::Search { .. }
             | Self::Files { .. }
             | Self::File(_)
             | Self::Reactions(_)
-            | Self::Reader(_) => true,
+            | Self::Reader(_)
+            | Self::Readers { .. } => true,
         }
     }
 }
@@ -375,6 +397,7 @@ pub enum LogResult {
     Authorship(Option<Authorship>),
     Reactions(Option<Authorship>, Vec<Reacted>),
     Reader(Option<u64>),
+    Readers(Vec<(Reader, u64)>),
     Done,
 }
 
@@ -429,6 +452,11 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
             log.set_reader(reader, owner, *seen)?;
             LogResult::Done
         }
+        LogQuery::Readers { nick, owner } => LogResult::Readers(log.readers(nick, owner)?),
+        LogQuery::ForgetReader { reader, owner } => {
+            log.forget_reader(reader, owner)?;
+            LogResult::Done
+        }
     })
 }
 
@@ -439,8 +467,15 @@ pub struct Reader {
     pub place: Box<str>,
     /// The comparison form of the owner's nick.
     pub nick: String,
-    /// The comparison form of the reader's name.
+    /// The comparison form of the reader's name; it begins with `@` for the read marker of IRC clients.
     pub name: String,
+}
+
+impl Reader {
+    /// Returns whether this is the read marker of IRC clients.
+    pub fn is_marker(&self) -> bool {
+        self.name.starts_with('@')
+    }
 }
 
 /// A reaction, as a list of reactions shows it.

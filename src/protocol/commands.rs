@@ -68,8 +68,12 @@ commands! {
     Join "JOIN" " <room> [<id> | AS <name>]" "join a room and make it the current one; with an id or a reader's name, show what was sent since"
         lists ["GAP" "PAST"] replies ["OK JOIN <room> <last id>"]
         refuses [BadName NeedNick NotAllowed Quota],
-    Seen "SEEN" " <room> <id>" "save this id as the position of your named reader"
-        lists [] replies ["OK SEEN <room> <id>"] refuses [BadName NoSuchRoom BadSyntax],
+    Seen "SEEN" " <room> <id> [AS <name>]" "save this id as the position of your named reader"
+        lists [] replies ["OK SEEN <room> <id>"] refuses [NeedNick BadName NoSuchRoom BadSyntax Quota],
+    Readers "READERS" "" "list your named readers"
+        lists ["READER"] replies ["OK READERS <count>"] refuses [NeedNick],
+    Forget "FORGET" " <room> <reader>" "delete one of your named readers"
+        lists [] replies ["OK FORGET <room> <reader>"] refuses [NeedNick BadName],
     History "HISTORY" " [<room or own nick>] [<count>] [before <id> | after <id>]" "show earlier messages; with your own nick, your private messages"
         lists ["PAST"] replies ["OK HISTORY <count>"]
         refuses [BadName NoSuchRoom NeedNick NotAllowed],

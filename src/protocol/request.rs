@@ -131,6 +131,13 @@ pub enum Request<'a> {
     Seen {
         room: RoomName,
         id: u64,
+        /// The name of the reader; `None` for the one with which the connection has joined the room.
+        reader: Option<Nick>,
+    },
+    Readers,
+    Forget {
+        room: RoomName,
+        reader: Nick,
     },
     History {
         of: HistoryOf,
@@ -432,6 +439,8 @@ impl<'a> Request<'a> {
             Self::Tell { .. } => Verb::Tell,
             Self::Join { .. } => Verb::Join,
             Self::Seen { .. } => Verb::Seen,
+            Self::Readers => Verb::Readers,
+            Self::Forget { .. } => Verb::Forget,
             Self::History { .. } => Verb::History,
             Self::Search { .. } => Verb::Search,
             Self::Part { .. } => Verb::Part,
@@ -671,8 +680,7 @@ impl<'a> Fields<'a> {
                 let from = match self.word() {
                     None => JoinFrom::Now,
                     Some(word) if word.eq_ignore_ascii_case("AS") => {
-                        let reader = self.need_word()?;
-                        JoinFrom::Reader(Nick::parse(reader).map_err(|e| self.bad_name(e))?)
+                        JoinFrom::Reader(self.reader()?)
                     }
                     Some(id) => JoinFrom::After(parse_number(id).ok_or_else(|| self.bad())?),
                 };
@@ -682,7 +690,19 @@ impl<'a> Fields<'a> {
                 let room = self.need_word()?;
                 let room = RoomName::parse_loose(room).map_err(|e| self.bad_name(e))?;
                 let id = parse_number(self.need_word()?).ok_or_else(|| self.bad())?;
-                Request::Seen { room, id }
+                let reader = match self.word() {
+                    None => None,
+                    Some(word) if word.eq_ignore_ascii_case("AS") => Some(self.reader()?),
+                    Some(_) => return Err(self.bad()),
+                };
+                Request::Seen { room, id, reader }
+            }
+            Verb::Readers => Request::Readers,
+            Verb::Forget => {
+                let room = self.need_word()?;
+                let room = RoomName::parse_loose(room).map_err(|e| self.bad_name(e))?;
+                let reader = self.reader()?;
+                Request::Forget { room, reader }
             }
             Verb::History => self.history()?,
             Verb::Search => {
@@ -791,6 +811,11 @@ impl<'a> Fields<'a> {
             None => Ok(request),
             Some(_) => Err(self.bad()),
         }
+    }
+
+    /// Parses the name of a reader.
+    fn reader(&mut self) -> Result<Nick, Refusal> {
+        Nick::parse(self.need_word()?).map_err(|e| self.bad_name(e))
     }
 
     /// Parses `<name> <length> [<sha256>]`, beginning at the end, because the name may contain spaces.
@@ -1095,7 +1120,14 @@ impl fmt::Display for Request<'_> {
                 JoinFrom::After(id) => write(&[verb, room.as_str(), &id.to_string()]),
                 JoinFrom::Reader(reader) => write(&[verb, room.as_str(), "AS", reader.as_str()]),
             },
-            Self::Seen { room, id } => write(&[verb, room.as_str(), &id.to_string()]),
+            Self::Seen { room, id, reader } => {
+                let id = id.to_string();
+                match reader {
+                    None => write(&[verb, room.as_str(), &id]),
+                    Some(reader) => write(&[verb, room.as_str(), &id, "AS", reader.as_str()]),
+                }
+            }
+            Self::Forget { room, reader } => write(&[verb, room.as_str(), reader.as_str()]),
             Self::Search { of, words } => match of {
                 SearchOf::Current => write(&[verb, words]),
                 SearchOf::Room(room) => write(&[verb, room.as_str(), words]),
@@ -1165,6 +1197,7 @@ impl fmt::Display for Request<'_> {
             | Self::Stay
             | Self::Chat
             | Self::Raw
+            | Self::Readers
             | Self::Hello => write(&[verb]),
         }
         match self {
@@ -1249,6 +1282,9 @@ mod tests {
             "JOIN #ops 0",
             "JOIN #ops AS hourly",
             "SEEN #ops 17",
+            "SEEN #ops 17 AS me",
+            "READERS",
+            "FORGET #ops hourly",
             "HISTORY",
             "HISTORY #ops",
             "HISTORY #ops 10 before 17",

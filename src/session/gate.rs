@@ -23,6 +23,8 @@ fn is_open_to_all(verb: Verb) -> bool {
         | Verb::Tell
         | Verb::Join
         | Verb::Seen
+        | Verb::Readers
+        | Verb::Forget
         | Verb::History
         | Verb::Search
         | Verb::Part

@@ -63,8 +63,18 @@ pub(super) enum PendingQuery {
     Reader(RoomId, Reader),
     /// The creation of a new reader.
     NewReader(RoomId),
+    /// The position of a reader that is to be moved to this id.
+    ReaderToMove {
+        room: Arc<RoomName>,
+        reader: Reader,
+        id: u64,
+    },
     /// The update of a reader's position.
     Seen { room: Arc<RoomName>, id: u64 },
+    /// The list of the readers of this nick.
+    Readers,
+    /// The deletion of a reader; the fields of the reply.
+    ForgetReader(Box<str>),
     /// No query: the replies are being sent, before `BYE` updates the named readers.
     Flush(Verb, Box<str>),
     /// The named readers that `BYE` still has to update.
@@ -273,6 +283,32 @@ impl Session {
             seen: id,
         };
         self.query_log(PendingQuery::Seen { room, id }, query)
+    }
+
+    pub(super) fn query_reader_to_move(
+        &mut self,
+        room: Arc<RoomName>,
+        reader: Reader,
+        id: u64,
+    ) -> Option<Effect> {
+        let query = LogQuery::Reader(reader.clone());
+        self.query_log(PendingQuery::ReaderToMove { room, reader, id }, query)
+    }
+
+    pub(super) fn query_readers(&mut self, nick: String, chat: &Chat) -> Option<Effect> {
+        let owner = self.reader_owner(chat);
+        self.query_log(PendingQuery::Readers, LogQuery::Readers { nick, owner })
+    }
+
+    pub(super) fn query_forget(
+        &mut self,
+        reader: Reader,
+        reply: Box<str>,
+        chat: &Chat,
+    ) -> Option<Effect> {
+        let owner = self.reader_owner(chat);
+        let query = LogQuery::ForgetReader { reader, owner };
+        self.query_log(PendingQuery::ForgetReader(reply), query)
     }
 
     /// Returns the owner of this connection's named readers. That is a registered nick or, because anyone can use any
@@ -508,6 +544,15 @@ impl Session {
                 return self.read_as(room, reader, seen, chat, now);
             }
             (PendingQuery::NewReader(room), LogResult::Done) => self.joined(room, chat),
+            (PendingQuery::ReaderToMove { room, reader, id }, LogResult::Reader(seen)) => {
+                return self.move_reader(room, reader, id, seen.is_none(), chat, now);
+            }
+            (PendingQuery::Readers, LogResult::Readers(readers)) => {
+                self.list_readers(&readers, chat);
+            }
+            (PendingQuery::ForgetReader(reply), LogResult::Done) => {
+                self.ok(Verb::Forget, &reply, "", AfterReply::Nothing);
+            }
             (PendingQuery::Seen { room, id }, LogResult::Done) => {
                 self.ok(Verb::Seen, &format!("{room} {id}"), "", AfterReply::Nothing);
             }
@@ -535,7 +580,11 @@ impl Session {
             PendingQuery::Reactions(_) => Verb::Reacts,
             PendingQuery::Forget(_) => Verb::Register,
             PendingQuery::Reader(..) | PendingQuery::NewReader(_) => Verb::Join,
-            PendingQuery::Seen { .. } | PendingQuery::Marker(_) => Verb::Seen,
+            PendingQuery::ReaderToMove { .. }
+            | PendingQuery::Seen { .. }
+            | PendingQuery::Marker(_) => Verb::Seen,
+            PendingQuery::Readers => Verb::Readers,
+            PendingQuery::ForgetReader(_) => Verb::Forget,
             PendingQuery::Flush(verb, _) | PendingQuery::Bye(verb, ..) => *verb,
             // The client has not asked for anything. It will receive some events again.
             PendingQuery::Confirmed(_) => return,
@@ -557,11 +606,11 @@ impl Session {
         }
         let makes_reader = matches!(
             pending,
-            PendingQuery::NewReader(_) | PendingQuery::Marker(_)
+            PendingQuery::NewReader(_) | PendingQuery::Seen { .. } | PendingQuery::Marker(_)
         );
         let text = match code {
             Code::Quota if makes_reader => {
-                "this nick or address has too many readers, or the disk is full; use an existing reader"
+                "this nick or address has too many readers, or the disk is full; use an existing reader, or FORGET one"
             }
             Code::Quota => "there is no space left on the server's disk; try again later",
             Code::ShuttingDown => "the server is stopping; connect again later",

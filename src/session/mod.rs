@@ -19,6 +19,7 @@ mod moderation;
 mod multiline;
 mod operator;
 pub mod output;
+mod readers;
 mod request;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use super::{Effect, Expects, Membership, Session, Upload};
 use crate::chat::nick::Leaves;
 use crate::chat::{Chat, NickId, Place, Refused, RoomId};
 use crate::dialect::{Dialect, Marks, Output, ReplyBody};
-use crate::log::{HistorySource, Reader};
+use crate::log::HistorySource;
 use crate::model::{EventKind, Now, Reaction, Scope};
 use crate::protocol::line::LineEnd;
 use crate::protocol::request::{
@@ -124,7 +124,9 @@ impl Session {
             Request::Hooks => self.hooks(chat),
             Request::Revoke { label } => self.revoke(label, chat),
             Request::Join { room, from } => self.join(&room, &from, chat, now),
-            Request::Seen { room, id } => self.seen(&room, id, chat),
+            Request::Seen { room, id, reader } => self.seen(&room, id, reader, chat),
+            Request::Readers => self.readers(chat),
+            Request::Forget { room, reader } => self.forget_reader(room, &reader, chat),
             Request::History { of, count, side } => {
                 let room = match of {
                     HistoryOf::Current => None,
@@ -366,10 +368,9 @@ impl Session {
 
     fn join(&mut self, name: &RoomName, from: &JoinFrom, chat: &mut Chat, now: Now) -> Done {
         let verb = Verb::Join;
-        let owner = match from {
-            JoinFrom::Reader(_) => Some(self.require_nick(verb)?),
-            JoinFrom::Now | JoinFrom::After(_) => None,
-        };
+        if matches!(from, JoinFrom::Reader(_)) {
+            self.require_nick(verb)?;
+        }
         let known = chat.find_room(name);
         let at = self
             .rooms
@@ -420,12 +421,8 @@ impl Session {
                 Ok(self.query_backlog(room_id, *id, up_to, chat))
             }
             JoinFrom::Reader(name) => {
-                let nick = owner.and_then(|nick| chat.user(nick));
-                let reader = Reader {
-                    place: name_of(room_id, chat)?.casefolded().into(),
-                    nick: nick.map_or("", |user| user.nick.casefolded()).to_owned(),
-                    name: name.casefolded().to_owned(),
-                };
+                let room = name_of(room_id, chat)?;
+                let reader = self.own_reader(verb, &room, name, chat)?;
                 Ok(self.query_reader(room_id, reader))
             }
         }
@@ -471,23 +468,6 @@ impl Session {
         chat.enter(room, self.peer, self.nick, now);
         // The connection reads from here on, after its own `JOIN`.
         self.rooms.push(Membership::new(room, chat));
-    }
-
-    fn seen(&mut self, name: &RoomName, id: u64, chat: &Chat) -> Done {
-        let verb = Verb::Seen;
-        let room = self.room_to_read(verb, Some(name), chat)?;
-        let membership = self.rooms.iter().find(|m| m.room == room && !m.is_leaving);
-        let Some(reader) = membership.and_then(|m| m.reader.as_deref()) else {
-            let text = format!("JOIN {name} AS <name> first");
-            return Err(Refusal::new(verb, Code::BadSyntax, text));
-        };
-        let newest = chat.newest_id();
-        if id > newest {
-            let text = format!("there is no event {id} yet; the newest is {newest}");
-            return Err(Refusal::new(verb, Code::BadSyntax, text));
-        }
-        let reader = reader.clone();
-        Ok(self.set_reader(name_of(room, chat)?, reader, id, chat))
     }
 
     /// Handles `HISTORY` of direct messages, which are stored only between registered nicks.

@@ -24,7 +24,7 @@ const CUT: &[&[u8]] = &[
     b"NICK bob\n",
     b"JOIN more\nPART #more\n",
     b"JOIN unused\nNICK scissors\nNICK cut\nPART unused\n",
-    b"JOIN #more 0\nJOIN more AS shears\nSEEN #more 9007199254740991\nPART more\n",
+    b"JOIN #more 0\nJOIN more AS shears\nSEEN #more 9007199254740991\nSEEN #more 0 AS comb\nREADERS\nFORGET #more comb\nFORGET more shears\nPART more\n",
     b"HISTORY #more 5 after 0\nHISTORY more\nSEARCH #more first\n",
     b"ROOMS\n",
     b"AWAY at lunch\nWHO cut\nWHOIS cut\nMINE\nAWAY\n",

@@ -109,7 +109,7 @@ fn sample(placeholder: &str) -> Option<&'static str> {
         "room" => "#ops",
         "text" | "topic" | "name" => "some text",
         "path" => "/hooks/word",
-        "label" | "token" | "token or fingerprint" | "word" | "server" => "word",
+        "reader" | "label" | "token" | "token or fingerprint" | "word" | "server" => "word",
         "on or off" => "on",
         "capabilities" => "some text",
         "open or invite" => "open",

@@ -45,6 +45,9 @@ fn rows() -> Vec<(Verb, &'static str, &'static str, &'static str)> {
             "ERR SEEN no-such-room",
             "ERR SEEN no-such-room",
         ),
+        (Seen, "SEEN #vault 1 AS spy", "ERR SEEN no-such-room", nick),
+        (Readers, "READERS", "OK READERS 0", nick),
+        (Forget, "FORGET #vault spy", "OK FORGET #vault spy", nick),
         (
             History,
             "HISTORY #vault",
@@ -301,6 +304,7 @@ fn tried(row: &str) -> &'static str {
         "TOPIC" => "TOPIC #vault",
         "TOPIC with a text" => "JOIN #vault\nTOPIC #vault mine",
         "SEEN" => "JOIN #vault AS spy\nSEEN #vault 1",
+        "SEEN with AS" => "SEEN #vault 1 AS spy",
         "PART" => "JOIN #vault\nPART #vault",
         "MODE" => "MODE #vault",
         "MODE with a mode" => "MODE #vault open",

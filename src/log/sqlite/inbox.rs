@@ -61,8 +61,9 @@ pub(super) fn newest(
 pub(super) fn forget(db: &Connection, form: &str) -> Result<(), StorageError> {
     let mut forget = db.prepare_cached("DELETE FROM told WHERE nick = ?1")?;
     forget.execute([form])?;
-    let markers = "DELETE FROM readers WHERE nick = ?1 AND substr(room, 1, 1) = '@'";
-    db.prepare_cached(markers)?.execute([form])?;
+    let readers =
+        "DELETE FROM readers WHERE nick = ?1 AND (substr(room, 1, 1) = '@' OR owner = ?1)";
+    db.prepare_cached(readers)?.execute([form])?;
     Ok(())
 }
 
@@ -260,11 +261,13 @@ mod tests {
                 nick: "ben".into(),
                 name: "@read".into(),
             };
-            for place in ["@ann", "tea"] {
-                log.set_reader(&marker(place), "ben", 7).unwrap();
+            for (place, owner) in [("@ann", "@::1"), ("milk", "ben"), ("tea", "@::1")] {
+                log.set_reader(&marker(place), owner, 7).unwrap();
             }
             log.clear_inbox(&nick("Ben")).unwrap();
             assert_eq!(log.reader(&marker("@ann")).unwrap(), None);
+            // It belonged to the previous owner of the nick.
+            assert_eq!(log.reader(&marker("milk")).unwrap(), None);
             assert_eq!(log.reader(&marker("tea")).unwrap(), Some(7));
             let Location::Inbox { readers, .. } = log.authorship(id).unwrap().unwrap().location
             else {

@@ -363,6 +363,15 @@ impl Log for SqliteLog {
         })
     }
 
+    fn readers(&self, nick: &str, owner: &str) -> Result<Vec<(Reader, u64)>, StorageError> {
+        self.ask(|db| readers::of_nick(db, nick, owner))
+    }
+
+    fn forget_reader(&self, reader: &Reader, owner: &str) -> Result<(), StorageError> {
+        let (reader, owner) = (reader.clone(), owner.to_owned());
+        self.change(true, move |step, _| readers::forget(step, &reader, &owner))
+    }
+
     fn sweep(&self, now: Time) -> Result<u64, StorageError> {
         let (has_deleted, has_unused, has_expired) = self.ask(|db| {
             let there = format!(

@@ -644,9 +644,9 @@ const IRCS: &[&str] = &[
 
 /// The verbs of plainchat for which IRC has no command. They are written as in plainchat, and answered with notices.
 const PLAINCHATS: &[&str] = &[
-    "HISTORY", "SEARCH", "FILES", "DOWNLOAD", "UPLOAD", "SEEN", "REMOVE", "EDIT", "REACT",
-    "UNREACT", "REACTS", "BAN", "UNBAN", "BANS", "NOTE", "SHUTDOWN", "TOKEN", "TOKENS", "REVOKE",
-    "IGNORE", "UNIGNORE", "INVITES", "UNINVITE",
+    "HISTORY", "SEARCH", "FILES", "DOWNLOAD", "UPLOAD", "SEEN", "READERS", "FORGET", "REMOVE",
+    "EDIT", "REACT", "UNREACT", "REACTS", "BAN", "UNBAN", "BANS", "NOTE", "SHUTDOWN", "TOKEN",
+    "TOKENS", "REVOKE", "IGNORE", "UNIGNORE", "INVITES", "UNINVITE",
 ];
 
 fn is_plainchats(word: &str) -> bool {

@@ -1,0 +1,138 @@
+//! `SEEN`, `READERS` and `FORGET`: the positions of named readers.
+
+use std::sync::Arc;
+
+use super::Session;
+use super::output::{AfterReply, Entries};
+use super::request::{Done, name_of};
+use crate::chat::Chat;
+use crate::log::Reader;
+use crate::protocol::human::plural;
+use crate::protocol::request::Refusal;
+use crate::protocol::{Code, Nick, RoomName, Verb};
+
+impl Session {
+    /// Returns the reader of this connection's nick with that name.
+    pub(super) fn own_reader(
+        &self,
+        verb: Verb,
+        room: &RoomName,
+        name: &Nick,
+        chat: &Chat,
+    ) -> Result<Reader, Refusal> {
+        let user = chat.user(self.require_nick(verb)?);
+        Ok(Reader {
+            place: room.casefolded().into(),
+            nick: user.map_or("", |user| user.nick.casefolded()).to_owned(),
+            name: name.casefolded().to_owned(),
+        })
+    }
+
+    /// Handles `SEEN`. Without a name, it moves the reader with which this connection has joined the room.
+    pub(super) fn seen(
+        &mut self,
+        name: &RoomName,
+        id: u64,
+        reader: Option<Nick>,
+        chat: &Chat,
+    ) -> Done {
+        let verb = Verb::Seen;
+        if reader.is_some() {
+            self.require_nick(verb)?;
+        }
+        let room_id = self.room_to_read(verb, Some(name), chat)?;
+        let room = name_of(room_id, chat)?;
+        let named = match &reader {
+            Some(reader) => Some(self.own_reader(verb, &room, reader, chat)?),
+            None => None,
+        };
+        let mut rooms = self.rooms.iter();
+        let joined = rooms.find(|m| m.room == room_id && !m.is_leaving);
+        let joined = joined.and_then(|m| m.reader.as_deref());
+        let Some(moved) = named.as_ref().or(joined) else {
+            let text = format!("JOIN {name} AS <name> first, or SEEN {name} {id} AS <name>");
+            return Err(Refusal::new(verb, Code::BadSyntax, text));
+        };
+        let newest = chat.newest_id();
+        if id > newest {
+            let text = format!("there is no event {id} yet; the newest is {newest}");
+            return Err(Refusal::new(verb, Code::BadSyntax, text));
+        }
+        let moved = moved.clone();
+        Ok(match reader {
+            // The number of new readers is limited, so it must be known whether there is one.
+            Some(_) => self.query_reader_to_move(room, moved, id),
+            None => self.set_reader(room, moved, id, chat),
+        })
+    }
+
+    /// Handles `READERS`.
+    pub(super) fn readers(&mut self, chat: &Chat) -> Done {
+        let user = chat.user(self.require_nick(Verb::Readers)?);
+        let nick = user.map_or("", |user| user.nick.casefolded()).to_owned();
+        Ok(self.query_readers(nick, chat))
+    }
+
+    /// Lists readers, but none of a room that this connection may not read.
+    pub(super) fn list_readers(&mut self, readers: &[(Reader, u64)], chat: &Chat) {
+        let mut lines = Entries::new("READER", self.input);
+        for (reader, seen) in readers {
+            let Ok(name) = RoomName::parse_loose(&reader.place) else {
+                continue;
+            };
+            let known = chat.find_room(&name);
+            if known.is_some_and(|room| !chat.may_read(room, self.nick)) {
+                continue;
+            }
+            // A room without events, members and an owner does not exist, but its readers do.
+            let room = known.and_then(|room| chat.room(room));
+            let room = room.map_or(name.as_str(), |room| room.name.as_str());
+            lines.add(&[room, &reader.name, &seen.to_string()]);
+        }
+        let count = self.send_entries(lines);
+        let talk = plural(count, "reader", "readers");
+        self.ok(
+            Verb::Readers,
+            &count.to_string(),
+            &talk,
+            AfterReply::Nothing,
+        );
+    }
+
+    /// Handles `FORGET`. The reply is the same whether there was such a reader or not, and whether this connection may
+    /// read the room.
+    pub(super) fn forget_reader(&mut self, room: RoomName, name: &Nick, chat: &Chat) -> Done {
+        let reader = self.own_reader(Verb::Forget, &room, name, chat)?;
+        // Otherwise a `BYE` of this connection would create the reader again.
+        for membership in &mut self.rooms {
+            if membership.reader.as_deref() == Some(&reader) {
+                membership.reader = None;
+            }
+        }
+        let reply = format!("{room} {name}");
+        Ok(self.query_forget(reader, reply.into(), chat))
+    }
+
+    /// Refuses to create another reader.
+    pub(super) fn refuse_reader(&mut self, verb: Verb) {
+        let text = "this nick or address has too many readers; use an existing one, or FORGET one";
+        self.refuse(&Refusal::new(verb, Code::Quota, text));
+    }
+
+    /// Continues `SEEN` with a name: `seen` is the position of that reader, if there is one.
+    pub(super) fn move_reader(
+        &mut self,
+        room: Arc<RoomName>,
+        reader: Reader,
+        id: u64,
+        is_new: bool,
+        chat: &mut Chat,
+        now: crate::model::Now,
+    ) -> Option<super::Effect> {
+        if is_new && !chat.may_make_reader(self.peer, now) {
+            self.refuse_reader(Verb::Seen);
+            return None;
+        }
+        self.set_reader(room, reader, id, chat)
+    }
+}
