@@ -1,4 +1,4 @@
-//! chatd.md 3: `chatd` under a service manager.
+//! chatd.md 3, 7: `chatd` under a service manager.
 //!
 //! The tests use sockets that exist longer than the server, notifications, and settings in a file.
 

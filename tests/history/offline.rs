@@ -1,4 +1,4 @@
-//! protocol.md 5.5, chatd.md 2: check, export, import, backup, and the expiry of old messages and files.
+//! protocol.md 5.5, chatd.md 2, 7: check, export, import, backup, and the expiry of old messages and files.
 //!
 //! The commands work on a data folder without a server or beside one.
 

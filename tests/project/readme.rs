@@ -28,6 +28,17 @@ const RUN: &[(&str, &str)] = &[
          tail -f followed > lines & tail=$!; grep -q -m 1 'ci a line to follow$' < lines; kill $pid $tail",
     ),
     (
+        "curl -f -OJ http://localhost:5002/files/NUMBER",
+        "printf 'FILES #ops\\nBYE\\n' | nc localhost 5002 > files; \
+         number=$(sed -n 's/.* FILE #ops [^ ]* \\([0-9]*\\) [0-9]* notes.txt$/\\1/p' files | head -1); \
+         mkdir got; cd got; NUMBER=$number; COMMAND; cmp notes.txt ../notes.txt",
+    ),
+    (
+        "chatd check --repair",
+        "chatd backup --data ../chatd-data chatd-data; COMMAND",
+    ),
+    ("chatc files", "COMMAND >/dev/null"),
+    (
         "chatc download NUMBER",
         "printf 'FILES\\nBYE\\n' | nc localhost 5002 > files; \
          number=$(sed -n 's/.* FILE #lobby [^ ]* \\([0-9]*\\) [0-9]* notes.txt$/\\1/p' files | head -1); \
@@ -56,6 +67,11 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     ("cargo install --path .", "tests/run does"),
     (
+        "cargo install --path . --no-default-features --features chatc",
+        "tests/run compiles chatc with these features",
+    ),
+    ("chatc servers", "tests/cli/discover.rs runs it"),
+    (
         "cargo install cargo-deb && cargo deb",
         "packaging/try builds the package, and needs a network",
     ),
@@ -73,7 +89,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     ("packaging/image", "packaging/try-image does"),
     (
-        "podman run -d -p 5002:5002 -v chat:/data plainchat",
+        "podman run -d --name chat -p 5002:5002 -v chat:/data plainchat",
         "packaging/try-image does",
     ),
     ("packaging/release", "tests/run does"),
@@ -118,6 +134,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     ("ncat --chat", "another program, for comparison"),
     ("tail -f", "tests/cli/examples.rs runs the example"),
+    ("AS hourly", "a part of a command that is run"),
     ("← you", "the mark of what is typed"),
     (
         "[09:15] <bob> Yes, in a browser.",

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::support::document::{self, Document, root};
 use crate::support::transcript::{Action, Transcript};
+use plainchat::config::Limits;
+use plainchat::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
 use plainchat::protocol::{Code, Verb};
 use plainchat::web::{ASSETS, MODULES};
 
@@ -230,7 +232,7 @@ fn the_table_of_codes_is_the_codes() {
 
 #[test]
 fn the_table_of_limits_is_the_limits() {
-    let limits = plainchat::config::Limits::default();
+    let limits = Limits::default();
     let rows = limits.rows().into_iter().map(|row| {
         let flag = row
             .flag
@@ -266,6 +268,27 @@ fn the_table_of_limits_is_the_limits() {
         return;
     }
     assert_eq!(table("chatd.md", "1"), rows);
+}
+
+#[test]
+fn the_readme_states_the_limits_of_the_server() {
+    let limits = Limits::default();
+    let thousands = |n: usize| format!("{},{:03}", n / 1000, n % 1000);
+    let sentence = format!(
+        "By default, a message has one line of about {} bytes, or up to {} lines with {} KiB in all; a file has up to {} GiB; \
+         and there are up to {} connections.",
+        thousands(TEXT_LINE_BYTES_MAX),
+        thousands(TEXT_LINES_MAX),
+        TEXT_BYTES_MAX >> 10,
+        limits.upload_bytes_max >> 30,
+        thousands(limits.connections_max),
+    );
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let readme = readme.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        readme.contains(&sentence),
+        "README.md does not contain: {sentence}"
+    );
 }
 
 #[test]
