@@ -486,7 +486,7 @@ impl Chat {
             if is_repeat {
                 return Ok(Committed::shown_before(id, time));
             }
-            self.push.applied(&entry);
+            self.push.applied(&entry, id);
             let place = self.place_of(&entry, room, id.is_some())?;
             if let (EventKind::File(_), Some(id), Some(from)) = (&entry.kind, id, sent_from) {
                 self.file_is_from(id, from);

@@ -3,6 +3,7 @@
 //! Each message is only noted when it is applied, and later looked at for the nicks that it mentions.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::Chat;
 use crate::config::fixed::{PUSH_IN_ALL, PUSH_PACE, PUSH_TEXT_BYTES_MAX, PUSH_WAITING_BYTES_MAX};
 use crate::model::{Entry, EventKind, PeerId, Scope, Subscription};
 use crate::protocol::name::NAME_CHARS_MAX;
-use crate::protocol::{Digest, Nick};
+use crate::protocol::{Digest, EventId, Nick, Time};
 
 /// The browsers that are notified, and the messages that have not been looked at yet.
 #[derive(Debug, Default)]
@@ -18,9 +19,20 @@ pub struct Push {
     by_nick: HashMap<Box<str>, Browsers>,
     /// The casefolded nick of each browser.
     nicks: HashMap<Digest, Box<str>>,
-    messages: VecDeque<Arc<Entry>>,
+    messages: VecDeque<Waiting>,
     /// The size of these messages.
     messages_bytes: usize,
+    /// The ids of the message that was taken last, and whether it has been removed since.
+    taken: Range<u64>,
+    is_taken_removed: bool,
+}
+
+/// A message that waits.
+#[derive(Debug)]
+struct Waiting {
+    entry: Arc<Entry>,
+    /// The ids of its lines.
+    ids: Range<u64>,
 }
 
 /// The browsers of a nick.
@@ -95,8 +107,11 @@ impl Push {
         }
     }
 
-    /// Notes an entry that has been applied. If too many wait, nobody is notified of it.
-    pub(super) fn applied(&mut self, entry: &Arc<Entry>) {
+    /// Notes an entry that has been applied, with its id. If too many messages wait, nobody is notified of it.
+    pub(super) fn applied(&mut self, entry: &Arc<Entry>, id: Option<EventId>) {
+        if let EventKind::Remove(of, _) = entry.kind {
+            return self.removed(of.get());
+        }
         let is_message = match (&entry.scope, &entry.kind) {
             (Scope::Room(_), EventKind::Msg | EventKind::Me | EventKind::Text) => true,
             (
@@ -109,7 +124,21 @@ impl Push {
         let has_space = self.messages_bytes + bytes <= PUSH_WAITING_BYTES_MAX;
         if is_message && !self.by_nick.is_empty() && has_space {
             self.messages_bytes += bytes;
-            self.messages.push_back(entry.clone());
+            let first = id.map_or(0, EventId::get);
+            let lines = if id.is_some() { entry.events() } else { 0 };
+            self.messages.push_back(Waiting {
+                entry: entry.clone(),
+                ids: first..first + lines as u64,
+            });
+        }
+    }
+
+    /// Forgets the message that waits and has a line with this id.
+    fn removed(&mut self, id: u64) {
+        self.is_taken_removed |= self.taken.contains(&id);
+        let place = self.messages.iter().position(|one| one.ids.contains(&id));
+        if let Some(one) = place.and_then(|place| self.messages.remove(place)) {
+            self.messages_bytes -= size(&one.entry);
         }
     }
 
@@ -120,9 +149,10 @@ impl Push {
 
     /// Takes the oldest message that has not been looked at.
     pub fn take_message(&mut self) -> Option<Arc<Entry>> {
-        let message = self.messages.pop_front()?;
-        self.messages_bytes -= size(&message);
-        Some(message)
+        let Waiting { entry, ids } = self.messages.pop_front()?;
+        self.messages_bytes -= size(&entry);
+        (self.taken, self.is_taken_removed) = (ids, false);
+        Some(entry)
     }
 }
 
@@ -134,18 +164,26 @@ impl Chat {
         }
     }
 
-    /// Returns whether a browser may still be notified of a message. Since the decision, its nick may have given it up,
-    /// opened the page, or lost the right to read the room.
-    pub fn may_still_notify(&self, entry: &Entry, browser: &Subscription) -> bool {
+    /// Returns whether a browser may still be notified of the message that was taken last. Since the decision, its nick
+    /// may have given it up, opened the page, or lost the right to read the room. The message may have been removed, or
+    /// its author banned or excluded from the room.
+    pub fn may_still_notify(&self, entry: &Entry, browser: &Subscription, now: Time) -> bool {
         let form = browser.nick.casefolded();
         let may_read = match &entry.scope {
             Scope::Room(name) => {
                 let room = self.find_room(name).and_then(|room| self.room(room));
-                room.is_some_and(|room| room.admits(Some(form)))
+                room.is_some_and(|room| {
+                    let author = entry.author_casefolded();
+                    room.admits(Some(form)) && room.admits(Some(&author))
+                })
             }
             _ => true,
         };
+        let author = Nick::parse(entry.author());
+        let is_banned = author.is_ok_and(|author| self.ban_of_nick(&author, now).is_some());
         may_read
+            && !is_banned
+            && !self.push.is_taken_removed
             && !self.has_page(form)
             && self.push.nick_of(&browser.id).as_ref() == Some(&browser.nick)
     }
@@ -257,8 +295,8 @@ fn is_mark(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DirectMessage, Now, RoomAcl, ignored_nick};
-    use crate::protocol::{RoomName, Time};
+    use crate::model::{DirectMessage, Now, Removed, RoomAcl, ignored_nick};
+    use crate::protocol::RoomName;
 
     const NOW: Duration = Duration::from_secs(1000);
 
@@ -359,7 +397,8 @@ mod tests {
             "{shown}"
         );
         chat.push.remove(&Digest([1; 32]));
-        assert!(!chat.may_still_notify(&told("bob", "ann", "hi"), &browser("ann", 1, &[])));
+        let (told_by_bob, of_ann) = (told("bob", "ann", "hi"), browser("ann", 1, &[]));
+        assert!(!chat.may_still_notify(&told_by_bob, &of_ann, Time(1)));
         assert_eq!(
             notified(&mut chat, &told("bob", "ann", "hi")),
             [row(2, "bob: hi")]
@@ -387,8 +426,9 @@ mod tests {
         );
         chat.came_as_page(peer);
         assert_eq!(notified(&mut chat, &said("bob", "ann?")), []);
-        let still =
-            |chat: &Chat| chat.may_still_notify(&said("bob", "ann?"), &browser("ann", 1, &[]));
+        let still = |chat: &Chat| {
+            chat.may_still_notify(&said("bob", "ann?"), &browser("ann", 1, &[]), Time(1))
+        };
         assert!(!still(&chat));
         chat.disconnect(peer);
         assert!(still(&chat));
@@ -407,6 +447,49 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_waits_is_dropped_when_it_is_removed_or_its_author_excluded() {
+        let mut chat = chat(vec![browser("ann", 1, &[])]);
+        let id = |n| EventId::new(n).expect("it is an id");
+        let remove = |chat: &mut Chat, n| {
+            let kind = EventKind::Remove(id(n), Removed::Message.into());
+            let entry = Entry::new(Scope::Room(room().into()), kind, "cyn", "");
+            chat.push.applied(&entry.into(), Some(id(20)));
+        };
+        let still = |chat: &Chat, entry: &Entry| {
+            chat.may_still_notify(entry, &browser("ann", 1, &[]), Time(1))
+        };
+        let text = Entry::new(
+            Scope::Room(room().into()),
+            EventKind::Text,
+            "cyn",
+            "ann\nb\nc",
+        );
+        let message = Arc::new(said("cyn", "ann"));
+        chat.push.applied(&text.into(), Some(id(5)));
+        for n in [8, 9] {
+            chat.push.applied(&message, Some(id(n)));
+        }
+        remove(&mut chat, 7);
+        remove(&mut chat, 20);
+        assert_eq!(chat.push.messages.len(), 2);
+        assert!(chat.push.take_message().is_some());
+        assert!(still(&chat, &message));
+        remove(&mut chat, 8);
+        assert!(!still(&chat, &message));
+        assert!(chat.push.take_message().is_some());
+        assert!(still(&chat, &message));
+        assert_eq!(chat.push.messages_bytes, 0);
+        let room = chat.find_room(&room()).expect("it is there");
+        let acl = RoomAcl {
+            is_closed: true,
+            invited: ["ann".to_owned()].into(),
+            ..RoomAcl::default()
+        };
+        chat.set_acl(room, Some(Box::new(acl)));
+        assert!(!still(&chat, &message) && still(&chat, &said("ann", "ann")));
+    }
+
+    #[test]
     fn notifications_to_a_nick_are_paced_and_the_messages_that_wait_are_limited() {
         let mut chat = chat(vec![browser("ann", 1, &[]), browser("bob", 2, &[])]);
         let entry = Arc::new(said("cyn", "ann"));
@@ -418,7 +501,7 @@ mod tests {
         let later = chat.notices(&entry, &words("ann"), NOW + PUSH_PACE.every);
         assert_eq!(later.len(), 1);
         for _ in 0..PUSH_WAITING_BYTES_MAX {
-            chat.push.applied(&entry);
+            chat.push.applied(&entry, None);
         }
         let most = PUSH_WAITING_BYTES_MAX / size(&entry);
         assert_eq!(chat.push.messages.len(), most);

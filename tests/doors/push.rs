@@ -15,6 +15,7 @@ const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hooks/push_ser
 /// `ann:my secret`, `bob:my secret` and so on in base64.
 const ANN: &str = "Authorization: Basic YW5uOm15IHNlY3JldA==";
 const BOB: &str = "Authorization: Basic Ym9iOm15IHNlY3JldA==";
+const CYN: &str = "Authorization: Basic Y3luOm15IHNlY3JldA==";
 
 /// A push service, and a browser that it serves.
 struct Service {
@@ -241,6 +242,31 @@ fn a_browser_is_kept_over_a_restart_and_removed_when_it_is_gone_or_the_password_
     check_status(&put(&chatd, BOB, &service.browser), 204);
     tell(&mut ann, "bob", "five");
     service.expect("", "ann", "five", "ann");
+}
+
+#[test]
+fn a_message_that_is_removed_or_whose_sender_is_banned_notifies_nobody_while_it_waits() {
+    let mut service = Service::start();
+    let chatd = service.chatd(&["--operator", "root"]);
+    let mut root = register(&chatd, "root");
+    let _ann = register(&chatd, "ann");
+    let (mut bob, _cyn) = (register(&chatd, "bob"), register(&chatd, "cyn"));
+    let mut dan = register(&chatd, "dan");
+    check_status(&put(&chatd, ANN, &service.browser("/silent")), 204);
+    check_status(&put(&chatd, CYN, &service.browser), 204);
+    // As many as the server sends at the same time. The others wait until it gives these up.
+    for n in 0..8 {
+        tell(&mut bob, "ann", &n.to_string());
+    }
+    for text in ["waits for its turn", "waits behind it"] {
+        let told = ask(&mut bob, &format!("TELL cyn {text}"), "OK TELL ");
+        let id = told.split(' ').nth(2).expect("an id");
+        ask(&mut bob, &format!("REMOVE {id}"), "OK REMOVE");
+    }
+    tell(&mut dan, "#lobby", "cyn: buy this");
+    ask(&mut root, "BAN dan 1h", "OK BAN");
+    tell(&mut bob, "cyn", "stays");
+    service.expect("", "bob", "stays", "bob");
 }
 
 #[test]

@@ -188,7 +188,8 @@ pub(super) async fn run(server: Arc<Server>, notifier: Arc<Notifier>) {
                 }
                 used_up = PUSH_PACE_IN_ALL.once_more(used_up, server.clock.now().uptime);
                 let turn = sends.acquire_arc().await;
-                if !server.state().chat.may_still_notify(&entry, &browser) {
+                let time = server.clock.now().time;
+                if !server.state().chat.may_still_notify(&entry, &browser, time) {
                     continue;
                 }
                 let (known, notifier) = (server.clone(), notifier.clone());
