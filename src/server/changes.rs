@@ -19,7 +19,7 @@ pub(super) struct Released {
     pub live: Vec<EventId>,
     /// Whether someone may have lost the right to read a room.
     pub has_acl_changes: bool,
-    /// Whether there are messages of which somebody may have to be notified.
+    /// Whether there are messages about which somebody may have to be notified.
     pub has_to_notify: bool,
     /// Whether the log has rooms to delete.
     pub has_deleted_rooms: bool,

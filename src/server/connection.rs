@@ -2,7 +2,7 @@
 //!
 //! While the connection is idle, the task holds no buffer: it waits until the socket is readable or there is news.
 //! Then it borrows the thread's buffer, reads or writes as much as it can without waiting, and returns the buffer. It
-//! writes only what the session's cursors have not passed, so a slow client costs the others nothing.
+//! writes only what the session's cursors have not passed, so a slow client does not slow down the others.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -307,7 +307,8 @@ impl Connection {
         })
     }
 
-    /// Sets the time at which the session or the carrier next has something to do. What is sent can change it too.
+    /// Sets the time at which the session or the carrier next has something to do. Sending output can change that
+    /// time too.
     fn update_deadline(&mut self, state: &mut SharedState) {
         let due = if self.input_end == InputEnd::Handled && !self.session.is_ending() {
             let next = || self.server.clock.now().uptime + LIVENESS_EVERY;
@@ -699,7 +700,7 @@ impl Connection {
         .await
     }
 
-    /// Waits as [`Self::wait`] does, and also returns when `other` completes.
+    /// Waits for input, space to write, or news, like [`Self::wait`], or until `other` completes.
     pub(super) async fn wait_for(&mut self, other: impl Future<Output = ()>) {
         let woken = async {
             self.wait(false).await;
@@ -739,7 +740,7 @@ pub(super) async fn hang_up(server: &Server, carrier: &mut Carrier, has_ended: b
     future::or(drained, late).await;
 }
 
-/// The number of bytes written in one turn: several rounds of messages. If a reader had to wait for its next turn
+/// The maximum number of bytes written in one turn: several rounds of messages. If a reader had to wait for its next turn
 /// after each round, it would fall behind the senders and would be served from the log.
 const WRITTEN_MAX: usize = 8 * ROUND_BYTES;
 

@@ -11,7 +11,8 @@ const OTHERS: usize = 160;
 /// The lowest limit on open files with which a few clients can send messages and files.
 pub(super) const LEAST: usize = 192;
 
-/// The number of connections beyond the limit that receive an error. Further ones are closed without an error.
+/// The maximum number of connections beyond the limit that receive an error. Further connections are closed without
+/// an error.
 const TURNED_AWAY_MAX: usize = 256;
 
 /// The maximum number of descriptors of an upload: the file, its folder, and the file again for its followers.
@@ -55,7 +56,7 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    /// Creates one from a file that was opened under a reservation.
+    /// Wraps a file that was opened under a reservation.
     pub fn new(file: File, reservation: Reservation) -> Self {
         Self {
             file,

@@ -9,9 +9,9 @@ use rustix::net::{
     socket_with, sockopt,
 };
 
-/// The number of connections that the operating system queues until they are accepted. The system lowers this to its
-/// own maximum (`net.core.somaxconn`, 4096 on Linux). It is large enough for a class whose members all connect at
-/// once.
+/// The maximum number of connections that the operating system queues until they are accepted. The system lowers this
+/// to its own maximum (`net.core.somaxconn`, 4096 on Linux). It is large enough for a class whose members all connect
+/// at once.
 const BACKLOG: i32 = 4096;
 
 /// Binds a socket to `addr`. An IPv6 address is for IPv6 only, so that both families can use the same port.

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use crate::model::Budget;
 
-/// The number of bytes of a file that are in memory at once. Larger pieces are no faster.
+/// The size of a piece of a file, unless many files are in transfer. Larger pieces are no faster.
 const PIECE_BYTES: usize = 256 << 10;
 
 /// The size of a piece when many files are in transfer.
 const SMALL_PIECE_BYTES: usize = 8 << 10;
 
-/// The number of bytes that are read at once from a client that holds no part of the budget, when the budget is used
-/// up.
+/// The maximum number of bytes that are read at once from a client that holds no part of the budget, when the budget
+/// is used up.
 pub(super) const TIGHT_READ_BYTES: usize = 4 << 10;
 
 /// A reservation of memory for pieces of one file. It is released when this is dropped.

@@ -44,7 +44,7 @@ pub(super) enum ConnectionKind {
     Tls,
     Http,
     WebSocket,
-    /// A request over HTTP, inside the process; not a client of its own.
+    /// A connection inside the process that makes the request of an HTTP client. It does not count as a client.
     Request,
 }
 

@@ -181,9 +181,9 @@ struct Server {
     /// Notified when someone may have lost the right to read a room, so that tasks that send its contents check
     /// again.
     acl_changes: Event,
-    /// What is needed to notify browsers; `None` if the server does not.
+    /// What is needed to notify browsers; `None` if the server does not notify them.
     notifier: Option<Arc<push::Notifier>>,
-    /// Notified when there are messages of which somebody may have to be notified.
+    /// Notified when there are messages about which somebody may have to be notified.
     to_notify: Event,
     /// Notified when the log is to remove the events of deleted rooms.
     deleted_rooms: Event,

@@ -42,7 +42,7 @@ pub(super) struct SharedState {
     /// Whether another change follows soon, because this connection, or another that waits for its turn, has more
     /// input.
     pub is_to_be_continued: bool,
-    /// The time since which new events have waited for such a change.
+    /// The time since which new events have waited for the following change.
     gathering_since: Option<Instant>,
     pub log: Arc<dyn Log>,
     /// The events that the log has not stored or refused yet, or whose outcome has not been published yet.
@@ -135,7 +135,7 @@ impl SharedState {
     /// Passes an entry to the log. The entry is applied when the log has stored it; a log in memory does so at once.
     pub fn append(&mut self, entry: Arc<Entry>, ticket: Option<Ticket>, now: Now) {
         if let (Scope::Room(room), EventKind::DeleteRoom(_)) = (&entry.scope, &entry.kind) {
-            // A log on disk deletes the access list together with the room. This does so for a log in memory.
+            // A log on disk deletes the access list together with the room. For a log in memory, it is deleted here.
             self.accounts.forget_room(room);
         }
         self.metrics.appended.add(1);
@@ -239,7 +239,7 @@ impl SharedState {
             .is_none_or(|slot| slot.is_called)
     }
 
-    /// Notes that the session of `peer` does now what it was called for.
+    /// Records that the session of `peer` is now doing what it was called for.
     pub fn clear_call(&mut self, peer: PeerId) {
         if let Some(slot) = self.wake_slots.get_mut(peer.slot()) {
             slot.is_called = false;
@@ -354,10 +354,10 @@ impl WakeSlot {
     }
 }
 
-/// The number of events that may wait for the log: about one full transaction. When it is exceeded, a connection may
-/// propose something only if it has received all its replies. So a client that sends one message at a time waits for
-/// about two transactions, however much others send. With twice as many, that client would wait twice as long, and the
-/// others would send hardly more.
+/// The maximum number of events that wait for the log: about one full transaction. When it is exceeded, a connection
+/// may propose something only if it has received all its replies. So a client that sends one message at a time waits
+/// for about two transactions, however much others send. With twice as many, that client would wait twice as long,
+/// and the others would send hardly more.
 const PROPOSED_MAX: usize = 1024;
 
 /// The time for which new events may wait for more events from a client that sends much.

@@ -32,8 +32,8 @@ use crate::model::{Entry, EventKind, FileContents, PeerId, StorageError, Ticket}
 use crate::protocol::{Code, Digest, EventId, Verb};
 use crate::session::{Begun, Effect, OutgoingFile, Upload, UploadError};
 
-/// The number of times that an incomplete file is looked up among the live files. A live file is added there a moment
-/// after its announcement. A file whose end could not be stored is never found.
+/// The maximum number of attempts to find an incomplete file among the live files. Several may be necessary, because
+/// a live file is added there a moment after its announcement. A file whose end could not be stored is never found.
 const LOOKS_MAX: usize = 100;
 
 /// A live file, shared with the tasks that send it to its followers.
@@ -143,7 +143,7 @@ impl Connection {
         next
     }
 
-    /// Runs a query to the accounts. Returns its result and, for a password, the attempt as which it counts.
+    /// Runs a query to the accounts. Returns its result and, for a password, the attempt that it counts as.
     async fn run_account_query(
         &self,
         query: AccountQuery,

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_ahead_at_the_start_makes_nothing_old_until_it_has_stood() {
+    fn a_clock_that_is_ahead_at_the_start_expires_nothing_until_it_has_stayed_ahead() {
         let ahead = YEAR as i64;
         let mut clock = TrustedClock::since(Some(Time(YEAR * 50)));
         let looks = [(0, ahead), (1000, ahead), (2000, 0), (HOUR, 0)];

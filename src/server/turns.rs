@@ -9,11 +9,11 @@ use smol::lock::{Semaphore, SemaphoreGuardArc};
 
 use crate::model::address_prefix;
 
-/// The limit on an operation that runs at once.
+/// Limits how many operations of one kind run at once.
 #[derive(Debug)]
 pub(super) struct Turns {
     all: Arc<Semaphore>,
-    /// The number of operations that run at once for one address.
+    /// The maximum number of operations that run at once for one address.
     each: usize,
     /// A semaphore for each address that waits for a turn or has one.
     by_address: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,

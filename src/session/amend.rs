@@ -13,7 +13,7 @@ use crate::protocol::{Code, EventId, Verb};
 /// What to do with an event when its author and place are known.
 #[derive(Debug)]
 pub(super) enum OnEvent {
-    /// Deletes the event. The event of that has these tags.
+    /// Deletes the event. The `REMOVE` event has these tags.
     Remove(SentTags),
     /// Replaces the event's text with this one.
     Edit(Box<str>),

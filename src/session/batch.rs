@@ -63,26 +63,28 @@ struct BorrowedRange {
 /// round takes 50 ms for a thousand readers.
 pub const ROUND_BYTES: usize = 128 << 10;
 
-/// The maximum number of bytes in a batch, unless it is a single line. It is enough for the lines of a round with
-/// more fields added to each line.
+/// The maximum number of bytes in a batch, unless it is a single line. That is enough for the lines of a round, even
+/// with more fields added to each line.
 pub const BATCH_BYTES_MAX: usize = 2 * ROUND_BYTES;
 
 /// The maximum number of bytes of values in a batch, unless it is a single value.
 const VALUE_BYTES_MAX: usize = 32 << 10;
 
-/// The number of bytes of a room's lines in one form that are kept for other readers. It is more than one batch,
-/// because the readers of a room are at different positions.
+/// The maximum number of bytes of a room's lines in one form that are kept for other readers. It is more than one
+/// batch, because the readers of a room are at different positions.
 const KEPT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
-/// The number of such lines. A line may be empty, because an event need not have one in each form.
+/// The maximum number of lines of a room in one form that are kept for other readers. The bytes alone would not limit
+/// them, because a line may be empty: an event need not have one in each form.
 const KEPT_LINES_MAX: usize = 64 << 10;
 
-/// The number of rooms and forms whose lines are kept. A server has readers of only a few forms: IRC clients request
-/// similar capabilities. If there are more, those that were needed last are kept.
+/// The maximum number of pairs of room and form whose lines are kept. A server has readers of only a few forms: IRC
+/// clients request similar capabilities. Above the maximum, the lines that have not been needed for the longest time
+/// are dropped.
 const KEPT_MAX: usize = 32;
 
-/// The number of bytes that all kept lines together may allocate before those that were not needed for the longest
-/// time are freed.
+/// The maximum number of bytes that all kept lines together may allocate. Above it, the lines that have not been
+/// needed for the longest time are freed.
 const KEPT_TOTAL_MAX: usize = 8 * KEPT_BYTES_MAX;
 
 /// The minimum size of a part that is sent without being copied. The system handles each slice separately, which
@@ -345,7 +347,7 @@ struct SharedLines {
     ends: Vec<usize>,
     /// The author of each line, who does not receive that line.
     authors: Vec<PeerId>,
-    /// The entries that must be written for each reader, in order. Their lines are empty here.
+    /// The entries that must be written for each reader separately, in order. Their lines are empty here.
     apart: Vec<Seq>,
     /// The entries that continue a message from an earlier entry, in order.
     inside: Vec<Seq>,
@@ -370,7 +372,7 @@ impl SharedLines {
         self.from + self.ends.len() as Seq
     }
 
-    /// Returns whether these lines are of the room of `span`, in its form.
+    /// Returns whether these lines belong to the room of `span` and are in its form.
     fn are_of(&self, span: SeqRange) -> bool {
         self.room == span.room && self.form == span.form
     }
@@ -493,7 +495,7 @@ impl SharedLines {
     /// Returns the range in `bytes` of the lines of the entries from `from` up to but not including `to`, and the
     /// number of the entry after the last of these lines. The range ends before a line by `reader` and one that must
     /// be written for each reader. It contains as many lines as fit into `space` bytes, but at least one. It is empty
-    /// if a message that is one for its readers would begin before `from` or end after `to`.
+    /// if it would contain only a part of a text that these readers receive as one message.
     fn lines(&self, from: Seq, to: Seq, reader: PeerId, space: usize) -> (Range<usize>, Seq) {
         let (first, last) = (self.index(from), self.index(to));
         let begin = self.start(first);
@@ -517,8 +519,8 @@ impl SharedLines {
         self.inside.binary_search(&seq).is_ok()
     }
 
-    /// Returns the end of the line that contains the byte at `offset` and is not its first byte, and the number of the
-    /// entry after it. If a line ends there, returns its end.
+    /// Returns the end of the line in which `offset` lies, and the number of the entry after that line. An offset
+    /// between two lines belongs to the first of them.
     fn line_at(&self, offset: usize) -> (usize, Seq) {
         let mut count = self.ends.partition_point(|end| *end < offset) + 1;
         while self.is_inside(self.from + count as Seq) {

@@ -50,8 +50,8 @@ pub(super) enum Step {
     End,
 }
 
-/// The number of rooms that one step looks at. Comparing them with the masks of an IRC client takes less than a
-/// millisecond; then other connections have their turn.
+/// The maximum number of rooms that one step looks at. Comparing them with the masks of an IRC client takes less than
+/// a millisecond. After each step, other connections have their turn.
 const LOOKED_AT_MAX: usize = 50;
 
 /// The verbs that a new user needs. `HELP` shows the syntax of each.

@@ -167,7 +167,7 @@ pub enum Begun {
     Removed,
 }
 
-/// The number of bytes of replies that may wait for a client. Above it, the client's requests are no longer read.
+/// The maximum number of bytes of replies that wait for a client. Above it, the client's requests are no longer read.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 
 /// The replies that wait to be sent, or that wait for the outcome of an entry.
@@ -477,8 +477,8 @@ impl Session {
         matches!(self.replies().pending.front(), Some(Pending::List(_)))
     }
 
-    /// Returns whether another line is accepted now. It is not during a transfer, or if the client does not read its
-    /// replies.
+    /// Returns whether another line is accepted now. No line is accepted during a transfer, or if the client does not
+    /// read its replies.
     pub fn takes_lines(&self, limits: &Limits) -> bool {
         // While a list is being sent, a later request must not change what it shows.
         let replies = self.replies();
@@ -786,13 +786,14 @@ impl Session {
         }
     }
 
-    /// Closes a connection that has been idle for too long.
+    /// Does what is due by now: closes a connection that has been idle for too long, or that has not taken its last
+    /// line in time; and whatever an IRC client waits for ([`Self::irc_on_time`]).
     pub fn on_time(&mut self, chat: &mut Chat, now: Now) {
         if self.due(chat.limits()).is_none_or(|due| due > now.uptime) {
             return;
         }
         if self.is_dismissed {
-            // The client has not read its last line in time.
+            // The time in which the client could read the last line is over.
             self.unsent = Box::default();
             self.phase = Phase::Over;
             return;
@@ -1026,7 +1027,7 @@ impl Session {
         rooms.map(|membership| membership.room).collect()
     }
 
-    /// Queues what only this connection can still deliver, and then leaves as [`Self::depart`] does.
+    /// Queues what only this connection can still deliver, and then calls [`Self::depart`].
     ///
     /// Unlogged direct messages and notices have been acknowledged to their senders, so they are sent before the last
     /// reply. A connection that an operator closes receives nothing but its last line.

@@ -127,8 +127,8 @@ pub(super) enum AfterReply {
     Close,
 }
 
-/// The number of bytes of a list that are made at once. Each line is looked up, so a batch full of them takes
-/// milliseconds.
+/// The maximum number of bytes of a list that are written at once. Each line is looked up, so filling a whole batch
+/// would take milliseconds.
 const LIST_BYTES_MAX: usize = 32 << 10;
 
 /// An error: the tail no longer contains the requested entries.
@@ -868,7 +868,7 @@ impl EntryReply {
         client.refuse(refusal, &self.body, out);
     }
 
-    /// Returns the number of events as which the entry was stored.
+    /// Returns how many events the entry was stored as.
     fn events(&self) -> u64 {
         match self.body {
             ReplyBody::Lines(lines) => lines as u64,
@@ -876,7 +876,8 @@ impl EntryReply {
         }
     }
 
-    /// Returns the number of bytes that this reply holds of an IRC client's own text of several lines.
+    /// Returns the size in bytes of the text of several lines that this reply contains, for an IRC client that sent
+    /// it; otherwise 0.
     pub fn bytes(&self) -> usize {
         let more = self.own().and_then(|own| Some((own, own.more.as_deref()?)));
         more.map_or(0, |(own, more)| own.line.len() + more.len())

@@ -21,7 +21,7 @@ use crate::protocol::request::{
 use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Nick, Request, RoomName, VERSION, Verb};
 
-/// The number of bytes of a list that are formatted when the list is requested.
+/// The maximum number of bytes of a list that are formatted when the list is requested.
 const LIST_BYTES_MAX: usize = 8 << 10;
 
 /// The maximum length of a reaction in bytes.
@@ -707,7 +707,7 @@ impl Session {
             .ok_or_else(none)
     }
 
-    /// Queues a reply as [`Self::ok`] does. It is sent after every event that `room` has had so far.
+    /// Queues the reply to a request that succeeded, to be sent after every event that `room` has had so far.
     fn ok_in(
         &mut self,
         verb: Verb,

@@ -58,7 +58,7 @@ struct Table {
     chat: Chat,
     accounts: Accounts,
     log: Rc<SharedLog>,
-    /// The number of this server on the log.
+    /// The index of this server among the feeds of the log.
     server: usize,
     sessions: Vec<Session>,
 }
@@ -72,7 +72,7 @@ impl Table {
         Self::on(SharedLog::new(), count, config)
     }
 
-    /// Adds a server on a log.
+    /// Adds a server with `count` connections that uses `log`.
     fn on(log: Rc<SharedLog>, count: usize, config: Config) -> Self {
         let config = Config {
             operators: vec![Nick::parse("root").expect("it is a nick")],
@@ -277,7 +277,7 @@ fn a_former_moderator_changes_nothing_and_a_released_nick_is_not_invited() {
 }
 
 #[test]
-fn two_changes_of_a_room_apply_as_stored_in_whichever_order_they_arrive() {
+fn two_changes_of_a_room_apply_in_stored_order_however_they_arrive() {
     let mut table = Table::new(3);
     for (who, nick) in ["ann", "bob", "eve"].into_iter().enumerate() {
         table.say(who, &format!("NICK {nick}"));
@@ -405,7 +405,7 @@ fn nobody_can_take_a_look_alike_nick_and_an_owner_may_change_its_case() {
 }
 
 #[test]
-fn a_registered_nick_is_its_owners_as_it_was_spelt_and_no_spelling_of_it_is_anothers() {
+fn no_other_user_gets_any_spelling_of_a_registered_nick() {
     let mut table = Table::new(4);
     for (who, nick) in [(0, "Lan"), (1, "Ian"), (2, "ill")] {
         assert!(table.say(who, &format!("NICK {nick}")).contains("OK NICK "));
@@ -430,7 +430,7 @@ fn a_registered_nick_is_its_owners_as_it_was_spelt_and_no_spelling_of_it_is_anot
 }
 
 #[test]
-fn a_room_learns_of_a_file_before_its_sender_is_ended_out_of_step() {
+fn a_room_receives_a_file_before_its_disconnected_sender_leaves() {
     let mut table = Table::new(2);
     table.say(0, "NICK ann");
     table.say(1, "JOIN #lobby");
@@ -480,7 +480,7 @@ fn a_change_of_an_ignored_nick_is_shown() {
 }
 
 #[test]
-fn private_messages_answered_ok_are_sent_before_the_goodbye() {
+fn acknowledged_private_messages_are_sent_before_the_goodbye() {
     let last_lines = ["BYE", "QUIT", "/bye see you"];
     for last in last_lines {
         let mut table = Table::new(2);

@@ -481,7 +481,7 @@ fn a_room_that_chatc_creates_belongs_to_its_user() {
 
 /// Invited users read and write a closed room with every command of `chatc`, also after the server was down.
 #[test]
-fn invited_users_enter_a_closed_room_with_every_command_and_return() {
+fn invited_users_join_an_invite_only_room_with_any_command_and_rejoin_later() {
     let data = tempfile::tempdir().unwrap();
     let flags = |more: &[&str]| -> Vec<String> {
         let data = data.path().to_str().unwrap();

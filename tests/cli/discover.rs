@@ -28,7 +28,7 @@ fn in_network(script: &str) -> Ended {
 }
 
 #[test]
-fn the_only_server_on_the_network_is_found_and_one_that_is_quiet_is_not() {
+fn the_only_announced_server_is_found_and_an_unannounced_one_is_not() {
     let ended = in_network(
         "start() {
            coproc \"$CHATD\" --memory --log-level off \"$@\"

@@ -452,7 +452,7 @@ fn ten_thousand_messages_are_scrolled_back_through() {
 }
 
 #[test]
-fn fifty_thousand_messages_at_once_do_not_keep_keys_from_being_seen() {
+fn keys_are_handled_while_fifty_thousand_messages_arrive() {
     let chatd = chatd(&[]);
     let mut bob = Peer::named(chatd.address, "bob");
     let ann = Terminal::chatc(chatd.address, 80, 24);

@@ -18,7 +18,7 @@ fn with_server(folder: &Path, text: &str) {
 }
 
 #[test]
-fn ids_begin_at_1_and_go_on_and_rooms_topics_files_and_readers_stay() {
+fn after_a_restart_ids_continue_and_rooms_topics_files_and_readers_remain() {
     let folder = tempfile::tempdir().unwrap();
     with_server(
         folder.path(),

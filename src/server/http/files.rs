@@ -300,7 +300,7 @@ fn set_safe_headers(headers: &mut HeaderMap, file: &NewFile) {
         .chars()
         .map(|c| {
             // Non-ASCII characters are not escaped here, for `curl -OJ`, which does not know `filename*`. Other
-            // clients use that.
+            // clients use `filename*`.
             if matches!(c, '"' | '\\' | '%' | ';') || c.is_control() {
                 '_'
             } else {
@@ -340,7 +340,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// A `Range` header (RFC 9110, 14.2). One that has several parts or cannot be parsed counts as a request for the
+/// A `Range` header (RFC 9110, 14.2). A header that has several parts or cannot be parsed counts as a request for the
 /// whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Range {
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_what_the_standard_says() {
+    fn ranges_are_parsed_as_the_standard_says() {
         check("bytes=0-0", Some(Range::Part(0, 1)));
         check("bytes=3-5", Some(Range::Part(3, 6)));
         check("bytes=3-", Some(Range::Part(3, 10)));

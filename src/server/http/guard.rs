@@ -201,7 +201,8 @@ fn is_own(origin: &str, host: &str, names: &Names) -> bool {
         (Some(given), None) => given == port,
         (None, Some(own)) => own == port,
     };
-    // For a name that every machine has, another program may serve a page on another port.
+    // The first three names are on every machine (such as `localhost`), and another program may serve a page under
+    // them on another port. Any other name is one that the operator has configured.
     let is_given = names
         .0
         .iter()

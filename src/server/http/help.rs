@@ -15,7 +15,7 @@ pub fn text(client: &Client, headers: &HeaderMap) -> String {
     };
     let scheme = if client.is_secure { "https" } else { "http" };
     let url = format!("{scheme}://{host}");
-    // curl rejects a self-signed certificate, as the server's own is.
+    // curl rejects a self-signed certificate, such as the server's own.
     let is_own = client.is_tls && client.server.config.certificate.is_none();
     let curl = if is_own { "curl -k" } else { "curl" };
     let (who, read, note) = match client.server.config.password {
@@ -51,8 +51,8 @@ pub fn text(client: &Client, headers: &HeaderMap) -> String {
     )
 }
 
-/// Splits `host` into the arguments for `nc`. An IPv6 address loses its brackets. If there is no port, a proxy is in
-/// between, and the result has the server's own port, `local`.
+/// Splits `host` into the arguments for `nc`. An IPv6 address loses its brackets. If `host` has no port, the client
+/// may have come through a proxy, so the result has the server's own port, `local`.
 fn name_and_port(host: &str, local: u16) -> (&str, u16) {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, port.parse().unwrap_or(local)),

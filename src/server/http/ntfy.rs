@@ -148,7 +148,7 @@ impl Parameters {
         HeaderValue::from_bytes(&URL_SAFE_NO_PAD.decode(value).ok()?).ok()
     }
 
-    /// Returns the first header or parameter that has one of those names. The name of a header may begin with `X-`.
+    /// Returns the first header or parameter that has one of `names`. The name of a header may begin with `X-`.
     fn field(&self, headers: &HeaderMap, names: &[&str]) -> Option<String> {
         let in_header = names.iter().find_map(|name| {
             let value = headers.get(format!("x-{name}"));

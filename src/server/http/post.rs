@@ -26,8 +26,8 @@ use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Request, Verb};
 use crate::server::Server;
 
-/// The number of bytes that a request may use even when the memory for unread data is used up. So a client that sends
-/// one line is not refused because of others.
+/// The number of bytes that each request may use even when the memory for unread data is used up. So a client that
+/// sends one line is not refused because of other clients.
 const SMALL_BYTES: usize = 16 << 10;
 
 /// Approximate length of the reply to a line: `OK MSG`, an id and a time.

@@ -18,8 +18,8 @@ use crate::protocol::Code;
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 pub type Reply = Response<Body>;
 
-/// The time in seconds after which a client that is refused for now should try again. Wrong passwords have been
-/// forgiven by then.
+/// The time in seconds after which a client that is refused for now should try again. By then, the rate limit allows
+/// another password attempt.
 const RETRY_AFTER_S: &str = "30";
 
 /// The answer to a request that the server does not execute because it is stopping.
@@ -31,7 +31,7 @@ pub const TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Debug)]
 pub struct Problem {
     pub status: StatusCode,
-    /// `ERR - <code> <text>`, or the line that refuses a request of the connection.
+    /// An `ERR` line: `ERR - <code> <text>`, or the line that the session of the request has sent.
     pub line: String,
 }
 

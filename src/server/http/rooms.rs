@@ -168,7 +168,7 @@ fn is_item(delivery: &Delivery) -> bool {
     )
 }
 
-/// Returns a body of pieces.
+/// Returns a body that is sent piece by piece.
 pub fn body(pieces: impl stream::Stream<Item = io::Result<Vec<u8>>> + Send + 'static) -> Body {
     let frames = stream::StreamExt::map(pieces, |piece| {
         piece.map(|bytes| Frame::data(Bytes::from(bytes)))

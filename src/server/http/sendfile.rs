@@ -41,8 +41,8 @@ fn is_sentinel(bytes: &[u8]) -> bool {
     FILE_SENTINEL.as_ptr_range().contains(&bytes.as_ptr())
 }
 
-/// Returns whether the bytes to be written were copied from a placeholder, so that they are wrong. This is so if a
-/// part of a file waits to be sent, but no placeholder stands for it.
+/// Returns whether the bytes to be written were copied from a placeholder, so that they are wrong. That is the case
+/// if a part of a file waits to be sent, but no placeholder stands for it.
 fn is_copied(has_part: bool, pieces: &[IoSlice<'_>]) -> bool {
     has_part && !pieces.iter().any(|piece| is_sentinel(piece))
 }
@@ -109,8 +109,8 @@ type Sent = Result<(u64, bool), Failed>;
 pub struct SendfileIo {
     pub stream: Replayed,
     pub pending_parts: PendingParts,
-    /// The part that a thread is sending: its offset, and a task that returns the offset reached or that the socket
-    /// is full.
+    /// The part that a thread is sending: its offset, and the task that sends it. The task returns the offset that it
+    /// has reached, or that the socket is full.
     sending: Option<(u64, Task<Sent>)>,
 }
 

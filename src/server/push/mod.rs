@@ -1,7 +1,7 @@
 //! Web Push: notifies the browsers of registered nicks while the page is closed (http.md, section 6).
 //!
-//! One task looks at each message and sends the requests. Nobody waits for it: if push services are slow, the messages
-//! that wait are bounded, and for further ones nobody is notified.
+//! One task looks at each message and sends the requests. Nobody waits for it: if push services are slow, a bounded
+//! number of messages waits, and nobody is notified of further messages.
 
 mod message;
 mod post;
@@ -31,7 +31,7 @@ use crate::model::{Scope, StorageError, Subscription};
 use message::ServerKey;
 use post::Failed;
 
-/// The maximum number of push services that are known to want no requests for a while.
+/// The maximum number of push services that the server remembers as wanting no requests for a while.
 const PAUSED_MAX: usize = 256;
 
 /// The time between two log lines about requests that failed.
@@ -160,7 +160,7 @@ async fn forget(server: &Server, browser: &Subscription) {
     }
 }
 
-/// Notifies the browsers of those whom a message concerns, and never returns.
+/// Notifies the browsers of the users whom a message concerns, and never returns.
 pub(super) async fn run(server: Arc<Server>, notifier: Arc<Notifier>) {
     let sends = Arc::new(Semaphore::new(PUSH_SENDS_MAX));
     let mut used_up = Duration::ZERO;

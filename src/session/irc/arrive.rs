@@ -15,7 +15,7 @@ use crate::model::{Now, Secret};
 use crate::protocol::text::is_clean;
 use crate::protocol::{Code, Nick, Request};
 
-/// The bytes of one line of that answer; a shorter line is the last one.
+/// The length in bytes of each line of a client's SASL answer. A shorter line is the last one.
 const SASL_PIECE_BYTES: usize = 400;
 
 /// What a client has sent before the server welcomes it.

@@ -13,7 +13,7 @@ use crate::protocol::event::EventVerb;
 use crate::protocol::multiline::{TEXT_LINES_MAX, text_lines, text_of};
 use crate::protocol::{EventId, Nick, RoomName, Time};
 
-/// The maximum number of pieces of the log that are read for one page, so that a room full of reactions costs little.
+/// The maximum number of pieces of the log to read for one page. It bounds the work for a room with many reactions.
 const PIECES_MAX: usize = 40;
 
 /// The beginning or end of a page: an event, or a time whose event is not known yet.
@@ -51,7 +51,7 @@ pub(in super::super) struct ChatHistory {
     wanted: usize,
     /// Whether the first of the messages in the range are requested, and not the last.
     is_forward: bool,
-    /// The number of messages that are requested after those, for a page around an event.
+    /// For a page around an event: the number of messages requested after the event.
     and_after: usize,
     /// The capabilities of the client.
     caps: Caps,
@@ -64,10 +64,10 @@ pub(in super::super) struct ChatHistory {
     span: Option<Span>,
     /// The id of the event before the current piece.
     before_piece: u64,
-    /// The two ids between which the event with the wanted time is.
+    /// While the event with the wanted time is being searched for: two ids, between which that event is.
     seek: Option<(u64, u64)>,
     pieces: usize,
-    /// The part of the log whose messages have not been sent yet, after all of them have been found.
+    /// Once all messages have been found: the part of the log that contains the messages that have not been sent yet.
     unsent: Option<Span>,
 }
 
@@ -145,7 +145,7 @@ impl ChatHistory {
         })
     }
 
-    /// Returns the two ids between which the event with the wanted time is; `None` when it has been found.
+    /// Returns two ids, between which the event with the wanted time is; `None` when that event has been found.
     fn seek_range(&mut self, newest: u64) -> Option<(u64, u64)> {
         for edge in [&mut self.after, &mut self.up_to] {
             if !matches!(edge, Edge::Time(_)) {
@@ -171,7 +171,7 @@ impl ChatHistory {
             (LogResult::Records(page), Some(time), Some((low, high))) => match page.records.first()
             {
                 Some(record) if record.time.0 < time => *low = record.id.get(),
-                // No event before that time comes after the middle of the range.
+                // No event after the middle of the range is earlier than that time.
                 _ => *high = *low + (*high - *low).div_ceil(2) - 1,
             },
             (LogResult::Span(span), ..) => {
@@ -251,7 +251,7 @@ impl ChatHistory {
         (*from == **peer && to == own) || (from == own && *to == **peer)
     }
 
-    /// Returns whether the client is shown an event that is no message.
+    /// Returns whether the client is shown this event although it is not a message.
     fn plays(&self, record: &Record) -> bool {
         self.caps.has(Cap::EventPlayback)
             && match record.layout.verb() {
@@ -272,7 +272,7 @@ impl ChatHistory {
         self.unsent = self.unsent.and_then(|span| {
             let last = records.last()?;
             let after = last.id.get();
-            // The lines of the last message, if it is a text, are sent too.
+            // If the last message is a text of several lines, its other lines are sent too.
             let is_inside =
                 after < end || text_lines(&last.tags).is_some() || text_of(last) == Some(end);
             (is_inside && after < span.up_to).then_some(Span { after, ..span })
@@ -323,7 +323,7 @@ pub(super) fn is_message(record: &Record) -> bool {
         && !is_removed(&record.tags)
 }
 
-/// Returns the beginning of a page after an event or time.
+/// Returns the beginning of a page that contains only what is after `edge`.
 fn after(edge: Edge) -> Edge {
     match edge {
         Edge::Id(id) => Edge::Id(id),
@@ -331,7 +331,7 @@ fn after(edge: Edge) -> Edge {
     }
 }
 
-/// Returns the end of a page before an event or time.
+/// Returns the end of a page that contains only what is before `edge`.
 fn before(edge: Edge) -> Edge {
     match edge {
         Edge::Id(id) => Edge::Id(id.saturating_sub(1)),
@@ -648,7 +648,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_the_messages_that_were_asked_for_and_only_messages_count() {
+    fn a_page_has_the_requested_messages_and_only_messages_count() {
         let edges = [0, 1, 7, 8, 500, 701, 2092, 2093, 9000];
         let edges = edges.map(|n| [Edge::Id(n), Edge::Time(n)]).concat();
         for first in &edges {

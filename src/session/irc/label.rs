@@ -89,7 +89,8 @@ impl Session {
                 self.push(out, AfterReply::Nothing);
             }
             (Progress::Begun, [_, ..]) if let Some(last) = closing => {
-                // After the last line of a connection, a batch could not be closed.
+                // The connection closes after this line, so a batch could not be ended. The line has the label
+                // itself.
                 self.irc_mark_reply(*last, &whole);
             }
             (Progress::Begun, [first, ..])

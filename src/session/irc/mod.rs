@@ -52,7 +52,7 @@ pub(super) struct Irc {
     marker: Option<Option<Time>>,
     /// The positions of named readers that the client confirms; `None` if it uses no named reader.
     confirm: Option<Box<Confirm>>,
-    /// The reason to close the connection, if the last request has made it useless.
+    /// The reason to close the connection, if the last request has made the connection useless.
     fatal: Option<Box<str>>,
 }
 
@@ -190,7 +190,8 @@ impl Session {
         due.into_iter().flatten().min()
     }
 
-    /// Does what is due.
+    /// Does what is due: drops a message of several lines that has not arrived in time, and asks the client to
+    /// confirm what it has received.
     pub(super) fn irc_on_time(&mut self, now: Now) {
         self.irc_drop_late_batch(now);
         if self.irc_confirm_due().is_some_and(|due| due <= now.uptime) {

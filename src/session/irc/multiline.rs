@@ -169,7 +169,7 @@ impl Session {
         };
         self.irc_asks(Asked::Say(to.to_string()));
         if to.to_ascii_lowercase().ends_with("serv") {
-            // As in `irc_say`, nobody may receive what clients send to such names.
+            // Clients send passwords to such names by themselves, so nobody may receive the text.
             self.irc_numeric(
                 numeric::NO_SUCH_NICK,
                 &[&to],

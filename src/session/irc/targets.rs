@@ -13,16 +13,16 @@ use crate::protocol::{Nick, RoomName, Time};
 /// The number of events in a piece.
 const PIECE: usize = 50;
 
-/// The maximum number of pieces that are read of a room, so that a room full of reactions costs little.
+/// The maximum number of pieces to read from the log of one room. It bounds the work for a room with many reactions.
 const ROOM_PIECES_MAX: usize = 4;
 
-/// The maximum number of pieces that are read of the direct messages.
+/// The maximum number of pieces to read from the direct messages.
 const INBOX_PIECES_MAX: usize = 40;
 
-/// A list of targets that is being made. The log is read in pieces, backwards from the newest event.
+/// A list of targets that is being collected. The log is read in pieces, backwards from the newest event.
 #[derive(Debug)]
 pub(in super::super) struct Targets {
-    /// The newest message must be later than this time, and earlier than the other one.
+    /// A target is listed if the time of its newest message is later than `after` and earlier than `before`.
     after: Time,
     before: Time,
     wanted: usize,
@@ -143,7 +143,7 @@ impl Targets {
         });
     }
 
-    /// Continues before a piece, unless nothing more can be found there.
+    /// Ends the current piece. Continues with the piece before it, unless nothing more can be found there.
     fn end_piece(&mut self, begin: u64, is_old: bool) {
         for target in std::mem::take(&mut self.piece) {
             if self.found.iter().all(|known| known.form != target.form) {

@@ -246,7 +246,7 @@ fn an_answered_ping_moves_the_named_readers_to_what_was_sent_before_it() {
 }
 
 #[test]
-fn the_list_of_capabilities_is_whole_however_long_the_names_are() {
+fn the_list_of_capabilities_is_complete_however_long_the_names_are() {
     let config = Config {
         name: "x".repeat(63),
         ..Config::default()
@@ -282,7 +282,7 @@ fn the_list_of_capabilities_is_whole_however_long_the_names_are() {
 }
 
 #[test]
-fn a_list_has_the_rooms_that_fit_a_mask() {
+fn a_list_contains_the_rooms_that_match_a_mask() {
     let mut table = Table::new(1);
     table.arrive_by_irc(0, "ann");
     table.say(0, "JOIN #Ops,#dev");

@@ -61,7 +61,7 @@ fn plain(lines: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn replies_stand_among_the_events_and_each_request_is_answered_in_its_turn() {
+fn replies_keep_their_place_among_the_events_and_their_order() {
     let mut table = Table::new(1);
     table.say(0, "NICK bob");
     let ann = connect(&mut table);
@@ -83,7 +83,7 @@ fn replies_stand_among_the_events_and_each_request_is_answered_in_its_turn() {
 }
 
 #[test]
-fn an_event_is_made_once_for_all_such_readers_of_a_room() {
+fn an_event_is_encoded_once_for_all_readers_inside_this_process() {
     let mut table = Table::new(1);
     table.say(0, "NICK bob");
     let readers = [connect(&mut table), connect(&mut table)];

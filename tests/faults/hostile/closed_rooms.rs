@@ -105,7 +105,7 @@ fn files_of_a_closed_room_seem_not_to_exist() {
 
 /// Regression test. A client that followed a file once continued to receive it after the room had been closed to it.
 #[test]
-fn following_a_file_ends_when_the_room_is_closed() {
+fn following_a_file_ends_when_the_room_becomes_invite_only() {
     let target = Target::start(&[]);
     let mut ann = target.owner("ann");
     ask(&mut ann, "JOIN #plan", "OK JOIN");

@@ -10,7 +10,7 @@ fn narrow() -> Target {
 
 /// Uploads that never ended took all there was, and everybody else's was `busy`.
 #[test]
-fn uploads_that_never_end_leave_others_theirs() {
+fn endless_uploads_do_not_block_other_clients() {
     let mut target = narrow();
     let mut uploads: Vec<Peer> = Vec::new();
     let refused = loop {
@@ -48,7 +48,7 @@ fn uploads_that_never_end_leave_others_theirs() {
 
 /// The same happened with downloads that nobody read.
 #[test]
-fn downloads_that_nobody_reads_leave_others_theirs() {
+fn unread_downloads_do_not_block_other_clients() {
     let mut target = narrow();
     let mut ann = target.member("ann");
     let bytes = vec![b'x'; 20 << 20];
