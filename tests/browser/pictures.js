@@ -14,6 +14,7 @@ import path from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chatd, enter, message, say, tool, until, visitor } from './support.js';
+import { HEAD, Terminals, pane } from './support/terminals.js';
 
 const examples = fileURLToPath(new URL('../../examples/', import.meta.url));
 const programs = path.dirname(path.resolve(process.env.CHATD));
@@ -39,94 +40,6 @@ async function user(nick, room) {
 	await ask(`NICK ${nick}`);
 	return { ask, socket };
 }
-
-/** Terminals in tmux. */
-class Terminals {
-	constructor(t, home) {
-		this.home = home;
-		this.socket = `pictures-${process.pid}`;
-		t.after(() => this.tmux('kill-server'));
-	}
-
-	tmux(...args) {
-		return execFileSync('tmux', ['-L', this.socket, '-f', '/dev/null', ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-	}
-
-	open(name, columns, rows, command) {
-		const set = ['COLORFGBG=15;0', 'TERM=xterm-256color', 'LC_ALL=C.UTF-8', `HOME=${this.home}`];
-		this.tmux('-u', 'new-session', '-d', '-s', name, '-x', columns, '-y', rows, `env ${set.map((s) => `'${s}'`).join(' ')} ${command}`, ';', 'set', '-g', 'status', 'off');
-	}
-
-	async types(name, line, shown) {
-		this.tmux('send-keys', '-t', name, '-l', line);
-		this.tmux('send-keys', '-t', name, 'Enter');
-		if (shown) await this.shows(name, shown);
-	}
-
-	/** Waits until the terminal shows `text`. */
-	shows(name, text) {
-		return until(() => this.tmux('capture-pane', '-p', '-t', name).includes(text), true);
-	}
-
-	html(name) {
-		return inHtml(this.tmux('capture-pane', '-p', '-e', '-t', name));
-	}
-}
-
-const SIXTEEN = ['#2e3436', '#ef5350', '#8ad98a', '#e5d885', '#64a7e6', '#ff79c6', '#5fd7d7', '#d5d7da', '#767a80', '#ff7b72', '#a5e8a5', '#fff0a0', '#8fc4ff', '#ff9ad5', '#8fefef', '#ffffff'];
-
-/** Returns the colour of that number of 256. */
-function colour(n) {
-	if (n < 16) return SIXTEEN[n];
-	if (n >= 232) return `rgb(${Array(3).fill(8 + 10 * (n - 232))})`;
-	const level = (of) => (of ? 55 + 40 * of : 0);
-	return `rgb(${[Math.floor((n - 16) / 36), Math.floor((n - 16) / 6) % 6, (n - 16) % 6].map(level)})`;
-}
-
-/** Returns the contents of a terminal as HTML; what is two columns wide keeps its width. */
-function inHtml(screen) {
-	let style = {};
-	const words = screen.replace(/\n+$/, '\n').split(/(\x1b\[[\d;]*m)/);
-	return words.map((word) => {
-		const codes = /^\x1b\[([\d;]*)m$/.exec(word)?.[1].split(';').map(Number);
-		if (!codes) {
-			const [front, back] = style.reversed ? [style.back ?? '#17181c', style.front ?? '#e4e6ea'] : [style.front, style.back];
-			const css = `${front ? `color:${front};` : ''}${back ? `background:${back};` : ''}${style.bold ? 'font-weight:bold;' : ''}${style.dim ? 'opacity:.6;' : ''}${style.italic ? 'font-style:italic;' : ''}${style.underlined ? 'text-decoration:underline;' : ''}`;
-			const text = word.replace(/[&<]/g, (c) => ({ '&': '&amp;', '<': '&lt;' })[c])
-				.replace(/\p{Emoji_Presentation}/gu, '<b class="wide"><i>$&</i></b>');
-			return word && `<span style="${css}">${text}</span>`;
-		}
-		for (let i = 0; i < codes.length; i++) {
-			const code = codes[i];
-			const at = (Math.floor(code / 10) % 10 === 3 || code >= 90 && code < 98) ? 'front' : 'back';
-			if (code === 0) style = {};
-			else if (code === 1) style.bold = true;
-			else if (code === 2) style.dim = true;
-			else if (code === 3) style.italic = true;
-			else if (code === 4) style.underlined = true;
-			else if (code === 7) style.reversed = true;
-			else if (code === 22) style.bold = style.dim = false;
-			else if (code >= 23 && code <= 27) style[{ 23: 'italic', 24: 'underlined', 27: 'reversed' }[code]] = false;
-			else if ((code === 38 || code === 48) && codes[i + 1] === 5) {
-				style[code === 38 ? 'front' : 'back'] = colour(codes[i + 2]);
-				i += 2;
-			} else if ((code === 38 || code === 48) && codes[i + 1] === 2) {
-				style[code === 38 ? 'front' : 'back'] = `rgb(${codes.slice(i + 2, i + 5)})`;
-				i += 4;
-			} else if (code === 39 || code === 49) style[code === 39 ? 'front' : 'back'] = undefined;
-			else if (code >= 90) style[at] = SIXTEEN[code % 10 + 8];
-			else if (code >= 30) style[at] = SIXTEEN[code % 10];
-		}
-		return '';
-	}).join('');
-}
-
-const HEAD = `<!DOCTYPE html><meta charset="utf-8"><style>
-body{margin:0;padding:14px;background:#e9e6df;display:inline-grid;grid-template-columns:auto auto;gap:14px}
-section{background:#17181c;border-radius:8px;overflow:hidden;box-shadow:0 2px 6px #0004}
-h1{margin:0;padding:7px 12px;font:12px "DejaVu Sans Mono";color:#c9ccd1;background:#2b2c31}
-pre{margin:0;padding:8px 12px;font:13px/17px "DejaVu Sans Mono","Noto Color Emoji",monospace;color:#e4e6ea}
-.wide{display:inline-block;width:2ch;font-weight:normal;vertical-align:top}.wide i{font-style:normal;font-size:11px}</style>`;
 
 /** What WeeChat runs when it starts. */
 const WEECHAT = [
@@ -193,14 +106,13 @@ test('the pictures of the README', async (t) => {
 	await page.screenshot({ path: `${examples}page.png` });
 
 	const sheet = await visitor(t, { viewport: { width: 1500, height: 900 } });
-	const pane = (name, title) => `<section><h1>${title}</h1><pre>${terminals.html(name)}</pre></section>`;
-	await sheet.setContent(`${HEAD}${pane('chatc', 'chatc localhost --room ops')}${pane('nc', 'nc localhost 5002')}${pane('curl', "curl -N 'http://localhost:5002/rooms/ops?follow'")}${pane('telnet', 'telnet localhost 5002')}`);
+	await sheet.setContent(`${HEAD}${pane(terminals, 'chatc', 'chatc localhost --room ops')}${pane(terminals, 'nc', 'nc localhost 5002')}${pane(terminals, 'curl', "curl -N 'http://localhost:5002/rooms/ops?follow'")}${pane(terminals, 'telnet', 'telnet localhost 5002')}`);
 	await sheet.locator('body').screenshot({ path: `${examples}one-port.png` });
 
 	terminals.tmux('resize-window', '-t', 'chatc', '-x', '104', '-y', '24');
 	terminals.tmux('send-keys', '-t', 'chatc', '-l', 'with biscuits, pleas');
 	await terminals.shows('chatc', 'with biscuits, pleas');
-	await sheet.setContent(`${HEAD}${pane('chatc', 'chatc localhost --room ops')}`);
+	await sheet.setContent(`${HEAD}${pane(terminals, 'chatc', 'chatc localhost --room ops')}`);
 	await sheet.locator('section').screenshot({ path: `${examples}chatc.png` });
 
 	await erin.ask('PART');
@@ -219,7 +131,7 @@ test('the pictures of the README', async (t) => {
 	await page.mouse.move(300, 10);
 	await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
 	const seen = (await page.screenshot()).toString('base64');
-	await sheet.setContent(`${HEAD}${pane('weechat', 'weechat')}<section><h1>http://localhost:5002/</h1><img src="data:image/png;base64,${seen}" style="display:block"></section>`);
+	await sheet.setContent(`${HEAD}${pane(terminals, 'weechat', 'weechat')}<section><h1>http://localhost:5002/</h1><img src="data:image/png;base64,${seen}" style="display:block"></section>`);
 	await sheet.locator('img').evaluate((img) => img.decode());
 	await sheet.locator('body').screenshot({ path: `${examples}weechat.png` });
 });
