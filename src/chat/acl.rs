@@ -1,4 +1,4 @@
-//! Access to rooms: who may read, join and moderate one, and the removal of members that may not.
+//! Access to rooms: who may read, join and moderate a room, and the removal of members that may not read it.
 
 use std::collections::{BTreeMap, HashSet};
 

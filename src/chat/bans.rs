@@ -72,8 +72,9 @@ impl Chat {
         peers.len()
     }
 
-    /// Tells the other connections of a nick that `peer` has read a room, or the messages of a nick, up to `time`. A connection for which
-    /// much waits already is not told: its client learns about the marker when it asks.
+    /// Tells the other connections of a nick that `peer` has read a room, or the messages of a nick, up to `time`.
+    /// Does not tell a connection for which too many markers wait already: its client learns about the marker when it
+    /// asks.
     pub fn send_marker(&mut self, nick: NickId, peer: PeerId, place: &str, time: Time) {
         let user = self.user(nick);
         let peers = user.map(|user| user.here.connections.clone());

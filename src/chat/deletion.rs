@@ -33,7 +33,7 @@ impl Chat {
         self.deleting.contains_key(name.casefolded())
     }
 
-    /// Records that the log has deleted a room and these files of it, or that it has failed to.
+    /// Records that the log has deleted a room and these of its files, or that it has failed to delete them.
     pub(super) fn room_deleted(
         &mut self,
         name: &RoomName,
@@ -63,7 +63,7 @@ impl Chat {
         }
     }
 
-    /// Restores a room that the log could not delete, without members.
+    /// Restores a room that the log could not delete. The room has no members.
     fn put_back(&mut self, was: Room) {
         let id = self.insert_room(RoomName::clone(&was.name));
         self.set_acl(id, was.acl);

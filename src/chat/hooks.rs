@@ -1,7 +1,7 @@
 //! The hooks in memory. Finds a hook by the digest of its token, limits the rate of its posts, and remembers the
 //! alerts that are not resolved yet.
 //!
-//! A hook that is found here may have been revoked already. Only the account store is certain.
+//! A hook that is found here may have been revoked already. Only the account store knows for certain.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -115,7 +115,8 @@ fn key(nick: &Nick, label: &Nick) -> (Box<str>, Box<str>) {
     (nick.casefolded().into(), label.casefolded().into())
 }
 
-/// The messages that announced alerts, oldest first for each hook. Their number is bounded for each hook and in all.
+/// The messages that announced alerts, oldest first for each hook. Their number is bounded, for each hook and for all
+/// hooks together.
 #[derive(Debug, Default)]
 struct Alerts {
     by_hook: HashMap<Digest, VecDeque<(Box<str>, EventId)>>,

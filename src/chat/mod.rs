@@ -159,7 +159,7 @@ pub struct Chat {
     rooms_by_owner: Tally<Box<str>>,
     /// The hooks of all nicks, and the alerts that were posted through them.
     pub hooks: Hooks,
-    /// Who is notified while the page is closed, and of what.
+    /// Decides who is notified while the page is closed, and of which messages.
     pub push: Push,
     registrations: Pace,
     new_readers: Pace,
@@ -181,7 +181,7 @@ pub struct Chat {
     has_acl_changes: bool,
     /// The rooms that the log is deleting, by their casefolded names. They have no members or readers.
     deleting: BTreeMap<Box<str>, Room>,
-    /// Whether rooms were deleted whose events the log has still to delete.
+    /// Whether rooms were deleted and the log must still delete their events.
     has_deleted: bool,
     /// Rooms that have received their first message, with their owners, which are to be stored.
     new_owners: Vec<(RoomName, String)>,
@@ -283,7 +283,7 @@ impl Chat {
     }
 
     /// Registers an HTTP request from `address` as a connection. It does not count towards the limit on connections,
-    /// because its HTTP connection already does.
+    /// because its HTTP connection already counts.
     pub fn connect_request(&mut self, address: IpAddr, is_passed_on: bool) -> PeerId {
         self.requests += 1;
         self.add_peer(Peer {
@@ -300,9 +300,9 @@ impl Chat {
         self.peers.insert(peer)
     }
 
-    /// Returns the address for which a connection counts. Connections from this machine or from a proxy do not count,
-    /// because they may serve many people. A request that a proxy forwards counts for the client's address; any other
-    /// request counts through its HTTP connection only.
+    /// Returns the address towards whose limits a connection counts. Connections from this machine or from a proxy do
+    /// not count, because they may serve many people. A request that a proxy forwards counts towards the limits of
+    /// the client's address; any other request counts through its HTTP connection only.
     fn counted_at(&self, peer: &Peer) -> Option<IpAddr> {
         let origin = address_prefix(peer.address);
         let is_many = origin.is_loopback() || self.is_proxy(peer.address);
@@ -547,8 +547,8 @@ impl Chat {
                 Err(Code::NoSuchNick)
             };
         };
-        // The message is not logged, so the recipient gets it now or never. There was enough space when it was
-        // requested, but more messages may have been sent to the nick since then.
+        // The message is not logged, so the recipient receives it now or never. The inbox had enough space when the
+        // message was requested, but more messages may have been sent to the nick since then.
         let bytes = entry.bytes() + entry.events() * DIRECT_LINE_BYTES;
         if !is_logged && !self.has_inbox_space(here, bytes) {
             return Err(Code::Busy);
@@ -601,7 +601,7 @@ impl Chat {
         committed
     }
 
-    /// Updates the room's topic, files and owner after a logged event.
+    /// Updates the room's topic, files or owner after a logged event.
     fn change_room(&mut self, room: RoomId, entry: &Entry, id: EventId) {
         let Some(room) = self.rooms.get_mut(room) else {
             return;
@@ -687,8 +687,8 @@ impl Chat {
         tags: &str,
         line: &[u8],
     ) -> Option<Seq> {
-        // A stored message is delivered even to a reader whose inbox is full. In that case space may have to be made
-        // for it.
+        // A stored message is delivered even to a reader whose inbox is full. Then space may have to be made for the
+        // message.
         let is_short = matches!(place, Place::Nick(_)) && self.are_inboxes_full();
         let tail = self.tail_mut(place)?;
         let from = tail.memory();

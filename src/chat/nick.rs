@@ -208,7 +208,8 @@ impl Chat {
         Ok(new)
     }
 
-    /// Makes a change of this server, as the state decides. `by` is the connection that has caused it.
+    /// Makes a change that this server proposes, if the state accepts it. `by` is the connection that has caused the
+    /// change.
     pub(super) fn change(&mut self, action: Action, by: Option<PeerId>, now: Now) -> Outcome {
         let server = self.server.clone();
         let change = Change { server, action };
@@ -217,7 +218,7 @@ impl Chat {
         self.apply_change(&change, by, now)
     }
 
-    /// Applies a change of this or another server, as the state decides, and shows it to the readers here. `by` is
+    /// Applies a change of this or another server, if the state accepts it, and shows it to the readers here. `by` is
     /// the connection that has caused the change, if it belongs to this server.
     ///
     /// # Errors
@@ -274,7 +275,7 @@ impl Chat {
         }
     }
 
-    /// Returns the reason why a connection may use a nick.
+    /// Returns the claim with which a connection may ask for a nick.
     fn claim(
         &self,
         peer: PeerId,

@@ -23,7 +23,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Returns whether the address `origin` may do the operation now. If so, counts the operation.
+    /// Returns whether the address `origin` may perform the operation now. If so, counts the operation.
     fn take(&mut self, origin: IpAddr, each: Rate, all: Option<Rate>, now: Duration) -> bool {
         if self.by_origin.len() >= ADDRESSES_MAX {
             self.by_origin.retain(|_, used_up| *used_up > now);

@@ -1,6 +1,6 @@
 //! Who is notified of a message while the page is closed, for Web Push (http.md, section 6).
 //!
-//! Each message is only noted when it is applied, and later looked at for the nicks that it mentions.
+//! When a message is applied, it is only queued. Later, its text is searched for nicks that it mentions.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
@@ -78,7 +78,7 @@ impl Push {
         own.map(|one| one.nick.clone())
     }
 
-    /// Adds a browser that has been stored, or replaces what is known of it.
+    /// Adds a browser that has been stored, or replaces what is known about it.
     pub fn add(&mut self, one: Subscription) {
         self.remove(&one.id);
         let form: Box<str> = one.nick.casefolded().into();
@@ -266,8 +266,8 @@ fn beginning(entry: &Entry) -> String {
     format!("{}…", &text[..end])
 }
 
-/// Returns the words of a text that can be nicks, in small letters. Each is looked up, so the text takes no longer if many
-/// nicks are notified.
+/// Returns the words of a text that can be nicks, in lower case. The caller looks up each word, so the time does not
+/// grow with the number of nicks that can be notified.
 pub fn words(text: &str) -> HashSet<String> {
     let is_part = |c: char| {
         c.is_alphanumeric() || matches!(c, '_' | '-' | '.') || !c.is_ascii() && is_mark(c)

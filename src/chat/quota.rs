@@ -1,4 +1,4 @@
-//! Counts files and their bytes in all, for each nick, and for each address that sends files.
+//! Counts files and their bytes: in total, for each nick, and for each address that sends files.
 //!
 //! The bytes of an upload count from its beginning, so simultaneous uploads cannot exceed a limit together.
 //! Unregistered nicks share one quota, because a client could otherwise evade the quota by changing its nick. The
@@ -23,7 +23,7 @@ pub(super) struct FileShares {
     /// The address that sent each file.
     origins: HashMap<EventId, IpAddr>,
     by_origin: Tally,
-    /// The connections that have passed files to the log which it has not decided on yet: the address of each, and
+    /// The connections with files that the log has received but not decided on yet: the address of each, and
     /// the number of these files. Some of these connections may be closed already.
     senders: BTreeMap<PeerId, (IpAddr, usize)>,
     /// The bytes that each connection is uploading, with its casefolded nick if the nick is registered.
@@ -135,7 +135,7 @@ impl Chat {
     /// Checks whether another file may be uploaded over a connection.
     ///
     /// # Errors
-    /// When there are too many files in all, of that nick, or from the connection's address.
+    /// When there are too many files in total, of that nick, or from the connection's address.
     pub fn has_space_for_file(&self, peer: PeerId, nick: Option<NickId>) -> Result<(), String> {
         let (limits, shares) = (self.limits(), &self.file_shares);
         if self.files() >= limits.files_max {

@@ -81,7 +81,7 @@ impl Room {
         }
     }
 
-    /// Returns the id from which a client resumes: that of the newest logged event, or 0 if there is none.
+    /// Returns the id from which a client resumes: the id of the newest logged event, or 0 if there is none.
     pub fn last_id(&self) -> u64 {
         self.last_id.map_or(0, EventId::get)
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::model::address_prefix;
 
-/// A limited number of places. One address may have half of them.
+/// A limited number of places. One address may take half of the places.
 #[derive(Debug)]
 pub struct Shares {
     all: usize,
@@ -31,7 +31,7 @@ pub struct Reservation {
 }
 
 impl Shares {
-    /// Creates `all` places. One address may have half of them, and always at least `least`.
+    /// Creates `all` places. One address may take half of the places, and always at least `least`.
     pub fn new(all: usize, least: usize) -> Self {
         Self {
             all,
@@ -46,12 +46,12 @@ impl Shares {
             .expect("no thread panics while it holds this")
     }
 
-    /// Returns how many places one address may have.
+    /// Returns the maximum number of places that one address may take.
     fn most(&self) -> usize {
         (self.all / 2).max(self.least)
     }
 
-    /// Takes `count` places for `address`. Returns `None` if the address may not have so many more.
+    /// Takes `count` places for `address`. Returns `None` if the address would then have too many.
     pub fn take(self: &Arc<Self>, address: IpAddr, count: usize) -> Option<Reservation> {
         let origin = address_prefix(address);
         let mut taken = self.taken();

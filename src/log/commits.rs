@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The upper bounds of the buckets in milliseconds. A commit takes 1 ms on a good disk; one second means a fault.
+/// The upper bounds of the buckets in milliseconds. A commit takes 1 ms on a good disk; a commit of one second is a
+/// sign of a fault.
 const UP_TO_MS: [u64; 8] = [1, 2, 5, 10, 50, 200, 1000, 5000];
 
 /// A histogram of transaction times. One thread writes it, and any thread may read it.

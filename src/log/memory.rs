@@ -81,7 +81,7 @@ struct Room {
     last_id: EventId,
     /// The ids of the events that are still in memory, oldest first.
     ids: VecDeque<EventId>,
-    /// The id of the newest event of the room that was dropped; 0 if none was.
+    /// The id of the newest event that was dropped from this room; 0 if none was.
     forgotten: u64,
     /// The id of the newest event of the deleted room that had the same name; 0 if there was none.
     deleted: u64,
@@ -184,7 +184,7 @@ impl StoredEvent {
     }
 }
 
-/// The memory that an event takes besides its text, in bytes.
+/// The memory that an event takes in addition to its text, in bytes.
 const EVENT_BYTES: usize =
     size_of::<StoredEvent>() + size_of::<Entry>() + size_of::<EventId>() + 48;
 
@@ -624,7 +624,7 @@ impl State {
         files
     }
 
-    /// Returns whether there is no message or file with that id that could be removed.
+    /// Returns whether no message or file with that id exists (any more), so that there is nothing to remove.
     fn is_removed(&self, id: EventId) -> bool {
         let is_message =
             |kept: &StoredEvent| matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);
@@ -784,7 +784,7 @@ impl Log for MemoryLog {
             return Ok(found);
         }
         loop {
-            // Searches in small pieces, because everybody who sends a message needs this lock.
+            // Searches in small pieces, because storing a message needs this lock too.
             let state = self.state();
             let (piece, next) = state.piece_before(scope, before);
             for kept in piece {
@@ -979,7 +979,7 @@ fn record(id: EventId, time: Time, entry: &Entry, place: &str) -> Record {
     Record::of(id, time, tags, &entry.event(place, Some(id)))
 }
 
-/// The number of events that a search looks at before it releases the lock.
+/// The maximum number of events that a search looks at before it releases the lock.
 const SEARCH_PIECE: usize = 200;
 
 /// Returns whether the text of an event, or the name of a file, matches a query.

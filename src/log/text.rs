@@ -15,7 +15,7 @@ use crate::config::fixed::SEARCH_WORDS_MAX;
 use crate::model::casefolded;
 use crate::protocol::{EventId, Nick};
 
-/// The number of characters of a script without spaces that count as one word of a query.
+/// How many characters of a script without spaces count as one word of a query.
 const UNSPACED_PER_WORD: usize = 4;
 
 /// A search query: phrases that must all occur in the text, and optionally an author and an upper bound for ids. A

@@ -2,8 +2,8 @@
 //!
 //! [`apply`] alone decides on a [`Change`]. It is a pure function of the state, the change, and the time at which the
 //! change is applied. With one server, [`Chat`](super::Chat) applies its changes at once, under its lock, and the time
-//! is the server's uptime. The connections of a nick are the business of the server that has them (`Here`,
-//! `MemberHere`); decisions do not depend on them.
+//! is the server's uptime. Which connections use a nick is known only to their server (`Here`, `MemberHere`), and
+//! does not influence a decision.
 
 mod reserved;
 #[cfg(test)]
@@ -28,7 +28,8 @@ pub type NickId = Id<User>;
 #[derive(Debug, Default)]
 pub struct State {
     users: Arena<User>,
-    /// The nicks in use or reserved. The map also finds look-alikes, so that two of them cannot be in use at once.
+    /// The nicks in use or reserved. The map also finds look-alikes, so that two nicks that look alike cannot be in
+    /// use at once.
     nicks: ByLook<NickId>,
     reserved: Reserved,
     /// The members of each room that has any, by the room's casefolded name.
@@ -97,7 +98,7 @@ pub struct User {
     reservation: Option<Box<[u8; 32]>>,
     /// The servers that have connections of the nick. There are none while the nick is only reserved.
     servers: ServerSet,
-    /// The text that others see while the user is away; `None` while the user is not.
+    /// The text that others see while the user is away; `None` while the user is not away.
     away: Option<Box<str>>,
     /// What this server alone knows about the nick.
     pub(super) here: Here,
@@ -158,11 +159,12 @@ pub(super) enum MemberChange {
 /// The maximum number of servers of a chat.
 const SERVERS_MAX: usize = 64;
 
-/// What a change has done; `None` if nothing, because the nick is not in use. Or the reason why it was refused.
+/// What a change has done (`None` if it did nothing, because the nick is not in use), or the reason why it was
+/// refused.
 pub type Outcome = Result<Option<Done>, Refused>;
 
-/// Decides on a change and makes it. `at_ms` is the time at which the change is applied, in milliseconds. It must not
-/// be before that of an earlier change.
+/// Decides on a change and, if it is accepted, makes it. `at_ms` is the time at which the change is applied, in
+/// milliseconds. It must not be before the time of an earlier change.
 ///
 /// # Errors
 /// `nick-taken` or `bad-password` for a nick that the server may not use, and `quota` if there are too many servers.
@@ -339,7 +341,8 @@ impl State {
         })
     }
 
-    /// Returns whether the nick was not in the room before.
+    /// Records that `server` has a connection of the nick in the room. Returns whether the nick was not in the room
+    /// before.
     fn add_member(&mut self, server: u32, room: &RoomName, nick: NickId) -> bool {
         let form = room.casefolded();
         if !self.members.contains_key(form) {
@@ -354,7 +357,8 @@ impl State {
         })
     }
 
-    /// Returns what was known about the member, if the nick is in the room through no other server.
+    /// Records that `server` has no connection of the nick in the room any more. If no other server has one, removes
+    /// the member and returns what this server knew about it.
     fn remove_member(&mut self, server: u32, room: &RoomName, nick: NickId) -> Option<MemberHere> {
         let members = self.members.get_mut(room.casefolded())?;
         let member = members.get_mut(&nick)?;
@@ -388,7 +392,7 @@ impl State {
                 Some(MemberChange::Renamed { old, new })
             }
             Some(left) => Some(MemberChange::Left(old, left)),
-            // The old nick stays in the room through another server.
+            // The old nick stays in the room, because another server has it there too.
             None => is_new.then_some(MemberChange::Joined(new)),
         }
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Nicks of which some are spellings of another, and some look like another.
+/// Nicks. Some are the same nick in another spelling, and some look like another nick.
 const NICKS: [&str; 6] = ["bob", "Bob", "b0b", "paul", "pauI", "ann"];
 const SERVERS: [&str; 3] = ["one", "two", "three"];
 const ROOMS: [&str; 2] = ["#a", "#b"];
@@ -212,7 +212,7 @@ proptest! {
                     change(state, server, action.clone(), at_ms)
                 });
                 prop_assert_eq!(result(&one), result(&other));
-                // What one of the servers knows alone does not matter.
+                // What only one of the servers knows does not matter.
                 if let Ok(Some(done)) = one {
                     states[0].here_mut(done.nick).into_iter().for_each(|here| here.inbox_read_to += 1);
                     let member = states[0].member_mut(&room(ROOMS[0]), done.nick);
@@ -220,7 +220,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(shared(&states[0]), shared(&states[1]));
-            // No two nicks look alike, and none is kept that nobody uses or has reserved.
+            // No two nicks look alike, and no nick is kept that nobody uses or has reserved.
             let state = &states[0];
             let users = users(state);
             for (n, (id, user)) in users.iter().enumerate() {

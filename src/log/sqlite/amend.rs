@@ -22,8 +22,8 @@ pub(super) fn is_own(step: &Transaction<'_>, entry: &Entry, id: EventId) -> rusq
     Ok(author.is_some_and(|author| casefolded(&author) == entry.author_casefolded()))
 }
 
-/// Stores the new text of a message. `edit` is the id of the event that announced the edit. An event that is no message,
-/// which an imported log may name, stays as it is.
+/// Stores the new text of a message. `edit` is the id of the event that announced the edit. An event that is not a
+/// message stays as it is; an edit from an imported log may refer to such an event.
 pub(super) fn edit(
     step: &Transaction<'_>,
     id: EventId,

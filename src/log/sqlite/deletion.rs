@@ -7,11 +7,11 @@ use super::rows::{contents, event_id};
 use crate::model::DeletedFile;
 use crate::protocol::RoomName;
 
-/// An SQL condition for the rows of deleted rooms. The form and the name of such a row are `!` and its number, which
-/// is not a valid name of a room or nick.
+/// An SQL condition for the rows of deleted rooms. The form and the name of such a row consist of `!` and the row's
+/// number, and are not valid names of rooms or nicks.
 pub(super) const IS_DELETED: &str = "form >= '!' AND form < '\"'";
 
-/// The number of events that one transaction deletes. It is small enough that messages are hardly delayed.
+/// The maximum number of events that one transaction deletes. It is small enough that messages are hardly delayed.
 const EVENTS: usize = 200;
 
 /// Deletes a room with its files, readers and access list, so that its name is free. Returns the files.

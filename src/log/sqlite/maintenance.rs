@@ -191,12 +191,13 @@ fn amend(
     }
 }
 
-/// Returns the tags of an imported event. Where they refer to another event, its new id replaces the old one.
+/// Returns the tags of an imported event. In a tag that refers to another event, that event's new id replaces the old
+/// one.
 fn imported_tags(sent: &str, moved: &HashMap<EventId, i64>) -> String {
     let mut tags = String::new();
     for tag in sent.split(';').filter(|tag| !tag.is_empty()) {
         let (name, value) = tag.split_once('=').unwrap_or((tag, ""));
-        // The import of the edits and reactions restores these.
+        // These tags are restored when the edits and reactions are imported.
         if matches!(name, "edited" | "reacts") {
             continue;
         }
@@ -206,7 +207,7 @@ fn imported_tags(sent: &str, moved: &HashMap<EventId, i64>) -> String {
             .and_then(|old| moved.get(&old));
         match new {
             Some(new) => tags::push(&mut tags, name, &new.to_string()),
-            // The event to which this refers was not imported.
+            // The event to which this tag refers was not imported.
             None if refers => {}
             None => tags::push(&mut tags, name, &tags::find(sent, name).unwrap_or_default()),
         }
@@ -214,8 +215,8 @@ fn imported_tags(sent: &str, moved: &HashMap<EventId, i64>) -> String {
     tags
 }
 
-/// An SQL expression for the size of an event in bytes: its row, its entries in two indexes, its nick, and its text,
-/// which counts twice because it is also in the search index.
+/// An SQL expression for the approximate size of an event in bytes: its row and its entries in two indexes (100
+/// bytes), its nick, tags and reactions, and its text, which counts twice because it is also in the search index.
 const EVENT_SIZE: &str = "(100 + octet_length(e.nick) + 2 * octet_length(e.text) + octet_length(e.tags) + octet_length(e.reacts))";
 
 /// Returns the total size of all events and files. The rest of the database does not count, because removing events
@@ -239,7 +240,7 @@ const TRIM_EVENTS: usize = 200;
 /// The maximum number of events that one transaction of a trim looks at.
 const LOOKED_AT_MAX: usize = 20_000;
 
-/// Removes some of the oldest events. Removes events that are too old, and further events until `bytes` bytes are
+/// Removes some of the oldest events: those that have expired by `age`, and further events until `bytes` bytes are
 /// freed.
 pub(super) fn trim_some(
     step: &Transaction<'_>,

@@ -1,8 +1,9 @@
 //! The log on disk: an SQLite database in WAL mode. One thread writes it, with group commit.
 //!
-//! The writer takes everything that waits, commits it in one transaction with one sync (`synchronous=FULL`), and only
-//! then passes the batch to the sink. So whatever anybody has seen or was promised survives a crash, and the events
-//! of a room are in the order of their ids. Queries use other connections, which the writer never blocks in WAL mode.
+//! The writer takes all entries and changes that wait, commits them in one transaction with one sync
+//! (`synchronous=FULL`), and only then passes the batch to the sink. So whatever anybody has seen or was promised
+//! survives a crash, and the events of a room are in the order of their ids. Queries use other connections, which the
+//! writer never blocks in WAL mode.
 
 mod amend;
 mod deletion;
@@ -58,7 +59,8 @@ pub struct SqliteLog {
     _lock: Option<File>,
 }
 
-/// The number of expired nonces that one transaction deletes. It is small enough that messages are hardly delayed.
+/// The maximum number of expired nonces that one transaction deletes. It is small enough that messages are hardly
+/// delayed.
 const NONCES_A_STEP: usize = 1000;
 
 fn path(folder: &Path) -> PathBuf {
@@ -129,7 +131,8 @@ impl SqliteLog {
     }
 
     /// Opens the log in `folder` for reading only, whether or not a server is using it, and leaves it as it is, even
-    /// if an older version wrote it. The connections are opened later, and that is when they fail.
+    /// if an older version wrote it. The connections are opened later, so a log that cannot be opened is only noticed
+    /// then.
     pub fn open_unchanged(folder: &Path) -> Self {
         Self::without_writer(folder, Pool::unchanged(&path(folder)))
     }
@@ -146,7 +149,7 @@ impl SqliteLog {
         }
     }
 
-    /// Runs `ask` on a connection for reading from the pool.
+    /// Runs `ask` on a read connection from the pool.
     pub(crate) fn ask<T>(
         &self,
         ask: impl FnOnce(&Connection) -> Result<T, StorageError>,
@@ -154,9 +157,9 @@ impl SqliteLog {
         self.readers.ask(|db| ask(db))
     }
 
-    /// Lets the writer make a change that is not an event, in one transaction with everything else that waits. So no
-    /// caller waits for SQLite's lock. Returns when the change is stored or refused. `make` may be called several
-    /// times, and must begin anew each time.
+    /// Lets the writer make a change that is not an event, in one transaction with everything else that waits, so
+    /// that no caller waits for SQLite's lock. Returns when the change is stored or refused. `make` may be called
+    /// several times, and must begin anew each time.
     ///
     /// # Errors
     /// When the change fails or cannot be stored. In this case none of it is stored.

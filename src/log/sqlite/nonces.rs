@@ -1,5 +1,5 @@
 //! The nonces of the messages of the last minutes. A message that is sent again with the same nonce is not stored
-//! again. Each insertion of a nonce deletes up to two expired ones, so their number is about that of the recent
+//! again. Each insertion of a nonce deletes up to two expired ones, so there are about as many nonces as recent
 //! messages. The regular maintenance deletes the rest.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};

@@ -44,8 +44,9 @@ pub(super) fn read(
     count: usize,
     bytes: usize,
 ) -> Result<HistoryPage, StorageError> {
-    // The result is negative if an earlier room of that name was removed: all events of the earlier room are gone. A
-    // reader at position 0 has seen none of them, and misses nothing.
+    // A positive result is the newest event that this room has lost by expiry. A negative result is the negated id of
+    // the newest event of all removed rooms, any of which may have had this name. A reader at position 0 has seen no
+    // earlier room, so a negative result is no gap for that reader.
     let mut forgotten = db.prepare_cached(
         "SELECT coalesce((SELECT forgotten FROM rooms WHERE form = ?1), (SELECT -id FROM gone))",
     )?;

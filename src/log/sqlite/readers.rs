@@ -1,4 +1,5 @@
-//! The positions of named readers. Their number is limited for each owner and in all, and unused readers are removed.
+//! The positions of named readers. Their number is limited, for each owner and for the whole server, and unused
+//! readers are removed.
 
 use rusqlite::{Connection, Transaction, params};
 
@@ -94,7 +95,7 @@ pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), Stora
     Ok(())
 }
 
-/// Returns the time before which a reader was last used if it is to be removed. `now` must come from a trusted clock.
+/// Returns a time. A reader that was last used before this time is deleted. `now` must come from a trusted clock.
 fn unused_before(now: Time) -> i64 {
     let longest = u64::try_from(READER_UNUSED_FOR.as_millis()).unwrap_or(u64::MAX);
     number(now.0) - number(longest)

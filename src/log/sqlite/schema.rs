@@ -9,8 +9,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::files::private;
 use crate::model::StorageError;
 
-/// The maximum time for which one writer waits for another. The other is in another process, because in a server only
-/// one thread writes.
+/// The maximum time for which one writer waits for another. The other writer is in another process, because in a
+/// server only one thread writes.
 const BUSY: Duration = Duration::from_secs(10);
 
 /// The migrations. Each one converts a database whose version is its index to the next version. A released migration
@@ -157,7 +157,7 @@ pub(super) fn is_current(path: &Path) -> Result<bool, StorageError> {
     has_all_migrations(&db)
 }
 
-/// Opens a log, and writes nothing to it: no migration, and nothing of the write-ahead log either.
+/// Opens a log without writing to it: it is not migrated, and its write-ahead log is not copied into it.
 ///
 /// # Errors
 /// [`StorageError::NotMigrated`], and those of [`is_current`].
@@ -180,7 +180,7 @@ fn has_all_migrations(db: &Connection) -> Result<bool, StorageError> {
 }
 
 /// Accepts a file of 0 bytes as a new log, unless the WAL file of an older log is beside it, because SQLite would
-/// delete that file.
+/// delete the WAL file.
 fn check_size(path: &Path) -> Result<(), StorageError> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");

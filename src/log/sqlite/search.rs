@@ -62,8 +62,8 @@ impl Rooms {
         }
     }
 
-    /// Returns an SQL condition on the event `e`. If one room is searched, its number is `?1`; otherwise `?1` must be
-    /// NULL.
+    /// Returns an SQL condition on the event `e`. If only one room is searched, its number must be bound to `?1`;
+    /// otherwise `?1` must be NULL.
     fn condition(&self) -> &'static str {
         match self {
             Self::One(_) => "e.room = ?1",
@@ -118,7 +118,8 @@ fn search_in_steps(
         count,
         found: Vec::new(),
     };
-    // SQLite does not stop a query that takes few steps, so the budget may be used up even so.
+    // SQLite does not interrupt a query that takes few steps, so the budget may be used up although no query was
+    // stopped.
     let is_cut = work.is_over()
         || match search.run(scope) {
             Err(StorageError::Sqlite(e)) if is_stopped(&e) => true,

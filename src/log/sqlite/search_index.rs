@@ -26,7 +26,7 @@ use crate::model::StorageError;
 use crate::protocol::multiline::TEXT_LINES_MAX;
 use crate::protocol::tags::REMOVED;
 
-/// The maximum number of events in one transaction. A larger number would save little: an event takes 2.9 µs in
+/// The maximum number of events in one transaction. A larger maximum would save little: an event takes 2.9 µs in
 /// transactions of 2,500 events, and 2.5 µs in those of 10,000.
 const PIECE_EVENTS: i64 = 10_000;
 
@@ -281,7 +281,7 @@ struct OpenIndex {
 }
 
 impl OpenIndex {
-    /// Opens the index. If it is not that of this log, rebuilds it.
+    /// Opens the index. If it does not belong to this log, rebuilds it.
     fn open(path: &Path, log: &Path) -> Result<Self, StorageError> {
         let log = schema::open_to_read(log)?;
         let opened = open(path).and_then(|db| Ok((place(&db, &log)?, db)));
@@ -529,7 +529,8 @@ mod tests {
             self.1.recv().unwrap().unwrap().0.unwrap()
         }
 
-        /// Waits until all events are in the index. A search on a busy machine reads some from the log itself.
+        /// Waits until all events are in the index. Without this, a search on a busy machine might read some events
+        /// from the log itself.
         fn wait_for_index(&self) {
             let index = self.0.index.as_ref().unwrap();
             let deadline = Instant::now() + Duration::from_secs(60);

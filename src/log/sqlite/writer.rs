@@ -1,5 +1,5 @@
-//! The thread that writes the log. It takes everything that waits, commits it in one transaction with one sync, and
-//! only then passes it on.
+//! The thread that writes the log. It takes all entries and changes that wait, commits them in one transaction with
+//! one sync, and only then passes them on.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -34,7 +34,8 @@ pub(super) enum Waiting {
 }
 
 impl Waiting {
-    /// Returns the number of events that this becomes. A change counts as 1, because it takes as long as an event.
+    /// Returns the number of events that this item is stored as. A change counts as 1, because it takes as long as an
+    /// event.
     fn events(&self) -> usize {
         match self {
             Self::Entry(entry, ..) => entry.events(),
@@ -257,7 +258,7 @@ enum Stored {
     Unchanged,
 }
 
-/// A reserve of disk space, so that a removal can be stored when the disk is full.
+/// Reserved disk space, so that a removal can be stored when the disk is full.
 struct Reserve {
     path: PathBuf,
     is_made: bool,
@@ -301,7 +302,7 @@ impl Reserve {
     }
 }
 
-/// Returns whether a message or file was removed, or has never existed.
+/// Returns whether a message or file has been removed or has never existed.
 fn is_removed(step: &Transaction<'_>, id: EventId) -> rusqlite::Result<bool> {
     let there = "SELECT 1 FROM events e WHERE id = ?1 AND
         CASE verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id) ELSE tags <> 'removed' END";
@@ -490,7 +491,8 @@ impl Rooms {
     }
 }
 
-/// The number of events that one statement inserts. An event takes 2.0 µs in such a group, and 3.2 µs alone.
+/// The number of events that one statement inserts. An event takes 2.0 µs in such a statement, and 3.2 µs in a
+/// statement of its own.
 const PIECE_ROWS: usize = 16;
 
 static INSERT_PIECE: LazyLock<String> = LazyLock::new(|| {
