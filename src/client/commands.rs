@@ -37,8 +37,8 @@ impl Client {
         })
     }
 
-    /// Takes a nick and joins a room, and only that room: [`Client::nick`] and [`Client::join`], without staying in
-    /// the lobby. In this order an invite-only room accepts invited nicks, and a new room belongs to a registered nick.
+    /// Takes a nick ([`Client::nick`]) and then joins a room ([`Client::join`]), without staying in the lobby. In
+    /// this order, an invite-only room accepts invited nicks, and a new room belongs to a registered nick.
     ///
     /// # Errors
     /// Those of [`Client::nick`] and [`Client::join`]. When the room refuses, the client has the nick and is in the
@@ -66,7 +66,7 @@ impl Client {
         })
     }
 
-    /// Gives the password of the server. On a server without one it has no effect.
+    /// Gives the password of the server. On a server without a password, this has no effect.
     ///
     /// # Errors
     /// [`Error::Refused`] with `bad-password`; those of [`Client::request`].
@@ -119,7 +119,7 @@ impl Client {
     /// Sends an action (`/me`) to the current room.
     ///
     /// # Errors
-    /// As [`Client::say`].
+    /// Those of [`Client::say`].
     pub async fn act(&mut self, text: impl Display) -> Result<Sent, Error> {
         Sent::parse(&self.request(format!("ME {text}")).await?.rest)
     }
@@ -127,13 +127,13 @@ impl Client {
     /// Sends a line of text to a room, joined or not, or to one person.
     ///
     /// # Errors
-    /// As [`Client::say`]; `no-such-nick` if nobody has that nick.
+    /// Those of [`Client::say`]; `no-such-nick` if nobody has that nick.
     pub async fn tell(&mut self, to: &str, text: impl Display) -> Result<Sent, Error> {
         let line = format!("TELL {} {text}", one_word(to)?);
         Sent::parse(&self.request(line).await?.rest)
     }
 
-    /// Asks which optional parts of the protocol the server has.
+    /// Requests the list of the optional parts of the protocol that the server supports.
     ///
     /// # Errors
     /// Those of [`Client::request`].
@@ -167,7 +167,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// As [`Client::say`]; [`Error::Refused`] with `no-such-id` for a reply to a message that is not there;
+    /// Those of [`Client::say`]; [`Error::Refused`] with `no-such-id` for a reply to a message that is not there;
     /// [`Error::Invalid`] for several lines that are too long, or if the server has no `multiline`.
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<Sent, Error> {
         self.send_message(None, &message.into()).await
@@ -195,7 +195,7 @@ impl Client {
     /// Sends a message with its tags to a room, joined or not, or to one person.
     ///
     /// # Errors
-    /// As [`Client::send`] and [`Client::tell`]; [`Error::Invalid`] for an action, which goes to the current room only.
+    /// Those of [`Client::send`] and [`Client::tell`]; [`Error::Invalid`] for an action, which goes to the current room only.
     pub async fn send_to(&mut self, to: &str, message: impl Into<Message>) -> Result<Sent, Error> {
         let message = message.into();
         if message.is_action {
@@ -225,7 +225,7 @@ impl Client {
     /// Withdraws a reaction. The id is `None` if it was not there.
     ///
     /// # Errors
-    /// As [`Client::react`].
+    /// Those of [`Client::react`].
     pub async fn unreact(&mut self, id: u64, emoji: &str) -> Result<Sent, Error> {
         let line = format!("UNREACT {id} {}", one_word(emoji)?);
         Sent::parse(&self.request(line).await?.rest)
@@ -337,7 +337,7 @@ impl Client {
     }
 }
 
-/// Checks a nick, a room or an emoji: a space in it would make one field two.
+/// Checks that a nick, a room or an emoji is one word. With a space in it, it would be sent as two fields.
 fn one_word(name: &str) -> Result<&str, Error> {
     if name.is_empty() || name.contains(' ') {
         return Err(InvalidRequest::NotOneWord.into());

@@ -19,7 +19,7 @@ use super::message::Tags;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use crate::protocol::{Event, ServerLine};
 
-/// The number of bytes that are read at once: a few hundred replies, or a large piece of a file.
+/// The maximum number of bytes that are read at once: a few hundred replies, or a large piece of a file.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The maximum number of bytes of events that are kept while a reply is awaited, which is some ten thousand lines.

@@ -90,8 +90,8 @@ pub enum InvalidRequest {
     NotOneWord,
     /// `UPLOAD`, `DOWNLOAD`, `TEXT` and `CHAT` cannot be sent in this way, because they are not answered with lines.
     NotALineRequest,
-    /// A tag is invalid. Names of other tags begin with `x-`; a message has at most 16 tags, with values of at most
-    /// 256 bytes.
+    /// A tag is invalid. A tag that the protocol does not define must have a name that begins with `x-`; a message
+    /// has at most 16 tags, with values of at most 256 bytes.
     BadTag,
     /// An action can be sent only to a joined room.
     NotInRoom,

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_of_a_strange_server_are_read_as_far_as_they_make_sense() {
+    fn valid_tags_of_an_unusual_server_are_read() {
         let many = format!("reacts={}", "x*1,".repeat(500));
         for (text, reactions) in [
             ("", 0),

@@ -114,14 +114,14 @@ impl Options {
         }
     }
 
-    /// Adds a room, of which the client receives only new events.
+    /// Adds a room, from which the client receives only new events.
     #[must_use]
     pub fn room(mut self, name: impl Into<String>) -> Self {
         self.rooms.push((name.into(), None));
         self
     }
 
-    /// Adds a room, of which the client receives the events after `id`.
+    /// Adds a room, from which the client receives the events after `id`.
     #[must_use]
     pub fn room_after(mut self, name: impl Into<String>, id: u64) -> Self {
         self.rooms.push((name.into(), Some(id)));

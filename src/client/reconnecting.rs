@@ -171,7 +171,7 @@ impl ReconnectingClient {
     /// ```
     ///
     /// # Errors
-    /// As [`ReconnectingClient::say`]; also for a tag that cannot be sent.
+    /// Those of [`ReconnectingClient::say`]; also for a tag that cannot be sent.
     pub fn send(&mut self, to: &str, message: impl Into<Message>) -> Result<RequestId, Error> {
         self.state.send_message(to, message)
     }
@@ -179,7 +179,7 @@ impl ReconnectingClient {
     /// Replaces the text of one of your own messages or actions. [`Update::Answer`] reports the outcome.
     ///
     /// # Errors
-    /// As [`ReconnectingClient::say`].
+    /// Those of [`ReconnectingClient::say`].
     pub fn edit(&mut self, id: u64, text: impl Display) -> Result<RequestId, Error> {
         self.state.edit(id, &text.to_string())
     }
@@ -187,7 +187,7 @@ impl ReconnectingClient {
     /// Reacts to a message, action or file with an emoji. [`Update::Answer`] reports the outcome.
     ///
     /// # Errors
-    /// As [`ReconnectingClient::say`].
+    /// Those of [`ReconnectingClient::say`].
     pub fn react(&mut self, id: u64, emoji: &str) -> Result<RequestId, Error> {
         self.state.react(id, emoji)
     }
@@ -195,7 +195,7 @@ impl ReconnectingClient {
     /// Withdraws a reaction. [`Update::Answer`] reports the outcome.
     ///
     /// # Errors
-    /// As [`ReconnectingClient::say`].
+    /// Those of [`ReconnectingClient::say`].
     pub fn unreact(&mut self, id: u64, emoji: &str) -> Result<RequestId, Error> {
         self.state.unreact(id, emoji)
     }
@@ -204,7 +204,7 @@ impl ReconnectingClient {
     /// ([`Reply::reactions`](super::Reply::reactions)).
     ///
     /// # Errors
-    /// As [`ReconnectingClient::say`].
+    /// Those of [`ReconnectingClient::say`].
     pub fn reactions(&mut self, id: u64) -> Result<RequestId, Error> {
         self.state.request(format!("REACTS {id}"))
     }
@@ -212,7 +212,7 @@ impl ReconnectingClient {
     /// Sends an action (`/me`) to a joined room.
     ///
     /// # Errors
-    /// As [`ReconnectingClient::say`]; also if the room is not joined.
+    /// Those of [`ReconnectingClient::say`]; also if the room is not joined.
     pub fn act(&mut self, room: &str, text: impl Display) -> Result<RequestId, Error> {
         self.state.act(room, &text.to_string())
     }
@@ -220,7 +220,7 @@ impl ReconnectingClient {
     /// Joins a room. [`Update::Joined`] reports that this is done.
     ///
     /// # Errors
-    /// As [`ReconnectingClient::say`].
+    /// Those of [`ReconnectingClient::say`].
     pub fn join(&mut self, room: &str) -> Result<RequestId, Error> {
         self.state.join(room)
     }
@@ -228,7 +228,7 @@ impl ReconnectingClient {
     /// Leaves a room. [`Update::Left`] reports that this is done.
     ///
     /// # Errors
-    /// As [`ReconnectingClient::say`].
+    /// Those of [`ReconnectingClient::say`].
     pub fn part(&mut self, room: &str) -> Result<RequestId, Error> {
         self.state.part(room)
     }
@@ -236,7 +236,7 @@ impl ReconnectingClient {
     /// Takes another nick. [`Update::Renamed`] reports that this is done.
     ///
     /// # Errors
-    /// As [`ReconnectingClient::say`].
+    /// Those of [`ReconnectingClient::say`].
     pub fn rename(&mut self, nick: &str) -> Result<RequestId, Error> {
         self.state.rename(nick)
     }
@@ -245,7 +245,7 @@ impl ReconnectingClient {
     /// reply. Must not be used for requests that change the nick, rooms or modes.
     ///
     /// # Errors
-    /// As [`ReconnectingClient::say`].
+    /// Those of [`ReconnectingClient::say`].
     pub fn request(&mut self, request: impl Display) -> Result<RequestId, Error> {
         self.state.request(request.to_string())
     }

@@ -145,7 +145,7 @@ impl Client {
     /// Sends `BYE`, and waits until the server has closed the connection.
     ///
     /// # Errors
-    /// As [`Client::request`].
+    /// Those of [`Client::request`].
     pub async fn bye(mut self) -> Result<(), Error> {
         self.request("BYE").await?;
         self.close().await;

@@ -11,8 +11,8 @@ use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
 use rustix::net::sockopt;
 
-/// The time of silence before the first probe of the server. Two probes of 10 s follow, so that a dead server is
-/// detected within 90 s, as the server detects a dead client.
+/// The time of silence before the first probe of the server. Two probes follow, 10 s apart, so that a dead server is
+/// detected within 90 s. The server needs the same time to detect a dead client.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(70);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_COUNT: u32 = 2;

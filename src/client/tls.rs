@@ -156,8 +156,8 @@ pub(super) async fn secure(
     Ok(Secured::Done(Sender::new(writer), Receiver::new(reader)))
 }
 
-/// Returns whether TLS is tried at all. It is not for a server on this machine, where nobody can intercept the
-/// connection.
+/// Returns whether TLS is tried at all. It is not tried with a server on this machine, because nobody can intercept
+/// that connection.
 pub(super) fn is_tried(address: &Address, ip: IpAddr) -> bool {
     match address.security() {
         Security::Auto => !ip.is_loopback(),

@@ -12,7 +12,8 @@ use super::reply::Reply;
 use super::simple::{Client, reply};
 use crate::protocol::{Digest, ServerLine, parse_number};
 
-/// The number of bytes that are read from a file at once. It is so large that the system calls cost little.
+/// The number of bytes that are read from a file at once. With so many bytes, the system calls take little of the
+/// time.
 const PIECE_BYTES: usize = 128 * 1024;
 
 /// The length and the SHA-256 digest of some bytes. To resume a [`Client::download`], pass the values for the part that
@@ -114,7 +115,7 @@ impl Client {
     /// sending direction of the connection, so no request can follow.
     ///
     /// # Errors
-    /// As [`Client::upload`].
+    /// Those of [`Client::upload`].
     pub async fn upload_stream(
         &mut self,
         name: &str,
@@ -268,12 +269,13 @@ impl Download<'_> {
         self.sha256
     }
 
-    /// Returns the number of bytes of the file that have been received, including those that existed before.
+    /// Returns the number of bytes of the file that have been received, including the part that the caller already
+    /// had.
     pub fn position(&self) -> u64 {
         self.hashed.length
     }
 
-    /// Reads some bytes into `buffer`, and returns their number. It is 0 at the end of the file, if the digest is
+    /// Reads some bytes into `buffer`, and returns their number. Returns 0 at the end of the file, if the digest is
     /// right.
     ///
     /// # Errors

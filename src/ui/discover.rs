@@ -102,8 +102,8 @@ pub fn all() -> Result<Vec<Found>, Failure> {
     Ok(found.into_iter().map(|(_, found)| found).collect())
 }
 
-/// Returns the rank of an address. Of several addresses of a server, that with the lowest rank is used: one that
-/// people can read and every program can reach.
+/// Returns the rank of an address. If a server has several addresses, the address with the lowest rank is used: it
+/// should be easy to read, and every program should be able to connect to it.
 fn rank(ip: IpAddr) -> u8 {
     match ip {
         IpAddr::V4(ip) => u8::from(ip.is_link_local()) + 3 * u8::from(ip.is_loopback()),

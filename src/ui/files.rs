@@ -126,7 +126,7 @@ pub(super) struct Saved {
     pub length: u64,
 }
 
-/// The number of downloads that run at once. More would only share the same bandwidth.
+/// The maximum number of downloads that run at once. More downloads would only share the same bandwidth.
 const AT_ONCE: usize = 4;
 
 /// Downloads files, several at a time, and prints the path of each. They are written to the file or folder `out`;
@@ -287,7 +287,8 @@ pub(super) async fn fetch(
             .length()
             .is_some_and(|length| have.length() <= length)
     {
-        // The offset must be sent before the name of the file is known, so a second connection is needed.
+        // The request contains the offset, but the name of the file, and so the offset, is known only from the
+        // answer. A second connection therefore requests the rest.
         client = server.connect_to_read().await?;
         if is_named {
             server.log_in(&mut client).await?;
@@ -466,7 +467,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_of_a_stranger_leaves_the_folder_or_is_hidden() {
+    fn a_strangers_file_name_cannot_leave_the_folder_or_be_hidden() {
         for (name, local) in [
             ("notes.txt", "notes.txt"),
             ("a b.txt", "a b.txt"),

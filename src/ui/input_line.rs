@@ -71,7 +71,7 @@ impl InputLine {
                 Err(_) => Self::Wrong("usage: /download ID (/files lists the IDs)"),
             },
             "msg" | "tell" => Self::Command(format!("TELL {rest}")),
-            // These change what the server sends, so chatc could no longer read it.
+            // These commands change what the server sends, so chatc could no longer read it.
             "chat" | "raw" => Self::Wrong(
                 "chatc does not need that; to type the protocol yourself, use chatc --raw",
             ),

@@ -86,7 +86,7 @@ impl LineSplitter {
     }
 }
 
-/// Returns the largest number up to `most` of `bytes` that does not end inside a character.
+/// Returns how many of the first `most` bytes can be taken without splitting a character.
 fn whole_characters(bytes: &[u8], most: usize) -> usize {
     let is_inside = |at: usize| bytes.get(at).is_some_and(|b| b & 0xc0 == 0x80);
     let near = (most.saturating_sub(3)..=most).rev();

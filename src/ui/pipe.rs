@@ -30,13 +30,12 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 type Stdout = Unblock<io::Stdout>;
 
-/// The time for which it tries to reconnect after the input has ended. It is longer than a restart of the server
-/// takes.
+/// The time for which chatc tries to reconnect after the input has ended. A restart of the server takes less.
 const SEND_WITHIN: Duration = Duration::from_secs(60);
 
 /// Sends each line of standard input to `room`, or to the lobby, and writes what happens there to standard output.
-/// Returns when the input has ended and every line has been answered. If the connection breaks, it reconnects.
-/// Meanwhile it reads only as much input as it can hold: nothing is lost, and the writer of the pipe waits.
+/// Returns when the input has ended and every line has been answered. If the connection breaks, chatc reconnects.
+/// Meanwhile, it reads only as much input as it can hold: nothing is lost, and the writer of the pipe waits.
 ///
 /// # Errors
 /// [`Failure::Client`] if the first connection fails, if the server refuses the client, or if it cannot be reached
@@ -209,7 +208,7 @@ impl PipeClient {
 /// Sends standard input to the server unchanged, and writes what the server sends to standard output.
 ///
 /// # Errors
-/// As [`talk`].
+/// Those of [`talk`].
 pub async fn raw(client: Client) -> Result<Exit, Failure> {
     let (sender, receiver) = client.split();
     let is_all = Cell::new(false);

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::failure::Failure;
 use crate::client::Address;
 
-/// The maximum number of bytes that are read of a file. A larger file was not written by this program.
+/// The maximum number of bytes that are read from a file. A larger file was not written by this program.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The contents of `settings.toml`. Flags on the command line override them.
@@ -181,7 +181,7 @@ impl Profile {
     /// Saves the state of one server. If the file cannot be written, the state is lost.
     pub fn remember(&self, address: &Address, saved: SavedServer) {
         let Some(folder) = &self.state else { return };
-        // The state is read again, because another chatc may have saved that of another server meanwhile.
+        // The state is read again, because another chatc may have saved the state of another server meanwhile.
         let mut state = self.state();
         state.servers.insert(address.to_string(), saved);
         if let Ok(text) = toml::to_string(&state) {
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_there_in_the_next_run() {
+    fn the_saved_state_is_read_in_the_next_run() {
         let folder = tempfile::tempdir().unwrap();
         let home = home(folder.path());
         let place = SavedRoom {

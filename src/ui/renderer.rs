@@ -22,7 +22,7 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// Creates a renderer for `nick` in `room`, with the local time of this machine.
+    /// Creates a renderer for `nick` in `room`, with the time zone of this machine.
     pub fn new(nick: String, room: Option<String>) -> Self {
         Self {
             nick,

@@ -35,8 +35,8 @@ use super::shorthand::room_name;
 use crate::client::{Error, Message, ReconnectingClient, Update, plainly};
 use crate::protocol::text::clean;
 
-/// The time for which it tries to reach the server after the command has ended. It is longer than a restart of the
-/// server takes.
+/// The time for which chatc tries to reach the server after the command has ended. A restart of the server takes
+/// less.
 const REPORT_WITHIN: Duration = Duration::from_secs(60);
 
 /// The time for which background processes may still print after a signal has ended the command.
@@ -215,7 +215,8 @@ pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Res
             .await
             .map_err(Failure::Input)?;
         let took = bot::took(began.elapsed());
-        // Background processes may go on printing, as with ssh, unless a signal has ended the command.
+        // The command's background processes may go on printing, and chatc waits for them, as ssh does. If a signal
+        // has ended the command, chatc waits only for a short time.
         if signal_of(status).is_some() {
             let spool = spool.clone();
             or(

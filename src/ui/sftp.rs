@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_sftp_takes_no_memory() {
+    fn input_that_is_not_sftp_takes_no_memory() {
         let mut output = Vec::new();
         let endless = io::repeat(0xff);
         refuse(endless, &mut output, "because").expect("it ends");

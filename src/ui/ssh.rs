@@ -64,13 +64,14 @@ pub enum Given {
     Help,
     /// The command is not allowed; the text says what to do instead.
     Refused(String),
-    /// The client speaks SFTP, and must be refused in it.
+    /// The client speaks SFTP, and the refusal must be an SFTP message.
     Sftp,
 }
 
 /// Finds the server, and the nick that belongs to the key. `words` come from `chatd keys`: the nick, the fingerprint of
 /// the key, the file of the secret, and the address of chatd. `connection` is what sshd says about the connection
-/// (`SSH_CONNECTION`). `asked` is the nick that the client has named; chatd refuses it if it has not added the key.
+/// (`SSH_CONNECTION`). `asked` is the nick that the client has named; chatd refuses a nick that has not added the
+/// key.
 ///
 /// # Errors
 /// [`Failure::Impossible`] if it was not started by sshd in that way, or the client has to name a nick;
@@ -128,7 +129,7 @@ pub fn given(command: &str) -> Given {
     if words.first() != Some(&"send") {
         words.retain(|word| !word.is_empty());
     }
-    // As for chatc: --room OPS send TEXT.
+    // Like chatc, accepts flags before the command: --room OPS send TEXT.
     if let ["--room", room, command, ..] = words[..]
         && COMMANDS.iter().any(|known| known.0 == command)
     {
@@ -209,8 +210,9 @@ fn unquoted(word: &str) -> &str {
 }
 
 /// Returns the header that reports to chatd the address of the ssh client, and that its connection is encrypted: the
-/// PROXY protocol, version 2. It has a seal, since other programs of this machine could claim the same. So bans and
-/// limits apply to the client, and nobody gets the privileges of this machine.
+/// PROXY protocol, version 2. With the header, bans and limits apply to the client, and the client does not get the
+/// privileges of this machine. The header is sealed with the secret, because other programs on this machine could
+/// claim the same.
 fn header(connection: &str, secret: &str) -> Option<Vec<u8>> {
     let words: Vec<&str> = connection.split(' ').collect();
     let &[client, client_port, server, server_port] = &words[..] else {
@@ -339,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn chatd_learns_where_the_client_is() {
+    fn chatd_learns_the_address_of_the_client() {
         let four = header("203.0.113.9 4711 192.0.2.1 22", "secret").unwrap();
         let mut expected = [SIGNATURE, &[0x21, 0x11, 0, 55]].concat();
         expected.extend([203, 0, 113, 9, 192, 0, 2, 1]);

@@ -26,8 +26,8 @@ impl Read for Input {
     }
 }
 
-/// Returns standard input. A thread of its own reads up to `capacity` bytes ahead, because standard input may be a
-/// file or a terminal.
+/// Returns standard input. A thread of its own reads up to `capacity` bytes ahead, because a read from a file or
+/// terminal blocks.
 pub(super) fn input(capacity: usize) -> Unblock<Input> {
     let stdin = io::stdin();
     let input = Input {
@@ -37,7 +37,7 @@ pub(super) fn input(capacity: usize) -> Unblock<Input> {
     Unblock::with_capacity(capacity, input)
 }
 
-/// Returns the text of standard input. It is read ahead as in [`input`].
+/// Returns the text of standard input. A thread reads ahead, as described at [`input`].
 pub(super) fn text_input(capacity: usize) -> Unblock<Text<Input>> {
     let stdin = io::stdin();
     let input = Input {

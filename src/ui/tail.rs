@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_beginning_is_a_number_or_a_time() {
+    fn the_start_of_a_tail_is_an_id_or_an_age() {
         assert_eq!("17".parse(), Ok(Since::Id(17)));
         assert_eq!("10m".parse(), Ok(Since::Ago(Duration::from_secs(600))));
         assert_eq!("1w".parse(), Ok(Since::Ago(Duration::from_secs(604_800))));

@@ -102,7 +102,7 @@ impl ClientState {
             Awaited::LeaveLobby => self.lobby = None,
             Awaited::Nick(nick, attempt) => return self.nick_reply(nick, attempt, result),
             Awaited::Ready => return self.ready(),
-            // Neither belongs to a login.
+            // These requests do not belong to a login.
             Awaited::Pending(_) | Awaited::Goodbye => {}
         }
         Ok(())
@@ -117,7 +117,7 @@ impl ClientState {
             .map_err(|_| Error::Protocol("a room was joined without an id"))?;
         self.current = Some(name.to_owned());
         if self.is_lobby(name) {
-            // The lobby is a wanted room under another spelling.
+            // The client wants to be in the lobby: its name for a wanted room was another spelling of the lobby's.
             self.lobby = None;
         }
         let mut rooms = self.rooms.iter_mut();
@@ -235,14 +235,14 @@ impl ClientState {
         let (nick, joined) = rest.split_once(' ').unwrap_or((rest, ""));
         self.nick = Some(nick.to_owned());
         if self.password_error.take().is_some() {
-            // The nick's own password has admitted the client to the server.
+            // The server has a password, and the nick's own password has been accepted instead.
             self.turn_modes_on();
         }
         let current = joined.split(' ').next().unwrap_or_default();
         let is_lobby = !current.is_empty() && !self.rooms.iter().any(|room| room.is_joined);
         let wanted = self.rooms.iter().find(|room| room.name == current);
         match wanted.map(|room| room.last_id) {
-            // The room is joined from its id below, and the missed events are replayed then.
+            // The room is joined below, from its last known id, and the server then replays the missed events.
             Some(Some(_)) => {}
             Some(None) if is_lobby => self.room_joined(current, joined)?,
             None if is_lobby && self.rooms.is_empty() => self.room_joined(current, joined)?,
@@ -270,7 +270,7 @@ impl ClientState {
                 self.send(&format!("PART {}", lobby.name), Awaited::LeaveLobby);
                 self.lobby = Some(lobby);
             } else {
-                // No other room could be joined.
+                // No other room could be joined, so the client stays in the lobby.
                 self.room_joined(&lobby.name, &lobby.joined)?;
             }
         }

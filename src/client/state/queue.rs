@@ -163,7 +163,8 @@ impl ClientState {
         let lines = message.text.lines().count() as u64;
         let mut is_known = false;
         if let (Some(room), Some(id)) = (room, sent.id) {
-            // The connection on which it was sent broke, and the server has replayed the message since then.
+            // If the connection broke after the message was sent, the server may have replayed the message before
+            // this reply.
             is_known = room.last_id.is_some_and(|last| id.get() <= last);
             // The lines have consecutive ids.
             let last = id.get().saturating_add(lines.saturating_sub(1));

@@ -12,8 +12,7 @@ impl ClientState {
     /// Sends a text to a room, joined or not, or to a nick. A line ending at the end of the text is left out.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the text cannot be sent (see [`ClientState::send_message`]), or if too many requests are
-    /// pending.
+    /// [`Error::Invalid`] for the reasons that [`ClientState::send_message`] lists.
     pub fn say(&mut self, to: &str, text: &str) -> Result<RequestId, Error> {
         self.send_message(to, Message::new(text))
     }
@@ -21,7 +20,7 @@ impl ClientState {
     /// Sends an action (`/me`) to a joined room.
     ///
     /// # Errors
-    /// As [`ClientState::say`]; [`InvalidRequest::NotInRoom`].
+    /// [`Error::Invalid`] for the reasons that [`ClientState::send_message`] lists.
     pub fn act(&mut self, room: &str, text: &str) -> Result<RequestId, Error> {
         self.send_message(room, Message::action(text))
     }
@@ -29,8 +28,14 @@ impl ClientState {
     /// Sends a message with its tags to a room, joined or not, or to a nick; or an action to a joined room.
     ///
     /// # Errors
-    /// As [`ClientState::act`]; [`InvalidRequest::BadTag`]; for a text of several lines [`InvalidRequest::TextTooLong`],
-    /// and [`InvalidRequest::LineBreak`] if the server has no `multiline`.
+    /// [`Error::Invalid`] with the reason:
+    /// - [`InvalidRequest::Empty`] or [`InvalidRequest::TooLong`] for a text that is empty or too long
+    /// - [`InvalidRequest::TextTooLong`] for a text of several lines that is too long
+    /// - [`InvalidRequest::LineBreak`] for a text of several lines, if the server does not support `multiline`
+    /// - [`InvalidRequest::BadTag`] for an invalid tag
+    /// - [`InvalidRequest::NotInRoom`] for an action to a room that is not joined
+    /// - [`InvalidRequest::QueueFull`] if too many requests are pending
+    /// - [`InvalidRequest::HasLeft`] if the client has left or has ended
     pub fn send_message(
         &mut self,
         to: &str,
@@ -58,7 +63,7 @@ impl ClientState {
     /// Replaces the text of one of the client's own messages or actions.
     ///
     /// # Errors
-    /// As [`ClientState::say`]; [`InvalidRequest::LineBreak`] for a text of several lines.
+    /// Those of [`ClientState::request`]; [`InvalidRequest::LineBreak`] for a text of several lines.
     pub fn edit(&mut self, id: u64, text: &str) -> Result<RequestId, Error> {
         if text.contains('\n') {
             return Err(InvalidRequest::LineBreak.into());
@@ -69,7 +74,7 @@ impl ClientState {
     /// Reacts to a message with an emoji.
     ///
     /// # Errors
-    /// As [`ClientState::say`].
+    /// Those of [`ClientState::request`].
     pub fn react(&mut self, id: u64, emoji: &str) -> Result<RequestId, Error> {
         self.request(format!("REACT {id} {emoji}"))
     }
@@ -77,7 +82,7 @@ impl ClientState {
     /// Withdraws a reaction.
     ///
     /// # Errors
-    /// As [`ClientState::say`].
+    /// Those of [`ClientState::request`].
     pub fn unreact(&mut self, id: u64, emoji: &str) -> Result<RequestId, Error> {
         self.request(format!("UNREACT {id} {emoji}"))
     }
@@ -85,7 +90,7 @@ impl ClientState {
     /// Joins a room.
     ///
     /// # Errors
-    /// As [`ClientState::say`].
+    /// Those of [`ClientState::request`].
     pub fn join(&mut self, room: &str) -> Result<RequestId, Error> {
         one_line(format!("JOIN {room}"))?;
         self.enqueue(PendingRequest::Join(room.to_owned()))
@@ -94,7 +99,7 @@ impl ClientState {
     /// Leaves a room.
     ///
     /// # Errors
-    /// As [`ClientState::say`].
+    /// Those of [`ClientState::request`].
     pub fn part(&mut self, room: &str) -> Result<RequestId, Error> {
         one_line(format!("PART {room}"))?;
         self.enqueue(PendingRequest::Part(room.to_owned()))
@@ -103,7 +108,7 @@ impl ClientState {
     /// Takes another nick, with the same password.
     ///
     /// # Errors
-    /// As [`ClientState::say`].
+    /// Those of [`ClientState::request`].
     pub fn rename(&mut self, nick: &str) -> Result<RequestId, Error> {
         one_line(format!("NICK {nick}"))?;
         self.enqueue(PendingRequest::Rename(nick.to_owned()))
@@ -113,7 +118,8 @@ impl ClientState {
     /// connection breaks before the answer, the request is sent again.
     ///
     /// # Errors
-    /// As [`ClientState::say`].
+    /// [`Error::Invalid`] if the line is empty, too long or not one line, if too many requests are pending, or if the
+    /// client has left.
     pub fn request(&mut self, line: String) -> Result<RequestId, Error> {
         one_line(line.clone())?;
         self.enqueue(PendingRequest::Line(line))

@@ -384,7 +384,7 @@ impl Command {
             "reconnect" => Self::Reconnect,
             "help" | "?" => Self::Help,
             "quit" | "bye" | "exit" => Self::Quit(text.to_owned()),
-            // These change what the server sends, so chatc could no longer read it.
+            // These commands change what the server sends, so chatc could no longer read it.
             "chat" | "raw" | "stamps" | "tags" | "stay" => Self::Wrong(
                 "chatc does not need that; to type the protocol yourself, use chatc --raw".into(),
             ),

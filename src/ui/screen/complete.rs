@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_completed_and_folders_are_gone_into() {
+    fn paths_are_completed_also_inside_folders() {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().to_str().unwrap();
         std::fs::create_dir(folder.path().join("notes")).unwrap();

@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_walked_and_cut_and_put_back() {
+    fn words_are_skipped_cut_and_pasted() {
         let mut editor = typed("one two, three");
         editor.word_left();
         editor.word_left();
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_several_lines_is_walked_line_by_line() {
+    fn up_and_down_move_the_cursor_between_lines() {
         let mut editor = typed("first line");
         editor.new_line();
         editor.insert("é");

@@ -170,7 +170,7 @@ fn reactions(entry: &Entry, look: &Look) -> Vec<Vec<Span<'static>>> {
     for reaction in &entry.extras.reactions {
         let emoji = plain(&reaction.emoji);
         let text = cut(&format!("{emoji} {}", reaction.count), look.text_columns());
-        // Two spaces keep them apart.
+        // Two spaces separate the reactions.
         let columns = width(&text) + 2;
         if used.saturating_add(columns) > look.text_columns() + 2 {
             rows.push(Vec::new());

@@ -263,7 +263,7 @@ pub fn scroll(room: &mut Room, lines: isize, height: usize, look: &Look) {
     let tall = |index: usize| lines_of(room, index, false, look).len();
     let mut left = lines.unsigned_abs();
     if lines > 0 {
-        // It stops when the first line is at the top.
+        // Scrolling stops when the first line is at the top.
         let mut above = 0;
         let mut at = index + 1;
         let wanted = left + hidden + height;

@@ -23,11 +23,11 @@ const SIDE_MAX: u32 = 16_384;
 /// The maximum memory for decoding a picture, in bytes: enough for 42 megapixels of a photo.
 const DECODING_BYTES_MAX: u64 = 128 << 20;
 
-/// The maximum width and height of a decoded picture in pixels. A larger one is scaled down, so that it takes little
-/// memory while it is shown.
+/// The maximum width and height of a decoded picture in pixels. A larger picture is scaled down, so that it takes
+/// little memory while it is shown.
 const KEPT_SIDE_MAX: u32 = 2048;
 
-/// The number of bytes of a piece in kitty's protocol.
+/// The maximum size in bytes of a piece in kitty's protocol.
 const KITTY_PIECE_BYTES: usize = 4096;
 
 /// Deletes all pictures, and frees their memory, in kitty's protocol.
@@ -39,7 +39,7 @@ pub const USUAL_CELL: (u16, u16) = (10, 20);
 /// How pictures are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Graphics {
-    /// They are not: the terminal has too few colors.
+    /// Pictures are not shown, because the terminal has too few colors.
     None,
     /// As half blocks in 256 colors.
     #[default]
@@ -54,7 +54,7 @@ pub enum Graphics {
 
 impl Graphics {
     /// Chooses how pictures are shown: as `setting` says, or from the environment and what the terminal answers.
-    /// `answers` returns whether it knows kitty's protocol, and sixel.
+    /// `answers` returns whether the terminal knows kitty's protocol, and whether it knows sixel.
     pub fn find(
         setting: Option<&str>,
         palette: Palette,
@@ -72,7 +72,8 @@ impl Graphics {
             Some("blocks") => blocks,
             Some(_) => Self::None,
             None if matches!(palette, Palette::Few | Palette::None) => Self::None,
-            // These pass nothing but text on to the terminal around them, or only if that can show it.
+            // tmux and screen pass only text on to the terminal in which they run; or they pass on pictures too, but
+            // only if that terminal can show them.
             None if term.starts_with("tmux") || term.starts_with("screen") => blocks,
             None => match answers() {
                 (true, _) => Self::Kitty,
@@ -389,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_picture_or_too_large_is_refused() {
+    fn a_file_that_is_not_a_picture_or_is_too_large_is_refused() {
         let why = |file: &[u8]| Picture::decode("x", file).unwrap_err();
         assert!(why(b"hello").contains("no picture"));
         assert!(why(b"").contains("no picture"));

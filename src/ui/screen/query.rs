@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_terminals_answer_is_understood() {
+    fn answers_of_terminals_are_parsed() {
         for (answer, light) in [
             ("\x1b]11;rgb:ffff/ffff/dddd\x1b\\\x1b[?62;c", Some(true)),
             ("\x1b]11;rgb:1e1e/1e1e/1e1e\x07\x1b[?1;2c", Some(false)),

@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_in_order_however_they_come() {
+    fn members_are_sorted_in_whatever_order_they_arrive() {
         let mut room = Room::new("#a");
         room.set_members(vec!["zoë".into(), "Ann".into()]);
         room.enter("bob");

@@ -25,14 +25,15 @@ pub struct TerminalEvents {
 }
 
 impl TerminalEvents {
-    /// Starts reading from the terminal. Ends the program if the terminal goes and the program has not ended shortly
-    /// after.
+    /// Starts reading from the terminal. Ends the program if it is still running a few seconds after the terminal has
+    /// gone.
     pub fn new() -> Self {
         let (tell, gone) = bounded(1);
         thread::spawn(move || {
             while !is_gone(None) {}
             drop(tell);
-            // crossterm may have begun to read just before.
+            // If crossterm began to read just before the terminal went, it never returns, so the program is ended
+            // here.
             thread::sleep(END_WITHIN);
             std::process::exit(0);
         });
@@ -80,7 +81,7 @@ pub fn has_gone() -> bool {
 /// Waits for the end of the terminal, or until `timeout`. Returns whether the terminal has gone.
 fn is_gone(timeout: Option<&Timespec>) -> bool {
     let stdin = io::stdin();
-    // The end is reported without being asked for.
+    // The flags are empty, because `poll` always reports the end of the terminal.
     let mut polled = [PollFd::new(&stdin, PollFlags::empty())];
     let ends = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
     poll(&mut polled, timeout).is_ok() && polled.iter().any(|fd| fd.revents().intersects(ends))

@@ -20,7 +20,7 @@ const HIGHLIGHTS_MAX: usize = 50;
 /// The number of seconds within which a second Ctrl-C leaves.
 const AGAIN_WITHIN_S: i64 = 3;
 
-/// The number of seconds for which a warning counts as read.
+/// The number of seconds after a warning within which the user can leave without another warning.
 const WARNED_FOR_S: i64 = 10;
 
 impl App {

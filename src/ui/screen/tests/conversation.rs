@@ -20,7 +20,7 @@ fn a_message_is_selected_and_answered_and_the_quoted_line_is_shown() {
     play.sees("Enter reply");
     play.key(KeyCode::Up);
     play.key(KeyCode::Up);
-    // There is no message above it.
+    // There is no message above the selected one.
     play.key(KeyCode::Up);
     play.key(KeyCode::Enter);
     play.sees("replying to bob: shall we deploy?");
@@ -70,7 +70,7 @@ fn an_answer_to_an_older_message_fetches_what_it_quotes() {
         "OK HISTORY 1",
     ]);
     play.sees("╭ eve: release notes");
-    // It is requested once, and a message that no longer exists is not requested again.
+    // The quoted message is requested only once, and not again if it no longer exists.
     play.hear(&[
         "LIVE 105 2026-11-24T06:46:30.000Z @reply=7 MSG #lobby bob still",
         "LIVE 106 2026-11-24T06:46:30.000Z @reply=8 MSG #lobby bob gone",
@@ -79,7 +79,7 @@ fn an_answer_to_an_older_message_fetches_what_it_quotes() {
     play.hear(&["OK HISTORY 0"]);
     play.hear(&["LIVE 107 2026-11-24T06:46:30.000Z @reply=8 MSG #lobby bob gone too"]);
     assert_eq!(play.sent(), [""; 0]);
-    // Its edit is fetched, and nothing is left of it once it is deleted.
+    // When the quoted message is edited, its new text is fetched. Once it is deleted, its text is no longer shown.
     play.hear(&["LIVE 108 2026-11-24T06:46:31.000Z EDIT #lobby eve 7 no secrets"]);
     assert_eq!(play.sent(), ["HISTORY #lobby 1 before 8"]);
     play.hear(&[
@@ -334,7 +334,7 @@ fn a_message_is_copied_and_its_original_is_found() {
 }
 
 #[test]
-fn the_marker_stays_in_sight_however_far_it_moves() {
+fn the_selected_message_is_always_visible() {
     let mut play = TestScreen::new(60, 10);
     for id in 101..=160 {
         play.bob_sends(id, &format!("number {id} {}", "x".repeat(id as usize % 90)));
@@ -441,7 +441,7 @@ fn several_lines_are_typed_and_sent_as_one_message() {
     // The ids of all three are known, so the next message is not mistaken for one of them.
     play.bob_sends(107, "oh");
     play.sees("bob │ oh");
-    // It is not a message of one line.
+    // Up edits the last message only if that message is one line.
     play.key(KeyCode::Up);
     play.sees_not("edit ›");
 }
@@ -463,7 +463,7 @@ fn an_edit_is_one_line_and_each_line_of_an_action_is_one() {
 }
 
 #[test]
-fn a_text_that_cannot_be_sent_now_stays_the_answer() {
+fn a_reply_that_cannot_be_sent_now_stays_a_reply() {
     let mut play = with_lines(90, 16);
     while !play.state.is_full() {
         play.state.say("#lobby", "x").unwrap();

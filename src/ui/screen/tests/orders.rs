@@ -46,7 +46,7 @@ fn messages_of_ignored_nicks_are_hidden_without_a_gap() {
 }
 
 #[test]
-fn a_page_of_the_log_with_nothing_to_see_is_not_asked_for_again() {
+fn a_page_without_visible_events_is_not_requested_again() {
     let mut play = TestScreen::new(80, 12);
     play.hear(&["LIVE 1000 2026-11-24T06:46:00.000Z MSG #lobby bob newest"]);
     play.app.rooms[0].at_start = false;

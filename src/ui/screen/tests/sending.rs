@@ -59,7 +59,7 @@ fn unsent_messages_are_reported_at_the_end_and_sent_in_the_next_run() {
 }
 
 #[test]
-fn lines_beyond_the_queue_are_asked_about_again() {
+fn lines_that_exceed_the_queue_are_offered_again() {
     let mut play = TestScreen::new(80, 24);
     play.lost();
     let text: String = (1..=1500).map(|n| format!("line {n}\n")).collect();
@@ -70,7 +70,7 @@ fn lines_beyond_the_queue_are_asked_about_again() {
     play.sees(&format!("you pasted {} lines", 1500 - waiting));
     play.sees(&format!("  line {}\n", waiting + 1));
     play.key(KeyCode::Esc);
-    // One more line is not lost either.
+    // A line that is typed while the queue is full is not lost either.
     play.enter("one more");
     assert_eq!(play.line(), "one more");
 }
@@ -103,7 +103,7 @@ fn a_lost_connection_is_shown_and_what_is_typed_meanwhile_is_kept_and_sent_once(
     );
     play.sees("bob │ missed");
     play.sees("sending 2");
-    // The server had already received the first one.
+    // The server had already received the first message.
     play.hear(&[
         "OK TELL 101 2026-11-24T06:47:00.000Z",
         "OK TELL 103 2026-11-24T06:47:02.000Z",
@@ -190,7 +190,7 @@ fn saved_private_messages_arrive_in_any_order_and_can_be_deleted() {
 }
 
 #[test]
-fn leaving_waits_for_unsent_messages_and_a_second_time_does_not() {
+fn leaving_waits_for_unsent_messages_unless_requested_twice() {
     let mut play = TestScreen::new(80, 12);
     play.ctrl('c');
     play.sees("press Ctrl-C again to leave");
