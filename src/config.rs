@@ -48,7 +48,7 @@ pub struct Config {
     /// Whether to answer clients of ntfy, which then find their topics at the top of the HTTP address space
     /// (`/<topic>`).
     pub ntfy: bool,
-    /// How to notify users while the page is closed; `None` if the server does not.
+    /// How to notify users while the page is closed; `None` if the server does not notify users.
     pub push: Option<push::Push>,
     /// Whether to announce the server on the local network, if other machines can reach it.
     pub announce: bool,

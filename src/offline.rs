@@ -68,7 +68,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// The number of events that are read at once.
+/// The maximum number of events that are read at once.
 const PIECE_EVENTS: usize = 1000;
 
 fn open(folder: &Path) -> Result<SqliteLog, Error> {

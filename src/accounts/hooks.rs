@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_that_of_one_token_or_one_hook_and_their_number_is_limited() {
+    fn a_label_names_one_token_or_hook_and_their_number_is_limited() {
         let accounts = accounts(&["alice"]);
         let token = |label| AccountQuery::NewToken {
             nick: nick("alice"),

@@ -2,8 +2,9 @@
 //! revoked like one.
 //!
 //! A second bucket finds nicks by their keys, since sshd asks for a key before it knows whose it is. Public keys are
-//! public, and nobody proves that a key is theirs when they add it. So several nicks may have the same key: a stranger
-//! who adds somebody's key lets them into the stranger's nick, and keeps them out of no other.
+//! public, and nobody proves that a key is theirs when they add it. So several nicks may have the same key: a
+//! stranger who adds somebody's key lets that person into the stranger's own nick, and locks them out of no other
+//! nick.
 
 use super::buckets::{Bucket, Values};
 use super::{AccountResult, Accounts, Token, digest, has_space, json, read, token_key};
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_shared_secret_a_key_opens_nothing() {
+    fn without_the_shared_secret_a_key_logs_in_to_no_nick() {
         let accounts = accounts(None);
         add(&accounts, "ann", "laptop");
         for secret in ["", SECRET] {
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_kept_out_by_another_who_has_added_their_key() {
+    fn a_key_still_logs_in_after_another_nick_has_added_it() {
         let accounts = accounts(Some(SECRET));
         add(&accounts, "bob", "stolen");
         assert!(matches!(
@@ -236,7 +237,7 @@ mod tests {
                 AccountResult::Token
             ));
         }
-        // One nick adds it once.
+        // The same nick cannot add the key twice.
         assert!(matches!(
             add(&accounts, "ann", "other"),
             AccountResult::Taken

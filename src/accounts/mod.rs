@@ -195,7 +195,8 @@ impl Accounts {
         }
     }
 
-    /// Returns the same accounts, into which ssh logs in with the keys of nicks. `secret` is shared with `chatc --ssh`.
+    /// Returns the same accounts, to which users can also log in over ssh with their keys. `secret` is shared with
+    /// `chatc --ssh`.
     #[must_use]
     pub fn with_ssh(self, secret: Option<Secret>) -> Self {
         Self {

@@ -58,7 +58,8 @@ pub(super) fn random_word() -> Result<String, StorageError> {
     Ok(crate::protocol::Digest(bytes).to_string())
 }
 
-/// Checks that a hash can be compared with a password. One that cannot be read costs no time.
+/// Checks that a hash is valid, so that a password is really compared with it. An invalid hash would be rejected at
+/// once, so the response time would show that the nick is not registered.
 #[cfg(test)]
 pub(super) fn check_is_valid(hash: &str) {
     let hash = PasswordHash::new(hash).expect("a PHC string");

@@ -138,7 +138,7 @@ mod tests {
 
     /// Unregistering a nick removes its tokens, its account and its rooms, or none of them.
     #[test]
-    fn a_change_that_fails_leaves_nothing_and_takes_nothing_else_with_it() {
+    fn a_failed_change_stores_nothing_and_undoes_no_other_change() {
         let folder = tempfile::tempdir().expect("a folder");
         let log = SqliteLog::open(folder.path(), Box::new(|_| {})).expect("a log");
         let disk = SqliteBuckets::new(Arc::new(log));

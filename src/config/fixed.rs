@@ -25,14 +25,16 @@ pub const HOOK_PACE: Rate = Rate {
     every: Duration::from_secs(1),
 };
 
-/// The maximum number of alerts in one post that become messages of their own. One more line counts the others.
+/// The maximum number of alerts in one post that become messages of their own. One more message says how many others
+/// there are.
 pub const HOOK_ALERTS_MAX: usize = 40;
 
 /// The maximum number of unresolved alerts that are remembered for one hook. When a remembered alert is resolved, the
 /// message about that replies to the message that announced the alert.
 pub const ALERTS_PER_HOOK: usize = 500;
 
-/// The maximum number of unresolved alerts that are remembered in all. The oldest are forgotten first.
+/// The maximum number of unresolved alerts that are remembered for all hooks together. The oldest are forgotten
+/// first.
 pub const ALERTS_IN_ALL: usize = 20_000;
 
 /// The maximum number of browsers of one nick that are notified. When there is one more, the oldest is forgotten.
@@ -77,7 +79,7 @@ pub const SEARCH_WORDS_MAX: usize = 16;
 /// The processor time of one search. When it is used up, the search returns the matches found so far.
 pub const SEARCH_WORK: Duration = Duration::from_millis(100);
 
-/// The maximum time of one search by the clock, which is reached only on a busy machine.
+/// The maximum wall-clock time of one search. It is reached only on a busy machine.
 pub const SEARCH_WITHIN: Duration = Duration::from_secs(2);
 
 /// The maximum number of connections to the database that read at once. Each has its own cache and open files.
@@ -87,7 +89,7 @@ pub const LOG_CONNECTIONS_MAX: usize = 16;
 /// unregistered one.
 pub const READERS_PER_OWNER: usize = 256;
 
-/// The maximum number of named readers in all.
+/// The maximum number of named readers on the server.
 pub const READERS_IN_ALL: usize = 50_000;
 
 /// The time after which an unused named reader is removed.

@@ -37,7 +37,7 @@ pub struct Limits {
     pub accounts_max: usize,
     /// The rate of registrations from one address.
     pub registrations_per_address: Rate,
-    /// The rate of registrations in all.
+    /// The rate of registrations from all addresses together.
     pub registrations: Rate,
     /// The rate of creation of named readers from one address.
     pub readers_per_address: Rate,
@@ -76,13 +76,13 @@ pub struct Limits {
     pub announce_up_to: usize,
     /// The time for which a member must have stayed before its `JOIN` is announced.
     pub announce_after: Duration,
-    /// The time for which a connection with neither a nick nor a room may send no request.
+    /// The time after which a connection with neither a nick nor a room is closed if it sends no request.
     pub idle_after: Duration,
     /// The time for which a nick with a password stays reserved after its owner has disconnected.
     pub guard_for: Duration,
     /// The maximum number of reserved nicks that nobody uses.
     pub reserved_nicks_max: usize,
-    /// The maximum number of such nicks that were last used from one address.
+    /// The maximum number of reserved nicks that nobody uses and that were last used from one address.
     pub reserved_nicks_per_address_max: usize,
     /// The maximum number of bytes of messages in one HTTP request.
     pub post_bytes_max: u64,
@@ -208,27 +208,31 @@ impl Limits {
         self.memory_bytes_max / 4
     }
 
-    /// Returns the maximum number of rooms created from one address since the server started: a tenth of all.
+    /// Returns the maximum number of rooms created from one address since the server started: a tenth of
+    /// [`Self::rooms_max`], but at least 64.
     pub fn rooms_per_address_max(&self) -> usize {
         (self.rooms_max / 10).max(64)
     }
 
-    /// Returns the maximum number of rooms that one registered nick owns: a tenth of all.
+    /// Returns the maximum number of rooms that one registered nick owns: a tenth of [`Self::rooms_max`], but at
+    /// least 64.
     pub fn rooms_per_nick_max(&self) -> usize {
         (self.rooms_max / 10).max(64)
     }
 
-    /// Returns the maximum number of files of one registered nick: a quarter of all.
+    /// Returns the maximum number of files of one registered nick: a quarter of [`Self::files_max`], but at least 64.
     pub fn files_per_nick_max(&self) -> usize {
         (self.files_max / 4).max(64)
     }
 
-    /// Returns the maximum number of files of all unregistered nicks together: three quarters of all.
+    /// Returns the maximum number of files of all unregistered nicks together: three quarters of [`Self::files_max`],
+    /// but at least 64.
     pub fn unowned_files_max(&self) -> usize {
         (self.files_max - self.files_max / 4).max(64)
     }
 
-    /// Returns the maximum number of files that were sent from one address since the server started: half of all.
+    /// Returns the maximum number of files that were sent from one address since the server started: half of
+    /// [`Self::files_max`], but at least 64.
     pub fn files_kept_per_address_max(&self) -> usize {
         (self.files_max / 2).max(64)
     }

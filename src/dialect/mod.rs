@@ -143,7 +143,7 @@ pub enum ReplyBody {
     Text(Box<str>),
     /// For clients that expect a copy of their own events, the event itself; for others, its id and time.
     Event(Box<OwnEvent>),
-    /// One of the others, in answer to a labeled command of an IRC client.
+    /// Any of the other contents, in answer to a labeled command of an IRC client.
     Labeled(Box<(irc::Label, ReplyBody)>),
     /// There is no reply.
     Nothing,
@@ -226,7 +226,7 @@ impl Dialect {
         }
     }
 
-    /// Appends a line as [`Writer::write`] does, without knowing the client.
+    /// Appends a line as it is written without an IRC client; see [`Writer::write`].
     pub fn write(self, line: Line<'_>, out: &mut Output) {
         self.to(None).write(line, out);
     }
@@ -270,7 +270,7 @@ impl Writer<'_> {
                 let caps = self.client?.caps.of_events();
                 Some(Form { caps, ..form })
             }
-            // Its values are shared by `Output`.
+            // For a client inside this process, `Output` shares the values.
             Dialect::Values => None,
         }
     }
@@ -280,13 +280,13 @@ impl Writer<'_> {
         self.irc().is_some_and(irc::Client::joins_texts)
     }
 
-    /// Returns a writer for a line of a text of which all lines are written, one after the other.
+    /// Returns a writer for one line of a text. The caller must write all lines of that text, one after the other.
     #[must_use]
     pub fn in_text(self, part: TextPart) -> Self {
         Self { part, ..self }
     }
 
-    /// Returns whether the client wants to know of each nick that joins whether it is registered.
+    /// Returns whether the client wants to know, for each nick that joins, whether it is registered.
     pub fn names_accounts(self) -> bool {
         let caps = self.client.map(|client| client.caps);
         caps.is_some_and(|caps| caps.has(irc::Cap::ExtendedJoin))

@@ -20,7 +20,7 @@ pub struct Output {
 #[derive(Debug, Default)]
 struct Recent([Option<Arc<EventRecord>>; RECENT_MAX]);
 
-/// The number of recent events that are kept.
+/// The maximum number of recent events that are kept.
 const RECENT_MAX: usize = 16;
 
 impl Output {

@@ -122,7 +122,7 @@ impl<T> PartialOrd for Id<T> {
     }
 }
 
-/// Orders ids as their values were added.
+/// Orders ids in the order in which their values were added.
 impl<T> Ord for Id<T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.serial, self.slot).cmp(&(other.serial, other.slot))
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_never_finds_what_came_later() {
+    fn the_id_of_a_removed_value_never_finds_a_later_value() {
         let mut arena: Arena<&str> = Arena::default();
         let a = arena.insert("a");
         assert_eq!(arena.remove(a), Some("a"));

@@ -69,7 +69,7 @@ pub enum Action {
         room: Arc<RoomName>,
         /// The nick.
         nick: Nick,
-        /// The user's last words; may be empty.
+        /// The text with which the user leaves; may be empty.
         text: Box<str>,
     },
 }

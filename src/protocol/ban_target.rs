@@ -14,7 +14,7 @@ pub enum BanTarget {
     Network(Network),
 }
 
-/// A network: all addresses that begin with the same bits. In the network of a single address, that is all bits.
+/// A network: all addresses that begin with the same bits. A single address is a network in which all bits count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     /// The first address of the network: the bits after the first `bits` are 0.
@@ -53,7 +53,7 @@ impl Network {
         };
         let address: IpAddr = address.parse().ok()?;
         // With a prefix length, an IPv4 address inside IPv6 stays an IPv6 address, because the length counts the bits
-        // of the latter.
+        // of the IPv6 address.
         let address = match bits {
             None => address.to_canonical(),
             Some(_) => address,

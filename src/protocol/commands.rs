@@ -191,7 +191,7 @@ impl Verb {
         matches!(self, Self::Text | Self::Upload)
     }
 
-    /// Parses the first word of a line. The word must be all in capitals or all in small letters; after a slash, any
+    /// Parses the first word of a line. The word must be all in upper case or all in lower case; after a slash, any
     /// mix is accepted. So prose such as `Me too` is not a command.
     pub fn parse(word: &[u8]) -> Option<Self> {
         let bare = match word.split_first() {

@@ -568,7 +568,7 @@ pub enum ServerLine<'a> {
     Past {
         id: EventId,
         time: Time,
-        /// As in a live event.
+        /// The tags, as in a live event.
         tags: &'a str,
         event: Event<'a>,
     },

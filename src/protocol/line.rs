@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn where_no_telnet_can_be_its_bytes_are_text() {
+    fn telnet_bytes_are_text_where_no_telnet_client_can_be() {
         let input = b"a\xff\xf4\xff\xfd\x06b\r\n\xff\xfa\x18\nc\xff";
         let expected = [
             "CrLf a\\xff\\xf4\\xff\\xfd\\x06b",
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_that_only_looks_like_telnet_costs_no_line_its_end() {
+    fn a_byte_that_only_looks_like_telnet_does_not_hide_a_line_end() {
         check(b"Lou\xff\nb\n", &["Lf Lou\\xff", "Lf b"]);
         check(b"\xffa\xff\r\n", &["CrLf \\xffa\\xff"]);
         check(b"\xff\xecc\n", &["Lf c"]);

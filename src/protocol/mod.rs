@@ -37,7 +37,7 @@ pub const PORT: u16 = 5002;
 pub const SERVICE: &str = "_plainchat._tcp.local.";
 
 /// The optional parts of the protocol that this server supports, in alphabetical order. `OK HELLO` lists them; `irc`
-/// only where that is on.
+/// only if IRC is enabled.
 pub const CAPABILITIES: &[&str] = &[
     "accounts",
     "away",

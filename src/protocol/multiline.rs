@@ -85,7 +85,8 @@ impl Multiline {
     }
 }
 
-/// Returns the number of lines of the text whose first line has these tags; `None` if they are not those of such a line.
+/// Returns the number of lines of a text of several lines, from the tags of its first line. Returns `None` if the
+/// tags have no valid `lines`.
 pub fn text_lines(tags: &str) -> Option<u64> {
     let lines: u64 = find(tags, "lines")?.parse().ok()?;
     Some(lines.clamp(1, TEXT_LINES_MAX as u64))
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_kept_as_they_are_but_for_their_ends_and_unsafe_characters() {
+    fn lines_are_kept_except_for_line_endings_and_unsafe_characters() {
         check(b"a", Ok(("a", 1)));
         check(b"a\n", Ok(("a", 1)));
         check(b"a\n\n", Ok(("a\n", 2)));

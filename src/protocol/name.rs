@@ -84,13 +84,13 @@ impl Nick {
         self.0.casefolded.as_deref().unwrap_or(&self.0.shown)
     }
 
-    /// Returns what the nick looks like in small letters: the UTS 39 skeleton of the comparison form. It is the same
+    /// Returns what the nick looks like in lower case: the UTS 39 skeleton of the comparison form. It is the same
     /// for all spellings of the nick.
     pub fn skeleton(&self) -> Box<str> {
         look(self.casefolded())
     }
 
-    /// Returns what this spelling looks like when it is read in small letters, if that differs from
+    /// Returns what this spelling looks like when it is read in lower case, if that differs from
     /// [`Self::skeleton`]: `AIice` looks like `alice`.
     pub fn spelling_skeleton(&self) -> Option<Box<str>> {
         let shown = self.as_str();
@@ -128,7 +128,7 @@ fn is_stroke(c: char) -> bool {
     matches!(c, 'I' | 'i' | 'l' | '1')
 }
 
-/// Returns the UTS 39 skeleton of a text in small letters. Also replaces `w` with two `v`, which the tables of UTS 39
+/// Returns the UTS 39 skeleton of a text in lower case. Also replaces `w` with two `v`, which the tables of UTS 39
 /// leave out.
 fn look(text: &str) -> Box<str> {
     skeleton(text).replace('w', "vv").into()
@@ -153,7 +153,8 @@ fn skeleton(text: &str) -> String {
     found
 }
 
-/// A nick with its skeletons, for a nick that is compared with many others: the skeletons are what takes time.
+/// A nick with its skeletons. It is for a nick that is compared with many others, because computing the skeletons
+/// takes most of the time of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
     nick: Nick,

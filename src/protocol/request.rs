@@ -377,7 +377,7 @@ impl<'a> Request<'a> {
         let (tags, line) = split_tags(line);
         let (word, rest) = split_word(line);
         if word.contains(&0) {
-            // The error names the verb even so: after a refused `UPLOAD` or `TEXT`, an unknown number of bytes
+            // The error names the verb nevertheless: after a refused `UPLOAD` or `TEXT`, an unknown number of bytes
             // follows that are not lines.
             let word: Vec<u8> = word.iter().copied().filter(|b| *b != 0).collect();
             return Err(Refusal {
@@ -523,7 +523,7 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Returns the refusal of a line. If bytes follow the line, returns instead the request with the refusal in it,
-    /// because it says how many bytes follow.
+    /// because the request says how many bytes follow.
     fn refused(verb: Verb, rest: &[u8], refusal: Refusal) -> Result<Request<'static>, Refusal> {
         let lossy = String::from_utf8_lossy(rest);
         let mut fields = Fields {
@@ -595,7 +595,8 @@ impl<'a> Fields<'a> {
                 // `-` means that the ban has no end, as in the list of bans. With it, the reason may begin with any
                 // word.
                 if lasts.is_none() && word != "-" {
-                    // This is a mistyped duration. As part of the reason, it would make the ban endless.
+                    // A word that begins with a digit is probably a mistyped duration. If it counted as part of the
+                    // reason, the ban would never end.
                     if word.starts_with(|c: char| c.is_ascii_digit()) {
                         let text = format!(
                             "{word} is not a duration; write 90s, 30m, 12h or 7d, or - before a reason that begins with a digit"

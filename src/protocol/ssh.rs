@@ -27,7 +27,7 @@ const KINDS: [&str; 7] = [
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
 
-/// The maximum length of a key in bytes. An RSA key of 8192 bits has half of it.
+/// The maximum length of a key in bytes. An RSA key of 8192 bits takes half of that.
 const KEY_BYTES_MAX: usize = 2048;
 
 /// A public key of OpenSSH.
@@ -90,8 +90,8 @@ pub fn is_sealed(secret: &str, header: &[u8]) -> bool {
         })
 }
 
-/// The beginning of the text that is signed for a header. It differs from that for a login, so that neither signature
-/// can be used for the other.
+/// The beginning of the text that is signed for a header. It differs from the text that is signed for a login, so
+/// that neither signature can be used for the other.
 const ABOUT_A_HEADER: &[u8] = b"plainchat ssh header\n";
 
 fn key_of(secret: &str) -> hmac::Key {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused() {
+    fn a_line_that_is_not_a_key_is_refused() {
         let (kind, blob) = KEY.split_once(' ').unwrap();
         let long = STANDARD.encode([b"\0\0\0\x07ssh-rsa".as_slice(), &[1; 4096]].concat());
         for wrong in [
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn each_nick_and_key_has_another_token() {
+    fn each_nick_and_key_has_its_own_token() {
         let nick = |text| Nick::parse(text).unwrap();
         let token = login_token("secret", &nick("Ann"), "SHA256:a");
         assert_eq!(token, login_token("secret", &nick("ann"), "SHA256:a"));

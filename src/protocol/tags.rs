@@ -1,6 +1,6 @@
 //! The tags that may precede a message, as in `@reply=1290;x-severity=critical MSG …`; see "Tags" in `protocol.md`.
 //!
-//! Names are in small letters. In values, a space, `;`, `%` and control characters are percent-encoded (RFC 3986).
+//! Names are in lower case. In values, a space, `;`, `%` and control characters are percent-encoded (RFC 3986).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,7 +25,7 @@ pub const REMOVED: &str = "removed";
 /// The maximum number of characters in a nonce.
 const NONCE_CHARS_MAX: usize = 64;
 
-/// The tags of a request: some are stored with the event, others only tell the server something.
+/// The tags of a request: some are stored with the event, and others are only for the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SentTags(Option<Box<Sent>>);
 
@@ -153,7 +153,7 @@ impl SentTags {
         Self((!is_empty).then(|| Box::new(sent)))
     }
 
-    /// Returns whether there are none.
+    /// Returns whether there are no tags.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -184,8 +184,8 @@ impl fmt::Display for SentTags {
     }
 }
 
-/// Returns the value of the tag `name` in `tags`, which are as they are sent. The value is empty for a tag without
-/// one.
+/// Returns the value of the tag `name` in `tags`, which have the form in which they are sent. The value is empty for
+/// a tag without a value.
 ///
 /// ```
 /// use plainchat::protocol::tags::find;

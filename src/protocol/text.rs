@@ -1,8 +1,8 @@
 //! Makes a peer's text safe for terminals by removing everything that a terminal would interpret; see "Text" in
 //! `protocol.md`.
 //!
-//! It works on characters and not on bytes, because the bytes 0x80 to 0x9F also occur inside ordinary letters. This
-//! module knows nothing of lines or verbs.
+//! This module works on characters and not on bytes, because the bytes 0x80 to 0x9F also occur inside ordinary
+//! letters. It knows nothing of lines or verbs.
 
 use std::borrow::Cow;
 

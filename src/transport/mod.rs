@@ -219,7 +219,8 @@ impl Carrier {
         }
     }
 
-    /// Does what is due at `now` (the server's clock). Returns false if the client is gone.
+    /// Checks whether the client is still there, and pings it if that is due at `now` (the server's clock). Returns
+    /// false if the client is gone.
     pub fn is_alive(&mut self, now: Duration) -> bool {
         match self {
             Self::WebSocket(socket) => socket.is_alive(now),

@@ -67,8 +67,8 @@ pub fn detect(bytes: &[u8]) -> Protocol {
 /// The maximum number of lines with `NICK` or `PASS` at the beginning of an IRC connection.
 const NICK_LINES_MAX: usize = 3;
 
-/// The maximum number of bytes that are looked at before the protocol is decided: those lines and the next one.
-/// Without this limit, empty lines between them could go on forever.
+/// The maximum number of bytes that are looked at before the protocol is decided: the lines with `NICK` or `PASS`,
+/// and one more. Without this limit, a client could send empty lines between them forever.
 const UNDECIDED_BYTES_MAX: usize = (NICK_LINES_MAX + 1) * LINE_BYTES_MAX;
 
 /// Distinguishes IRC from the lines of the chat protocol. `CAP` and `USER` exist only in IRC. IRC clients that begin

@@ -13,8 +13,8 @@ use crate::protocol::Code;
 use crate::protocol::json::line_object;
 use crate::protocol::line::LINE_BYTES_MAX;
 
-/// The time between two pings of the client. A client may stay silent as long as a dead peer on a plain socket would
-/// remain undetected.
+/// The time between two pings of the client. A silent client is considered gone after the same time as a dead peer on
+/// a plain socket.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const DEAD_AFTER: Duration = Duration::from_secs(90);
 

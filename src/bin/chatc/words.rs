@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_a_command_is_seen_and_a_host_is_not() {
+    fn a_misspelled_command_is_recognized_and_a_host_is_not_taken_for_one() {
         for (word, meant) in [
             ("snd", Some("send")),
             ("sned", Some("send")),

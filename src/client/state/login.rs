@@ -117,7 +117,8 @@ impl ClientState {
             .map_err(|_| Error::Protocol("a room was joined without an id"))?;
         self.current = Some(name.to_owned());
         if self.is_lobby(name) {
-            // The client wants to be in the lobby: its name for a wanted room was another spelling of the lobby's.
+            // The joined room is the lobby, which the client requested in another spelling. So the client does not
+            // leave it.
             self.lobby = None;
         }
         let mut rooms = self.rooms.iter_mut();

@@ -12,7 +12,8 @@ use crate::protocol::text::is_clean;
 /// The maximum number of characters in a fingerprint or severity that is kept as a tag.
 const TAG_CHARS_MAX: usize = 64;
 
-/// Returns a message for each alert. If there are more than a limit, one more message says how many others there are.
+/// Returns a message for each alert. If there are more alerts than [`HOOK_ALERTS_MAX`], one more message says how
+/// many alerts were left out.
 pub(super) fn messages(
     body: &Map<String, Value>,
     alerts: &[Value],

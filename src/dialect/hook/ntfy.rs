@@ -15,7 +15,8 @@ const DEFAULT_PRIORITY: u8 = 3;
 const TITLE: &[&str] = &["title", "ti", "t"];
 const PRIORITY: &[&str] = &["priority", "prio", "p"];
 
-/// The number of digits in an id after its first letter. It is such that no subscriber mistakes an id for a time.
+/// The number of digits in an id after its first letter. With so many digits, no subscriber mistakes an id for a
+/// time.
 const ID_DIGITS: usize = 11;
 
 /// A notification that a client publishes.

@@ -47,7 +47,7 @@ pub fn user(nick: &str) -> String {
 
 /// Returns whether the lines of such an event are the same for all clients with the same
 /// [capabilities](super::Caps::of_events). The lines of other events contain the client's nick or the address at which
-/// it has connected, or depend on what it has been shown.
+/// it has connected, or depend on what the client has been shown.
 pub fn is_for_all(verb: EventVerb) -> bool {
     match verb {
         EventVerb::Msg

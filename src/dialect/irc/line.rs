@@ -23,7 +23,7 @@ pub struct IrcLine<'a> {
 }
 
 impl<'a> IrcLine<'a> {
-    /// Parses a line without its end; `None` for one without a command.
+    /// Parses a line without its end; `None` for a line without a command.
     ///
     /// ```
     /// use plainchat::dialect::irc::IrcLine;
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_read_as_rfc_1459_and_message_tags_have_it() {
+    fn lines_are_parsed_as_rfc_1459_and_message_tags_specify() {
         let params = |line: &'static str| IrcLine::parse(line).map(|line| line.params);
         assert_eq!(params("JOIN #a,#b"), Some(vec!["#a,#b"]));
         assert_eq!(

@@ -43,7 +43,7 @@ pub struct Client {
     pub files: Box<str>,
     /// Whether past events are written as messages. If not, they are described in notices.
     pub replays: bool,
-    /// The masks of the list of rooms that is being sent, in small letters.
+    /// The masks of the list of rooms that is being sent, in lower case.
     pub list_masks: Vec<Vec<char>>,
     /// The batch to which lines of the past belong.
     pub batch: Option<&'static str>,
@@ -52,7 +52,7 @@ pub struct Client {
     changes: Mutex<[(u64, u64); CHANGES_MAX]>,
 }
 
-/// The number of such changes that are remembered.
+/// The maximum number of renames and changes of who is away that are remembered.
 const CHANGES_MAX: usize = 8;
 
 impl Client {
@@ -373,7 +373,8 @@ pub(super) fn write_past(client: &Client, past: &Past<'_>, part: TextPart, out: 
             tags: past.tags,
             is_registered: false,
         };
-        // A line of a text that is sent as one message stays, because it may be the one that ends the message.
+        // A deleted message is not shown. But a deleted line of a text that is sent as one message is, because it may
+        // be the line that ends the message.
         if part == TextPart::None && is_removed(past.tags) {
             return;
         }
