@@ -51,7 +51,7 @@ impl fmt::Display for Error {
             Self::NoSuchRoom(room) => write!(f, "there is no room {room}"),
             Self::Interrupted(path) => write!(
                 f,
-                "{} exists: a backup was interrupted, or another one is running; if none is running, delete it first",
+                "{} exists, so another backup is running or was interrupted; if none is running, delete it first",
                 path.display()
             ),
         }

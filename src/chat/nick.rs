@@ -63,7 +63,7 @@ impl Chat {
         } else if own.is_some_and(|own| own.nick.casefolded() == nick.casefolded()) {
             Ok(NickAccess::Open)
         } else {
-            let text = format!("{nick} is registered: NICK {nick} <password>");
+            let text = format!("{nick} is registered; give its password: NICK {nick} <password>");
             Err((Code::NeedPassword, text))
         }
     }

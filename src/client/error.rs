@@ -187,8 +187,8 @@ impl fmt::Display for InvalidRequest {
             Self::LineBreak => "a line break cannot be sent: send each line on its own",
             Self::NotOneWord => "a nick, a room or an emoji is one word",
             Self::NotALineRequest => "UPLOAD, DOWNLOAD, TEXT and CHAT cannot be sent this way",
-            Self::BadTag => "a tag cannot be sent: its name is x- and small letters, digits and -; its value has at most 256 bytes, and a message at most 16 tags of 1024 bytes in all",
-            Self::NotInRoom => "join the room first: an action needs a joined room",
+            Self::BadTag => "the tags cannot be sent: a name is x- followed by small letters, digits and -; a value has at most 256 bytes; and a message has at most 16 tags, with 1024 bytes in all",
+            Self::NotInRoom => "join the room first: an action can be sent only to a room that you are in",
             Self::QueueFull => "too many lines are waiting to be sent; try again in a moment",
             Self::HasLeft => "you have left",
         })

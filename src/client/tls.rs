@@ -136,7 +136,7 @@ pub(super) async fn secure(
                     "it used TLS before, and does not now: somebody may be intercepting the connection"
                 }
                 (false, true) => {
-                    "it does not use TLS, and chatc does not send passwords in plain text; tcp://HOST sends them anyway"
+                    "it does not use TLS, and chatc does not send passwords in plain text; to send them anyway, write tcp://HOST"
                 }
                 (false, false) => return Ok(Secured::NotSpoken),
             };

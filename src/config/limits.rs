@@ -373,7 +373,7 @@ impl Limits {
                 "a push service that does not answer costs little",
             ),
             row(
-                "messages that wait until it is decided who is notified of them",
+                "messages for which it is not decided yet who is notified",
                 bytes(PUSH_WAITING_BYTES_MAX as u64),
                 "",
                 "thousands of messages; nobody is notified of further ones",
@@ -454,7 +454,7 @@ impl Limits {
                 "the answer moves its named readers",
             ),
             row(
-                "time to wait for the next line of a client that begins with NICK or PASS and CR LF",
+                "time to wait for the next line of a client whose first line is NICK or PASS with CR LF",
                 time(IRC_DECIDED_WITHIN),
                 "",
                 "an IRC client sends it at once, which shows that it is one; other clients are answered after this time",
@@ -463,7 +463,7 @@ impl Limits {
                 "reactions to one message",
                 REACTIONS_MAX.to_string(),
                 "",
-                "all are counted whenever one is added",
+                "each new reaction recounts all of them",
             ),
             row(
                 "different emoji in the reactions to one message",
@@ -726,7 +726,7 @@ impl Limits {
                 "the last line can arrive on a slow link",
             ),
             row(
-                "bytes that are still read of the body of a refused HTTP request",
+                "bytes of a refused HTTP request's body that are still read",
                 bytes(self.drain_bytes_max),
                 "",
                 "a client that reads only after it has sent everything gets its answer",

@@ -114,7 +114,7 @@ impl fmt::Display for StorageError {
                 f,
                 "a newer chatd wrote it (version {version} of the format)"
             ),
-            Self::TooOld => f.write_str("an older chatd is using it; stop that, or use its own commands"),
+            Self::TooOld => f.write_str("an older chatd is using it; stop that server, or run this command with the older chatd"),
             Self::NotMigrated => f.write_str("an older chatd wrote it; start chatd, which brings it up to date"),
             Self::Empty => f.write_str("its chat.db is empty, so it is not a data folder of chatd"),
             Self::Lost => f.write_str(

@@ -121,9 +121,9 @@ commands! {
         lists [] replies ["OK TAGS <on or off>"] refuses [NotAllowed],
     Stay "STAY" "" "keep receiving events after the end of your input"
         lists [] replies ["OK STAY"] refuses [],
-    Chat "CHAT" "" "talker mode: each line is a message, and commands begin with /"
+    Chat "CHAT" "" "for people: each line that you type is then a message, and commands begin with /"
         lists [] replies ["OK CHAT"] refuses [],
-    Raw "RAW" "" "leave talker mode"
+    Raw "RAW" "" "end CHAT: each line is then a command again"
         lists [] replies ["OK RAW"] refuses [],
     Ignore "IGNORE" " [<nick>]" "hide someone's messages; or list the nicks that you hide"
         lists ["IGNORE"] replies ["OK IGNORE <nick>" "OK IGNORE <count>"] refuses [BadName NoSuchNick Quota],

@@ -352,7 +352,7 @@ impl Refusal {
     pub fn too_long() -> Self {
         Self::of_line(
             Code::TooLong,
-            "a line has at most 4096 bytes; UPLOAD takes more",
+            "a line has at most 4096 bytes; send a longer text with TEXT or UPLOAD",
         )
     }
 }
@@ -835,7 +835,7 @@ impl<'a> Fields<'a> {
                 Refusal::new(
                     self.verb,
                     Code::BadSyntax,
-                    "the length must be a number, or the end of the file cannot be known: UPLOAD <name> <length> [<sha256>]",
+                    "the length must be a number, which tells the server where the file ends: UPLOAD <name> <length> [<sha256>]",
                 )
             })?),
         };
@@ -861,7 +861,7 @@ impl<'a> Fields<'a> {
             Refusal::new(
                 self.verb,
                 Code::BadSyntax,
-                "the number of bytes must come first, or the end of the text cannot be known: TEXT <bytes> [<room or nick>]",
+                "the number of bytes must come first, and tells the server where the text ends: TEXT <bytes> [<room or nick>]",
             )
         })?;
         let to = match (self.word(), self.word()) {

@@ -61,7 +61,9 @@ impl SentTags {
     /// ```
     pub fn parse(text: &str) -> Result<Self, BadTags> {
         if text.len() > TAGS_BYTES_MAX || text.split(';').count() > TAGS_MAX {
-            return Err(BadTags("a line has at most 16 tags of 1024 bytes in all"));
+            return Err(BadTags(
+                "a line has at most 16 tags, with 1024 bytes in all",
+            ));
         }
         let mut sent = Sent::default();
         let mut kept = String::new();
@@ -73,7 +75,7 @@ impl SentTags {
             };
             if !is_name(name) {
                 return Err(BadTags(
-                    "a tag is <name> or <name>=<value>; its name has 1 to 32 of a-z, 0-9 and -",
+                    "a tag is <name> or <name>=<value>; its name consists of 1 to 32 characters: a-z, 0-9 and -",
                 ));
             }
             if names.contains(&name) {
@@ -88,7 +90,9 @@ impl SentTags {
                 }
                 "nonce" if is_nonce(&value) => sent.nonce = Some(value.as_ref().into()),
                 "nonce" => {
-                    return Err(BadTags("a nonce has 1 to 64 of A-Z a-z 0-9 - _ and ."));
+                    return Err(BadTags(
+                        "a nonce consists of 1 to 64 characters: A-Z, a-z, 0-9, -, _ and .",
+                    ));
                 }
                 "notice" => {}
                 name if name.starts_with("x-") => {}
@@ -269,7 +273,7 @@ fn decode(value: &str) -> Result<Cow<'_, str>, BadTags> {
     }
     if !value.chars().all(|c| !super::text::is_unsafe(c)) {
         return Err(BadTags(
-            "control characters in a tag's value are percent-encoded",
+            "control characters in a tag's value must be percent-encoded",
         ));
     }
     Ok(decoded)

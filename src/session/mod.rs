@@ -464,11 +464,11 @@ impl Session {
         let typed = command(&format!("{client} {host} {port}"));
         if self.has_web {
             format!(
-                "a file does not fit into talk. Open {scheme}://{}{path} or type in another terminal: {typed}",
+                "a file cannot be sent between messages. Open {scheme}://{}{path} or type in another terminal: {typed}",
                 self.local()
             )
         } else {
-            format!("a file does not fit into talk. Type in another terminal: {typed}")
+            format!("a file cannot be sent between messages. Type in another terminal: {typed}")
         }
     }
 

@@ -209,7 +209,10 @@ fn not_a_moderator(verb: Verb) -> Refusal {
 }
 
 fn no_space_to_invite() -> Refusal {
-    let text = format!("{} nicks are invited already", RoomAcl::NAMES_MAX);
+    let text = format!(
+        "{} nicks are invited already; UNINVITE some",
+        RoomAcl::NAMES_MAX
+    );
     Refusal::new(Verb::Invite, Code::Quota, text)
 }
 

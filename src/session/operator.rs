@@ -135,8 +135,9 @@ impl Session {
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
         if chat.is_operators(&nick) {
-            let text =
-                format!("{nick} is an operator; only REGISTER - under that nick unregisters it");
+            let text = format!(
+                "{nick} is an operator; only {nick} can delete that account, with REGISTER -"
+            );
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         self.query_accounts(AccountQuery::RemoveAccount { nick })

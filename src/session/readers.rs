@@ -50,7 +50,9 @@ impl Session {
         let joined = rooms.find(|m| m.room == room_id && !m.is_leaving);
         let joined = joined.and_then(|m| m.reader.as_deref());
         let Some(moved) = named.as_ref().or(joined) else {
-            let text = format!("JOIN {name} AS <name> first, or SEEN {name} {id} AS <name>");
+            let text = format!(
+                "name the reader: SEEN {name} {id} AS <name>, or JOIN {name} AS <name> first"
+            );
             return Err(Refusal::new(verb, Code::BadSyntax, text));
         };
         let newest = chat.newest_id();

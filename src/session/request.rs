@@ -208,7 +208,7 @@ impl Session {
                 self.ok(
                     verb,
                     "",
-                    "you are in talker mode already",
+                    "each line that you type is sent as a message already",
                     AfterReply::Dialect(Dialect::Talker),
                 );
                 self.input = Dialect::Talker;
@@ -266,7 +266,7 @@ impl Session {
     /// Turns on or off what is added to the events for a program: stamps or tags.
     fn set_marks(&mut self, verb: Verb, on: bool, change: impl FnOnce(Marks) -> Marks) -> Done {
         if self.input.is_for_people() {
-            let text = "STAMPS and TAGS are for programs; leave talker mode first: /raw";
+            let text = "STAMPS and TAGS are for programs; type /raw first, which ends CHAT";
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         let dialect = Dialect::Program(change(self.input.marks()));

@@ -121,12 +121,12 @@ impl fmt::Display for Failure {
             }) => match (code, &verb[..]) {
                 (Code::NeedPassword, "NICK") => write!(
                     f,
-                    "{text}: give its password (--password-file or {}), or take another nick (--nick)",
+                    "that nick is registered: give its password (--password-file or {}), or take another nick (--nick)",
                     PASSWORD_VARIABLE
                 ),
                 (Code::NeedPassword, _) => write!(
                     f,
-                    "the server has a password: give it in {}, or in server-password-file of the settings",
+                    "the server has a password: set the environment variable {}, or server-password-file in the settings file",
                     SERVER_PASSWORD_VARIABLE
                 ),
                 (Code::BadPassword, "NICK") => write!(
@@ -151,7 +151,7 @@ impl fmt::Display for Failure {
             Self::Cut { part, error } => {
                 write!(
                     f,
-                    "{error}; the same command continues from {}",
+                    "{error}; run the same command again to continue from {}",
                     part.display()
                 )
             }
@@ -170,7 +170,7 @@ impl fmt::Display for Failure {
             Self::Network(why) => write!(f, "cannot search the local network: {why}"),
             Self::Settings { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
             Self::Editor { editor, status } => {
-                write!(f, "{editor} ended with {status}; the message is as it was")
+                write!(f, "{editor} ended with {status}; the message is unchanged")
             }
             Self::Output(source) => write!(f, "cannot write: {}", plainly(source)),
             Self::Input(source) => write!(f, "cannot read standard input: {}", plainly(source)),

@@ -198,7 +198,7 @@ pub async fn download(server: &Server, ids: &[u64], out: Option<&Path>) -> Resul
 async fn to_stdout(server: &Server, id: u64) -> Result<(), Failure> {
     if io::stdout().is_terminal() {
         return Err(Failure::Impossible(
-            "a terminal may execute the bytes of a file: redirect the output",
+            "a file is not written to a terminal, which could act on its bytes; redirect the output",
         ));
     }
     let bar = bar();

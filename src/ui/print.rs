@@ -139,7 +139,7 @@ impl Print {
             let gap = json!({ "type": "gap", "id": null, "time": null, "room": place });
             format!("{}\n", json_text(&gap))
         } else {
-            format!("-- some messages are missing here, of {}\n", clean(place))
+            format!("-- some messages of {} are missing here\n", clean(place))
         }
     }
 }

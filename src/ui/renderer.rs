@@ -73,7 +73,7 @@ impl Renderer {
             ServerLine::User { nick, .. } => format!("   {nick}"),
             ServerLine::Reaction { nick, emoji, .. } => format!("   {emoji} {nick}"),
             ServerLine::Help { text } => format!("   {text}"),
-            ServerLine::Gap { place } => format!("-- some messages are missing here, of {place}"),
+            ServerLine::Gap { place } => format!("-- some messages of {place} are missing here"),
             ServerLine::Closed { text, .. } => {
                 format!("-- the server closed the connection: {text}")
             }
@@ -243,7 +243,7 @@ mod tests {
             ),
             ("NICK #lobby bob rob", "[06:47] -- bob is now rob"),
             ("NOTE * chatd back soon", "[06:47] ** chatd: back soon"),
-            ("GAP #lobby", "-- some messages are missing here, of #lobby"),
+            ("GAP #lobby", "-- some messages of #lobby are missing here"),
             (
                 "LIVE 17 2026-11-22T05:00:00.000Z MSG #lobby bob hi",
                 "[05:00] <bob> hi",

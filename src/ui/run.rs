@@ -371,7 +371,7 @@ async fn report(
         };
         if !std::mem::replace(&mut has_complained, true) {
             complain(format_args!(
-                "{why}; the command keeps running, trying again"
+                "{why}; the command keeps running, and chatc tries again"
             ));
         }
         or(sleep(pause), patience.over()).await;
@@ -418,7 +418,7 @@ async fn say_all(
             Next::Update(Some(Update::JoinFailed { error, .. })) => return Err(error),
             Next::Update(Some(Update::Connected { .. })) => is_here = true,
             Next::Update(Some(Update::Disconnected { error, .. })) => complain(format_args!(
-                "{error}; the command keeps running, trying again"
+                "{error}; the command keeps running, and chatc tries again"
             )),
             Next::Update(Some(Update::Answer {
                 result: Err(error), ..

@@ -86,7 +86,7 @@ pub fn server(words: &[&str], connection: &str, asked: Option<&Nick>) -> Result<
         (Some(asked), _) => asked.clone(),
         (None, SEVERAL_NICKS) => {
             return Err(Failure::Impossible(
-                "several nicks have added this key: say which you are, with -- --nick NICK after the host",
+                "several nicks have added this key: choose one of them by adding -- --nick NICK after the host",
             ));
         }
         (None, nick) => Nick::parse(nick).map_err(|_| Failure::Impossible("--ssh needs a nick"))?,

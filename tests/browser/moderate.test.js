@@ -62,7 +62,7 @@ test('users delete what is theirs by command, and see why they cannot delete, ed
 	await page.keyboard.press('+');
 	await page.getByLabel('Find an emoji', { exact: true }).fill('rocket');
 	await page.keyboard.press('Enter');
-	await page.getByText('This message has as many reactions as it can have.').waitFor();
+	await page.getByText('This message cannot have any more reactions.').waitFor();
 	// The page goes on.
 	await say(page, 'still here');
 	await bob.expect(/^MSG #lobby ann still here\n/m);

@@ -315,7 +315,7 @@ test('a hook of a room is added, used and deleted', async (t) => {
 	const name = page.getByLabel('Name of the hook', { exact: true });
 	await name.fill('alerts');
 	await page.keyboard.press('Enter');
-	await page.getByText('Only a registered name can add a hook').waitFor();
+	await page.getByText('To add a hook, you need a registered name').waitFor();
 	await say(page, '/register');
 	await page.getByText('ann is registered to you').waitFor();
 	await name.fill('alerts');

@@ -337,7 +337,7 @@ fn a_broken_download_resumes() {
     run(&mut folder.chatc(&args), b"").check(
         3,
         "",
-        "chatc: the connection was lost: it ended in the middle of the file; the same command continues from a b.bin.part\n",
+        "chatc: the connection was lost: it ended in the middle of the file; run the same command again to continue from a b.bin.part\n",
     );
     assert_eq!(folder.names(), ["a b.bin.part"]);
     run(&mut folder.chatc(&args), b"").check(0, "a b.bin\n", "");

@@ -434,7 +434,7 @@ fn a_key_that_several_nicks_have_added_logs_in_to_the_one_that_is_named() {
     ssh.add_key("ann", "ann");
     let which = ssh.run("send '#ops' hi");
     assert_eq!(which.code, Some(1), "{}", which.errors);
-    let asked = "several nicks have added this key: say which you are";
+    let asked = "several nicks have added this key: choose one of them";
     assert!(which.errors.contains(asked), "{}", which.errors);
     for words in [
         "send --nick ann '#ops' one",

@@ -61,7 +61,7 @@ or reads it from CHATC_SERVER_PASSWORD.",
     error_code(0, "everything was done"),
     error_code(
         1,
-        "something was refused, by the server or by this machine, or nothing was found"
+        "the server refused something, a file could not be read or written, or nothing was found"
     ),
     error_code(2, "the command line or the settings are invalid"),
     error_code(3, "no connection, or the connection broke or was closed")
@@ -97,8 +97,9 @@ pub struct Chat {
     #[argh(switch, short = 'V')]
     pub version: bool,
 
-    /// the server: a name of the settings, HOST, HOST:PORT or [::1]:PORT; default:
-    /// localhost:5002 or, if there is none, the only server on the local network
+    /// the server: HOST, HOST:PORT, [::1]:PORT, or a name from your settings file.
+    /// Default: localhost:5002 or, if there is none, the only server on the local
+    /// network
     #[argh(positional, arg_name = "host[:port]")]
     pub host: Option<String>,
 }
@@ -123,7 +124,7 @@ edited and text (edit); reacts_to and emoji (react, unreact); new (nick)",
     example = "The messages of bob, for another program:\n  $ {command_name} ops --json | jq --unbuffered -r 'select(.nick == \"bob\").text'"
 )]
 pub struct Tail {
-    /// the server: a name of the settings, HOST or HOST:PORT
+    /// the server: HOST, HOST:PORT, or a name from your settings file
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
@@ -161,11 +162,11 @@ pub struct Tail {
     example = "The end of a log, as one message:\n  $ tail -n 30 app.log | {command_name} '#ops' -"
 )]
 pub struct Send {
-    /// the server: a name of the settings, HOST or HOST:PORT
+    /// the server: HOST, HOST:PORT, or a name from your settings file
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// your nick; default: as for chatc
+    /// your nick; chatc --help describes the default
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -182,9 +183,9 @@ pub struct Send {
     #[argh(option, arg_name = "id")]
     pub reply: Option<u64>,
 
-    /// a nick or a room, then the text; - is standard input as one message. Without a text, a file on standard input is
-    /// sent as one message, and each line of a pipe as a message. The # of a room may be left out if nobody has that
-    /// nick (a shell takes an unquoted # for a comment)
+    /// a nick or a room, then the text. If the text is -, standard input is sent as one message. Without a text, a file
+    /// on standard input is sent as one message, and a pipe line by line. The # of a room may be left out if nobody has
+    /// that nick; if you write it, quote it, since # begins a comment in a shell
     #[argh(positional, arg_name = "to_and_text")]
     pub words: Vec<String>,
 }
@@ -193,7 +194,7 @@ pub struct Send {
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct History {
-    /// the server: a name of the settings, HOST or HOST:PORT
+    /// the server: HOST, HOST:PORT, or a name from your settings file
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
@@ -235,7 +236,7 @@ pub struct History {
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Search {
-    /// the server: a name of the settings, HOST or HOST:PORT
+    /// the server: HOST, HOST:PORT, or a name from your settings file
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
@@ -269,7 +270,7 @@ pub struct Search {
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Who {
-    /// the server: a name of the settings, HOST or HOST:PORT
+    /// the server: HOST, HOST:PORT, or a name from your settings file
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
@@ -299,7 +300,7 @@ pub struct Who {
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Rooms {
-    /// the server: a name of the settings, HOST or HOST:PORT
+    /// the server: HOST, HOST:PORT, or a name from your settings file
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
@@ -320,7 +321,7 @@ pub struct Rooms {
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Upload {
-    /// the server: a name of the settings, HOST or HOST:PORT
+    /// the server: HOST, HOST:PORT, or a name from your settings file
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
@@ -328,7 +329,7 @@ pub struct Upload {
     #[argh(option)]
     pub room: Option<String>,
 
-    /// your nick; default: as for chatc
+    /// your nick; chatc --help describes the default
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -355,7 +356,7 @@ resumes from there.",
     help_triggers("-h", "--help", "help")
 )]
 pub struct Download {
-    /// the server: a name of the settings, HOST or HOST:PORT
+    /// the server: HOST, HOST:PORT, or a name from your settings file
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
@@ -382,7 +383,7 @@ pub struct Download {
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Files {
-    /// the server: a name of the settings, HOST or HOST:PORT
+    /// the server: HOST, HOST:PORT, or a name from your settings file
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
@@ -411,15 +412,16 @@ pub struct Files {
 Runs a command. chatc posts to the room when the command starts, uploads its
 output as a file that can be read while it grows, and posts how the command
 ended and how long it took. The output goes to standard output too. The command
-runs whatever the server does; TERM, HUP and INT are forwarded to it. The room
-sees the whole command line, so put no passwords into it. The exit code is that
+keeps running even if the server cannot be reached; TERM, HUP and INT are
+forwarded to it. The room sees the whole command line, so put no passwords into
+it. The exit code is that
 of the command, 128 plus the number of the signal that ended it, or 127 or 126
 if it cannot be started.",
     help_triggers("-h", "--help", "help"),
     example = "Let others watch a build:\n  $ {command_name} --room ops -- make -j4"
 )]
 pub struct Run {
-    /// the server: a name of the settings, HOST or HOST:PORT
+    /// the server: HOST, HOST:PORT, or a name from your settings file
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
@@ -427,7 +429,7 @@ pub struct Run {
     #[argh(option)]
     pub room: Option<String>,
 
-    /// your nick; default: as for chatc
+    /// your nick; chatc --help describes the default
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -456,7 +458,7 @@ answer each other.",
     example = "Answer ping with pong:\n  $ {command_name} --nick echo --room ops -- sh -c \\\n      'while read -r verb room nick text; do [ \"$text\" != ping ] || echo \"TELL $room pong\"; done'"
 )]
 pub struct Bot {
-    /// the server: a name of the settings, HOST or HOST:PORT
+    /// the server: HOST, HOST:PORT, or a name from your settings file
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
@@ -464,7 +466,7 @@ pub struct Bot {
     #[argh(option)]
     pub room: Vec<String>,
 
-    /// your nick; default: as for chatc
+    /// your nick; chatc --help describes the default
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 

@@ -105,7 +105,7 @@ fn by_ssh(words: &[&str]) -> Result<Exit, Failure> {
         // A chatd with another secret refuses the header of the PROXY protocol.
         Err(Failure::Client(Error::Lost(_) | Error::Protocol(_) | Error::Closed { .. })) => {
             complain(
-                "if this always happens: chatd must have been started with the same \
+                "if this always happens, check that chatd was started with the same \
                  --ssh-secret-file (chatd.md, section 6)",
             );
         }
@@ -157,7 +157,7 @@ async fn dispatch(args: &[&str], place: &Place) -> Result<Exit, Failure> {
                 None if text.is_empty() => {
                     complain(
                         "to whom? usage: chatc send ROOM TEXT or chatc send NICK TEXT \
-                         (a shell takes an unquoted #ROOM for a comment)",
+                         (quote #ROOM, since # begins a comment in a shell)",
                     );
                     return Ok(Exit::Usage);
                 }
@@ -204,7 +204,7 @@ async fn dispatch(args: &[&str], place: &Place) -> Result<Exit, Failure> {
             }
             let server = find(server_flags(host, nick, password_file), &settings()?)?;
             if all && room.is_some() {
-                complain("which rooms? --all and --room exclude each other");
+                complain("use either --all or --room, not both");
                 return Ok(Exit::Usage);
             }
             ask::search(&server, room.as_deref(), all, &words.join(" "), json).await

@@ -129,7 +129,7 @@ impl Keys {
         };
         let beside = std::env::current_exe().map(|chatd| chatd.with_file_name("chatc"));
         let chatc = self.chatc.clone().or(beside.ok());
-        let chatc = chatc.ok_or("where is chatc? --chatc PATH")?;
+        let chatc = chatc.ok_or("the path of chatc is unknown; give it with --chatc PATH")?;
         let fingerprint = key.fingerprint();
         let (chatc, secret_file) = (
             chatc.to_string_lossy(),

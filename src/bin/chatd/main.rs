@@ -87,7 +87,7 @@ fn begin(flags: Flags, lines: &LogLines) -> ExitCode {
     let wrong = if flags.cert.is_some() != flags.key.is_some() {
         Some("--cert needs --key, and --key needs --cert")
     } else if !flags.plain.0 && !flags.tls.0 {
-        Some("--plain off and --tls off exclude each other")
+        Some("use either --plain off or --tls off: with both, nobody could connect")
     } else {
         None
     };

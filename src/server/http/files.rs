@@ -72,7 +72,7 @@ pub async fn put(
     let query = Query::of(request.uri(), &["sha256"])?;
     let digest = query.get("sha256");
     if digest.is_some() && length.is_none() {
-        let text = "sha256 needs a Content-Length: without one the file is announced as it arrives";
+        let text = "sha256 needs a Content-Length, since a file without one is announced before all of it has arrived";
         return Err(Problem::new(
             StatusCode::LENGTH_REQUIRED,
             Code::BadSyntax,
@@ -87,7 +87,7 @@ pub async fn put(
     let digest = digest.transpose()?;
     let tags = query::tags(request.headers())?;
     if tags.nonce().is_some() && length.is_none() {
-        let text = "Idempotency-Key needs a Content-Length: without one the file is announced as it arrives";
+        let text = "Idempotency-Key needs a Content-Length, since a file without one is announced before all of it has arrived";
         return Err(Problem::new(
             StatusCode::LENGTH_REQUIRED,
             Code::BadSyntax,

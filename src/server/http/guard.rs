@@ -111,7 +111,7 @@ pub fn check(head: Head<'_>, names: &Names) -> Result<(), Problem> {
         return Ok(());
     }
     let foreign = || {
-        let text = "a page of another site may not use this server; behind a proxy, let it forward the Host header, or start chatd with --host";
+        let text = "a web page of another site may not use this server; if this is the server's own page behind a proxy, let the proxy forward the Host header, or start chatd with --host NAME";
         Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text)
     };
     if word("sec-fetch-site")? == "cross-site" {
@@ -167,8 +167,8 @@ pub fn check_understood(head: Head<'_>) -> Result<(), Problem> {
     let kind = headers.get(CONTENT_TYPE).map_or(Ok(""), text)?;
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if kind.eq_ignore_ascii_case("multipart/form-data") && !head.is_meant {
-        let text = "a form (curl -F) is not supported; for a file: curl -u NICK: -T FILE .../rooms/ROOM/files/, \
-            for its lines: curl -u NICK: --data-binary @FILE .../rooms/ROOM";
+        let text = "this server accepts no forms (curl -F). Send a file with curl -u NICK: -T FILE .../rooms/ROOM/files/, \
+            or its lines as a message with curl -u NICK: --data-binary @FILE .../rooms/ROOM";
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     }
     Ok(())

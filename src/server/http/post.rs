@@ -58,7 +58,7 @@ impl HeldBytes {
         self.bytes += more;
         if self.bytes > SMALL_BYTES && self.server.waiting.is_full() {
             let text =
-                "the server's memory for messages is used up; send it later, or less at once";
+                "the server's memory for messages is used up; send it later, or send less at once";
             return Err(Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 Code::Busy,
@@ -238,7 +238,7 @@ fn decode(mut text: Vec<u8>) -> Result<Vec<u8>, Problem> {
         let (pairs, rest) = text.as_chunks::<2>();
         let units: Vec<u16> = pairs.iter().skip(1).copied().map(unit).collect();
         let decoded = String::from_utf16(&units).ok().filter(|_| rest.is_empty());
-        let broken = || refuse("it begins like UTF-16 but is not valid; send UTF-8");
+        let broken = || refuse("the body begins like UTF-16, but is not valid UTF-16; send UTF-8");
         text = decoded.ok_or_else(broken)?.into_bytes();
     } else if text.starts_with(b"\xef\xbb\xbf") {
         text.drain(..3);

@@ -59,7 +59,7 @@ pub async fn answer(client: &Client, request: HttpRequest) -> Result<Reply, Prob
                     .subscription(nick, id, client)
                     .ok_or_else(malformed)?;
                 if !notifier.accepts(&new) {
-                    let text = "that is not the address of a push service that this server knows, or not a key";
+                    let text = "the endpoint is not at a push service that this server knows, or a key is invalid";
                     return Err(Problem::new(
                         StatusCode::BAD_REQUEST,
                         Code::NotAllowed,
@@ -114,7 +114,9 @@ async fn subscribe(
         let push = &server.state().chat.push;
         let former = push.nick_of(&new.id);
         if former.is_none() && push.is_full() {
-            let text = format!("the server notifies {PUSH_IN_ALL} browsers already");
+            let text = format!(
+                "the server already notifies {PUSH_IN_ALL} browsers, and no more are possible"
+            );
             return Err(Problem::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 Code::Quota,

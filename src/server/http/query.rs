@@ -127,7 +127,9 @@ pub fn tags(headers: &HeaderMap) -> Result<SentTags, Problem> {
             .and_then(|key| key.strip_suffix('"'))
             .unwrap_or(key);
         if !is_nonce(key) {
-            return Err(bad("Idempotency-Key has 1 to 64 of A-Z a-z 0-9 - _ and ."));
+            return Err(bad(
+                "Idempotency-Key consists of 1 to 64 characters: A-Z, a-z, 0-9, -, _ and .",
+            ));
         }
         tags.push(format!("nonce={key}"));
     }

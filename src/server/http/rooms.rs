@@ -63,7 +63,7 @@ pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<
     let count = count.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
     let follows = query.is_on("follow")?;
     if before.is_some() && after.is_some() {
-        return Err(bad("before and after exclude each other"));
+        return Err(bad("use either before or after, not both"));
     }
     if query.get("q").is_some() && (after.is_some() || before.is_some() || count.is_some()) {
         return Err(bad(

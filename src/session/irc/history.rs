@@ -366,14 +366,15 @@ impl Session {
                 self,
                 "INVALID_PARAMS",
                 &[&word],
-                "something is missing after it",
+                "a parameter is missing after the subcommand",
             );
         };
         let given = line.params.get(2..2 + edges).unwrap_or_default();
         let given: Option<Vec<_>> = given.iter().map(|text| read_edge(text)).collect();
         let count = count.parse().ok().filter(|count| *count > 0);
         let (Some(given), Some(count)) = (given, count) else {
-            let text = "write an event as msgid=<id> or timestamp=<time>, and a number above 0";
+            let text =
+                "write each event as msgid=<id> or timestamp=<time>, and then a number above 0";
             return fail(self, "INVALID_PARAMS", &[&word], text);
         };
         let count: usize = PAGE_MAX.min(count);
@@ -388,7 +389,14 @@ impl Session {
                 (after(*one), before(*other), true, count)
             }
             ("BETWEEN", [Some(one), Some(other)]) => (after(*other), before(*one), false, count),
-            _ => return fail(self, "INVALID_PARAMS", &[&word], "no event was named"),
+            _ => {
+                return fail(
+                    self,
+                    "INVALID_PARAMS",
+                    &[&word],
+                    "* can be used only with LATEST",
+                );
+            }
         };
         let Some((source, name, peer)) = self.irc_history_of(target, chat) else {
             let text = "you are not in that room, or those direct messages are not saved";

@@ -83,7 +83,7 @@ impl Session {
         let (Some(name), Some("draft/multiline"), false) =
             (name.strip_prefix('+'), kind, to.is_empty())
         else {
-            let text = "a batch is BATCH +<name> draft/multiline <room or nick>";
+            let text = "usage: BATCH +<name> draft/multiline <room or nick>";
             return self.irc_drop_lines("MULTILINE_INVALID", &[], text);
         };
         let address = chat.address(self.peer);
@@ -131,7 +131,7 @@ impl Session {
             return self.irc_drop_lines("MULTILINE_INVALID_TARGET", &params, text);
         }
         if *incoming.is_notice.get_or_insert(is_notice) != is_notice {
-            let text = "the lines of a batch are all PRIVMSG or all NOTICE";
+            let text = "the lines of a batch must be all PRIVMSG or all NOTICE";
             return self.irc_drop_lines("MULTILINE_INVALID", &[], text);
         }
         let text = plain(line.params.get(1).copied().unwrap_or_default());
@@ -142,7 +142,7 @@ impl Session {
         }
         let is_concat = line.tag("draft/multiline-concat").is_some();
         if is_concat && text.is_empty() {
-            let text = "a line with draft/multiline-concat is not empty";
+            let text = "a line with draft/multiline-concat must not be empty";
             return self.irc_drop_lines("MULTILINE_INVALID", &[], text);
         }
         incoming.add(&text, is_concat);

@@ -147,7 +147,7 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
         "mute",
         "[ROOM]",
         ArgumentKind::Room,
-        "count only mentions in a room, without the bell",
+        "count only mentions in a room, and never ring the bell",
     ),
     (
         "unmute",
@@ -197,7 +197,7 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
         "uninvite",
         "NICK",
         ArgumentKind::Who,
-        "end an invitation; the person has to leave",
+        "end an invitation, and remove the person from the room",
     ),
     (
         "invites",
@@ -248,7 +248,10 @@ pub const KEYS: &[(&str, &str)] = &[
         "Ctrl-R",
         "select a message: Enter replies, e edits, r reacts, c copies, v views",
     ),
-    ("↑ ↓", "edit your last message; lines that you typed before"),
+    (
+        "↑ ↓",
+        "edit your last message; show the lines that you typed before",
+    ),
     (
         "Ctrl-W Ctrl-U Ctrl-K",
         "cut a word, to the start, to the end; Ctrl-Y puts it back",

@@ -386,7 +386,9 @@ impl App {
     /// Treats a word as a mention from now on.
     fn highlight(&mut self, word: &str) {
         if self.highlights.len() >= HIGHLIGHTS_MAX {
-            return self.complain(format!("there are {HIGHLIGHTS_MAX} words already"));
+            return self.complain(format!(
+                "{HIGHLIGHTS_MAX} words are highlighted already; /unhighlight one"
+            ));
         }
         let word = clean(word).to_lowercase();
         self.notify(format!("{word} is highlighted from now on"));
@@ -427,7 +429,7 @@ impl App {
             && !self.warned.is_some_and(is_warned)
         {
             self.warned = Some(self.now);
-            return self.complain(format!("{what}; leave again to leave anyway"));
+            return self.complain(format!("{what}; to leave anyway, do that again"));
         }
         if self.status != ConnectionStatus::Connected {
             return self.request_effect(Effect::End(None));

@@ -162,7 +162,8 @@ impl App {
                 _ => None,
             });
         let Some(text) = text else {
-            return self.complain("only a message of yours, of one line, can be edited");
+            return self
+                .complain("you can edit only your own messages, and only those of one line");
         };
         let text = typed(&text);
         if let Some(room) = self.room_mut() {
@@ -257,7 +258,7 @@ impl App {
             action: RowAction::React(id, (*emoji).to_owned()),
         };
         self.list = Some(List {
-            title: "react: Enter sends one; any other: /react EMOJI".into(),
+            title: "react: Enter sends one of these, /react EMOJI any other".into(),
             rows: OFFERED.iter().map(row).collect(),
             at: 0,
         });

@@ -123,7 +123,9 @@ impl App {
             if state.is_full() {
                 // The user decides about the rest when some of these messages have been answered.
                 self.paste = again(rest);
-                return self.complain("too many messages are waiting to be sent; this is the rest");
+                return self.complain(
+                    "too many messages are waiting to be sent; these lines were not sent",
+                );
             }
             let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
             if !line.trim().is_empty() && !self.send(&here, line, false, None, state) {

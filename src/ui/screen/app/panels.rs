@@ -82,14 +82,14 @@ impl App {
     /// Lists the ignored nicks.
     pub(super) fn ignored(&mut self) {
         let rows = rows_to_undo(&self.ignored, "unignore");
-        let title = "ignored nicks: Enter types the command that shows one again";
+        let title = "ignored nicks: Enter types /unignore and the nick";
         self.show(title.to_owned(), rows, "you ignore nobody");
     }
 
     /// Lists the highlighted words.
     pub(super) fn highlighted(&mut self) {
         let rows = rows_to_undo(&self.highlights, "unhighlight");
-        let title = "highlighted words: Enter types the command that removes one";
+        let title = "highlighted words: Enter types /unhighlight and the word";
         self.show(
             title.to_owned(),
             rows,

@@ -197,7 +197,7 @@ fn only_own_messages_are_edited() {
     let mut play = talk(90, 16);
     play.ctrl('r');
     play.type_in("e");
-    play.sees("only a message of yours, of one line, can be edited");
+    play.sees("you can edit only your own messages, and only those of one line");
     play.key(KeyCode::Up);
     play.type_in("e");
     play.sees("ann edit › in a minute");

@@ -44,7 +44,7 @@ fn unsent_messages_are_reported_at_the_end_and_sent_in_the_next_run() {
     play.lost();
     play.enter("kept");
     play.ctrl('d');
-    play.sees("one message has not been sent yet; leave again to leave anyway");
+    play.sees("one message has not been sent yet; to leave anyway, do that again");
     assert!(play.effects().is_empty());
     play.ctrl('d');
     assert!(matches!(play.effects()[..], [Effect::End(None)]));
