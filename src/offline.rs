@@ -219,7 +219,8 @@ fn imported(line: &str) -> Option<Imported> {
         | Event::Nick { .. }
         | Event::Note { .. }
         | Event::Away { .. }
-        | Event::Invite { .. } => return None,
+        | Event::Invite { .. }
+        | Event::Seen { .. } => return None,
     };
     Some(Imported {
         id,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::state::User;
 use super::{Chat, NickId, Place, RoomId, write};
-use crate::config::fixed::IRC_MARKERS_MAX;
+use crate::config::fixed::MOVED_READERS_MAX;
 use crate::model::{Ban, Now, PeerId};
 use crate::protocol::ban_target::BanTarget;
 use crate::protocol::name::Look;
@@ -20,8 +20,21 @@ pub enum ConnectionCommand {
     Close(Code, String),
     /// Leave a room that the connection may no longer read.
     Leave(Departure),
-    /// Tell the client that another connection of its nick has read this room up to this time.
-    Marked(Box<str>, Time),
+    /// Tell the client that another connection of its nick has moved one of the nick's readers.
+    Moved(MovedReader),
+}
+
+/// A reader of a nick that one of the nick's connections has moved.
+#[derive(Clone, Debug)]
+pub struct MovedReader {
+    /// The nick.
+    pub nick: NickId,
+    /// The room or nick whose messages it reads, as it is shown.
+    pub place: Box<str>,
+    /// The comparison form of the reader's name.
+    pub name: Box<str>,
+    /// The new position.
+    pub seen: u64,
 }
 
 /// The last position up to which a connection that is removed from a room may still read it.
@@ -72,23 +85,25 @@ impl Chat {
         peers.len()
     }
 
-    /// Tells the other connections of a nick that `peer` has read a room, or the messages of a nick, up to `time`.
-    /// Does not tell a connection for which too many markers wait already: its client learns about the marker when it
-    /// asks.
-    pub fn send_marker(&mut self, nick: NickId, peer: PeerId, place: &str, time: Time) {
-        let user = self.user(nick);
+    /// Tells the other connections of a nick that `peer` has moved one of the nick's readers. Does not
+    /// tell a connection for which too much waits already: its client learns the position when it asks.
+    pub fn reader_moved(&mut self, peer: PeerId, moved: &MovedReader) {
+        let user = self.user(moved.nick);
         let peers = user.map(|user| user.here.connections.clone());
         for other in peers.into_iter().flatten().filter(|other| *other != peer) {
             let mut waiting = 0;
             if let Some(commands) = self.commands.get_mut(&other) {
-                // Only the newest marker of a place matters.
-                commands.retain(|command| {
-                    !matches!(command, ConnectionCommand::Marked(known, _) if **known == *place)
+                // Only the newest position of a reader matters.
+                commands.retain(|command| match command {
+                    ConnectionCommand::Moved(known) => {
+                        (&known.place, &known.name) != (&moved.place, &moved.name)
+                    }
+                    ConnectionCommand::Close(..) | ConnectionCommand::Leave(_) => true,
                 });
                 waiting = commands.len();
             }
-            if waiting < IRC_MARKERS_MAX {
-                self.send_command(other, ConnectionCommand::Marked(place.into(), time));
+            if waiting < MOVED_READERS_MAX {
+                self.send_command(other, ConnectionCommand::Moved(moved.clone()));
             }
         }
     }

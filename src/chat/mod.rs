@@ -837,8 +837,9 @@ fn write(event: &Event<'_>, line: &mut Vec<u8>) -> EventLayout {
 
 #[cfg(test)]
 mod tests {
+    use super::bans::MovedReader;
     use super::*;
-    use crate::config::fixed::IRC_MARKERS_MAX;
+    use crate::config::fixed::MOVED_READERS_MAX;
     use crate::model::Ticket;
     use crate::protocol::Nick;
 
@@ -880,7 +881,8 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_takes_nothing_is_told_few_markers() {
+    fn a_connection_that_takes_nothing_is_told_of_few_moved_readers_and_of_their_newest_positions()
+    {
         let mut chat = Chat::new(Arc::default());
         let now = Now {
             time: Time(0),
@@ -891,15 +893,26 @@ mod tests {
         let mut take = |peer| chat.take_nick(peer, None, &[], ann(), Some("secret"), now);
         let nick = take(first).expect("it is free");
         assert_eq!(take(second), Ok(nick));
-        for time in 0..3 {
+        for seen in 0..3 {
             for n in 0..1000 {
-                chat.send_marker(nick, first, &format!("#r{n}"), Time(time));
+                let moved = MovedReader {
+                    nick,
+                    place: format!("#r{}", n / 2).into(),
+                    name: ["me", "@read"][n % 2].into(),
+                    seen,
+                };
+                chat.reader_moved(first, &moved);
             }
         }
         assert!(!chat.has_commands(first));
         let told = chat.take_commands(second);
-        assert_eq!(told.len(), IRC_MARKERS_MAX);
-        let is_newest = |command: &_| matches!(command, ConnectionCommand::Marked(_, Time(2)));
+        assert_eq!(told.len(), MOVED_READERS_MAX);
+        let is_newest = |command: &_| {
+            matches!(
+                command,
+                ConnectionCommand::Moved(MovedReader { seen: 2, .. })
+            )
+        };
         assert!(told.iter().all(is_newest), "{told:?}");
     }
 

@@ -91,6 +91,16 @@ pub enum Update {
         /// id.
         is_replayed: bool,
     },
+    /// Another connection of this client's nick has moved one of the nick's named readers; see `protocol.md`,
+    /// section 4.24.
+    Seen {
+        /// The room.
+        room: String,
+        /// The reader's name.
+        reader: String,
+        /// The id up to which the reader has read; 0 for the beginning.
+        id: u64,
+    },
     /// Events are missing here; see `protocol.md`, section 5.5.
     Gap {
         /// The room; the client's own nick for private messages; `*` for a `NOTE`.

@@ -121,6 +121,9 @@ pub const IRC_SASL_BYTES_MAX: usize = 1600;
 /// The maximum number of nicks that an IRC client's `WHO` compares with a mask, in all rooms together.
 pub const IRC_COMPARED_MAX: usize = 1000;
 
+/// The maximum number of moved readers of which a connection that does not read is told.
+pub const MOVED_READERS_MAX: usize = 64;
+
 /// The maximum number of nicks of which an IRC connection remembers the read marker. The markers of rooms are stored.
 pub const IRC_MARKERS_MAX: usize = 64;
 

@@ -6,10 +6,10 @@ use super::fixed::{
     ALERTS_IN_ALL, ALERTS_PER_HOOK, AWAY_BYTES_MAX, BANS_MAX, EMOJI_MAX, HOOK_ALERTS_MAX,
     HOOK_BYTES_MAX, HOOK_PACE, HOOKS_IN_ALL, HOOKS_MAX, IGNORED_MAX, IRC_COMPARED_MAX,
     IRC_CONFIRM_EVERY, IRC_DECIDED_WITHIN, IRC_HISTORY_MAX, IRC_MARKERS_MAX, IRC_SASL_BYTES_MAX,
-    LOG_CONNECTIONS_MAX, NONCE_MS, NONCES_IN_MEMORY, PUSH_IN_ALL, PUSH_MAX, PUSH_PACE,
-    PUSH_PACE_IN_ALL, PUSH_SENDS_MAX, PUSH_TEXT_BYTES_MAX, PUSH_WAITING_BYTES_MAX, PUSH_WITHIN,
-    REACTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN,
-    SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN, TEXTS_ARRIVING_MAX, TOKENS_MAX,
+    LOG_CONNECTIONS_MAX, MOVED_READERS_MAX, NONCE_MS, NONCES_IN_MEMORY, PUSH_IN_ALL, PUSH_MAX,
+    PUSH_PACE, PUSH_PACE_IN_ALL, PUSH_SENDS_MAX, PUSH_TEXT_BYTES_MAX, PUSH_WAITING_BYTES_MAX,
+    PUSH_WITHIN, REACTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER,
+    SEARCH_WITHIN, SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN, TEXTS_ARRIVING_MAX, TOKENS_MAX,
 };
 use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
@@ -440,6 +440,12 @@ impl Limits {
                 IRC_COMPARED_MAX.to_string(),
                 "",
                 "a millisecond's work",
+            ),
+            row(
+                "moved readers of which a connection that does not read is told",
+                MOVED_READERS_MAX.to_string(),
+                "",
+                "only the newest position of each; READERS shows the others",
             ),
             row(
                 "read markers of nicks that a connection remembers (IRC)",

@@ -107,6 +107,13 @@ pub enum Event<'a> {
         room: Cow<'a, str>,
         by: Cow<'a, str>,
     },
+    /// A named reader of the recipient's nick was moved, over another connection.
+    Seen {
+        room: Cow<'a, str>,
+        nick: Cow<'a, str>,
+        id: u64,
+        reader: Cow<'a, str>,
+    },
 }
 
 /// The kinds of [`Event`]. Each has its own first word on the line.
@@ -128,6 +135,7 @@ pub enum EventVerb {
     Away,
     Note,
     Invite,
+    Seen,
 }
 
 impl EventVerb {
@@ -149,6 +157,7 @@ impl EventVerb {
             Self::Away => "AWAY",
             Self::Note => "NOTE",
             Self::Invite => "INVITE",
+            Self::Seen => "SEEN",
         }
     }
 }
@@ -212,6 +221,7 @@ impl<'a> Event<'a> {
             Self::Away { .. } => EventVerb::Away,
             Self::Note { .. } => EventVerb::Note,
             Self::Invite { .. } => EventVerb::Invite,
+            Self::Seen { .. } => EventVerb::Seen,
         }
     }
 
@@ -278,6 +288,12 @@ impl<'a> Event<'a> {
             Self::Away { to, nick, text } => words(out, &["AWAY", to, nick, text]),
             Self::Note { from, text } => words(out, &["NOTE", "*", from, text]),
             Self::Invite { room, by } => words(out, &["INVITE", room, by]),
+            Self::Seen {
+                room,
+                nick,
+                id,
+                reader,
+            } => words(out, &["SEEN", room, nick, &id.to_string(), reader]),
         }
     }
 
@@ -380,6 +396,12 @@ impl<'a> Event<'a> {
             },
             // With another word after the nick, the line belongs to the list that answers `INVITES`.
             "INVITE" if rest.0.is_empty() => Self::Invite { room, by: nick },
+            "SEEN" => Self::Seen {
+                room,
+                nick,
+                id: number(&mut rest)?,
+                reader: Cow::Borrowed(rest.word()?),
+            },
             _ => return None,
         })
     }
@@ -400,7 +422,8 @@ impl<'a> Event<'a> {
             | Self::Join { room, .. }
             | Self::Part { room, .. }
             | Self::Nick { room, .. }
-            | Self::Invite { room, .. } => room,
+            | Self::Invite { room, .. }
+            | Self::Seen { room, .. } => room,
             Self::Note { .. } => "*",
         }
     }
@@ -422,7 +445,8 @@ impl<'a> Event<'a> {
             | Self::Nick { old: nick, .. }
             | Self::Away { nick, .. }
             | Self::Note { from: nick, .. }
-            | Self::Invite { by: nick, .. } => nick,
+            | Self::Invite { by: nick, .. }
+            | Self::Seen { nick, .. } => nick,
         }
     }
 
@@ -530,6 +554,17 @@ impl<'a> Event<'a> {
             Self::Invite { room, by } => Event::Invite {
                 room: own(room),
                 by: own(by),
+            },
+            Self::Seen {
+                room,
+                nick,
+                id,
+                reader,
+            } => Event::Seen {
+                room: own(room),
+                nick: own(nick),
+                id,
+                reader: own(reader),
             },
         }
     }

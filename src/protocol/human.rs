@@ -53,6 +53,9 @@ pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
         Event::Away { nick, text, .. } => away(nick, text),
         Event::Note { from, text } => format!("** {from}: {text}"),
         Event::Invite { room, by } => format!("-- {by} invites you to {room}: /join {room}"),
+        Event::Seen {
+            room, id, reader, ..
+        } => format!("-- {reader} has read {room} up to {id}"),
     }
 }
 

@@ -80,6 +80,11 @@ pub fn event_object(
         }
         Event::Join { .. } => "JOIN",
         Event::Invite { .. } => "INVITE",
+        Event::Seen { id, reader, .. } => {
+            put("seen", json!(id));
+            put("reader", json!(reader));
+            "SEEN"
+        }
         Event::Nick { new, .. } => {
             put("new", json!(new));
             "NICK"

@@ -70,16 +70,21 @@ pub(super) enum PendingQuery {
         id: u64,
     },
     /// The update of a reader's position.
-    Seen { room: Arc<RoomName>, id: u64 },
+    Seen {
+        room: Arc<RoomName>,
+        reader: Reader,
+        id: u64,
+    },
     /// The list of the readers of this nick.
     Readers,
     /// The deletion of a reader; the fields of the reply.
     ForgetReader(Box<str>),
     /// No query: the replies are being sent, before `BYE` updates the named readers.
     Flush(Verb, Box<str>),
-    /// The named readers that `BYE` still has to update.
+    /// The named readers that `BYE` still has to update; the last of them is being updated.
     Bye(Verb, Box<str>, Vec<(Reader, u64)>),
-    /// The named readers that are still to be updated, because an IRC client has confirmed what it has received.
+    /// The named readers that are still to be updated, because an IRC client has confirmed what it has received. The
+    /// last of them is being updated.
     Confirmed(Vec<(Reader, u64)>),
 }
 
@@ -278,11 +283,11 @@ impl Session {
     ) -> Option<Effect> {
         let owner = self.reader_owner(chat);
         let query = LogQuery::SetReader {
-            reader,
+            reader: reader.clone(),
             owner,
             seen: id,
         };
-        self.query_log(PendingQuery::Seen { room, id }, query)
+        self.query_log(PendingQuery::Seen { room, reader, id }, query)
     }
 
     pub(super) fn query_reader_to_move(
@@ -354,11 +359,11 @@ impl Session {
         &mut self,
         verb: Verb,
         text: Box<str>,
-        mut readers: Vec<(Reader, u64)>,
+        readers: Vec<(Reader, u64)>,
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
-        let Some((reader, seen)) = readers.pop() else {
+        let Some((reader, seen)) = readers.last().cloned() else {
             self.expects = Expects::Line;
             self.say_goodbye(verb, &text, chat, now);
             return None;
@@ -375,10 +380,10 @@ impl Session {
     /// Stores the positions of named readers, one after the other.
     pub(super) fn store_confirmed(
         &mut self,
-        mut readers: Vec<(Reader, u64)>,
+        readers: Vec<(Reader, u64)>,
         chat: &Chat,
     ) -> Option<Effect> {
-        let (reader, seen) = readers.pop()?;
+        let (reader, seen) = readers.last().cloned()?;
         let owner = self.reader_owner(chat);
         let query = LogQuery::SetReader {
             reader,
@@ -553,13 +558,20 @@ impl Session {
             (PendingQuery::ForgetReader(reply), LogResult::Done) => {
                 self.ok(Verb::Forget, &reply, "", AfterReply::Nothing);
             }
-            (PendingQuery::Seen { room, id }, LogResult::Done) => {
+            (PendingQuery::Seen { room, reader, id }, LogResult::Done) => {
+                self.tell_moved_if_registered(&reader, id, chat);
                 self.ok(Verb::Seen, &format!("{room} {id}"), "", AfterReply::Nothing);
             }
-            (PendingQuery::Bye(verb, text, readers), LogResult::Done) => {
+            (PendingQuery::Bye(verb, text, mut readers), LogResult::Done) => {
+                if let Some((reader, seen)) = readers.pop() {
+                    self.tell_moved_if_registered(&reader, seen, chat);
+                }
                 return self.move_readers(verb, text, readers, chat, now);
             }
-            (PendingQuery::Confirmed(readers), LogResult::Done) => {
+            (PendingQuery::Confirmed(mut readers), LogResult::Done) => {
+                if let Some((reader, seen)) = readers.pop() {
+                    self.tell_moved_if_registered(&reader, seen, chat);
+                }
                 return self.store_confirmed(readers, chat);
             }
             _ => {}

@@ -252,7 +252,7 @@ impl Session {
         for command in chat.take_commands(self.peer) {
             match command {
                 ConnectionCommand::Leave(departure) => self.remove_from_room(&departure),
-                ConnectionCommand::Marked(place, time) => self.irc_marker_moved(&place, time),
+                ConnectionCommand::Moved(moved) => self.show_moved(&moved, chat, now),
                 ConnectionCommand::Close(code, text) => self.dismiss(code, &text, chat, now),
             }
         }

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use super::Session;
+use super::irc::marker;
 use super::output::{AfterReply, Entries};
 use super::request::{Done, name_of};
+use super::{Effect, REPLY_BYTES_MAX, Session};
 use crate::chat::Chat;
+use crate::chat::bans::MovedReader;
+use crate::dialect::{Live, Output};
 use crate::log::Reader;
+use crate::model::Now;
 use crate::protocol::human::plural;
 use crate::protocol::request::Refusal;
-use crate::protocol::{Code, Nick, RoomName, Verb};
+use crate::protocol::{Code, Event, Nick, RoomName, Time, Verb};
 
 impl Session {
     /// Returns the reader of this connection's nick with that name.
@@ -115,6 +119,74 @@ impl Session {
         Ok(self.query_forget(reader, reply.into(), chat))
     }
 
+    /// Tells the other connections of this nick that this connection has moved one of the nick's readers.
+    pub(super) fn tell_moved(&self, name: &str, place: &str, seen: u64, chat: &mut Chat) {
+        if let Some(nick) = self.nick {
+            let moved = MovedReader {
+                nick,
+                place: place.into(),
+                name: name.into(),
+                seen,
+            };
+            chat.reader_moved(self.peer, &moved);
+        }
+    }
+
+    /// Does the same if the nick is registered. An unregistered nick may belong to another user later.
+    pub(super) fn tell_moved_if_registered(&self, reader: &Reader, seen: u64, chat: &mut Chat) {
+        let user = self.nick.and_then(|nick| chat.user(nick));
+        let is_own = user.is_some_and(|user| {
+            chat.is_registered(&user.nick) && user.nick.casefolded() == reader.nick
+        });
+        let Some(room) = RoomName::parse_loose(&reader.place).ok().filter(|_| is_own) else {
+            return;
+        };
+        let known = chat.find_room(&room).and_then(|room| chat.room(room));
+        let room = known.map_or(room.clone(), |room| RoomName::clone(&room.name));
+        self.tell_moved(&reader.name, room.as_str(), seen, chat);
+    }
+
+    /// Shows that another connection of this nick has moved a reader, if the client wants to know. A client that does
+    /// not read its replies learns the position when it next asks.
+    pub(super) fn show_moved(&mut self, moved: &MovedReader, chat: &Chat, now: Now) {
+        let MovedReader {
+            nick,
+            place,
+            name,
+            seen,
+        } = moved;
+        let may_wait = !self.is_ending() && self.replies().bytes < REPLY_BYTES_MAX;
+        if self.nick != Some(*nick) || !may_wait {
+            return;
+        }
+        if **name == *marker::NAME {
+            return self.irc_marker_moved(place, Time(*seen));
+        }
+        let Some(user) = chat.user(*nick).filter(|_| self.input.marks().tags) else {
+            return;
+        };
+        let event = Event::Seen {
+            room: (&**place).into(),
+            nick: user.nick.as_str().into(),
+            id: *seen,
+            reader: (&**name).into(),
+        };
+        let mut out = Output::default();
+        let live = Live {
+            line: &event.to_string(),
+            layout: event.layout(),
+            tags: "",
+            id: None,
+            time: now.time,
+            is_here: false,
+            is_for_everyone: false,
+            is_registered: true,
+            utc_offset_s: chat.utc_offset_s,
+        };
+        self.writer(self.input).write_event(live, &mut out);
+        self.push(out, AfterReply::Nothing);
+    }
+
     /// Refuses to create another reader.
     pub(super) fn refuse_reader(&mut self, verb: Verb) {
         let text = "this nick or address has too many readers; use an existing one, or FORGET one";
@@ -129,8 +201,8 @@ impl Session {
         id: u64,
         is_new: bool,
         chat: &mut Chat,
-        now: crate::model::Now,
-    ) -> Option<super::Effect> {
+        now: Now,
+    ) -> Option<Effect> {
         if is_new && !chat.may_make_reader(self.peer, now) {
             self.refuse_reader(Verb::Seen);
             return None;

@@ -53,6 +53,7 @@ pub fn to_json(id: Option<EventId>, time: Option<Time>, tags: &Tags, event: &Eve
         Event::Unreact { id, emoji, .. } => ("unreact", json!({ "reacts_to": id, "emoji": emoji })),
         Event::Join { .. } => ("join", json!({})),
         Event::Invite { .. } => ("invite", json!({})),
+        Event::Seen { id, reader, .. } => ("seen", json!({ "seen": id, "reader": reader })),
         Event::Part { text, .. } => ("part", json!({ "text": text })),
         Event::Nick { new, .. } => ("nick", json!({ "new": new })),
         Event::Away { text, .. } => ("away", json!({ "text": text })),

@@ -673,6 +673,7 @@ fn the_members_of_an_event_as_json_are_those_of_http_md() {
         "EDIT #ops bob 5 hi".into(),
         "REACT #ops bob 5 👍".into(),
         "UNREACT #ops bob 5 👍".into(),
+        "SEEN #ops bob 5 me".into(),
         "FILE #ops bob 5 6 a.txt".into(),
         format!("STORED #ops bob 5 6 {digest}"),
     ];

@@ -24,7 +24,7 @@ use super::error::{Error, closed, refused};
 use super::message::Tags;
 use super::options::{Login, Options};
 use super::update::Update;
-use crate::protocol::{Code, ServerLine};
+use crate::protocol::{Code, Event, ServerLine};
 use types::{Awaited, Lobby, PENDING_MAX, Pending, Phase, RoomPosition};
 
 /// The maximum number of bytes in the lines that answer one request.
@@ -301,6 +301,16 @@ impl ClientState {
         else {
             return;
         };
+        if let Event::Seen {
+            room, id, reader, ..
+        } = event
+        {
+            return self.updates.push_back(Update::Seen {
+                room: room.to_string(),
+                reader: reader.to_string(),
+                id: *id,
+            });
+        }
         // Events in the lobby before the client leaves it are not wanted. Events in a room that is to be joined from
         // an id come again with the replay.
         let is_not_joined = |room: &RoomPosition| room.name == event.place() && !room.is_joined;

@@ -64,7 +64,8 @@ pub fn is_for_all(verb: EventVerb) -> bool {
         | EventVerb::Nick
         | EventVerb::Away
         | EventVerb::Note
-        | EventVerb::Invite => false,
+        | EventVerb::Invite
+        | EventVerb::Seen => false,
     }
 }
 
@@ -213,7 +214,8 @@ pub(super) fn write(client: &Client, event: &Event<'_>, stamp: Stamp<'_>, out: &
         | Event::Away { .. }
         | Event::Remove { .. }
         | Event::React { .. }
-        | Event::Unreact { .. } => {}
+        | Event::Unreact { .. }
+        | Event::Seen { .. } => {}
     }
 }
 

@@ -2,7 +2,7 @@
 //! nick. The log stores it as a named reader, whose position is that time. No other reader can have the same name.
 
 use super::super::request::Done;
-use super::super::{Effect, REPLY_BYTES_MAX, Session};
+use super::super::{Effect, Session};
 use super::talk::{nick_name, room_name};
 use crate::chat::Chat;
 use crate::config::fixed::IRC_MARKERS_MAX;
@@ -13,7 +13,7 @@ use crate::protocol::request::JoinFrom;
 use crate::protocol::{Request, RoomName, Time, Verb};
 
 /// The name of the reader. The name of any other reader is a nick, which cannot begin with `@`.
-const NAME: &str = "@read";
+pub(in super::super) const NAME: &str = "@read";
 
 /// A read marker that is being read from the log or set.
 #[derive(Debug)]
@@ -181,9 +181,7 @@ impl Session {
             Then::Show => self.irc_show_marker(&place, known),
             Then::Stored(time) => {
                 self.irc_show_marker(&place, Some(time));
-                if let Some(nick) = self.nick {
-                    chat.send_marker(nick, self.peer, &place, time);
-                }
+                self.tell_moved(&reader.name, &place, time.0, chat);
             }
             Then::Set(time) if known >= Some(time) => {
                 self.irc_show_marker(&place, known);
@@ -220,12 +218,10 @@ impl Session {
         None
     }
 
-    /// Shows a marker that another connection of the nick has moved. A client that does not read its replies learns
-    /// about the marker when it next asks or joins.
+    /// Shows a marker that another connection of the nick has moved.
     pub(in super::super) fn irc_marker_moved(&mut self, place: &str, time: Time) {
         let irc = self.irc.as_deref().filter(|irc| irc.arriving.is_none());
-        let wants = irc.is_some_and(|irc| irc.client.caps.has(Cap::ReadMarker));
-        if wants && !self.is_ending() && self.replies().bytes < REPLY_BYTES_MAX {
+        if irc.is_some_and(|irc| irc.client.caps.has(Cap::ReadMarker)) {
             self.irc_show_marker(place, Some(time));
         }
     }

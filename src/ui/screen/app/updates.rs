@@ -105,6 +105,7 @@ impl App {
                     self.own(sent, Extras::of(&tags), &event, state);
                 }
             }
+            Update::Seen { .. } => {}
             Update::Answer { request_id, result } => self.answer(request_id, result, state),
         }
         self.fetch_missing(state);
