@@ -42,7 +42,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`Client::nick`] and [`Client::join`]. When the room refuses, the client has the nick and is in the
-    /// lobby.
+    /// lobby, but has no current room, so nothing that it sends goes to the lobby.
     pub async fn enter(&mut self, login: impl Into<Login>, room: &str) -> Result<LoggedIn, Error> {
         let logged_in = self.nick(login).await?;
         self.move_to(logged_in, room).await

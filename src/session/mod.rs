@@ -372,8 +372,8 @@ pub struct Session {
     tls_hint_sent: bool,
     /// Whether the nick was taken with a token and not with the password.
     has_token: bool,
-    /// Whether the connection was removed from its current room and has not joined another since. Messages meant for
-    /// that room must not go to another one.
+    /// Whether the connection was removed from its current room, or a `JOIN` was refused, and it has not joined a room
+    /// since. Messages meant for that room must not go to another one.
     lost_current_room: bool,
     /// Whether an operator has closed the connection. If so, it is over soon, even if the client does not read.
     is_dismissed: bool,
@@ -1095,6 +1095,7 @@ impl Session {
     }
 
     fn refuse(&mut self, refusal: &Refusal) {
+        self.lost_current_room |= refusal.verb == Some(Verb::Join);
         self.send(Line::Refused(refusal));
     }
 

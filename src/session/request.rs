@@ -335,7 +335,7 @@ impl Session {
             }
         }
         // An IRC client itself requests the rooms that it joins.
-        if rooms.is_empty() && is_first && self.irc.is_none() {
+        if rooms.is_empty() && is_first && self.irc.is_none() && !self.lost_current_room {
             let lobby = chat.lobby();
             self.enter(lobby, chat, now);
         }
@@ -376,7 +376,6 @@ impl Session {
             .rooms
             .iter()
             .position(|m| Some(m.room) == known && !m.is_leaving);
-        let had_lost_room = std::mem::take(&mut self.lost_current_room);
         let room_id = match at {
             // A room that is joined again becomes the current one.
             Some(at) => {
@@ -393,16 +392,12 @@ impl Session {
             None => {
                 let most = chat.limits().rooms_per_connection_max;
                 if self.rooms.iter().filter(|m| !m.is_leaving).count() >= most {
-                    self.lost_current_room = had_lost_room;
                     let text = format!("a connection can be in at most {most} rooms; PART one");
                     return Err(Refusal::new(verb, Code::Quota, text));
                 }
                 let room = chat
                     .find_or_create_room(name, self.peer, self.nick)
-                    .map_err(|why| {
-                        self.lost_current_room = had_lost_room;
-                        refused(verb)(why)
-                    })?;
+                    .map_err(refused(verb))?;
                 self.enter(room, chat, now);
                 self.irc_entered(room, chat);
                 if let Some(membership) = self.rooms.last_mut() {
@@ -411,6 +406,7 @@ impl Session {
                 room
             }
         };
+        self.lost_current_room = false;
         match from {
             JoinFrom::Now => {
                 self.joined(room_id, chat);
@@ -681,7 +677,12 @@ impl Session {
     }
 
     pub(super) fn require_current_room(&self, verb: Verb) -> Result<RoomId, Refusal> {
-        let none = || Refusal::new(verb, Code::NotInRoom, "you are in no room; JOIN one");
+        let text = if self.lost_current_room {
+            "you have no current room, since your JOIN was refused or you were removed from the room; JOIN a room first"
+        } else {
+            "you are in no room; JOIN one"
+        };
+        let none = || Refusal::new(verb, Code::NotInRoom, text);
         self.current().ok_or_else(none)
     }
 

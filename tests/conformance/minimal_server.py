@@ -47,6 +47,7 @@ class Connection:
         self.reader, self.writer = reader, writer
         self.nick, self.joined, self.buffer = None, [], b''
         self.is_first, self.farewell = True, ''
+        self.has_current = True  # until a JOIN is refused
 
     def send(self, line):
         if not self.writer.is_closing():
@@ -117,6 +118,7 @@ class Connection:
             self.send(f'OK {name} {reply}' if reply else f'OK {name}')
             return name != 'BYE'
         except (Refused, UnicodeDecodeError) as refused:
+            self.has_current &= name != 'JOIN'  # a message for that room must not go to another
             code, text = refused.args if isinstance(refused, Refused) else ('not-utf8', 'send UTF-8')
             self.send(f'ERR {name if verb else "-"} {code} {text}')
             return True
@@ -137,7 +139,7 @@ class Connection:
         before, self.nick = self.nick, nick
         if before:
             del nicks[before.lower()]
-        elif not self.joined:
+        elif not self.joined and self.has_current:
             self.join(rooms['lobby'])
         nicks[nick.lower()] = self
         for room in self.joined:
@@ -146,7 +148,7 @@ class Connection:
             elif before != nick:
                 self.announce(room, before)
                 room.send(f'NICK {room.name} {before} {nick}', self)
-        return f'{nick} {self.joined[-1].name} {self.joined[-1].last_id}' if self.joined else nick
+        return f'{nick} {self.joined[-1].name} {self.joined[-1].last_id}' if self.joined and self.has_current else nick
 
     def do_MSG(self, text):
         global last_id
@@ -155,7 +157,7 @@ class Connection:
             raise Refused('bad-syntax', 'usage: MSG <text>')
         if not self.nick:
             raise Refused('need-nick', 'first NICK <nick>')
-        if not self.joined:
+        if not self.joined or not self.has_current:
             raise Refused('not-in-room', 'first JOIN <room>')
         room, last_id = self.joined[-1], last_id + 1
         room.last_id = last_id
@@ -165,11 +167,13 @@ class Connection:
     def do_JOIN(self, rest):
         room = room_of(*self.fields(rest, 1, 1))
         self.join(room)
+        self.has_current = True
         return f'{room.name} {room.last_id}'
 
     def do_PART(self, rest):
         named = self.fields(rest, 0, 1)
-        room = room_of(named[0]) if named else (self.joined or [None])[-1]
+        current = self.joined[-1] if self.joined and self.has_current else None
+        room = room_of(named[0]) if named else current
         if room not in self.joined:
             raise Refused('not-in-room', 'you are not in that room')
         self.leave(room)

@@ -530,6 +530,26 @@ fn a_room_that_lets_in_only_nicks_is_entered_with_the_nick_and_without_a_gap() {
 }
 
 #[test]
+fn a_client_whose_only_room_refuses_is_in_no_other_room() {
+    let begin = [
+        HELLO,
+        "OK STAMPS on",
+        "OK TAGS on",
+        "ERR JOIN not-allowed closed",
+        "OK NICK ann",
+    ];
+    let (mut state, _) = rooms_after(&begin);
+    let updates = hear(&mut state, &["ERR JOIN not-allowed closed"]);
+    assert_eq!(updates, ["kept out of #a for good", "here ann true"]);
+    assert_eq!(state.rooms().count(), 0);
+    sent(&mut state);
+    state.join("#lobby").unwrap();
+    assert_eq!(sent(&mut state), ["JOIN #lobby"]);
+    let updates = hear(&mut state, &["OK JOIN #lobby 9"]);
+    assert_eq!(updates[0], "entered #lobby 9");
+}
+
+#[test]
 fn a_room_that_refuses_for_good_is_left_out_and_another_is_entered_where_one_was() {
     let begin = [
         HELLO,
@@ -811,6 +831,8 @@ struct Server {
     nonces: HashMap<String, usize>,
     /// The connection has entered the room.
     is_in: bool,
+    /// A `JOIN` of the connection was refused, so its nick does not enter the lobby.
+    is_refused: bool,
     /// Whether the room requires a nick.
     is_closed: bool,
     is_named: bool,
@@ -837,6 +859,7 @@ impl Server {
         match verb {
             "HELLO" => out.push(HELLO.into()),
             "JOIN" if self.is_closed && !self.is_named => {
+                self.is_refused = true;
                 out.push("ERR JOIN not-allowed closed".into());
             }
             "JOIN" => {
@@ -860,8 +883,12 @@ impl Server {
             }
             "NICK" => {
                 self.is_named = true;
-                let room = if self.is_in { "#a" } else { "#lobby" };
-                out.push(format!("OK NICK ann {room} {}", self.log.len()));
+                let room = match (self.is_in, self.is_refused) {
+                    (true, _) => format!(" #a {}", self.log.len()),
+                    (false, true) => String::new(),
+                    (false, false) => " #lobby 0".to_owned(),
+                };
+                out.push(format!("OK NICK ann{room}"));
             }
             _ => out.push(format!("OK {line}")),
         }
@@ -930,7 +957,7 @@ fn nothing_is_lost_or_doubled_wherever_connections_break() {
             if is_cut {
                 state.disconnected(cut(), NOW);
                 state.connected();
-                (server.is_in, server.is_named) = (false, false);
+                (server.is_in, server.is_refused, server.is_named) = (false, false, false);
             }
         }
         assert_eq!(read, server.log, "seed {seed}");

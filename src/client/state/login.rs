@@ -177,8 +177,9 @@ impl ClientState {
         match result {
             Ok(joined) => self.room_joined(&room, &joined)?,
             // An invite-only room refuses every client without a nick.
-            Err(_) if is_before_nick => {}
+            Err(_) if is_before_nick => self.current = None,
             Err(error) => {
+                self.current = None;
                 let is_permanent = is_permanent(&error);
                 if is_permanent {
                     self.rooms.retain(|known| known.name != room);
