@@ -37,14 +37,17 @@ fn floods() -> Vec<(&'static str, String)> {
         ("PING", "PING\n".into()),
         ("WHO", "WHO\n".into()),
         ("HELP", "HELP\n".into()),
-        ("NICK, two in turn", "NICK a<n>\nNICK b<n>\n".into()),
         (
-            "NICK with a password, always another",
+            "NICK, alternating between two",
+            "NICK a<n>\nNICK b<n>\n".into(),
+        ),
+        (
+            "NICK with a password, a new nick each time",
             "NICK g<n>x<i> p\n".into(),
         ),
         ("JOIN and PART of 32 rooms", rooms("JOIN") + &rooms("PART")),
         (
-            "JOIN AS, always another reader",
+            "JOIN AS, a new reader each time",
             "JOIN #lobby AS r<n>x<i>\n".into(),
         ),
         ("HISTORY of 1,000", "HISTORY #lobby 1000\n".into()),
@@ -53,7 +56,7 @@ fn floods() -> Vec<(&'static str, String)> {
             "SEARCH of 16 words, without a match",
             format!("SEARCH #lobby from:nobody {}\n", ["a"; 16].join(".")),
         ),
-        ("TELL, always another room", "TELL #t<n>x<i> x\n".into()),
+        ("TELL, a new room each time", "TELL #t<n>x<i> x\n".into()),
         ("MSG", "MSG hello\n".into()),
     ]
 }

@@ -352,7 +352,7 @@ impl Limits {
                 "notifications to one nick",
                 PUSH_PACE.row(),
                 "",
-                "a phone that rings without end is turned off; the others are dropped",
+                "a phone that rings without end is turned off; further notifications are dropped",
             ),
             row(
                 "text of a notification",
