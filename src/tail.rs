@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_copied_with_their_authors_as_many_as_have_space() {
+    fn as_many_lines_as_fit_are_copied_with_their_authors() {
         let [bob, eve] = peers();
         let mut tail = Tail::new(10_000);
         for (author, line) in [(bob, "a"), (bob, "b"), (eve, "c"), (bob, "dd")] {
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_dropped_with_their_entries_and_count() {
+    fn tags_count_and_are_dropped_with_their_entries() {
         let mut tail = Tail::new(1000);
         for n in 0..10_000 {
             let tags = if n % 3 == 0 {

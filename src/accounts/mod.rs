@@ -608,7 +608,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_opens_its_nick_in_any_spelling_and_no_other() {
+    fn a_password_logs_in_to_its_nick_in_any_spelling_and_to_no_other() {
         let accounts = accounts();
         register(&accounts, "Alice", "my secret");
         assert!(matches!(

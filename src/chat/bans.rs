@@ -40,7 +40,7 @@ pub struct MovedReader {
 /// The last position up to which a connection that is removed from a room may still read it.
 #[derive(Clone, Copy, Debug)]
 pub struct Cutoff {
-    /// The number after that of the last entry in the tail.
+    /// The number that the next entry of the tail will have.
     pub seq: Seq,
     /// The id of the last logged event; 0 if there is none.
     pub id: u64,

@@ -334,7 +334,7 @@ impl Chat {
         }
     }
 
-    /// Returns whether there are more connections than allowed, in all or from the address of `peer`.
+    /// Returns whether there are more connections than allowed, in total or from the address of `peer`.
     pub fn has_too_many(&self, peer: PeerId) -> bool {
         let limits = self.limits();
         let known = self.peers.get(peer);

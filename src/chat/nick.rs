@@ -153,8 +153,8 @@ impl Chat {
     }
 
     /// Gives `nick` to a connection that uses the nick `current` and reads `rooms`, and announces the change. For a
-    /// registered nick, the password must have been checked before, as [`Self::nick_access`] says; any number of
-    /// connections may use such a nick.
+    /// registered nick, the password must have been checked before, if [`Self::nick_access`] requires it; any number
+    /// of connections may use such a nick.
     ///
     /// # Errors
     /// `nick-taken` or `bad-password`. Nothing changes in this case.
@@ -245,7 +245,7 @@ impl Chat {
         Ok(Some(done))
     }
 
-    /// Returns those of `rooms` that only one connection of this server is in under the nick.
+    /// Returns those of `rooms` in which only one connection of this server uses the nick.
     fn rooms_of_one(&mut self, rooms: &[RoomId], nick: NickId) -> Vec<RoomId> {
         let mut of_one = rooms.to_vec();
         of_one.retain(|room| {
@@ -262,7 +262,8 @@ impl Chat {
         rooms.map(|room| room.name.clone()).collect()
     }
 
-    /// Counts the only connection of the nick `old` in a room for the nick `new`, which has replaced `old` there.
+    /// Moves the count of the only connection in a room from the nick `old` to the nick `new`, which has replaced
+    /// `old` there.
     fn count_renamed(&mut self, room: RoomId, old: NickId, new: NickId) {
         let Some(room) = self.rooms.get(room).map(|room| &room.name) else {
             return;

@@ -133,7 +133,7 @@ impl Push {
         }
     }
 
-    /// Forgets the message that waits and has a line with this id.
+    /// Forgets the waiting message that has a line with this id.
     fn removed(&mut self, id: u64) {
         self.is_taken_removed |= self.taken.contains(&id);
         let place = self.messages.iter().position(|one| one.ids.contains(&id));

@@ -16,9 +16,9 @@ use crate::protocol::{EventId, Nick};
 #[derive(Debug, Default)]
 pub(super) struct FileShares {
     kept: FileSum,
-    /// The stored files of each nick, casefolded.
+    /// The number and the size of the stored files of each nick (casefolded).
     by_nick: HashMap<Box<str>, FileSum>,
-    /// The stored files of all unregistered nicks.
+    /// The number and the size of the stored files of all unregistered nicks together.
     unowned: FileSum,
     /// The address that sent each file.
     origins: HashMap<EventId, IpAddr>,

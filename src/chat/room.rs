@@ -33,7 +33,8 @@ pub struct Room {
     pub last_id: Option<EventId>,
     pub(super) tail: Tail,
     pub(super) readers: Vec<PeerId>,
-    /// The number of this room's events that the log has not decided on yet. The room must exist until it has.
+    /// The number of this room's events that the log has not decided on yet. The room must exist until the log has
+    /// decided on all of them.
     pub(super) coming: usize,
 }
 

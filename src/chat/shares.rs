@@ -89,7 +89,7 @@ mod tests {
     const UPLOAD: usize = 3;
 
     #[test]
-    fn places_are_released_and_one_address_has_half() {
+    fn places_are_released_and_one_address_may_take_half() {
         let [ann, bob, eve] = [1, 2, 3].map(|n| IpAddr::from([192, 0, 2, n]));
         let all = Arc::new(Shares::new(4 * UPLOAD, UPLOAD));
         let take = |address, times| -> Vec<_> {

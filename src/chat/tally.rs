@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_with_none_takes_no_memory() {
+    fn a_key_whose_count_is_zero_takes_no_memory() {
         let (home, office) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let mut tally = Tally::default();
         tally.add(home);

@@ -65,7 +65,7 @@ mod tests {
     use futures_lite::future::block_on;
 
     #[test]
-    fn the_result_comes_back_and_a_panic_is_an_error() {
+    fn the_result_is_returned_and_a_panic_is_an_error() {
         assert_eq!(block_on(run(|| Ok(7))).unwrap(), 7);
         let failed = block_on(run(|| Err::<(), _>(io::ErrorKind::NotFound.into())));
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::NotFound);

@@ -231,7 +231,7 @@ mod tests {
     use std::error::Error as _;
 
     #[test]
-    fn errors_read_as_one_line_for_a_person() {
+    fn each_error_is_one_line_for_a_person() {
         let error = Error::Connect {
             address: "localhost".parse().unwrap(),
             source: io::Error::from_raw_os_error(111),

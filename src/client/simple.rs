@@ -81,7 +81,7 @@ impl Client {
     }
 
     /// Sends any request that is answered with lines: a [`Request`](crate::protocol::Request), or its line as
-    /// `protocol.md` describes it. For the common ones there are methods.
+    /// `protocol.md` describes it. There are methods for the common requests.
     ///
     /// ```no_run
     /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_means_what_flags_mean() {
+    fn a_settings_file_is_equivalent_to_flags() {
         check("", "", Ok(""));
         check("# nothing\n", "", Ok(""));
         check("memory = true\nname = 'box'", "", Ok("--memory --name box"));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_wins() {
+    fn the_command_line_overrides_the_file() {
         check("name = 'box'\nmemory = true", "--name x", Ok("--memory"));
         check("listen = [1, 2]", "--listen 3", Ok(""));
         check("memory = true", "--name --memory", Ok("--memory"));

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn events_read_for_people() {
+    fn events_are_described_in_words_for_people() {
         check("MSG #lobby bob hello", true, "[12:22] <bob> hello");
         check("MSG #ops bob hello", false, "#ops [12:22] <bob> hello");
         check("MSG alice bob psst", false, "(private) [12:22] <bob> psst");

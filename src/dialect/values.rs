@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_has_all_that_its_line_has() {
+    fn a_value_contains_everything_that_its_line_contains() {
         let refusal = Refusal::new(Verb::Join, Code::NotAllowed, "no");
         let id = EventId::new(7);
         let file = |announced| {
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_as_a_value_has_all_that_its_line_has() {
+    fn an_event_value_contains_everything_that_its_line_contains() {
         let (id, time) = (EventId::new(7).unwrap(), Time(1_795_346_525_007));
         for line in [
             "MSG #lobby bob  hello ",

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_is_in_every_bucket_that_it_fits() {
+    fn a_commit_counts_in_every_bucket_that_includes_its_time() {
         let commits = Commits::default();
         for us in [0, 1000, 1001, 49_000, 9_000_000] {
             commits.add(Duration::from_micros(us));

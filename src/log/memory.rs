@@ -578,7 +578,7 @@ impl State {
         }
     }
 
-    /// Counts one named reader less for its owner.
+    /// Subtracts one from the number of the named readers of `owner`.
     fn release_reader_of(&mut self, owner: &str) {
         if let Some(count) = self.readers_of.get_mut(owner) {
             *count = count.saturating_sub(1);

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_composed_request_is_what_its_line_is() {
+    fn a_composed_request_equals_its_parsed_line() {
         for text in [
             &b"hello"[..],
             b"  two  spaces ",

@@ -804,7 +804,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_other_servers_are_unknown_and_harm_nothing() {
+    fn unknown_lines_of_other_servers_do_no_harm() {
         for line in [
             "",
             " ",

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_end_is_known() {
+    fn every_kind_of_line_ending_is_recognized() {
         check(
             b"a\nb\r\nc\r\0\n\nd",
             &["Lf a", "CrLf b", "CrLf c", "Lf ", "Eof d"],

@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_have_a_mark_and_may_begin_with_a_digit() {
+    fn room_names_have_a_hash_sign_and_may_begin_with_a_digit() {
         assert_eq!(RoomName::parse("#3b").unwrap().as_str(), "#3b");
         assert_eq!(RoomName::parse_loose("Ops").unwrap().as_str(), "#Ops");
         assert_eq!(RoomName::parse("#Ops").unwrap().casefolded(), "ops");

@@ -1344,7 +1344,7 @@ mod tests {
     }
 
     #[test]
-    fn verbs_are_in_capitals_or_small_or_after_a_slash() {
+    fn verbs_are_upper_case_or_lower_case_or_follow_a_slash() {
         check("nick bob", "NICK bob");
         check("/Nick bob", "NICK bob");
         check("/JOIN ops", "JOIN #ops");
@@ -1488,7 +1488,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_hold_a_nul_are_refused_under_the_verb_that_is_meant() {
+    fn a_line_with_a_nul_is_refused_under_its_intended_verb() {
         let utf16 =
             |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
         for (line, verb) in [
@@ -1507,13 +1507,13 @@ mod tests {
     }
 
     #[test]
-    fn text_loses_terminal_sequences() {
+    fn terminal_sequences_are_removed_from_text() {
         check("MSG \x1b]0;x\x07red\x1b[0m", "MSG red");
         check("TOPIC a\u{85}b", "TOPIC ab");
     }
 
     #[test]
-    fn the_middle_of_a_file_is_out_of_step() {
+    fn bytes_of_a_file_are_distinguished_from_commands() {
         for good in ["MSG hi", "/x", "", "  ", "BYE", "@x-a MSG hi"] {
             assert!(looks_like_command(good.as_bytes()), "{good:?}");
         }

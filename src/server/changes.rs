@@ -59,7 +59,7 @@ impl Drop for Changes<'_> {
         let Some(mut state) = self.state.take() else {
             return;
         };
-        // A connection that waits for its next turn has more input.
+        // If a connection waits for its next turn, it has more input.
         state.is_to_be_continued |= self.server.scheduler.has_waiting();
         let released = state.flush_side_effects();
         drop(state);

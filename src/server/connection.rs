@@ -491,7 +491,7 @@ impl Connection {
                 0
             }
             Err(_) => {
-                // Everything before the reset has been read. A partial line may be incomplete, so it is dropped.
+                // Everything before the reset has been read. The last line may be incomplete, so it is dropped.
                 self.decoder = LineDecoder::default();
                 self.is_write_closed = true;
                 self.end_input(InputEnd::Aborted);

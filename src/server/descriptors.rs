@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_limit_that_is_enough_leaves_something_for_each_use() {
+    fn every_sufficient_limit_leaves_descriptors_for_each_use() {
         assert_eq!(Division::of(LEAST - 1, 16_384), None);
         for files in [LEAST, 256, 1024, 4096, 20_000, 1 << 20] {
             let Division {

@@ -450,7 +450,7 @@ pub fn run(
         info!(connections, "stopping");
         service::notify("STOPPING=1");
         drop(accepting);
-        // This runs on a thread of its own. Only the end of the process waits for it.
+        // The announcement is withdrawn on a thread of its own. Only the end of the process waits for that thread.
         drop(announcement);
         future::or(stop(&server), async { drop(again.await) }).await;
         drop((

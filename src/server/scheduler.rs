@@ -130,7 +130,8 @@ mod tests {
         IpAddr::from([10, 0, 0, n])
     }
 
-    /// Runs `act` at the same time as busy connections from the addresses `from`. Each of these counts its turns.
+    /// Runs `act` at the same time as busy connections from the addresses `from`. Each of these connections counts
+    /// its turns.
     fn beside<F: Future<Output = ()> + Send + 'static>(
         from: &[IpAddr],
         act: impl FnOnce(Arc<Vec<AtomicUsize>>) -> F,
@@ -163,7 +164,8 @@ mod tests {
             .sum()
     }
 
-    /// However many connections are busy, one that is ready runs after one or two of their turns.
+    /// A connection that becomes ready runs after at most two turns of busy connections, however many of them there
+    /// are.
     #[test]
     fn a_ready_connection_waits_for_two_turns_of_busy_ones_at_most() {
         const BUSY: usize = 500;

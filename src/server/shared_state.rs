@@ -34,7 +34,7 @@ pub(super) struct SharedState {
     wake_slots: Vec<WakeSlot>,
     /// The time at which each connection wants to be woken.
     deadlines: BTreeSet<(Duration, PeerId)>,
-    /// The deadline that the timer task waits for, and its waker for an earlier one.
+    /// The deadline that the timer task waits for, and the waker that wakes the task for an earlier deadline.
     next_deadline: Option<Duration>,
     timer_task: Option<Waker>,
     /// The waker of the task that wakes readers; `None` while that task is already scheduled.
@@ -132,7 +132,8 @@ impl SharedState {
         }
     }
 
-    /// Passes an entry to the log. The entry is applied when the log has stored it; a log in memory does so at once.
+    /// Passes an entry to the log. The entry is applied when the log has stored it; a log in memory stores it at
+    /// once.
     pub fn append(&mut self, entry: Arc<Entry>, ticket: Option<Ticket>, now: Now) {
         if let (Scope::Room(room), EventKind::DeleteRoom(_)) = (&entry.scope, &entry.kind) {
             // A log on disk deletes the access list together with the room. For a log in memory, it is deleted here.

@@ -28,11 +28,12 @@ pub struct Batch {
     pub(super) cursors: Vec<Option<Seq>>,
     /// The position in the session's page after this batch.
     pub(super) page_next: Option<usize>,
-    /// The entries of the batch, if it contains these and nothing else.
+    /// The entries of the batch, if it consists of a span of entries and nothing else.
     span: Option<SeqRange>,
 }
 
-/// The entries of a room's tail from `from` up to but not including `to`, as readers with that form receive them.
+/// The entries of a room's tail from `from` up to but not including `to`, as readers with the form `form` receive
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SeqRange {
     pub room: RoomId,
@@ -96,11 +97,11 @@ pub(super) struct Segment {
     /// The end of the segment, as an offset in the batch.
     pub end: usize,
     pub step: Advance,
-    /// The shared lines of which the segment consists, if it does.
+    /// The shared lines, if the segment consists of shared lines.
     shared: Option<SharedRange>,
 }
 
-/// Where a segment was split that consists of shared lines.
+/// The place at which a segment of shared lines was split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Split {
     /// The end of the line that was split, as an offset in the batch.
@@ -204,7 +205,7 @@ impl Batch {
         self.span == Some(span) && !self.has_own(span, reader)
     }
 
-    /// Returns whether the batch is more than shared lines of one room, or one of the lines of `span` is not for
+    /// Returns whether the batch contains more than shared lines of one room, or a line of `span` that is not for
     /// `reader`.
     fn has_own(&self, span: SeqRange, reader: PeerId) -> bool {
         let lines = match &self.segments[..] {
@@ -292,8 +293,8 @@ impl Batch {
         self.shared.get(part.lines)?.bytes.get(part.range.clone())
     }
 
-    /// Returns the index of shared lines that contain the first of `span` or end just before it. Returns `None` if the
-    /// lines would have to change for that, and the batch already refers to them.
+    /// Returns the index of shared lines that contain the first entry of `span` or end just before it. Returns `None`
+    /// if the lines would have to change for that, and the batch already refers to them.
     fn kept_lines(&mut self, span: SeqRange) -> Option<usize> {
         let known = self.shared.iter().position(|lines| lines.are_of(span));
         let at = match known {
@@ -343,7 +344,8 @@ struct SharedLines {
     used: u64,
     from: Seq,
     bytes: Vec<u8>,
-    /// The offset in `bytes` at which each line ends. The lines of a text that is one message end where it ends.
+    /// The offset in `bytes` at which each line ends. If a text is one message, all its lines have the end of the
+    /// whole text.
     ends: Vec<usize>,
     /// The author of each line, who does not receive that line.
     authors: Vec<PeerId>,
@@ -377,7 +379,7 @@ impl SharedLines {
         self.room == span.room && self.form == span.form
     }
 
-    /// Returns whether these lines contain the first of `span`, or end just before it.
+    /// Returns whether these lines contain the first entry of `span`, or end just before it.
     fn reaches(&self, span: SeqRange) -> bool {
         self.are_of(span) && (self.from..=self.to()).contains(&span.from)
     }

@@ -142,7 +142,7 @@ impl LazyList {
         self.mark(to, from, out);
     }
 
-    /// Marks the lines from `from` on, if they answer a labeled command.
+    /// Marks the lines from `from` on as answers to a labeled command, if the list answers such a command.
     fn mark(&self, to: Writer<'_>, from: usize, out: &mut Output) {
         if let Some(client) = to.irc().filter(|_| self.is_labeled) {
             Label::Inside.mark(client, from, &mut out.bytes);

@@ -360,7 +360,7 @@ pub struct Session {
     security: Security,
     /// Whether that port also serves browsers.
     has_web: bool,
-    /// The room whose events are sent first. It changes each time.
+    /// The room whose events are sent first. It changes with each write.
     next_room: u8,
     expects: Expects,
     phase: Phase,
@@ -380,7 +380,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Creates the session of a new connection. `local` is the server's address of the connection.
+    /// Creates the session of a new connection. `local` is the address at which the server has accepted it.
     pub fn new(peer: PeerId, local: SocketAddr, chat: &Chat, now: Now) -> Self {
         Self {
             peer,
@@ -443,7 +443,7 @@ impl Session {
         self.nick
     }
 
-    /// Returns the server's address of the connection.
+    /// Returns the address at which the server has accepted the connection.
     pub fn local(&self) -> SocketAddr {
         self.local.into()
     }
@@ -786,8 +786,8 @@ impl Session {
         }
     }
 
-    /// Does what is due by now: closes a connection that has been idle for too long, or that has not taken its last
-    /// line in time; and whatever an IRC client waits for ([`Self::irc_on_time`]).
+    /// Does what is due: closes a connection that has been idle for too long, ends a connection that has not taken
+    /// its last line in time, or calls [`Self::irc_on_time`].
     pub fn on_time(&mut self, chat: &mut Chat, now: Now) {
         if self.due(chat.limits()).is_none_or(|due| due > now.uptime) {
             return;

@@ -31,8 +31,8 @@ pub(super) enum Pending {
     List(Box<LazyList>),
 }
 
-/// A reply whose text is known. If `after` is set, the reply is sent after all events of that room up to that
-/// position, and before all later ones.
+/// A reply whose text is known. If `after` is set, the reply is sent after all events of the room that it names up to
+/// the position that it names, and before all later ones.
 #[derive(Debug)]
 pub(super) struct TextReply {
     pub text: Output,

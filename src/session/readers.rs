@@ -132,7 +132,7 @@ impl Session {
         }
     }
 
-    /// Does the same if the nick is registered. An unregistered nick may belong to another user later.
+    /// Calls [`Self::tell_moved`] if the nick is registered. An unregistered nick may belong to another user later.
     pub(super) fn tell_moved_if_registered(&self, reader: &Reader, seen: u64, chat: &mut Chat) {
         let user = self.nick.and_then(|nick| chat.user(nick));
         let is_own = user.is_some_and(|user| {

@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded_and_counted_until_it_is_taken() {
+    fn waiting_values_are_bounded_and_counted_until_they_are_taken() {
         let (client, server, budget) = ends();
         let gap = || std::iter::once(Delivery::Gap("#room".into()));
         let mut sent = 0;

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn every_beginning_of_a_request_line_is_unclear() {
+    fn an_incomplete_request_line_is_unclear() {
         let line = b"DELETE /rooms/ops HTTP/1.1\r";
         for n in 0..=line.len() {
             check(&line[..n], Protocol::Unclear);

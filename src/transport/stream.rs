@@ -19,7 +19,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Returns the server's address of the connection.
+    /// Returns the address at which the server has accepted the connection.
     ///
     /// # Errors
     /// Any error of the system, when the client is already gone.

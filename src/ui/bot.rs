@@ -304,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_read_like_times() {
+    fn durations_are_formatted_for_people() {
         let read = |seconds| took(Duration::from_secs_f64(seconds));
         assert_eq!(
             [0.25, 9.96, 42.0, 61.0, 3661.0].map(read),

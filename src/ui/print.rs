@@ -205,7 +205,7 @@ mod tests {
     use crate::client::Line;
 
     #[test]
-    fn events_are_objects_with_what_the_schema_says() {
+    fn event_objects_match_the_schema() {
         let time = Time::parse("2026-11-24T06:47:00.000Z");
         for (line, expected) in [
             (

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn events_read_for_people() {
+    fn events_are_described_in_words_for_people() {
         check(&[
             ("MSG #lobby bob hello", "[06:47] <bob> hello"),
             ("MSG #ops bob hello", "#ops [06:47] <bob> hello"),
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_read_like_lists() {
+    fn lists_are_shown_for_people() {
         check(&[
             ("ROOM #lobby 3 on time", "   #lobby (3): on time"),
             ("ROOM #ops 0", "   #ops (0)"),

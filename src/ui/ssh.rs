@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is() {
+    fn commands_that_are_not_allowed_are_refused() {
         for command in [
             "sh",
             "/bin/sh -c id",

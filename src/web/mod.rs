@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn every_module_comes_after_those_that_it_imports() {
+    fn every_module_follows_the_modules_that_it_imports() {
         for (at, (path, source)) in MODULES.iter().enumerate() {
             for line in source.lines().filter(|line| line.starts_with("import")) {
                 let (_, from) = import(line).unwrap_or_else(|| panic!("{path}: {line}"));

@@ -1,6 +1,6 @@
 //! protocol.md 10.3: the real `chatc`, in pipes, against a server that plays a script.
 //!
-//! The script makes things go wrong that do not go wrong on demand with a real server.
+//! The script makes things go wrong that cannot be made to go wrong with a real server.
 
 use std::fs;
 use std::process::Command;
@@ -96,7 +96,7 @@ fn a_login_name_that_is_taken_gets_a_number() {
 }
 
 #[test]
-fn a_nick_that_was_asked_for_and_is_taken_is_an_error() {
+fn a_requested_nick_that_is_taken_is_an_error() {
     play(
         &["> HELLO
            > STAMPS on
@@ -131,7 +131,7 @@ fn a_room_is_entered_instead_of_the_lobby() {
 }
 
 #[test]
-fn a_server_that_sends_one_away_ends_it_while_the_input_is_open() {
+fn chatc_ends_when_the_server_closes_even_if_its_input_is_open() {
     let script = format!("{IN}< CLOSED kicked root has closed your connection");
     let server = Server::play(vec![steps(&script)]);
     let running = Running::start(&mut chatc(&[&server.address.to_string()]));
@@ -144,7 +144,7 @@ fn a_server_that_sends_one_away_ends_it_while_the_input_is_open() {
 }
 
 #[test]
-fn a_connection_that_breaks_is_made_again_and_what_was_not_answered_is_sent_with_its_nonce() {
+fn after_a_broken_connection_unanswered_lines_are_sent_again_with_their_nonces() {
     let has = "< OK HELLO 1 chat nonce tags";
     let first = IN.replace("< OK HELLO 1 chat", has);
     let first = format!(

@@ -61,7 +61,7 @@ fn a_class_that_logs_in_under_one_name_is_numbered() {
 }
 
 #[test]
-fn many_lines_go_in_order_and_in_little_memory() {
+fn many_lines_are_sent_in_order_and_in_little_memory() {
     const LINES: usize = 100_000;
     let chatd = chatd();
     let mut watcher = watcher(&chatd, "lobby");
@@ -195,7 +195,7 @@ fn a_pipe_survives_a_restart_and_sends_each_line_once() {
 }
 
 #[test]
-fn a_command_runs_whatever_the_server_does_and_its_end_is_posted() {
+fn a_command_runs_even_without_a_server_and_its_end_is_posted() {
     let mut server = Restarting::new();
     let host = server.host.clone();
     server.kill();
@@ -650,7 +650,7 @@ fn terminal(chatd: &Chatd, folder: &Path) -> Running {
 }
 
 #[test]
-fn one_ctrl_d_ends_what_is_typed_into_a_pipe() {
+fn one_ctrl_d_ends_the_input_of_chatc_in_a_pipe() {
     let chatd = chatd();
     let mut watcher = watcher(&chatd, "lobby");
     let command = format!("{} {} | cat", env!("CARGO_BIN_EXE_chatc"), chatd.address);
@@ -780,7 +780,7 @@ fn messages_stay_in_order_however_often_enter_is_pressed() {
 }
 
 #[test]
-fn transfers_show_how_far_they_are_on_a_terminal() {
+fn transfers_show_their_progress_on_a_terminal() {
     let (chatd, folder) = (chatd(), tempfile::tempdir().unwrap());
     let large = fs::File::create(folder.path().join("large image.iso")).unwrap();
     // The file is sparse: it takes no space on the disk, but is hashed and sent all the same.

@@ -367,7 +367,7 @@ fn a_tail_outlives_its_server() {
 }
 
 #[test]
-fn a_command_is_run_in_front_of_a_room() {
+fn the_output_of_a_command_is_posted_to_a_room() {
     let chatd = chatd();
     let ended = run(
         &mut command(
@@ -440,7 +440,7 @@ fn a_bot_answers_and_is_restarted_when_it_ends() {
     drop(bot);
 }
 
-/// Protocol.md 4.35: a program does not answer a notice, and what bots send is one.
+/// Protocol.md 4.35: a program does not answer a notice, and bots send notices.
 #[test]
 fn two_bots_do_not_answer_each_other_and_a_third_reads_them_if_it_asks() {
     let chatd = chatd();

@@ -107,7 +107,7 @@ fn dice_ends_when_its_nick_is_taken() {
 }
 
 #[test]
-fn watch_prints_what_holds_its_word_and_is_seen_by_nobody() {
+fn watch_prints_messages_with_its_word_and_is_not_listed() {
     let chatd = Chatd::start();
     let mut alice = in_room(&chatd, "alice", "#ops");
     let mut watch = chatd.client("examples/watch.sh 'Deploy -e' ops");
@@ -127,7 +127,7 @@ fn watch_prints_what_holds_its_word_and_is_seen_by_nobody() {
 }
 
 #[test]
-fn tail_log_sends_every_line_and_runs_none() {
+fn tail_log_sends_every_line_and_executes_none() {
     let chatd = Chatd::start();
     let mut alice = in_room(&chatd, "alice", "#ops");
     let log = tempfile::NamedTempFile::new().expect("a writable /tmp");
@@ -247,7 +247,7 @@ fn upload_and_download_keep_every_byte_and_the_name() {
 }
 
 #[test]
-fn bridges_carry_both_ways_and_never_in_a_circle() {
+fn bridges_work_in_both_directions_and_do_not_loop() {
     let chatd = Chatd::with(&AT_ONCE);
     let mut alice = in_room(&chatd, "alice", "#ops");
     let mut bob = in_room(&chatd, "bob", "#dev");
@@ -305,7 +305,7 @@ fn take_request(listener: &TcpListener, status: &str) -> serde_json::Value {
 }
 
 #[test]
-fn a_room_is_passed_on_to_a_url_without_a_gap_or_a_repeat() {
+fn a_room_is_forwarded_to_a_url_without_a_gap_or_a_repeat() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("id");
     let chatd = Chatd::start();

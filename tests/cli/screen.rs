@@ -909,7 +909,7 @@ fn a_terminal_of_no_size_gets_the_line_client() {
 }
 
 #[test]
-fn a_line_feed_is_enter_as_well() {
+fn a_line_feed_works_like_enter() {
     let chatd = chatd(&[]);
     let mut bob = Peer::named(chatd.address, "bob");
     let ann = Terminal::chatc(chatd.address, 80, 24);

@@ -111,7 +111,7 @@ impl Drop for Manager {
 fn a_client_that_connects_while_no_chatd_runs_is_served_by_the_next() {
     let mut manager = Manager::start();
     manager.say("go");
-    // None runs yet: the connection starts it.
+    // No chatd runs yet: this connection starts the first.
     let mut first = Peer::connect(manager.address);
     first.send("NICK first\nMSG one\n");
     let pid = manager.line("pid ").parse().expect("a process id");
@@ -198,7 +198,7 @@ fn a_passed_socket_must_be_listening() {
 }
 
 #[test]
-fn the_command_line_wins_over_the_file() {
+fn the_command_line_overrides_the_settings_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chatd.toml");
     let settings =

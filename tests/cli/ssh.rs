@@ -249,7 +249,7 @@ fn the_commands_of_chatc_run_with_the_nick_of_the_key() {
     assert_eq!(sent.finish().code, Some(0));
     carl.inbox.find(|line| line == "MSG #ops ann a");
     carl.inbox.find(|line| line == "MSG #ops ann b");
-    // As a log that grows: each line is sent when it is there.
+    // Standard input may be a growing log: each line is sent as soon as it arrives.
     let mut piped = ssh.ann("-- --room ops");
     piped.send("first\n");
     carl.inbox.find(|line| line == "MSG #ops ann first");
@@ -284,7 +284,7 @@ fn the_commands_of_chatc_run_with_the_nick_of_the_key() {
 fn files_go_through_standard_input_and_output() {
     let ssh = Ssh::start();
     let mut carl = ssh.carl();
-    // More than what fits into the buffers on the way, and not text.
+    // More bytes than fit into the buffers on the way, and not text.
     let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
     fs::write(ssh.path("big"), &bytes).expect("the folder is writable");
     let client = ssh.client("ann");
@@ -349,7 +349,7 @@ fn only_a_key_that_was_added_and_not_revoked_logs_in() {
 }
 
 #[test]
-fn a_ban_keeps_out_the_client_and_not_the_others() {
+fn a_ban_applies_to_one_ssh_client_and_not_to_the_others() {
     let ssh = Ssh::with(&["--operator", "boss"]);
     ssh.add_key("ann", "ann");
     let mut boss = ssh.chatd.member("boss");
@@ -374,7 +374,7 @@ fn a_ban_keeps_out_the_client_and_not_the_others() {
 }
 
 #[test]
-fn with_another_secret_it_says_what_is_wrong() {
+fn chatc_reports_a_wrong_shared_secret() {
     let ssh = Ssh::start();
     fs::write(ssh.path("secret"), "another secret\n").expect("the folder is writable");
     let failed = ssh.run("send '#lobby' hi");
@@ -385,7 +385,7 @@ fn with_another_secret_it_says_what_is_wrong() {
 
 /// Another user of this machine cannot claim to forward the connection of a client.
 #[test]
-fn only_chatc_is_believed_where_the_client_is() {
+fn only_chatc_can_report_the_address_of_a_client() {
     let ssh = Ssh::with(&["--require-tls"]);
     let header = |fields: &[u8], secret: Option<&str>| {
         let client = [203, 0, 113, 9, 192, 0, 2, 1, 0, 1, 0, 2];
@@ -413,7 +413,7 @@ fn only_chatc_is_believed_where_the_client_is() {
     let mut peer = ssh.chatd.peer();
     peer.send([&header(&is_encrypted, Some(SECRET)), &login[..]].concat());
     peer.inbox.find(|line| line.starts_with("OK NICK bob "));
-    // A client that begins with empty lines is still one.
+    // A client may begin with empty lines.
     let mut peer = ssh.chatd.peer();
     peer.send("\r\n\r\nNICK eve\n");
     peer.inbox.find(|line| line.starts_with("OK NICK eve "));
@@ -425,7 +425,7 @@ fn a_key_that_several_nicks_have_added_logs_in_to_the_one_that_is_named() {
     let mut boss = ssh.chatd.member("boss");
     boss.ask("REGISTER my secret", "OK REGISTER boss");
     let mut carl = ssh.carl();
-    // A stranger adds ann's key before she does: chatc shows her whose nick it is.
+    // Another user adds ann's key before she does: chatc shows her into whose nick she would log in.
     ssh.add_key("bob", "ann");
     let as_bob = ssh.run("rooms");
     assert_eq!(as_bob.code, Some(0), "{}", as_bob.errors);
@@ -524,7 +524,7 @@ fn chatc_has_limited_memory_and_one_session_a_connection() {
     );
 }
 
-/// As `sshd` itself reads the packaged fragment, for its user and for others.
+/// Checks what `sshd` itself makes of the packaged fragment, for its user and for others.
 #[test]
 fn the_packaged_configuration_is_what_the_documents_say() {
     let ssh = Ssh::start();
@@ -620,7 +620,7 @@ fn no_program_file_server_or_nick_can_be_named() {
     ] {
         let ended = ssh.run(words);
         if words.contains("hi; touch") {
-            // It is a text.
+            // The shell syntax is sent as text, and is not executed.
             carl.inbox
                 .find(|line| line.starts_with("MSG #ops ann hi; touch "));
             continue;
@@ -658,7 +658,7 @@ fn scp_sftp_and_forwarding_are_refused() {
             hint,
         ),
         (format!("sftp {options} -P {port} {there}"), hint),
-        // It does not print what a server says to these two requests.
+        // For these two requests, scp prints an error of its own and not the text from the server.
         (
             format!("scp {options} -P {port} secret {there}:new"),
             "Permission denied",

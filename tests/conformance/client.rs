@@ -1,5 +1,5 @@
-//! The level minimal-client: runs a client, serves it as a server may that is quick, slow or newer than the
-//! client, and checks what it sends and prints.
+//! The level minimal-client: runs a client against a server that may be quick, slow or newer than the client, and
+//! checks what the client sends and prints.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -285,7 +285,7 @@ fn prints(session: &mut Session) -> Result<(), String> {
     session.prints("ann", "hello, bob")?;
     session.send("ME #ops carol waves\n")?;
     session.prints("carol", "waves")?;
-    // An empty line of a message of several.
+    // An empty line of a message of several lines.
     session.send("MSG #ops dora\nMSG #ops ann  indented\n")?;
     session.prints("ann", " indented")?;
     let longest = "x".repeat(6000);

@@ -6,10 +6,10 @@
 //!     cargo test --test conformance -- --level minimal-server --addr 127.0.0.1:5002
 //!     cargo test --test conformance -- --level minimal-client --client 'python3 client.py'
 //!
-//! Each is played three times: line by line, byte by byte, and all at once. Without `--addr` that is done with
-//! a chatd that stores everything on disk and with one that stores nothing; each is also played once under TLS
-//! and once over WebSocket. Then the transcripts of level minimal-server are played against `minimal_server.py`,
-//! and the client of section 1.1 is checked at level minimal-client.
+//! Each transcript and vector is played three times: line by line, byte by byte, and all at once. Without `--addr`
+//! that is done with a chatd that stores everything on disk and with one that stores nothing; each is also played
+//! once under TLS and once over WebSocket. Then the transcripts of level minimal-server are played against
+//! `minimal_server.py`, and the client of section 1.1 is checked at level minimal-client.
 
 mod client;
 mod levels;
@@ -258,13 +258,13 @@ struct Way {
 enum Where {
     /// The server at this address.
     At(SocketAddr),
-    /// A new one without a data folder.
+    /// A new server without a data folder.
     InMemory,
-    /// A new one with a data folder.
+    /// A new server with a data folder.
     OnDisk,
-    /// A new one without a data folder, under TLS.
+    /// A new server without a data folder, under TLS.
     Tls,
-    /// A new one without a data folder, over WebSocket.
+    /// A new server without a data folder, over WebSocket.
     WebSocket,
 }
 

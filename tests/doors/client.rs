@@ -68,7 +68,7 @@ fn a_client_enters_a_room_and_receives_nothing_of_the_lobby() {
 }
 
 #[test]
-fn events_before_a_reply_come_after_it_and_in_order() {
+fn events_before_a_reply_are_kept_and_returned_in_order() {
     let script = steps(
         "< HELLO 1 chat welcome
          > JOIN #games
@@ -356,7 +356,7 @@ fn several_lines_are_one_message() {
             assert_eq!(tags.lines(), first.then_some(4));
             assert_eq!(tags.part_of(), (!first).then_some(id));
         }
-        // There is one message with that nonce.
+        // Only one message with that nonce is stored.
         let again = Message::new("a\nb").nonce("n1");
         let first = ann.send_to("#ops", again.clone()).await.unwrap();
         assert_eq!(ann.send_to("#ops", again).await.unwrap(), first);
@@ -471,7 +471,7 @@ fn the_end_of_a_connection_says_why() {
 }
 
 #[test]
-fn a_request_that_was_given_up_leaves_nothing_to_be_mistaken() {
+fn after_an_abandoned_request_no_reply_is_mistaken_for_another() {
     played(steps("> WHO\n > (end)"), async |mut chat| {
         assert!(
             future::poll_once(chat.request("WHO")).await.is_none(),

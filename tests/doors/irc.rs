@@ -22,7 +22,7 @@ fn check_welcome(peer: &mut Peer) {
 }
 
 #[test]
-fn on_a_port_for_irc_nothing_else_is_spoken() {
+fn an_irc_port_accepts_nothing_but_irc() {
     let chatd = Chatd::with(&["--listen", "irc://127.0.0.1:0"]);
     let address = chatd.next_address();
     let mut irc = Peer::connect(address);
@@ -44,7 +44,7 @@ fn on_a_port_for_irc_nothing_else_is_spoken() {
 }
 
 #[test]
-fn on_a_port_for_irc_in_tls_plain_text_is_refused() {
+fn an_irc_port_with_tls_refuses_plain_text() {
     let chatd = Chatd::with(&["--listen", "ircs://127.0.0.1:0"]);
     let address = chatd.next_address();
     let mut plain = Peer::connect(address);
@@ -91,7 +91,7 @@ fn a_client_may_log_in_by_sasl_after_the_welcome() {
     find(&mut irc, "AUTHENTICATE +");
     irc.expect("<word> 904 bob …");
     irc.send("AUTHENTICATE PLAIN\r\nAUTHENTICATE AGFubgBteS1zZWNyZXQ=\r\n"); // \0ann\0my-secret
-    // The result comes first: clients take whatever is there for it.
+    // The result comes first, because clients take the next line for the result.
     irc.expect("AUTHENTICATE +");
     irc.expect("<word> 900 bob …");
     irc.expect("<word> 903 bob …");
@@ -119,7 +119,7 @@ fn a_client_that_only_reads_is_asked_whether_it_has_received_everything() {
 }
 
 #[test]
-fn lusers_counts_nicks_and_remembers_the_most() {
+fn lusers_shows_the_current_and_the_largest_number_of_nicks() {
     let chatd = Chatd::start();
     let mut irc = chatd.peer();
     let counts = |irc: &mut Peer, now: usize, most: usize| {

@@ -104,7 +104,7 @@ fn in_a() -> ClientState {
 }
 
 #[test]
-fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
+fn the_server_password_is_sent_on_each_connection_and_a_wrong_one_is_final() {
     let options = || Options {
         server_password: Some("open sesame".into()),
         ..options(&[("#a", None)])
@@ -258,7 +258,7 @@ fn a_line_whose_reply_was_lost_is_sent_again_with_the_same_nonce() {
 }
 
 #[test]
-fn a_server_without_nonces_or_tags_gets_neither() {
+fn no_nonces_or_tags_are_sent_to_a_server_without_them() {
     for (hello, expected) in [
         ("OK HELLO 1 chat edit nonce reply tags", "@reply=3;nonce="),
         ("OK HELLO 1 chat reply tags", "@reply=3 TELL"),
@@ -509,7 +509,7 @@ fn rooms_after(replies: &[&str]) -> (ClientState, Vec<String>) {
 }
 
 #[test]
-fn a_room_that_lets_in_only_nicks_is_entered_with_the_nick_and_without_a_gap() {
+fn an_invite_only_room_is_joined_after_the_nick_and_without_a_gap() {
     let replies = [
         HELLO,
         "OK STAMPS on",
@@ -550,7 +550,7 @@ fn a_client_whose_only_room_refuses_is_in_no_other_room() {
 }
 
 #[test]
-fn a_room_that_refuses_for_good_is_left_out_and_another_is_entered_where_one_was() {
+fn a_room_that_always_refuses_is_dropped_and_others_are_resumed() {
     let begin = [
         HELLO,
         "OK STAMPS on",
@@ -627,7 +627,7 @@ fn events_before_a_room_is_joined_from_an_id_arrive_once() {
 }
 
 #[test]
-fn a_server_that_began_anew_is_followed_from_where_it_is() {
+fn after_a_server_lost_its_log_the_client_continues_with_its_new_ids() {
     let mut state = in_a();
     state.disconnected(cut(), NOW);
     state.connected();
@@ -676,7 +676,7 @@ fn an_action_is_sent_to_its_room_once() {
 }
 
 #[test]
-fn a_list_belongs_to_its_request_though_events_come_between() {
+fn a_list_belongs_to_its_request_despite_events_in_between() {
     let mut state = in_a();
     state.request("WHO #a".into()).unwrap();
     state.request("PING x".into()).unwrap();
@@ -741,7 +741,7 @@ fn pauses_grow_to_half_a_minute_and_begin_anew() {
 }
 
 #[test]
-fn a_nick_that_is_taken_is_numbered_on_the_way_back_but_refused_at_first() {
+fn a_taken_nick_is_final_at_first_and_numbered_on_a_reconnect() {
     let mut state = ClientState::new(options(&[]), 1);
     state.connected();
     let updates = hear(

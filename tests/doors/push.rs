@@ -99,7 +99,7 @@ fn register(chatd: &Chatd, nick: &str) -> Peer {
     peer
 }
 
-/// Sends a line; skips what others have sent before its reply, which must begin so.
+/// Sends a line, and skips what others have sent before the reply, which must begin with `begins`.
 #[track_caller]
 fn ask(peer: &mut Peer, line: &str, begins: &str) -> String {
     peer.send(format!("{line}\n"));
@@ -137,7 +137,7 @@ fn mentions_and_direct_messages_reach_a_browser_only_while_the_page_is_closed() 
     }
     tell(&mut bob, "ann", "while the page is open");
     drop(page);
-    // Until the server knows that the page is closed.
+    // Waits until the server knows that the page is closed.
     loop {
         if ask(&mut bob, "WHO #lobby", "OK WHO").ends_with(" 1") {
             break;
@@ -187,14 +187,15 @@ fn only_push_services_are_contacted_and_only_for_the_owner_of_a_registered_nick(
         .replace("\"p256dh\": \"B", "\"p256dh\": \"C");
     check_status(&put(&chatd, ANN, &no_key), 400);
     check_status(&put(&chatd, ANN, "{}"), 400);
-    // A redirect leads nowhere.
+    // The server does not follow a redirect.
     check_status(&put(&chatd, ANN, &service.browser("/elsewhere")), 204);
     let mut bob = register(&chatd, "bob");
     for text in ["one", "two"] {
         tell(&mut bob, "ann", text);
         service.expect("/elsewhere", "bob", text, "bob");
     }
-    // Neither a stranger, a wrong password, nor a token turns it on; nor a page of another site.
+    // Notifications cannot be turned on by a stranger, with a wrong password, with a token, or by a page of another
+    // site.
     check_status(&say(&chatd, &["PUT /push HTTP/1.1"], &service.browser), 401);
     let wrong = "Authorization: Basic YW5uOndyb25n";
     check_status(&put(&chatd, wrong, &service.browser), 401);
@@ -210,7 +211,7 @@ fn only_push_services_are_contacted_and_only_for_the_owner_of_a_registered_nick(
     assert_eq!(curl.finish().lines(), ["403"]);
     let foreign = ["PUT /push HTTP/1.1", ANN, "Origin: http://evil.example"];
     check_status(&say(&chatd, &foreign, &service.browser), 403);
-    // Without the flag there is nothing.
+    // Without the flag, `/push` does not exist.
     check_status(&put(&Chatd::start(), ANN, &service.browser), 404);
 }
 
@@ -254,7 +255,7 @@ fn a_message_that_is_removed_or_whose_sender_is_banned_notifies_nobody_while_it_
     let mut dan = register(&chatd, "dan");
     check_status(&put(&chatd, ANN, &service.browser("/silent")), 204);
     check_status(&put(&chatd, CYN, &service.browser), 204);
-    // As many as the server sends at the same time. The others wait until it gives these up.
+    // The server sends this many requests at the same time. Further messages wait until it gives these requests up.
     for n in 0..8 {
         tell(&mut bob, "ann", &n.to_string());
     }

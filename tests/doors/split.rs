@@ -121,7 +121,7 @@ fn without_numbers(line: &str) -> String {
 }
 
 #[test]
-fn every_command_cut_at_any_byte_is_answered_as_if_it_came_whole() {
+fn every_command_is_answered_the_same_wherever_it_is_split() {
     let (chatd, mut bob, file) = with_bob();
     for template in CUT {
         let bytes = fill(template, &file);
@@ -143,7 +143,7 @@ fn every_command_cut_at_any_byte_is_answered_as_if_it_came_whole() {
 }
 
 #[test]
-fn every_command_sent_byte_by_byte_is_answered_as_if_it_came_whole() {
+fn every_command_is_answered_the_same_if_sent_byte_by_byte() {
     let (chatd, mut bob, file) = with_bob();
     for template in CUT {
         let bytes = fill(template, &file);
@@ -170,7 +170,7 @@ fn every_command_sent_byte_by_byte_is_answered_as_if_it_came_whole() {
 }
 
 #[test]
-fn every_verb_is_cut() {
+fn every_verb_is_among_the_split_commands() {
     let lines = CUT.iter().flat_map(|bytes| bytes.split(|b| *b == b'\n'));
     let cut: Vec<Verb> = lines
         .filter_map(|line| Verb::parse(line.split(|b| *b == b' ').next()?))
@@ -254,7 +254,7 @@ fn overlong_input_is_answered_once_and_the_next_line_works() {
 }
 
 #[test]
-fn a_byte_order_mark_before_the_first_line_is_no_part_of_it() {
+fn a_byte_order_mark_does_not_belong_to_the_first_line() {
     let chatd = Chatd::start();
     let mut peer = chatd.peer();
     peer.send(b"\xef\xbb\xbfPING a\n\xef\xbb\xbfPING b\nPING c\n");
@@ -273,7 +273,7 @@ fn telnet_options_are_declined_and_never_part_of_a_line() {
 }
 
 #[test]
-fn an_irc_clients_bytes_are_not_telnets() {
+fn no_byte_of_an_irc_client_is_a_telnet_command() {
     let chatd = Chatd::start();
     let mut peer = chatd.peer();
     peer.send(b"NICK ann\r\nUSER a 0 * :a\r\nPRIVMSG #lobby :\xff\xfd\x06\r\nPING :after\r\n");
@@ -317,7 +317,7 @@ fn utf16_is_refused_line_by_line_and_says_what_to_do() {
 }
 
 #[test]
-fn under_tls_and_in_messages_no_byte_is_telnets() {
+fn no_byte_is_a_telnet_command_under_tls_or_in_websocket_messages() {
     let chatd = Chatd::start();
     let mut tls = Tls::new(chatd.address);
     let peer = tls.open().unwrap();
@@ -405,7 +405,7 @@ fn a_line_of_4096_bytes_with_its_end_fits_and_one_more_is_too_long() {
 }
 
 #[test]
-fn the_longest_line_out_is_within_its_limit() {
+fn the_longest_line_from_the_server_is_within_its_limit() {
     let chatd = Chatd::start();
     let name = "語".repeat(32);
     let mut speaker = chatd.peer();

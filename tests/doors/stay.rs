@@ -133,7 +133,7 @@ fn is_sent(update: &Update) -> bool {
 }
 
 #[test]
-fn a_nick_that_is_taken_is_the_end_at_first() {
+fn a_taken_nick_ends_the_client_at_its_first_connection() {
     let folder = tempfile::tempdir().unwrap();
     let chatd = chatd(folder.path());
     within(async {
@@ -151,7 +151,7 @@ fn a_nick_that_is_taken_is_the_end_at_first() {
 }
 
 #[test]
-fn any_stream_of_bytes_carries_it() {
+fn the_client_works_over_any_stream_of_bytes() {
     let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
     let near = async_io::Async::new(near).unwrap();
     let (input, output) = futures_lite::io::split(near);

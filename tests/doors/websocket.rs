@@ -321,7 +321,7 @@ fn section_5_5_1_a_close_has_a_reason_of_123_bytes_at_most() {
 }
 
 #[test]
-fn section_7_1_1_the_server_closes_first_whichever_side_asked() {
+fn section_7_1_1_the_server_closes_the_connection_first() {
     let chatd = Chatd::with(&["--announce-after", "1ms"]);
     let mut peer = open(&chatd);
     peer.send(TEXT, b"BYE").unwrap();
@@ -338,7 +338,7 @@ fn section_7_1_1_the_server_closes_first_whichever_side_asked() {
 }
 
 #[test]
-fn section_7_4_codes_that_may_be_sent_come_back() {
+fn section_7_4_valid_codes_are_echoed() {
     let chatd = Chatd::start();
     let codes = (1000..=1003)
         .chain(1007..=1014)
@@ -351,7 +351,7 @@ fn section_7_4_codes_that_may_be_sent_come_back() {
 }
 
 #[test]
-fn section_7_4_codes_that_may_not_be_sent_are_protocol_errors() {
+fn section_7_4_invalid_codes_are_protocol_errors() {
     let chatd = Chatd::start();
     for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535_u16] {
         check_refused(&chatd, &frame(CLOSE, &code.to_be_bytes()), 1002);
@@ -445,7 +445,7 @@ fn one_line_end_at_the_end_of_a_text_message_is_dropped() {
 }
 
 #[test]
-fn a_file_s_bytes_are_binary_messages_that_add_up() {
+fn the_bytes_of_a_file_are_sent_in_binary_messages() {
     let chatd = Chatd::start();
     let mut peer = open(&chatd);
     peer.send(TEXT, b"NICK ann").unwrap();

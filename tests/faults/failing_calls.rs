@@ -24,7 +24,8 @@ const FAULTS: [(&str, &str); 8] = [
     ("unlink,unlinkat:error=EIO", "internal"),
 ];
 
-/// More operations than a round has; a sweep that gets this far would not end.
+/// The maximum number of operations in a sweep. No round has so many, so a sweep that reaches this number would never
+/// end.
 const OPERATIONS_MAX: usize = 400;
 
 fn start(data: &Path) -> Chatd {
@@ -228,7 +229,7 @@ fn check_folder(data: &Path) {
 }
 
 #[test]
-fn one_failed_operation_is_reported_and_costs_nothing_else() {
+fn one_failed_operation_is_reported_and_affects_nothing_else() {
     for (fault, code) in FAULTS {
         sweep(fault, code, "", 1);
     }

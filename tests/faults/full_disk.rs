@@ -117,7 +117,7 @@ fn a_full_disk_refuses_with_an_error_and_a_removal_makes_space() {
     let mut other = Peer::named(chatd.address, "bob").expect("a nick");
     assert_eq!(other.ask("PING x").expect("a reply"), "OK PING x");
     all.check(&mut other);
-    // The log may have found space since, by overwriting its write-ahead log: that comes to an end too.
+    // The log may have found some space by overwriting its write-ahead log. That space is used up too.
     let mut topics = 0;
     let topic = loop {
         let topic = peer.ask("TOPIC full").expect("a reply");
@@ -307,7 +307,7 @@ fn a_live_file_whose_end_cannot_be_stored_is_removed() {
 /// Regression test. Two removals of one file at the same moment once released its bytes twice, and so those of
 /// another file with the same contents.
 #[test]
-fn a_file_that_two_remove_at_once_is_released_once() {
+fn a_file_that_two_users_remove_at_once_is_released_once() {
     let folder = tempfile::tempdir().expect("a folder");
     for flags in [
         vec!["--data".into(), folder.path().display().to_string()],

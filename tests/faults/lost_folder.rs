@@ -7,7 +7,7 @@ use crate::support::transcript::Transcript;
 
 // provokes: internal
 #[test]
-fn a_folder_that_has_gone_refuses_files_and_harms_nothing_else() {
+fn without_its_folder_the_server_refuses_files_and_still_works() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let flags = ["--data".to_owned(), data.display().to_string()];

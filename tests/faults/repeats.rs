@@ -70,7 +70,7 @@ impl Acknowledged {
 }
 
 #[test]
-fn what_is_sent_again_with_its_nonce_is_there_once_whenever_the_server_dies() {
+fn a_message_sent_again_with_its_nonce_is_stored_once_whenever_the_server_dies() {
     let seed = u64::from(std::process::id());
     println!("seed {seed}");
     let mut random = Random::new(seed);

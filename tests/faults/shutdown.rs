@@ -19,7 +19,7 @@ fn rest(tcp: &mut Tcp, peer: usize) -> String {
 
 // provokes: shutting-down
 #[test]
-fn a_server_that_stops_says_so_to_everybody_and_ends_well() {
+fn a_stopping_server_notifies_everybody_and_exits_with_success() {
     let mut chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &[]).unwrap();
     let mut tcp = Tcp::new(chatd.address);
     let text = "alice> NICK alice\nalice< OK NICK alice #lobby <id>\nwatch> JOIN #lobby\nwatch< OK JOIN #lobby <id>";

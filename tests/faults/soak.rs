@@ -17,7 +17,7 @@ use rustix::net::{connect, sockopt};
 const MIB: u64 = 1 << 20;
 
 #[test]
-fn a_reader_that_has_stopped_slows_nobody_costs_no_memory_and_misses_nothing() {
+fn a_stopped_reader_delays_nobody_takes_no_memory_and_misses_nothing() {
     // What is held for the reader: the log's tail, SQLite's page caches and the kernel's buffer on the
     // server's side are full after this.
     const FIRST: usize = 16_000;
@@ -111,7 +111,7 @@ fn narrow(server: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn a_thousand_idle_connections_in_the_lobby_cost_little_memory() {
+fn a_thousand_idle_connections_in_the_lobby_take_little_memory() {
     const CONNECTIONS: u64 = 1000;
     // Far above the limit for the release build, which is the one that counts.
     let most = match std::env::var_os("CHATD") {
@@ -194,7 +194,7 @@ fn read_to(stream: &TcpStream, start: &str) {
 }
 
 #[test]
-fn a_large_file_goes_up_and_down_by_nc_at_constant_memory() {
+fn a_large_file_is_transferred_by_nc_in_constant_memory() {
     let large = std::env::var("SOAK_MIB").map_or(32, |n| n.parse().expect("a number of MiB"));
     let small = large / 4;
     let chatd = Chatd::start();

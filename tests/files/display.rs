@@ -4,7 +4,7 @@ use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 
 #[test]
-fn an_uploaded_page_is_no_page_of_the_server_s() {
+fn an_uploaded_page_cannot_act_as_a_page_of_the_server() {
     let chatd = Chatd::start();
     let mut ann = chatd.member("ann");
     for (name, is_shown) in [
@@ -45,7 +45,7 @@ fn an_uploaded_page_is_no_page_of_the_server_s() {
 }
 
 #[test]
-fn a_person_who_asks_for_a_file_gets_no_bytes_on_the_terminal() {
+fn in_talker_mode_no_bytes_of_a_file_are_sent() {
     let chatd = Chatd::start();
     let mut ann = chatd.member("ann");
     ann.send("UPLOAD a.bin 4\n\x1b[2J");

@@ -55,7 +55,7 @@ fn followers(chatd: &Chatd, file: &str) -> Vec<TcpStream> {
         .collect()
 }
 
-/// The same for the room.
+/// Connects clients that follow the lobby.
 fn followers_of_the_lobby(chatd: &Chatd) -> [TcpStream; 2] {
     let host = format!("Host: {}", chatd.address);
     let requests = [
@@ -108,7 +108,7 @@ fn a_closed_follower_is_detected_within_90_seconds() {
 
 /// The server finds out with the next write, not with the one after it.
 #[test]
-fn a_follower_of_a_room_that_has_closed_is_found_at_once() {
+fn a_follower_of_a_room_that_has_disconnected_is_detected_at_the_next_write() {
     let chatd = Chatd::start();
     let (_sender, _) = sender(&chatd);
     wait_for(&chatd, 1, DEADLINE);

@@ -135,7 +135,7 @@ fn an_export_can_be_imported_elsewhere() {
 
 /// Only messages are edited: what says that it edits itself, a file or a topic once made a log that cannot be exported.
 #[test]
-fn an_edit_of_what_is_no_message_is_imported_and_changes_nothing() {
+fn an_imported_edit_of_something_other_than_a_message_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let lines = "PAST 1 2026-11-22T11:22:05.007Z FILE #lobby ann 1 * log\n\
@@ -159,8 +159,6 @@ fn the_text_of_an_edit_is_imported_to_its_last_space() {
     assert!(exported.ends_with(edit), "{exported}");
 }
 
-/// Direct messages can be read only by the two nicks that were registered, and in another folder by those
-/// that are registered there: nobody gets them by registering one of the nicks later.
 #[test]
 fn replies_edits_and_reactions_are_exported_and_imported() {
     let folder = tempfile::tempdir().unwrap();
@@ -231,6 +229,8 @@ fn replies_edits_and_reactions_are_exported_and_imported() {
     assert_eq!(bob.list("REACTS 13").unwrap().0, ["REACT 13 ann 👍"]);
 }
 
+/// After an import, direct messages can be read only by those of the two nicks that are registered in the new folder at
+/// that time. Nobody receives them by registering one of the nicks later.
 #[test]
 fn direct_messages_are_exported_and_imported_for_registered_nicks() {
     let folder = tempfile::tempdir().unwrap();

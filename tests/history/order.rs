@@ -589,7 +589,7 @@ fn nothing_is_sent_twice_when_the_tail_moves_on_during_a_write() {
 }
 
 #[test]
-fn messages_to_a_nick_arrive_though_it_is_given_up_meanwhile() {
+fn messages_to_a_nick_arrive_even_if_it_is_given_up_meanwhile() {
     let mut server = Memory::with_limits(Limits::default(), usize::MAX);
     let [alice, bob] = ["NICK alice\n", "NICK bob\n"].map(|hello| {
         let peer = server.open().unwrap();

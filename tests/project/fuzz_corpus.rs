@@ -48,7 +48,7 @@ fn lines_are_the_same_however_the_corpus_is_cut() {
 }
 
 #[test]
-fn requests_of_the_corpus_are_written_as_they_are_read() {
+fn requests_of_the_corpus_are_formatted_as_they_were_parsed() {
     check("request");
 }
 
@@ -78,7 +78,7 @@ fn each_post_of_the_corpus_to_a_hook_is_sent_safely() {
 }
 
 #[test]
-fn settings_of_the_corpus_are_flags_or_refused_in_a_line() {
+fn settings_of_the_corpus_are_flags_or_refused_in_one_line() {
     check("settings");
 }
 

@@ -262,7 +262,7 @@ fn no_more_than_two_files_import_one_another() {
 }
 
 #[test]
-fn an_import_is_found_in_each_way_in_which_it_is_written() {
+fn imports_are_found_in_every_notation() {
     let text = |text: &str| code(text);
     let module = |path: &str| path.split("::").map(str::to_owned).collect::<Module>();
     let mut sources = Sources {

@@ -18,7 +18,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     ),
     (
         "3: a client that closes at once loses its replies, not what it said",
-        &["doors/interop/talk.rs requests_count_though_the_client_reads_nothing"],
+        &["doors/interop/talk.rs requests_are_executed_even_if_the_client_reads_nothing"],
     ),
     (
         "4: a client stays after the server has closed, and a person types into nothing",
@@ -37,7 +37,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     (
         "6: a reader that has stopped stalls the room",
         &[
-            "faults/soak.rs a_reader_that_has_stopped_slows_nobody_costs_no_memory_and_misses_nothing",
+            "faults/soak.rs a_stopped_reader_delays_nobody_takes_no_memory_and_misses_nothing",
             "doors/interop/talk.rs a_suspended_client_continues_where_it_was",
         ],
     ),
@@ -51,7 +51,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     (
         "8: a read is not a line",
         &[
-            "doors/split.rs every_command_cut_at_any_byte_is_answered_as_if_it_came_whole",
+            "doors/split.rs every_command_is_answered_the_same_wherever_it_is_split",
             "vectors/3.1/the_last_line_counts_without_its_end.chat",
         ],
     ),
@@ -90,21 +90,19 @@ const PITFALLS: &[(&str, &[&str])] = &[
         &[
             "vectors/3.1/what_is_not_utf8_is_answered_with_its_verb.chat",
             "vectors/3.3/control_characters_go_and_the_tab_stays.chat",
-            "doors/split.rs a_byte_order_mark_before_the_first_line_is_no_part_of_it",
+            "doors/split.rs a_byte_order_mark_does_not_belong_to_the_first_line",
         ],
     ),
     (
         "15: a terminal hands over 4095 bytes and no more",
         &[
-            "doors/interop/talk.rs the_longest_line_that_a_terminal_passes_on_fits",
+            "doors/interop/talk.rs the_longest_line_that_a_terminal_can_send_is_accepted",
             "doors/split.rs overlong_input_is_answered_once_and_the_next_line_works",
         ],
     ),
     (
         "16: some verbs belong to openssl, others to HTTP",
-        &[
-            "doors/interop/talk.rs a_word_of_http_s_is_a_person_s_too_and_the_end_has_a_verb_that_openssl_passes",
-        ],
+        &["doors/interop/talk.rs a_person_may_type_http_methods_and_bye_works_in_openssl"],
     ),
     (
         "17: what is said takes over a terminal",
@@ -124,7 +122,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     ),
     (
         "19: an uploaded page runs as the server's own",
-        &["files/display.rs an_uploaded_page_is_no_page_of_the_server_s"],
+        &["files/display.rs an_uploaded_page_cannot_act_as_a_page_of_the_server"],
     ),
     (
         "20: one nick looks like another",
@@ -137,7 +135,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
         "21: two bots answer each other, or one itself",
         &[
             "vectors/4.3/the_speaker_gets_no_copy.chat",
-            "cli/examples.rs bridges_carry_both_ways_and_never_in_a_circle",
+            "cli/examples.rs bridges_work_in_both_directions_and_do_not_loop",
         ],
     ),
     (
@@ -160,7 +158,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     ),
     (
         "25: a file's bytes come to a terminal",
-        &["files/display.rs a_person_who_asks_for_a_file_gets_no_bytes_on_the_terminal"],
+        &["files/display.rs in_talker_mode_no_bytes_of_a_file_are_sent"],
     ),
     (
         "26: a prompt without a line end poisons a pipe",
@@ -172,7 +170,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     ),
     (
         "28: a filter in a pipe holds back what it has",
-        &["cli/examples.rs watch_prints_what_holds_its_word_and_is_seen_by_nobody"],
+        &["cli/examples.rs watch_prints_messages_with_its_word_and_is_not_listed"],
     ),
     (
         "29: a bot's two pipes wait for each other",
@@ -202,7 +200,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     ),
     (
         "34: a character is not a column",
-        &["../src/ui/screen/editor.rs what_people_see_as_one_character_is_one"],
+        &["../src/ui/screen/editor.rs one_visible_character_is_edited_as_one"],
     ),
 ];
 

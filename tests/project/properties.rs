@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn every_verb_is_reached_by_its_own_word_only(word in "/?[A-Za-z]{1,9}") {
+    fn each_verb_is_parsed_from_its_own_word_only(word in "/?[A-Za-z]{1,9}") {
         let request = Request::parse(word.as_bytes());
         let verb = Verb::parse(word.as_bytes());
         match request {
@@ -178,7 +178,7 @@ proptest! {
     }
 
     #[test]
-    fn junk_harms_nobody(bytes in vec(any::<u8>(), 0..200), text in any::<String>()) {
+    fn junk_from_one_client_does_not_affect_others(bytes in vec(any::<u8>(), 0..200), text in any::<String>()) {
         let _ = Request::parse(&bytes);
         let _ = Request::parse(text.as_bytes());
         let _ = looks_like_command(&bytes);
@@ -187,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn after_junk_a_good_line_still_works(
+    fn a_valid_line_after_junk_still_works(
         junk in input(),
         lines in vec(line(), 0..12),
         takes in 1..200_usize,

@@ -64,13 +64,13 @@ fn every_transcript_holds_when_the_network_takes_a_few_bytes_at_once() {
 }
 
 #[test]
-fn every_transcript_holds_when_the_log_keeps_late_as_on_disk() {
+fn every_transcript_holds_when_the_log_stores_late_as_on_disk() {
     check(usize::MAX, 3);
     check(7, 2);
 }
 
 #[test]
-fn the_transcripts_of_irc_md_hold_too() {
+fn the_transcripts_of_irc_md_hold_for_the_core_too() {
     let irc = document::other("irc.md").unwrap_or_else(|why| panic!("{why}"));
     assert!(
         irc.transcripts.len() > 3,
@@ -422,7 +422,7 @@ fn table(text: &str, head: &str) -> Vec<Vec<String>> {
 const COMMANDS: &str = "| command | lines before the reply | reply | codes of its own |";
 
 #[test]
-fn the_table_of_commands_is_that_of_the_code() {
+fn the_table_of_commands_matches_the_code() {
     let quoted = |words: &mut dyn Iterator<Item = &'static str>| {
         words
             .map(|word| format!("`{word}`"))
@@ -478,7 +478,7 @@ fn is_listed(anywhere: &str, verb: &str, code: &str) -> bool {
 }
 
 #[test]
-fn every_form_of_ok_is_in_the_grammar_and_every_ok_and_err_is_in_the_table() {
+fn replies_match_the_grammar_and_the_table_of_replies() {
     let grammar = Grammar::parse(&abnf());
     let mut forms = BTreeMap::new();
     for verb in Verb::ALL {
@@ -556,7 +556,7 @@ fn fits(form: &str, line: &str) -> bool {
 }
 
 #[test]
-fn the_table_of_first_words_is_that_of_the_grammar() {
+fn the_table_of_first_words_matches_the_grammar() {
     let abnf = abnf();
     let grammar = Grammar::parse(&abnf);
     let rows = table(&text(), "| first word | kind |");

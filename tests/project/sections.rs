@@ -53,7 +53,7 @@ fn each_file(folder: &Path, check: &mut impl FnMut(&Path, &str)) {
 }
 
 #[test]
-fn each_section_has_something_that_proves_it() {
+fn each_section_has_a_test() {
     let protocol = document::protocol_md().unwrap_or_else(|why| panic!("{why}"));
     let mut transcripts = document::vectors(&protocol).unwrap_or_else(|why| panic!("{why}"));
     let others = document::OTHERS.map(document::other).into_iter();

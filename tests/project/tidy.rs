@@ -221,7 +221,7 @@ fn the_protocol_is_not_too_long_to_read() {
 }
 
 #[test]
-fn the_table_of_codes_is_the_codes() {
+fn the_table_of_codes_matches_the_code() {
     let documented: Vec<String> = table("protocol.md", "9")
         .iter()
         .map(|row| row[0].replace('`', ""))
@@ -231,7 +231,7 @@ fn the_table_of_codes_is_the_codes() {
 }
 
 #[test]
-fn the_table_of_limits_is_the_limits() {
+fn the_table_of_limits_matches_the_code() {
     let limits = Limits::default();
     let rows = limits.rows().into_iter().map(|row| {
         let flag = row
@@ -394,7 +394,7 @@ fn every_refusal_is_named_where_its_command_is() {
 }
 
 #[test]
-fn pure_modules_know_nothing_of_the_world() {
+fn pure_modules_use_no_sockets_files_or_clocks() {
     let mut files = 0;
     for pure in PURE {
         for path in sources(&root().join(pure)) {
@@ -407,7 +407,7 @@ fn pure_modules_know_nothing_of_the_world() {
 }
 
 #[test]
-fn no_test_waits_by_time_or_decides_by_it() {
+fn no_test_sleeps_or_depends_on_timing() {
     let folder = root().join("tests");
     let mut looked_at = 0;
     let mut found = Vec::new();
@@ -431,7 +431,7 @@ fn no_test_waits_by_time_or_decides_by_it() {
 }
 
 #[test]
-fn the_page_is_whole_and_light() {
+fn the_page_is_complete_and_small() {
     let folder = root().join("src/web");
     let path = |file: &PathBuf| {
         let path = file.strip_prefix(&folder).unwrap();

@@ -82,7 +82,7 @@ fn check(text: &str, answers: &[&'static str], expected: Result<(), &str>) {
 }
 
 #[test]
-fn what_fits_passes() {
+fn output_that_fits_passes() {
     let text = "a> NICK a\na< OK NICK a #lobby <id:x>\na> JOIN #b <id:x>\na< OK JOIN #b <id:x>";
     check(text, &["OK NICK a #lobby 7\n", "OK JOIN #b 7\n"], Ok(()));
     check(
@@ -96,7 +96,7 @@ fn what_fits_passes() {
 }
 
 #[test]
-fn what_does_not_fit_fails() {
+fn output_that_does_not_fit_fails() {
     check(
         "a> X\na< OK X",
         &["ERR - unknown-verb no\n"],
@@ -154,7 +154,7 @@ fn a_failure_shows_the_place_what_was_expected_and_both_sides() {
 }
 
 #[test]
-fn each_cut_makes_its_own_writes() {
+fn each_way_of_splitting_makes_different_writes() {
     let text = "a> PING 1\na< OK PING 1\na> PING 2\na> bytes \"PING 3\\n\"\na< OK PING 2\na< OK PING 3\na. eof\na! closed";
     for (cut, writes) in [(Cut::Lines, 3), (Cut::Bytes, 21), (Cut::Together, 1)] {
         let mut server = answering(&["OK PING 1\n", "OK PING 2\n", "OK PING 3\n"]);
@@ -175,7 +175,7 @@ fn bytes_are_written_with_escapes_and_repeats() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named_with_its_line() {
+fn a_line_that_cannot_be_parsed_is_named() {
     for bad in [
         "hello",
         "a? x",
@@ -209,7 +209,7 @@ fn a_document_gives_its_transcripts_their_sections() {
 }
 
 #[test]
-fn names_are_made_new_for_a_server_that_has_seen_them() {
+fn names_are_replaced_for_a_server_that_has_seen_them() {
     let text = "alice> NICK Rob\nalice> JOIN #ops\nalice< MSG #ops rob for alice: robust\nalice> WHO ops\nalice> JOIN #lobby";
     let renamed = transcript(text).renamed("-17");
     let lines: Vec<String> = renamed.steps.iter().map(ToString::to_string).collect();

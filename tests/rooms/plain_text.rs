@@ -52,7 +52,7 @@ fn verbs(answer: &str) -> Vec<&str> {
 }
 
 #[test]
-fn it_works_and_the_answer_says_once_that_tls_is_at_hand() {
+fn plain_text_passwords_work_and_the_client_is_told_once_about_tls() {
     let all = [
         "OK NICK",
         "OK REGISTER",
@@ -94,7 +94,7 @@ fn it_works_and_the_answer_says_once_that_tls_is_at_hand() {
 }
 
 #[test]
-fn it_is_refused_where_the_operator_wants_tls() {
+fn plain_text_passwords_are_refused_if_the_operator_requires_tls() {
     let mut server = server(&["require-tls"]);
     let registered = [
         "OK NICK",
@@ -138,7 +138,7 @@ fn it_is_refused_where_the_operator_wants_tls() {
 
 /// With real sockets, in a network namespace of its own with an address other than the loopback's.
 #[test]
-fn a_server_that_requires_tls_takes_passwords_under_it_alone() {
+fn a_server_that_requires_tls_accepts_passwords_only_under_tls() {
     let script = "set -e
         ip link set dev lo up
         ip addr add 10.77.0.1/32 dev lo

@@ -10,7 +10,8 @@ use plainchat::model::Secret;
 use plainchat::protocol::ban_target::Network;
 use plainchat::protocol::{Nick, PORT, RoomName};
 
-/// Returns the addresses that stand for all addresses. IPv6 is included only if the machine has it.
+/// Returns the unspecified addresses, with which a server listens on all addresses of the machine. The IPv6 address
+/// is included only if the machine has IPv6.
 pub fn everywhere(port: u16) -> Vec<SocketAddr> {
     let has_v6 = std::net::UdpSocket::bind("[::]:0").is_ok();
     let any = ["0.0.0.0", "::"].iter().take(if has_v6 { 2 } else { 1 });

@@ -66,8 +66,8 @@ pub(super) struct MemberHere {
     pub is_shown: bool,
 }
 
-/// A set of servers, by their numbers. It takes the space of one number, because there is one for each nick and each
-/// member.
+/// A set of servers, by their numbers. It takes the space of one number, because there is a set for each nick and
+/// each member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct ServerSet(u64);
 
@@ -276,7 +276,7 @@ impl State {
         Some(Done::with(id))
     }
 
-    /// Returns the number of a server, which it gets with its first change.
+    /// Returns the number of a server. A server gets its number with its first change.
     fn number_of(&mut self, server: &ServerName) -> Result<u32, Refused> {
         let known = self.servers.iter().position(|known| known == server);
         let number = known.unwrap_or(self.servers.len());
@@ -374,7 +374,7 @@ impl State {
         Some(here)
     }
 
-    /// Replaces the nick `old` of a server in a room by `new`.
+    /// In a room, replaces the nick `old` of a server by `new`.
     fn rename_member(
         &mut self,
         server: u32,
@@ -558,7 +558,7 @@ impl User {
         self.away.as_deref()
     }
 
-    /// Checks whether another connection, of that server, may use the nick, which is in use or reserved.
+    /// Checks whether another connection, on `server`, may use `nick`, which is in use or reserved.
     fn check_claim(&self, server: u32, nick: &Nick, claim: &Claim) -> Result<(), Refused> {
         if self.nick.casefolded() != nick.casefolded() {
             return Err(taken(nick));

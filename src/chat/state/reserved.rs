@@ -10,7 +10,7 @@ use crate::model::Reserve;
 /// The nicks that are reserved until their owners return, counted for the address that last used each of them.
 #[derive(Debug, Default)]
 pub struct Reserved {
-    /// The time at which each nick is released, in milliseconds, and the address.
+    /// The time at which each nick is released, in milliseconds, and the address that last used it.
     pub(super) nicks: BTreeMap<NickId, (u64, IpAddr)>,
     /// The nicks in the order in which they are released.
     due: BTreeSet<(u64, NickId)>,

@@ -262,7 +262,7 @@ fn a_nick_is_used_on_one_server_until_its_last_connection_there_ends() {
 }
 
 #[test]
-fn the_password_of_a_nick_shares_it_between_servers_and_reserves_it_after_the_last() {
+fn a_password_shares_a_nick_between_servers_and_reserves_it_after_its_last_use() {
     let mut state = State::default();
     let take_bob = |claim| take("bob", claim);
     assert!(change(&mut state, "one", take_bob(password(1)), 0).is_ok());

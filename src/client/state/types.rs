@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::message::Message;
 use super::super::update::RequestId;
 
-/// The maximum number of requests that wait for replies. A server reads as many ahead.
+/// The maximum number of requests that wait for replies. A server reads that many requests ahead.
 pub(super) const PENDING_MAX: usize = 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_has_twelve_characters_and_is_read_again() {
+    fn an_id_has_twelve_characters_and_can_be_parsed() {
         for n in [1, 35, 36, EventId::MAX.get()] {
             let written = id(EventId::new(n));
             assert_eq!(written.len(), 12, "{written}");

@@ -151,7 +151,7 @@ fn each_alert_is_a_message() {
 }
 
 #[test]
-fn alerts_that_are_too_many_are_counted() {
+fn alerts_above_the_limit_are_only_counted() {
     let alert = |n: usize| {
         let status = if n == 50 { "resolved" } else { "firing" };
         format!(r#"{{"status":"{status}","labels":{{"alertname":"A{n}"}},"fingerprint":"{n}"}}"#)
@@ -167,7 +167,7 @@ fn alerts_that_are_too_many_are_counted() {
 }
 
 #[test]
-fn a_body_without_text_or_of_an_unknown_form_is_refused() {
+fn a_body_without_text_or_in_an_unknown_format_is_refused() {
     for nothing in [
         r#"{}"#,
         r#"{"text":" \n"}"#,
@@ -200,7 +200,7 @@ fn a_body_without_text_or_of_an_unknown_form_is_refused() {
 }
 
 #[test]
-fn a_text_has_the_lines_of_one_text_at_most() {
+fn a_posted_text_is_cut_to_the_limits_of_one_text() {
     check_text(r#"{"text":"\n\n a\n\nb\n \n"}"#, " a\n\nb");
     check_text(r#"{"text":"a\u0000b\u001b[31mc"}"#, "abc");
     check_text(r#"{"text":"\u0008\na\n\u0010\r\n\u0008"}"#, "a");

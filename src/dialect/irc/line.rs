@@ -246,7 +246,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_and_a_line_out_fits(line in ".{0,300}", text in ".{0,900}") {
+        fn any_text_is_parsed_and_written_lines_fit_the_limit(line in ".{0,300}", text in ".{0,900}") {
             if let Some(line) = IrcLine::parse(&line) {
                 assert!(line.params.len() <= PARAMS_MAX && !line.command.is_empty());
             }

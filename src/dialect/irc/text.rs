@@ -143,7 +143,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pieces_are_the_text(text in ".{0,200}", most in 0_usize..60) {
+        fn the_pieces_together_are_the_text(text in ".{0,200}", most in 0_usize..60) {
             let pieces = pieces(&text, most);
             assert_eq!(pieces.concat(), text);
             assert!(pieces.iter().all(|piece| piece.len() <= most.max(4)));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_fits_as_a_whole() {
+    fn a_mask_must_match_the_whole_text() {
         for (mask, text, expected) in [
             ("*", "", true),
             ("a*", "alice", true),

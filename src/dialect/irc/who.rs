@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_come_in_their_order_whatever_order_was_asked() {
+    fn the_fields_are_sent_in_a_fixed_order() {
         assert_eq!(
             shown("o"),
             ":chatd.chat 352 ann #ops bob chatd.chat chatd.chat bob H@ :0 bob\r\n"

@@ -266,7 +266,7 @@ mod tests {
             }
             log.clear_inbox(&nick("Ben")).unwrap();
             assert_eq!(log.reader(&marker("@ann")).unwrap(), None);
-            // It belonged to the previous owner of the nick.
+            // This reader belonged to the previous owner of the nick.
             assert_eq!(log.reader(&marker("milk")).unwrap(), None);
             assert_eq!(log.reader(&marker("tea")).unwrap(), Some(7));
             let Location::Inbox { readers, .. } = log.authorship(id).unwrap().unwrap().location

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_outlives_a_restart_and_is_forgotten_after_its_time() {
+    fn a_nonce_survives_a_restart_and_expires() {
         let folder = tempfile::tempdir().unwrap();
         let send = |author, time| id(send(folder.path(), author, time, |_| {}));
         assert_eq!(send("ann", 1000), (1, 1000, false));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn expired_nonces_are_deleted_though_no_more_come() {
+    fn expired_nonces_are_deleted_even_if_no_new_ones_arrive() {
         let folder = tempfile::tempdir().unwrap();
         let left = |log: &SqliteLog| {
             let count = "SELECT count(*) FROM nonces";

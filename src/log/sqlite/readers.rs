@@ -187,7 +187,7 @@ mod tests {
             }
             assert_eq!(names(log, "@::1"), ["ops there 7"]);
             assert_eq!(names(log, "@::2"), ["ops far 7"]);
-            // Another user of the nick moves it, but does not own it.
+            // Another user of the nick moves the reader, but does not own it.
             log.set_reader(&reader("far"), "@::1", 8).expect("it works");
             assert_eq!(names(log, "@::2"), ["ops far 8"]);
             // The nick is registered now, and owns the reader that it moves.

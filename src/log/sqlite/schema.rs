@@ -83,7 +83,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     INSERT INTO gone VALUES (0);
 ",
-    // Events have tags, edits and reactions, and a nonce prevents that a message is stored twice.
+    // Events have tags, edits and reactions, and a nonce prevents a message from being stored twice.
     "
     ALTER TABLE events ADD COLUMN tags TEXT NOT NULL DEFAULT ''; -- as they are sent, without the @
     CREATE TABLE nonces (
@@ -249,7 +249,7 @@ mod tests {
 
     /// A message whose text is `-` stays, and so do the edits to `-`.
     #[test]
-    fn what_was_deleted_before_there_was_a_tag_for_it_gets_the_tag() {
+    fn messages_deleted_under_an_older_version_get_the_tag() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log");
         let db = Connection::open(&path).expect("a new log");

@@ -567,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_a_text_are_found_one_by_one_and_go_with_the_first() {
+    fn each_line_of_a_text_is_found_until_the_first_line_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let log = log(folder.path());
         let first = log.say(1, EventKind::Text, "one tea\n\ntwo teas\ntea for three");
@@ -684,7 +684,7 @@ mod tests {
     }
 
     #[test]
-    fn disk_and_memory_find_the_same() {
+    fn the_logs_on_disk_and_in_memory_find_the_same() {
         use proptest::prelude::*;
         let folder = tempfile::tempdir().unwrap();
         let (disk, memory) = (log(folder.path()), MemoryLog::new(0, 64 << 20));

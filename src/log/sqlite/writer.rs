@@ -309,7 +309,7 @@ fn is_removed(step: &Transaction<'_>, id: EventId) -> rusqlite::Result<bool> {
     Ok(!step.prepare_cached(there)?.exists([number(id.get())])?)
 }
 
-/// A row of `events`. It has a given id or gets the next one.
+/// A row of `events`. It has the given id or, without one, gets the next id.
 pub(super) struct EventRow<'a> {
     pub id: Option<i64>,
     pub time: Time,
@@ -653,7 +653,7 @@ mod tests {
     use crate::protocol::{RoomName, Time};
 
     #[test]
-    fn long_texts_make_no_transaction_of_more_than_one_of_them_beyond_its_limit() {
+    fn a_transaction_exceeds_its_limit_by_at_most_one_text() {
         let (tell, waiting) = channel();
         let room = RoomName::parse("#tea").unwrap();
         let entry = |kind, text: &str| {

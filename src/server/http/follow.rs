@@ -49,7 +49,7 @@ pub enum Start {
     Now,
     /// After the event with this id.
     After(u64),
-    /// With this number of the newest events.
+    /// At most this many of the newest events.
     Newest(usize),
 }
 

@@ -23,7 +23,7 @@ pub(super) fn token<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
     token.unwrap_or_default()
 }
 
-/// Answers a request as Gotify does.
+/// Answers a request in the form that Gotify's clients expect.
 pub(super) async fn post(client: &Client, token: &str, request: HttpRequest) -> Reply {
     if request.method() != Method::POST {
         let text = "only POST /message is supported";

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_and_a_known_name_are_the_server() {
+    fn the_server_is_addressed_by_an_address_or_a_known_name() {
         for host in [
             "127.0.0.1:5002",
             "10.1.2.3",
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_may_be_followed_and_nothing_else_from_another_site() {
+    fn another_site_may_only_link_to_the_page() {
         let own = ("host", "localhost");
         let cross = ("sec-fetch-site", "cross-site");
         let link = [

@@ -71,14 +71,14 @@ pub struct Client {
     pub server: Arc<Server>,
     /// The client's address.
     pub address: IpAddr,
-    /// The server's address of the connection.
+    /// The address at which the server has accepted the connection.
     pub local: SocketAddr,
     /// The connection's slot, through which it is notified when the server stops.
     pub peer: PeerId,
     pub protocols: Protocols,
     /// Whether the connection itself uses TLS.
     pub is_tls: bool,
-    /// Whether the request is known to be encrypted on its whole way.
+    /// Whether the request is known to be encrypted on its whole way from the client.
     pub is_secure: bool,
     /// Whether a proxy has reported that it forwards the request, so that the request does not come from this
     /// machine.

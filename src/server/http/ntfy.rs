@@ -70,7 +70,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Answers a request as ntfy does.
+/// Answers a request in the form that ntfy's clients expect.
 pub(super) async fn answer(
     client: &Client,
     call: Call<'_>,

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_page_is_light_on_the_wire() {
+    fn the_compressed_page_is_small() {
         let bytes: usize = PAGES.iter().map(|page| page.deflated.0.len()).sum();
         assert!(bytes < 65_000, "{bytes} bytes");
     }

@@ -33,7 +33,7 @@ const SMALL_BYTES: usize = 16 << 10;
 /// Approximate length of the reply to a line: `OK MSG`, an id and a time.
 const REPLY_BYTES: usize = 64;
 
-/// The number of bytes of a reply that are passed on at once.
+/// The maximum number of bytes of a reply that are passed on at once.
 const PIECE_BYTES: usize = 16 << 10;
 
 /// The bytes that a request holds. They count as data that clients have not read (`--max-memory`).
@@ -249,7 +249,7 @@ fn decode(mut text: Vec<u8>) -> Result<Vec<u8>, Problem> {
     Ok(text)
 }
 
-/// Returns the text of each line of a body that is not empty.
+/// Returns the text of each line of a body, without the empty lines.
 fn messages(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|b| *b == b'\n')
         .filter_map(|line| message(Some(line)))

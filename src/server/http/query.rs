@@ -121,7 +121,7 @@ pub fn tags(headers: &HeaderMap) -> Result<SentTags, Problem> {
     }
     if let Some(key) = headers.get("idempotency-key") {
         let key = key.to_str().unwrap_or_default().trim();
-        // According to the draft of this header, the value is in quotes. Few clients write them.
+        // According to the draft of this header, the value is in quotes. Few clients write the quotes.
         let key = key
             .strip_prefix('"')
             .and_then(|key| key.strip_suffix('"'))

@@ -19,7 +19,7 @@ const PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
 const IRC: &str = "text.ircv3.net";
 
 /// Answers a WebSocket handshake (RFC 6455, 4.2), and returns whether the client speaks IRC. `has_irc` says whether
-/// it may.
+/// clients may speak IRC.
 pub fn to_websocket(request: &HttpRequest, has_irc: bool) -> Result<(Reply, bool), Problem> {
     let headers = request.headers();
     let has = |name: &HeaderName, token: &str| {

@@ -127,7 +127,7 @@ async fn exchange(
     Ok((reply.status(), retry_after.map(Duration::from_secs)))
 }
 
-/// Connects to a push service. It is on the Internet, unless the operator has named it.
+/// Connects to a push service. Uses only addresses on the Internet, unless the operator has named the service.
 async fn connect(to: Endpoint<'_>) -> io::Result<Async<TcpStream>> {
     let (host, port) = (to.host.to_owned(), to.port);
     let found = smol::unblock(move || (host, port).to_socket_addrs()).await?;

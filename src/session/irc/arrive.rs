@@ -51,7 +51,7 @@ impl Session {
                     return Ok(None);
                 };
                 arriving.nick = Some(nick);
-                // As on other connections, a password may follow the nick.
+                // As in plainchat's own `NICK`, a password may follow the nick.
                 if let Some(secret) = line.param(1) {
                     arriving.pass = Some(Secret::new(secret));
                 }

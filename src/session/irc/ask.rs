@@ -453,7 +453,7 @@ impl Session {
                 self.irc_numeric(numeric::END_OF_BAN_LIST, &[target], NO_BANS);
                 Ok(None)
             }
-            // Clients show the text of this answer, but not the text of the one for an unknown mode.
+            // Clients show the text of this answer, but not that of the answer for an unknown mode.
             ("b", _) => {
                 self.irc_numeric(numeric::NOT_MODERATOR, &[target], NO_BANS);
                 Ok(None)

@@ -525,7 +525,7 @@ impl Session {
     }
 }
 
-/// Returns the tags of a message: the id of the message to which it replies, and `notice`.
+/// Returns the tags of a message: the id of the message to which it replies, and `notice` if the message is a notice.
 pub(super) fn sent_tags(line: &IrcLine<'_>, is_notice: bool) -> SentTags {
     let reply = line.tag("+draft/reply").or_else(|| line.tag("+reply"));
     let reply = reply.and_then(|id| EventId::parse(&id));

@@ -105,7 +105,7 @@ fn a_batch_of_lines_has_the_limits_of_a_text() {
 }
 
 #[test]
-fn batches_that_arrive_are_few_and_end_in_time() {
+fn incomplete_batches_are_limited_in_number_and_time() {
     let most = TEXTS_ARRIVING_MAX / 2; // of one address
     let mut table = Table::new(most + 1);
     for n in 0..=most {
@@ -300,7 +300,7 @@ fn a_list_contains_the_rooms_that_match_a_mask() {
 }
 
 #[test]
-fn a_text_is_one_batch_or_none_whatever_part_of_it_is_read() {
+fn a_text_is_one_batch_or_separate_messages_whatever_part_is_read() {
     let record = |id: u64, tags: &str| {
         let event = Event::Msg {
             to: "#a".into(),

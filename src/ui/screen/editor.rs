@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_see_as_one_character_is_one() {
+    fn one_visible_character_is_edited_as_one() {
         let mut editor = typed("ae\u{301}👩‍👩‍👧b");
         editor.left();
         editor.backspace();
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn history_keeps_what_was_typed() {
+    fn typed_lines_are_added_to_the_history() {
         let mut editor = typed("one");
         editor.take();
         editor.insert("two");

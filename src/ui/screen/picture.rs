@@ -30,7 +30,7 @@ const KEPT_SIDE_MAX: u32 = 2048;
 /// The maximum size in bytes of a piece in kitty's protocol.
 const KITTY_PIECE_BYTES: usize = 4096;
 
-/// Deletes all pictures, and frees their memory, in kitty's protocol.
+/// The sequence that deletes all pictures and frees their memory, in kitty's protocol.
 pub const KITTY_DELETE: &str = "\x1b_Ga=d,d=A,q=2\x1b\\";
 
 /// The width and height of a character in pixels, if the terminal does not report them.

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_says_so() {
+    fn a_cut_text_ends_in_an_ellipsis() {
         assert_eq!(cut("hello", 5), "hello");
         assert_eq!(cut("hello", 4), "hel…");
         assert_eq!(cut("日本語", 4), "日…");

@@ -64,7 +64,7 @@ fn apprise_posts_to_mattermost_gotify_ntfy_and_json_addresses() {
             assert!(n > 0 || received.contains(tag), "{received}");
         }
     }
-    // What fails is reported by the tool.
+    // The tool reports a post that failed.
     let typed = "apprise -t Backup -b done mmost://$HOST:$PORT/aaaaaaaaaaaaaaaaaaaaaaaaaa";
     assert_ne!(Program::start(typed, chatd.address).finish().code, Some(0));
 }
@@ -97,7 +97,7 @@ fn node() -> String {
 }
 
 #[test]
-fn the_clients_of_slack_believe_that_a_message_is_sent_only_if_it_is() {
+fn the_clients_of_slack_report_success_only_if_the_message_was_sent() {
     let chatd = Chatd::start();
     let (token, mut reader) = hook(chatd.address, "#ops");
     let wrong = "aaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -269,7 +269,7 @@ impl Drop for Alertmanager {
 
 impl Alertmanager {
     fn start(folder: &std::path::Path, posts_to: &str) -> Self {
-        // Free a moment ago; it cannot listen on port 0 and say where.
+        // The port was free a moment ago. Alertmanager cannot listen on port 0 and say which port it got.
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("an address").to_string();
         drop(free);
@@ -292,7 +292,7 @@ impl Alertmanager {
         Self { child, address }
     }
 
-    /// Says that an alert fires, or that it has ended; tries until it listens.
+    /// Tells Alertmanager that an alert fires or has ended. Tries again until Alertmanager listens.
     fn alert(&self, name: &str, more: &str) {
         let address = &self.address;
         let typed = format!(
@@ -306,7 +306,7 @@ impl Alertmanager {
 }
 
 impl Alertmanager {
-    /// Returns the number of requests that have failed, and of notifications that it has given up.
+    /// Returns the number of requests that have failed, and of notifications that Alertmanager has given up.
     fn failed(&self) -> (u64, u64) {
         let mut peer = Peer::connect(self.address.parse().expect("an address"));
         peer.send("GET /metrics HTTP/1.0\r\n\r\n");
@@ -323,7 +323,8 @@ impl Alertmanager {
     }
 }
 
-/// Nothing can be saved, so the server answers 503. After any answer but 5xx, Alertmanager gives a notification up.
+/// While nothing can be saved, the server answers 503. After any other refusal, Alertmanager would give up the
+/// notification; only after a 5xx does it post again.
 #[test]
 fn alertmanager_is_told_503_by_a_full_disk_and_posts_again_without_a_double() {
     let disk = Tmpfs::mount(6 << 10);
@@ -394,7 +395,7 @@ fn alertmanager_is_told_503_by_a_full_disk_and_posts_again_without_a_double() {
 }
 
 #[test]
-fn alertmanager_fires_resolves_and_posts_again_what_was_not_taken() {
+fn alertmanager_posts_an_alert_again_until_it_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let start = |address: &str| {

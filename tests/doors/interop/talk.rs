@@ -79,7 +79,7 @@ fn stay_keeps_a_half_closing_listener() {
 }
 
 #[test]
-fn requests_count_though_the_client_reads_nothing() {
+fn requests_are_executed_even_if_the_client_reads_nothing() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
     let careless = [
@@ -188,7 +188,7 @@ fn a_person_on_busybox_telnet_talks() {
 }
 
 #[test]
-fn the_longest_line_that_a_terminal_passes_on_fits() {
+fn the_longest_line_that_a_terminal_can_send_is_accepted() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
     let mut nc = on_a_terminal(&chatd, "nc.openbsd");
@@ -329,7 +329,7 @@ fn lines_may_end_in_cr_lf() {
 }
 
 #[test]
-fn a_word_of_http_s_is_a_person_s_too_and_the_end_has_a_verb_that_openssl_passes() {
+fn a_person_may_type_http_methods_and_bye_works_in_openssl() {
     let chatd = Chatd::start();
     let mut ann = chatd.member("ann");
     for word in [

@@ -35,7 +35,7 @@ fn every_tls_client_talks_with_a_plain_client() {
 }
 
 #[test]
-fn openssl_gets_no_weak_version_cipher_or_renegotiation() {
+fn openssl_cannot_negotiate_a_weak_version_cipher_or_renegotiation() {
     let chatd = Chatd::start();
     let talk = |options: &str| {
         let typed = format!(
@@ -146,7 +146,7 @@ fn a_file_passes_through_each_protocol_to_the_last_byte() {
             within(&format!("{fetch} | cmp - a && echo same")).expect(&["same"]);
         }
     }
-    // The end of one part, and the rest after it.
+    // One part of a file, and then the rest of it.
     within("curl -s -OJ http://$HOST:$PORT/files/$(curl -s http://$HOST:$PORT/rooms/lobby/files | head -1 | cut -d' ' -f7); ls")
         .expect(&["a"]);
 }
@@ -283,7 +283,7 @@ fn chatc_remembers_a_server_and_refuses_another_in_its_place() {
     let known = state.path().join("chatc/known_hosts");
     let lines = fs::read_to_string(&known).unwrap();
     assert_eq!(lines.lines().count(), 1, "{lines}");
-    // The same place, another certificate.
+    // A server at the same address with another certificate.
     let zero = lines.rsplit_once(' ').unwrap().0;
     fs::write(&known, format!("{zero} 00:11\n")).unwrap();
     let ended = chatd.client(&typed(chatd.address.port())).finish();

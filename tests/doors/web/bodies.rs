@@ -33,7 +33,7 @@ fn a_request_sends_all_of_its_lines_or_none() {
     let chatd = Chatd::start();
     let chunked = "Transfer-Encoding: chunked";
     let lines = |count: usize| "x\n".repeat(count);
-    // One more than is allowed, by its length and in chunks, the last of which never comes.
+    // One line more than is allowed: with a length, and in chunks, the last of which never comes.
     check_status(&say(&chatd, &[POST, ANN], &lines(10_001)), 413);
     let chunks = format!("{}4e3a\r\n{}\r\n", head(&chatd, chunked), lines(10_013));
     check_status(&ask(&chatd, chunks), 413);
@@ -94,7 +94,7 @@ fn metric(chatd: &Chatd, name: &str) -> u64 {
 }
 
 #[test]
-fn bodies_that_never_end_are_counted_and_bounded_in_all() {
+fn the_memory_of_endless_bodies_is_counted_and_bounded() {
     // An eighth of the memory is for waiting data: 128 KiB.
     let chatd = Chatd::with(&["--max-memory", "1MiB"]);
     let large = "x".repeat(1000) + "\n";
@@ -120,7 +120,7 @@ fn bodies_that_never_end_are_counted_and_bounded_in_all() {
 }
 
 #[test]
-fn a_request_that_has_begun_is_completed_though_the_client_leaves() {
+fn a_request_that_has_begun_is_completed_even_if_the_client_leaves() {
     let chatd = Chatd::start();
     let body = "x\n".repeat(9000);
     let mut stream = TcpStream::connect(chatd.address).unwrap();

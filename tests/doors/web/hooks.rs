@@ -123,7 +123,7 @@ fn posts_are_sent_as_the_nick_to_the_room_and_a_resolved_alert_replies() {
 }
 
 #[test]
-fn what_is_refused_is_refused_in_slacks_words_and_the_next_post_is_sent() {
+fn refusals_use_slacks_words_and_the_next_post_is_sent() {
     let chatd = Chatd::with(&["--operator", "root", "--announce-after", "1h"]);
     let (path, mut ann) = hook(&chatd, "ann", "ci", "#ops");
     check(&chatd, &path, "hello", 400, "invalid_payload");
@@ -179,7 +179,7 @@ fn what_is_refused_is_refused_in_slacks_words_and_the_next_post_is_sent() {
 }
 
 #[test]
-fn a_hook_cannot_send_to_a_room_that_is_closed_to_its_nick_and_opens_nothing() {
+fn a_hook_cannot_send_to_a_room_closed_to_its_nick_and_grants_nothing_else() {
     let chatd = Chatd::start();
     let (path, mut ann) = hook(&chatd, "ann", "ci", "#ops");
     let mut bob = chatd.member("bob");
@@ -209,7 +209,7 @@ fn a_hook_cannot_send_to_a_room_that_is_closed_to_its_nick_and_opens_nothing() {
 }
 
 #[test]
-fn posts_are_paced_and_wrong_tokens_disturb_nobody() {
+fn posts_are_rate_limited_and_wrong_tokens_disturb_nobody() {
     let chatd = Chatd::start();
     let (path, mut ann) = hook(&chatd, "ann", "ci", "#ops");
     let line = ann.ask("HOOK other #ops", "OK HOOK other <word>");
@@ -362,7 +362,7 @@ fn a_body_that_is_cut_off_sends_nothing() {
 }
 
 #[test]
-fn an_alert_whose_message_is_gone_resolves_without_a_reply() {
+fn an_alert_whose_message_was_deleted_is_resolved_without_a_reply() {
     let chatd = Chatd::with(&["--operator", "root", "--announce-after", "1h"]);
     let (path, _ann) = hook(&chatd, "ann", "alerts", "#ops");
     let alert = |status: &str| {

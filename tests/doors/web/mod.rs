@@ -265,7 +265,7 @@ fn a_browser_with_an_unknown_host_name_gets_a_page_that_says_what_to_do() {
 }
 
 #[test]
-fn a_client_that_trickles_http_or_tls_is_disconnected_and_costs_others_nothing() {
+fn a_client_that_sends_http_or_tls_too_slowly_is_disconnected() {
     // Longer than a busy machine needs for a complete one.
     let chatd = Chatd::with(&["--handshake-within", "5s"]);
     let host = chatd.address;
@@ -537,7 +537,7 @@ fn a_disabled_protocol_is_refused_in_its_own_terms() {
 
 /// `http.schema.json` describes what is asked for with `?format=json`, whatever `Accept` says.
 #[test]
-fn json_that_is_asked_for_in_the_address_is_as_its_schema_says() {
+fn json_requested_by_a_parameter_matches_its_schema() {
     let chatd = Chatd::start();
     let schema = http_schema();
     let mut bob = chatd.member("bob");

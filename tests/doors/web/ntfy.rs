@@ -138,7 +138,7 @@ fn the_token_of_a_hook_publishes_to_its_room_and_to_no_other() {
 }
 
 #[test]
-fn a_subscriber_receives_what_it_missed_and_what_comes_from_several_rooms() {
+fn a_subscriber_receives_past_and_new_messages_of_several_rooms() {
     let chatd = chatd();
     let mut ann = Peer::connect(chatd.address);
     ann.ask("NICK ann", "OK NICK ann #lobby <id>");
@@ -205,7 +205,7 @@ fn a_subscriber_receives_what_it_missed_and_what_comes_from_several_rooms() {
 }
 
 #[test]
-fn a_subscriber_reads_only_what_it_may_and_other_addresses_keep_their_meaning() {
+fn a_subscriber_reads_only_what_it_may_and_other_addresses_still_work() {
     let chatd = chatd();
     let mut ann = Peer::connect(chatd.address);
     ann.ask("NICK ann", "OK NICK ann #lobby <id>");
@@ -242,7 +242,7 @@ fn a_subscriber_reads_only_what_it_may_and_other_addresses_keep_their_meaning() 
     check_status(&say(&chatd, &["POST /help HTTP/1.1"], ""), 405);
     check_status(&say(&chatd, &["GET / HTTP/1.1"], ""), 200);
     check_status(&say(&chatd, &["GET /lobby HTTP/1.1"], ""), 404);
-    // Without the flag there is nothing at those addresses.
+    // Without the flag, these addresses do not exist.
     let other = Chatd::start();
     check_status(&say(&other, &["GET /lobby/json?poll=1 HTTP/1.1"], ""), 404);
     check_status(

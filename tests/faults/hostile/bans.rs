@@ -7,7 +7,7 @@ use crate::support::spawn::allow_many_connections;
 
 /// Regression test. Each ban was once compared with all nicks, and each nick with all bans, while everyone else waited.
 #[test]
-fn bans_of_nicks_cost_no_more_beside_many_users_and_a_nick_no_more_beside_many_bans() {
+fn the_cost_of_bans_and_nicks_does_not_depend_on_their_number() {
     const CROWD: usize = 800;
     const BANS: usize = 900;
     const ASKED: usize = 200;

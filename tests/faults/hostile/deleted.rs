@@ -34,7 +34,7 @@ fn wait_for(peer: &mut Peer, start: &str) -> String {
 }
 
 #[test]
-fn a_deleted_room_is_gone_from_the_chat_the_disk_and_whatever_is_under_way() {
+fn a_deleted_room_disappears_from_the_chat_the_disk_and_running_transfers() {
     let mut target = Target::start(&["--operator", "root1"]);
     let mut root = target.owner("root1");
     let mut mallory = target.named_stranger("mallory");

@@ -6,7 +6,7 @@ use super::target::{Target, program};
 
 /// Regression test. With too few open files, the server once started, logged that "only 0 connections fit", and served nobody.
 #[test]
-fn with_too_few_descriptors_it_says_how_many_it_needs_and_with_those_it_serves() {
+fn with_too_few_descriptors_chatd_says_how_many_it_needs() {
     let folder = tempfile::tempdir().expect("a folder");
     let start = |files: u64| {
         let mut command = Command::new("timeout");
@@ -41,7 +41,7 @@ fn with_too_few_descriptors_it_says_how_many_it_needs_and_with_those_it_serves()
 
 /// Regression test. With too little memory the server once crashed, or hung after a panic and did not end at SIGTERM.
 #[test]
-fn with_too_little_memory_it_says_how_much_it_needs_and_with_that_it_serves() {
+fn with_too_little_memory_chatd_says_how_much_it_needs() {
     let start = |kib: u64| {
         let mut command = Command::new("timeout");
         let limit = format!("--as={}", kib << 10);

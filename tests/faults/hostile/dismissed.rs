@@ -62,9 +62,9 @@ fn a_kicked_client_that_follows_a_file_is_gone_at_once() {
     }
 }
 
-/// A connection that asks over HTTP, and stays open until it asks again.
+/// An HTTP connection stays open between its requests, and a ban must end it then too.
 #[test]
-fn a_ban_ends_a_connection_that_asks_now_and_then() {
+fn a_ban_ends_an_idle_http_connection() {
     let (target, mut root) = operated(&[]);
     let mut mallory = target.stranger();
     let request = "GET /help HTTP/1.1\r\nHost: localhost\r\n\r\n";

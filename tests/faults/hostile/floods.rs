@@ -69,7 +69,7 @@ fn beside(target: &Target, number: usize, request: &str, asked: &str) -> Vec<u64
             scope.spawn(move || ask_again(stream, &request, flood));
             scope.spawn(move || read_on(stream, flood));
         }
-        // It has begun.
+        // Waits until the flood has begun.
         while flood.lines.load(Ordering::Relaxed) < 10 * FLOODERS as u64 {
             ask(&mut ann, "PING", "OK PING");
         }
@@ -94,7 +94,7 @@ fn beside(target: &Target, number: usize, request: &str, asked: &str) -> Vec<u64
 }
 
 #[test]
-fn a_client_that_asks_little_is_answered_beside_a_flood_of_any_request() {
+fn a_client_with_few_requests_is_answered_during_a_flood_of_any_request() {
     let target = Target::start(&[]);
     let mut filler = target.member("filler");
     let lines: Vec<String> = (0..1000).map(|n| format!("MSG pear {n}")).collect();

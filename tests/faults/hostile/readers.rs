@@ -79,7 +79,7 @@ fn one_address_creates_named_readers_at_a_limited_rate_whatever_its_nick() {
     }
     println!("readers of six accounts: {made:?}");
     assert_eq!(made[..3], [256; 3], "an account's own");
-    // 1000, and one more each minute.
+    // The rate allows 1000 readers at once, and one more each minute.
     let all: usize = made.iter().sum();
     assert!((1000..1010).contains(&all), "{made:?}");
     assert_eq!(rows(&target, "readers"), all);

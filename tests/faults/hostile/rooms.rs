@@ -49,7 +49,7 @@ fn one_account_does_not_use_up_the_rooms_with_closed_ones() {
     target.serves_everybody();
 }
 
-/// From another address it could continue.
+/// Regression test. After the limit of its address, an account could once continue from another address.
 #[test]
 fn one_account_does_not_use_up_the_rooms_from_many_addresses() {
     let mut target = Target::start(&["--max-rooms", "1000"]);

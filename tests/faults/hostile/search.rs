@@ -5,18 +5,19 @@ use rusqlite::{Connection, OpenFlags};
 use super::target::{Target, ask, count, pipeline};
 use crate::support::spawn::allow_many_connections;
 
-/// So many that each of these searches would take half a second and more if nothing stopped it.
+/// The number of messages. With so many, each of these searches would take half a second or more if nothing stopped
+/// it.
 const MESSAGES: usize = 1200;
 
-/// Returns searches that are as expensive as is allowed: 16 words side by side, which nothing has in that order, or only
-/// what others than that user have sent.
+/// Returns searches that are as expensive as is allowed: for 16 consecutive words that no message has in this order,
+/// and for messages of a user who has sent none.
 fn costly() -> impl Iterator<Item = String> {
     let none = format!("SEARCH #lobby {}.c\n", ["a"; 15].join("."));
     let others = format!("SEARCH #lobby from:nobody {}\n", ["a"; 16].join("."));
     [none, others].into_iter().cycle()
 }
 
-/// Starts a server with this many messages, each of which contains the words of that search 2,000 times.
+/// Starts a server with this many messages, each of which contains the words of these searches 2,000 times.
 fn filled(messages: usize) -> Target {
     let target = Target::start(&[]);
     let mut ann = target.member("ann");
@@ -36,7 +37,7 @@ fn filled(messages: usize) -> Target {
 
 /// Regression test. Each search once cost seconds, and 24 MiB that were never freed.
 #[test]
-fn long_searches_cost_little_time_and_no_memory() {
+fn long_searches_take_little_time_and_no_memory() {
     const SEARCHES: u64 = 12;
     let mut target = filled(MESSAGES);
     let (before, memory) = (target.cpu(), target.memory());
@@ -50,7 +51,7 @@ fn long_searches_cost_little_time_and_no_memory() {
         let reply = stranger.reply().expect("a reply");
         assert_eq!(reply, "OK SEARCH 0 cut", "it is stopped");
     }
-    // One of more words is not begun.
+    // A search for more words is refused at once.
     let mut stranger = target.stranger();
     let request = format!("SEARCH #lobby {}", ["a"; 2000].join("."));
     ask(&mut stranger, &request, "ERR SEARCH bad-syntax ");

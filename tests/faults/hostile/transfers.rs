@@ -3,12 +3,13 @@
 use super::target::Target;
 use crate::support::peer::Peer;
 
-/// With few open files: what is left for files on their way is soon used up.
+/// Starts a server with so few open files that the descriptors for transfers are soon used up.
 fn narrow() -> Target {
     Target::start_under(&["prlimit", "--nofile=256:256"], &[])
 }
 
-/// Uploads that never ended took all there was, and everybody else's was `busy`.
+/// Regression test. Uploads that never ended once took all descriptors, and all other uploads were refused with
+/// `busy`.
 #[test]
 fn endless_uploads_do_not_block_other_clients() {
     let mut target = narrow();
@@ -46,7 +47,7 @@ fn endless_uploads_do_not_block_other_clients() {
     });
 }
 
-/// The same happened with downloads that nobody read.
+/// Regression test. Downloads that nobody read once took all descriptors, and all other transfers were refused.
 #[test]
 fn unread_downloads_do_not_block_other_clients() {
     let mut target = narrow();
