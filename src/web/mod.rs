@@ -2,7 +2,8 @@
 //!
 //! `index.html` is served at `/`. It contains a small inline script that reports what cannot be loaded. The page
 //! makes two more requests: `/style.css`, and `/app.js`, which is one script bundled from the modules in this folder.
-//! `/sw.js` is loaded only in browsers that are notified while the page is closed.
+//! `/sw.js` is loaded only in browsers that are notified while the page is closed, and the PNG icons, which
+//! `packaging/icons` draws, only when the page is put on the Home Screen.
 //! Each file has an `ETag`, and a `Content-Security-Policy` that allows only scripts, styles and connections of this
 //! server.
 
@@ -65,14 +66,17 @@ const INDEX: &str = include_str!("index.html");
 
 /// Every file of the page.
 pub static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
-    let file = |path, text: &'static str| Asset {
+    let drawn = |path, bytes: &'static [u8]| Asset {
         path,
-        bytes: Cow::Borrowed(text.as_bytes()),
+        bytes: Cow::Borrowed(bytes),
     };
+    let file = |path, text: &'static str| drawn(path, text.as_bytes());
     vec![
         file("index.html", INDEX),
         file("style.css", include_str!("style.css")),
         file("icon.svg", include_str!("icon.svg")),
+        drawn("icon-192.png", include_bytes!("icon-192.png")),
+        drawn("icon-512.png", include_bytes!("icon-512.png")),
         file("sw.js", include_str!("sw.js")),
         file("manifest.webmanifest", include_str!("manifest.webmanifest")),
         Asset {
@@ -164,6 +168,32 @@ impl Asset {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// iPhones show no SVG on the Home Screen, and fill what is transparent with black.
+    #[test]
+    fn the_icons_of_an_installed_page_are_opaque_png_files_of_the_sizes_that_the_manifest_says() {
+        let manifest = include_str!("manifest.webmanifest");
+        let manifest: serde_json::Value = serde_json::from_str(manifest).expect("it is JSON");
+        let icons = manifest["icons"].as_array().expect("there are icons");
+        let mut sizes = Vec::new();
+        for icon in icons.iter().filter(|icon| icon["type"] == "image/png") {
+            let path = icon["src"].as_str().expect("a path");
+            let asset = ASSETS.iter().find(|asset| asset.path == path);
+            let asset = asset.unwrap_or_else(|| panic!("{path} is not served"));
+            assert_eq!(asset.content_type(), "image/png");
+            let head = asset.bytes.strip_prefix(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
+            let head = head.expect("it is a PNG file");
+            let side = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four"));
+            let size = format!("{}x{}", side(0), side(4));
+            assert_eq!(icon["sizes"], size.as_str());
+            let (depth_and_kind, has_shades) = (&head[8..10], b"tRNS");
+            assert_eq!(depth_and_kind, [4, 3], "a palette of 16 colours");
+            assert!(!asset.bytes.windows(4).any(|part| part == has_shades));
+            sizes.push(size);
+        }
+        assert_eq!(sizes, ["192x192", "512x512"]);
+        assert!(INDEX.contains("<link rel=\"apple-touch-icon\" href=\"icon-192.png\">"));
+    }
 
     #[test]
     fn modules_are_bundled_into_one_script() {

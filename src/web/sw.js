@@ -5,7 +5,7 @@ addEventListener('activate', (event) => event.waitUntil(clients.claim()));
 
 addEventListener('push', (event) => {
 	const { title, body, room } = event.data.json();
-	event.waitUntil(registration.showNotification(title, { body, tag: room, renotify: true, icon: 'icon.svg', data: room }));
+	event.waitUntil(registration.showNotification(title, { body, tag: room, renotify: true, icon: 'icon-192.png', data: room }));
 });
 
 addEventListener('notificationclick', (event) => {
