@@ -5,6 +5,7 @@ import { Away } from './away.js';
 import { Connection } from './connection.js';
 import { ITEMS_KEPT, ITEMS_MAX, PAGE, Room } from './room.js';
 import { hasReacted, listed } from './reactions.js';
+import { Reading } from './reading.js';
 import { keeping, refusal } from './refusals.js';
 import { Sender } from './sender.js';
 import { Tabs } from './tabs.js';
@@ -70,6 +71,7 @@ export class Chat {
 			onevent: (value) => this.#event(value),
 			onchange: () => page.changed(),
 		});
+		this.reading = new Reading((...all) => this.connection.request(...all), (name, id) => this.#readElsewhere(this.room(name), id));
 		for (const [name, lastRead] of Object.entries(store.rooms)) Object.assign(this.add(name), { lastRead, isKept: true });
 		for (const [name, items] of Object.entries(store.private)) this.add(name).restore(items);
 		this.ignored = store.ignored;
@@ -133,6 +135,7 @@ export class Chat {
 
 	#down() {
 		this.isReady = false;
+		this.reading.stop();
 		this.away.clear();
 		this.sender.lost();
 		for (const room of this.rooms.values()) {
@@ -163,6 +166,7 @@ export class Chat {
 		this.store.me = { nick, password: this.password };
 		this.#lookAtRights();
 		if (this.away.own) this.setAway(this.away.own);
+		this.#shareReading();
 		const rooms = this.all.filter((room) => !room.isPrivate);
 		if (!rooms.length && current) {
 			rooms.push(this.add(current));
@@ -248,10 +252,14 @@ export class Chat {
 	async #load(room) {
 		room.isLoaded = true;
 		await this.older(room);
-		if (room.lastRead === undefined) room.lastRead = room.lastId;
-		room.recount((item) => this.isMe(item.nick) || this.isIgnored(item.nick), (item) => this.#isMention(item, room));
+		if (room.lastRead === undefined) room.lastRead = this.reading.of(room.name) ?? room.lastId;
+		this.#recount(room);
 		if (room === this.active) this.#look(room);
 		this.page.changed();
+	}
+
+	#recount(room) {
+		room.recount((item) => this.isMe(item.nick) || this.isIgnored(item.nick), (item) => this.#isMention(item, room));
 	}
 
 	/** Requests what the page shows around the messages: members, mode and topic. */
@@ -301,10 +309,16 @@ export class Chat {
 			if (room.members.delete(fold(old))) room.members.set(fold(this.nick), this.nick);
 		}
 		this.away.rename(old, this.nick);
+		this.#shareReading();
 		this.page.renewPush?.();
 		this.#lookAtRights();
 		this.page.changed();
 		return '';
+	}
+
+	/** Shares with the user's other devices what has been read, if the name is registered. */
+	#shareReading() {
+		if (this.can.has('accounts')) this.reading.start(this.nick);
 	}
 
 	/** Finds out whether the user is an operator, by listing the bans, which only operators may do. */
@@ -321,6 +335,7 @@ export class Chat {
 		if (!reply?.ok) return refusal(reply, { nick: this.nick });
 		this.password = password;
 		this.store.me = { nick: this.nick, password };
+		this.#shareReading();
 		this.page.renewPush?.();
 		this.#lookAtRights();
 		return '';
@@ -624,6 +639,7 @@ export class Chat {
 	seen() {
 		const room = this.active;
 		if (!room?.read()) return;
+		if (!room.isPrivate) this.reading.read(room.name, room.lastRead);
 		this.keep();
 		this.page.changed();
 	}
@@ -663,6 +679,7 @@ export class Chat {
 	#receive(event) {
 		if (event.verb === 'INVITE') return this.page.invited(event.room, event.nick);
 		if (event.verb === 'AWAY') return this.away.set(event.nick, event.text);
+		if (event.verb === 'SEEN') return this.reading.moved(event);
 		const room = isRoom(event.room) ? this.room(event.room) : this.#conversationOf(event);
 		// Messages that arrive between NICK and JOIN come again with JOIN, after those that were missed.
 		if (!room || (event.kind === 'live' && !room.isPrivate && !room.joined)) return;
@@ -679,7 +696,7 @@ export class Chat {
 			if (this.page.isLooking(room)) this.seen();
 			else {
 				room.count(event, isMention);
-				if (isMention && !(event.of && room.isPrivate)) this.page.notify(room, event);
+				if (isMention && !(event.of && room.isPrivate) && !room.hasRead(event)) this.page.notify(room, event);
 			}
 			if (!event.of) this.page.announce(room, event);
 		}
@@ -806,10 +823,16 @@ export class Chat {
 			const added = this.add(name);
 			Object.assign(added, { lastRead: value.read, isKept: true });
 			if (this.isReady) this.join(added);
-		} else if (value.read > room.lastRead) {
-			room.lastRead = value.read;
-			if (value.read >= room.lastId) room.read();
-		}
+		} else this.#readElsewhere(room, value.read);
+	}
+
+	/** Notes that the user has read a room up to `id` in another tab or on another device. */
+	#readElsewhere(room, id) {
+		if (!room || !(id > room.lastRead)) return;
+		room.lastRead = id;
+		if (id >= room.lastId) room.read();
+		else if (room.isLoaded && room.atEnd) this.#recount(room);
+		this.keep();
 	}
 
 	/** Signs out and removes everything from this browser. */

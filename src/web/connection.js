@@ -124,6 +124,7 @@ export class Connection {
 			case 'ban':
 			case 'reaction':
 			case 'hook':
+			case 'reader':
 				this.#pending[0]?.onpart(value);
 				return;
 			case 'closed':

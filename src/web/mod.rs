@@ -42,6 +42,7 @@ pub static MODULES: &[(&str, &str)] = modules![
     "outbox.js",
     "quotes.js",
     "room.js",
+    "reading.js",
     "connection.js",
     "sender.js",
     "chat.js",

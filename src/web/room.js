@@ -251,9 +251,14 @@ export class Room {
 		this.atEnd = false;
 	}
 
+	/** Returns whether the user has read a message on another device. */
+	hasRead({ id }) {
+		return !this.isPrivate && Boolean(id) && id <= this.lastRead;
+	}
+
 	/** Counts a message of another user as unread. A text of several lines counts once. */
 	count(event, isMention) {
-		if (!COUNTED.has(event.verb)) return;
+		if (!COUNTED.has(event.verb) || this.hasRead(event)) return;
 		if (!this.unread) this.newAfter = this.lastRead;
 		const isNext = event.of && this.unread; // a further line of a text
 		if (!isNext) this.unread += 1;
@@ -270,8 +275,8 @@ export class Room {
 
 	/** Marks everything as read. Returns whether that changes anything. */
 	read() {
-		if (!this.unread && this.lastRead === this.lastId) return false;
-		this.lastRead = this.lastId;
+		if (!this.unread && this.lastRead >= this.lastId) return false;
+		this.lastRead = Math.max(this.lastRead ?? 0, this.lastId);
 		this.unread = 0;
 		this.mentions = 0;
 		return true;

@@ -98,6 +98,10 @@ function parseEvent(line) {
 			const [target, emoji] = words(rest, 1);
 			return { ...event, target: Number(target), emoji };
 		}
+		case 'SEEN': {
+			const [seen, reader] = words(rest, 1);
+			return { ...event, seen: Number(seen), reader };
+		}
 		case 'FILE': {
 			const [file, size, name] = words(rest, 2);
 			return { ...event, file: Number(file), size: size === '*' ? null : Number(size), name };
@@ -141,6 +145,10 @@ export function parse(line) {
 			// A line of `REACTS`: here the event has a stamp.
 			const [, nick, emoji] = words(rest, 2);
 			return { kind: 'reaction', nick, emoji };
+		}
+		case 'READER': {
+			const [room, reader, seen] = words(rest, 2);
+			return { kind: 'reader', room, reader, seen: Number(seen) };
 		}
 		case 'HOOK': {
 			const [label, room] = words(rest, 2);

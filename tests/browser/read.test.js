@@ -259,3 +259,51 @@ test('the date is above the first message of a day, also when the clock has gone
 	await page.getByRole('heading', { name: '#cake', exact: true }).waitFor();
 	await until(shown, []);
 });
+
+test('what a registered user has read on one device is read on the others', async (t) => {
+	const server = await chatd(t);
+	const ann = await Nc.named(t, server, 'ann', '#tea');
+	ann.say('REGISTER only mine');
+	await ann.expect(/^OK REGISTER ann$/m);
+	const device = async () => {
+		const page = await visitor(t);
+		// It has been in both rooms, and has read nothing.
+		await page.addInitScript(() => {
+			const put = (name, value) => localStorage.setItem(`plainchat.${name}`, JSON.stringify(value));
+			put('me', { nick: 'ann', password: 'only mine' });
+			for (const at of [1, 2]) put(`room.#${['tea', 'cake'][at - 1]}`, { read: 0, at });
+		});
+		await page.goto(`${server.url}#cake`);
+		await page.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+		return page;
+	};
+	const badge = (page) => page.locator('#rooms li', { hasText: 'tea' }).locator('.badge');
+	const [laptop, phone] = [await device(), await device()];
+	const bob = await Nc.named(t, server, 'bob', '#tea');
+	bob.say('MSG one');
+	for (const page of [laptop, phone]) await until(() => badge(page).allTextContents(), ['1']);
+	await laptop.getByRole('link', { name: 'tea' }).click();
+	for (const page of [laptop, phone]) await until(() => badge(page).allTextContents(), []);
+	// A page in the background shows a message, but nobody reads it there.
+	await laptop.evaluate(() => { document.hasFocus = () => false; });
+	bob.say('MSG two');
+	bob.say('MSG three');
+	await message(laptop, 'three').waitFor();
+	await until(() => badge(phone).allTextContents(), ['2']);
+	ann.say('READERS');
+	const [, seen] = await ann.expect(/^READER #tea me (\d+)$/m);
+	ann.say('HISTORY #tea 2');
+	const [, two] = await ann.expect(/^PAST (\d+) \S+ MSG #tea bob two$/m);
+	assert.ok(Number(seen) < Number(two), `${seen} ${two}`);
+	await laptop.evaluate(() => {
+		document.hasFocus = () => true;
+		dispatchEvent(new Event('focus'));
+	});
+	await until(() => badge(phone).allTextContents(), []);
+	// Another device knows it when it comes.
+	await laptop.evaluate(() => { document.hasFocus = () => false; });
+	bob.say('MSG four');
+	await until(() => badge(phone).allTextContents(), ['1']);
+	const tablet = await device();
+	await until(() => badge(tablet).allTextContents(), ['1']);
+});

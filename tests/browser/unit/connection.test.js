@@ -161,7 +161,7 @@ class Tab {
 	}
 
 	/** Answers requests, with the events `past` for `JOIN`. Leaves those that the test answers itself. */
-	async answer({ last, past = [], history = [], refused = null, current = '#a', can = 'nonce reply tags' }) {
+	async answer({ last, past = [], history = [], readers = [], refused = null, current = '#a', can = 'nonce reply tags' }) {
 		const { socket } = this;
 		let asked = 0;
 		this.can = can;
@@ -179,6 +179,13 @@ class Tab {
 				else if (verb === 'TOPIC') socket.gets('OK TOPIC #a');
 				else if (verb === 'MODE') socket.gets('OK MODE #a open');
 				else if (verb === 'PART') socket.gets(`OK PART ${arg}`);
+				else if (verb === 'BANS') socket.gets('ERR BANS not-allowed you are not an operator');
+				else if (verb === 'WHOIS') socket.gets('USER #a ann', 'OK WHOIS ann registered online');
+				else if (verb === 'READERS') {
+					socket.gets(...readers, `OK READERS ${readers.length}`);
+					await settled(); // in a browser, each message is a task of its own
+				}
+				else if (verb === 'SEEN') socket.gets(`OK SEEN #a ${arg}`);
 				else return;
 			}
 		}
@@ -240,6 +247,28 @@ test('a server without nonces is sent nothing twice: the user decides', async (t
 	assert.match(entry.error, /may not have arrived/);
 	tab.chat.sender.retry(entry);
 	assert.deepEqual(tab.told, ['TELL #a hello']);
+});
+
+test('what a registered user has read on another device is not unread here, also after a break', async (t) => {
+	const tab = new Tab(t);
+	const can = 'accounts tags';
+	const notified = [];
+	tab.chat.page.notify = (room, event) => notified.push(event.id);
+	const history = [past(10, 'bob', 'ten'), past(11, 'bob', 'ann?'), past(12, 'bob', 'ann!')];
+	await tab.connect({ can, last: 12, history, readers: ['READER #a me 11'] });
+	assert.deepEqual([tab.room.unread, tab.room.mentions], [1, 1]);
+	tab.socket.gets(live(13, 'bob', 'ann?!'));
+	assert.deepEqual([tab.room.unread, notified.splice(0)], [2, [13]]);
+	tab.socket.gets(`LIVE - ${TIME} SEEN #a ann 12 me`, `LIVE - ${TIME} SEEN #a ann 13 hourly`);
+	assert.equal(tab.room.unread, 1);
+	tab.socket.gets(`LIVE - ${TIME} SEEN #a ann 13 me`);
+	assert.deepEqual([tab.room.unread, tab.room.mentions], [0, 0]);
+	await tab.connect({ can, last: 15, past: [past(14, 'bob', 'ann'), past(15, 'bob', 'ann')], readers: ['READER #a me 14'] });
+	assert.deepEqual([tab.room.unread, notified], [1, [15]]);
+	// The user looks at the page here.
+	tab.chat.seen();
+	assert.equal(tab.socket.sent.at(-1), 'SEEN #a 15 AS me');
+	assert.equal(tab.room.unread, 0);
 });
 
 test('a server with a new log is shown from its beginning', async (t) => {

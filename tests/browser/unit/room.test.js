@@ -147,6 +147,22 @@ test('unread messages are counted from the read position', () => {
 	assert.equal(a.read(), false);
 });
 
+test('messages that were read on another device are not unread, and the read position does not go back', () => {
+	const a = room(10);
+	a.lastRead = 12;
+	for (const id of [11, 12]) {
+		a.push(msg(id));
+		a.count(msg(id), true);
+	}
+	assert.deepEqual([a.unread, a.mentions, a.read()], [0, 0, false]);
+	a.push(msg(13));
+	a.count(msg(13), true);
+	assert.deepEqual([a.unread, a.newAfter, a.hasRead(msg(13))], [1, 12, false]);
+	a.lastRead = 20;
+	assert.equal(a.read(), true);
+	assert.deepEqual([a.unread, a.lastRead], [0, 20]);
+});
+
 test('a join is not announced after the first message of the same user', () => {
 	const a = room(10);
 	const joins = (nick, time) => a.push({ verb: 'JOIN', room: '#a', nick, id: null, time });

@@ -39,6 +39,8 @@ check(`PAST 9 ${TIME} @edited=${TIME};reply=7;x-run=1%202 MSG #ops ci @not a tag
 check(`PAST 9 ${TIME} @removed MSG #ops ci -`, { kind: 'past', id: 9, time: Date.parse(TIME), verb: 'MSG', room: '#ops', nick: 'ci', text: '-', isRemoved: true });
 check(`LIVE 9 ${TIME} @x-%=%;; MSG #ops ci hi`, { kind: 'live', id: 9, time: Date.parse(TIME), verb: 'MSG', room: '#ops', nick: 'ci', text: 'hi' });
 check(`LIVE 9 ${TIME} @reply=7`, null);
+check(`LIVE - ${TIME} SEEN #ops ann 17 me`, { kind: 'live', id: null, time: Date.parse(TIME), verb: 'SEEN', room: '#ops', nick: 'ann', seen: 17, reader: 'me' });
+check('READER #ops me 17', { kind: 'reader', room: '#ops', reader: 'me', seen: 17 });
 check(`LIVE 9 ${TIME} TOPIC #ops ci`, { kind: 'live', id: 9, time: Date.parse(TIME), verb: 'TOPIC', room: '#ops', nick: 'ci', text: '' });
 check('ROOM #ops 2', { kind: 'room', room: '#ops', members: 2, topic: '' });
 check('USER #ops ann', { kind: 'user', room: '#ops', nick: 'ann', away: '' });
