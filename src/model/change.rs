@@ -21,8 +21,8 @@ pub struct Change {
     pub action: Action,
 }
 
-/// What a change is about. A nick is used by servers, and is in rooms through servers. How many connections of a
-/// server use it, and are in the rooms, is known to that server only.
+/// What a change is about. A nick is used by servers, and is in rooms through servers. Only the server itself knows
+/// how many of its connections use the nick, and how many of these are in each room.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// A connection of the server takes a nick, in place of the one that it used before, if it used any.
@@ -42,7 +42,7 @@ pub enum Action {
         /// left deliberately.
         reserve: Option<Reserve>,
     },
-    /// The nick is registered now. Its account protects it from now on, and no reservation.
+    /// The nick is registered now. From now on, its account protects it, and not a reservation.
     EndReservation {
         /// The nick.
         nick: Nick,
@@ -56,14 +56,14 @@ pub enum Action {
         /// The rooms in which that is announced.
         rooms: Vec<Arc<RoomName>>,
     },
-    /// The first of the server's connections of a nick has joined a room.
+    /// The first of the server's connections with a nick has joined a room.
     EnterRoom {
         /// The room.
         room: Arc<RoomName>,
         /// The nick.
         nick: Nick,
     },
-    /// The last of the server's connections of a nick has left a room.
+    /// The last of the server's connections with a nick has left a room.
     LeaveRoom {
         /// The room.
         room: Arc<RoomName>,
@@ -104,7 +104,7 @@ pub struct FormerNick {
     pub nick: Nick,
     /// Whether no other connection of the server uses it.
     pub is_last: bool,
-    /// The rooms that the connection is in and no other connection of the server under that nick. There, the new
+    /// The rooms in which no other connection of the server uses the nick. There, the new
     /// nick replaces the former one.
     pub rooms: Vec<Arc<RoomName>>,
 }

@@ -131,7 +131,7 @@ pub enum Request<'a> {
     Seen {
         room: RoomName,
         id: u64,
-        /// The name of the reader; `None` for the one with which the connection has joined the room.
+        /// The name of the reader; `None` for the reader with which the connection has joined the room.
         reader: Option<Nick>,
     },
     Readers,
@@ -392,7 +392,8 @@ impl<'a> Request<'a> {
                 "unknown command; HELP lists the commands, and CHAT lets you just type messages",
             ));
         };
-        // Even if such a line contains a NUL, the number of bytes that follow must be read from it.
+        // If bytes follow a line, it is parsed even if it contains a NUL, because the number of bytes that follow
+        // must be read from it.
         if !verb.has_bytes() && has_nul(rest) {
             return Err(Refusal::new(verb, Code::NotUtf8, HAS_NUL));
         }

@@ -29,7 +29,7 @@ pub enum Header {
     Absent,
     /// The bytes are neither a valid header nor those of a client.
     Wrong,
-    /// A header of this many bytes, and the client. There is none if the proxy itself is the client.
+    /// A header of this many bytes, and the client. The client is `None` if the proxy itself is the client.
     Whole(usize, Option<Client>),
 }
 

@@ -26,8 +26,8 @@ use super::retry;
 /// The maximum number of changes that are read from the operating system at once.
 const EVENTS_MAX: usize = 256;
 
-/// The maximum number of slices that are written at once. It is twice the number in a batch when a hundred clients
-/// all talk; half of these slices are replies to the client's own messages.
+/// The maximum number of slices that are written at once. When a hundred clients talk at once, a batch has half as
+/// many slices, and half of those are replies to the client's own messages.
 const SLICES_MAX: usize = 64;
 
 /// The time of inactivity after which the operating system probes a client that follows something, and the time
@@ -253,8 +253,8 @@ impl Socket {
         retry(|| Ok(sendmsg(&self.stream, slices, &mut none, flags)?))
     }
 
-    /// Becomes ready if something may have arrived since the last call that was ready. Only the task that polled last
-    /// is woken.
+    /// Becomes ready if something may have arrived since the last call that returned ready. Only the task that polled
+    /// last is woken.
     ///
     /// # Errors
     /// None; the signature is that of the other carriers.
@@ -262,7 +262,7 @@ impl Socket {
         self.poll(Readiness::Read, cx)
     }
 
-    /// Becomes ready if a write may have become possible since the last call that was ready. Only the task that
+    /// Becomes ready if a write may have become possible since the last call that returned ready. Only the task that
     /// polled last is woken.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ pub struct WebSocket {
     held: Vec<u8>,
     /// The unfinished text message, up to the length of a line. Between messages it takes no memory.
     text: Vec<u8>,
-    /// Whether the part of the message beyond that length contains a line ending.
+    /// Whether the part of the message beyond the length of a line contains a line ending.
     is_torn: bool,
     /// The input that the client is expected to send.
     expected: Expected,
@@ -63,7 +63,7 @@ pub struct WebSocket {
     waiting: Option<Input>,
     /// Whether the client is in the middle of a binary message.
     in_binary: bool,
-    /// Whether that message was not expected. The error has been reported in this case.
+    /// Whether the current binary message was not expected. If so, the error has been reported.
     is_stray: bool,
     /// Whether the client receives each line as a JSON object.
     receives_json: bool,

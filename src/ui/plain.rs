@@ -42,7 +42,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// The time for drawing the last lines.
 const LAST_LINES: Duration = Duration::from_millis(50);
 
-/// The maximum number of bytes that are written above the line at once. After each write, the line is redrawn.
+/// The maximum number of bytes that are written at once above the line that is being typed. After each write, the
+/// line is redrawn.
 const SHOWN_BYTES: usize = 16 * 1024;
 
 /// Runs the line client until the user leaves.

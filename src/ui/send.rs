@@ -51,7 +51,7 @@ pub async fn send(
 struct To {
     client: Client,
     to: String,
-    /// The id of the message to which the first one replies.
+    /// The message to which the first message that is sent replies, by its id.
     reply: Option<u64>,
 }
 

@@ -74,7 +74,7 @@ pub enum Given {
 /// key.
 ///
 /// # Errors
-/// [`Failure::Impossible`] if it was not started by sshd in that way, or the client has to name a nick;
+/// [`Failure::Impossible`] if sshd has not started this program in that way, or the client has to name a nick;
 /// [`Failure::File`].
 pub fn server(words: &[&str], connection: &str, asked: Option<&Nick>) -> Result<Server, Failure> {
     let &[nick, fingerprint, secret_file, host] = words else {
@@ -106,7 +106,7 @@ pub fn server(words: &[&str], connection: &str, asked: Option<&Nick>) -> Result<
         nick: Some(nick.as_str().to_owned()),
         nick_is_asked: true,
         password: Some(login_token(&secret, &nick, fingerprint)),
-        // The key of a registered nick is enough.
+        // A client with the key of a registered nick needs no password of the server.
         server_password: None,
         rooms: Vec::new(),
         allows_files: false,

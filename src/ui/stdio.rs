@@ -51,7 +51,7 @@ pub(super) fn text_input(capacity: usize) -> Unblock<Text<Input>> {
 /// mark. Without the mark it is an error, because its NULs cannot be sent.
 pub(super) struct Text<R> {
     input: R,
-    /// Bytes that have not been converted yet: those at the beginning, or half of a character.
+    /// Bytes that have not been converted yet: those that must show the encoding, or half of a character.
     held: Vec<u8>,
     /// Converted bytes that have not been returned yet.
     ready: VecDeque<u8>,

@@ -13,7 +13,7 @@ use crate::protocol::{Event, EventId, Time};
 /// The facts about an event that its line does not contain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stamp<'a> {
-    /// The position in a text of which all lines are written.
+    /// The position of the line in its text, if all lines of the text are written.
     pub part: TextPart,
     pub id: Option<EventId>,
     pub time: Time,
@@ -331,7 +331,7 @@ fn tags(client: &Client, stamp: Stamp<'_>, more: &str, is_first: bool) -> String
     tags
 }
 
-/// Returns a number that identifies a change of a nick. It is the same in each room that has the nick.
+/// Returns a number that identifies a change of a nick. It is the same in each room in which the nick is.
 pub(super) fn change_key(old: &str, new: &str, time: Time) -> u64 {
     let mut hasher = DefaultHasher::new();
     (old, new, time.0).hash(&mut hasher);
@@ -432,7 +432,7 @@ mod tests {
             let of = |client| written(client, line, TextPart::None);
             assert_ne!(of(&ann), of(&eve), "{line}");
         }
-        // A client is shown such a change once, though each room has an event for it.
+        // A client is shown a rename or a change of who is away only once, although each room has an event for it.
         for line in ["NICK #lobby bob bert", "AWAY #lobby bob"] {
             let event = Event::parse(line).expect("it is an event");
             assert!(!is_for_all(event.verb()), "{line}");

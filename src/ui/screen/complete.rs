@@ -40,7 +40,7 @@ pub struct KnownNames<'a> {
     pub nicks: Vec<&'a str>,
     /// The rooms.
     pub rooms: Vec<&'a str>,
-    /// Whether files of this machine may be known.
+    /// Whether files of this machine may be offered.
     pub files: bool,
 }
 

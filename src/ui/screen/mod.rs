@@ -182,7 +182,7 @@ enum Wake {
 /// their own to `server`, which share the nick by its password.
 ///
 /// # Errors
-/// [`Failure::Client`] if the client ends for another reason than that the user leaves; [`Failure::Input`] or
+/// [`Failure::Client`] if the client ends before the user leaves; [`Failure::Input`] or
 /// [`Failure::Output`] if the terminal cannot be used. If it has gone, that is no error.
 pub async fn run(
     client: &mut ReconnectingClient,
@@ -275,7 +275,8 @@ impl Runner<'_> {
                         app.update(update, client.state());
                     }
                 }
-                // The terminal sends these to all programs in front, and they are meant for the editor.
+                // The terminal sends these signals to all programs in the foreground, but they are meant for the
+                // editor.
                 Wake::Signal(Signal::Int | Signal::Quit | Signal::Cont)
                     if self.editor.is_some() => {}
                 Wake::Signal(Signal::Cont) => self.repaint()?,

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The query for the color, a query of kitty's protocol, and a query that every terminal answers (DA1). So a terminal
-/// that does not answer the first two causes no delay.
+/// The query for the background color, a query of kitty's protocol, and a query that every terminal answers (DA1). So
+/// a terminal that does not answer the first two causes no delay.
 const QUESTION: &[u8] = b"\x1b]11;?\x1b\\\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[c";
 
 /// The time for the answer. The terminal may be far away, or may not answer at all.

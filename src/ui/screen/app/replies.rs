@@ -299,8 +299,8 @@ impl App {
         (page, removed)
     }
 
-    /// Returns the rows for a list of events. `action` gets the room and the id of each event. The rows name the rooms
-    /// if the list `is_of_many`.
+    /// Returns the rows for a list of events. `action` gets the room and the id of each event. If the list is of
+    /// events from many rooms (`is_of_many`), each row names its room.
     fn found(
         &self,
         reply: &Reply,

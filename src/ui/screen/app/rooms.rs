@@ -133,7 +133,7 @@ impl App {
             Some(index) => {
                 let (seq, hidden) = (room.seq(index), 0);
                 room.view = View::At { seq, hidden };
-                // The two more lines are that of the entry itself and the separator above it.
+                // The two additional lines are the line of the entry itself and the separator above it.
                 self.scroll(2 - height, state);
             }
             None => {
