@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_can_be_nicks_are_found_whatever_stands_around_them() {
+    fn words_that_can_be_nicks_are_found_despite_punctuation() {
         let check = |text: &str, expected: &[&str]| {
             let mut found: Vec<_> = words(text).into_iter().collect();
             found.sort();

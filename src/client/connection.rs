@@ -291,7 +291,7 @@ impl Receiver {
             ServerLine::Live { event, .. } => format!("GAP {}", event.place()),
             _ => return,
         };
-        // Gaps are together at the end of the list, one for each place.
+        // The gaps are at the end of the list, one for each place.
         let mut gaps = self
             .kept
             .iter()
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn events_beyond_the_bound_leave_one_gap_a_room() {
+    fn events_beyond_the_limit_leave_one_gap_per_room() {
         futures_lite::future::block_on(async {
             let mut receiver = Receiver::new(futures_lite::io::empty());
             let text = "x".repeat(1 << 20);

@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn author_and_id_come_before_the_words() {
+    fn filters_are_parsed_only_before_the_words() {
         let query = Query::parse("before:17 from:Ann tea from:bob").unwrap();
         assert!(query.is_from("ANN") && !query.is_from("bob"));
         assert_eq!(query.before().map(EventId::get), Some(17));

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_on_a_line_can_be_composed() {
+    fn every_text_that_fits_on_a_line_can_be_composed() {
         let fits = vec![b'x'; LINE_BYTES_MAX - "MSG ".len() - 1];
         assert!(Request::message(&fits).is_ok());
         let refused = Request::message(&[&fits[..], b"x"].concat());

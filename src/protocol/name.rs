@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn good_nicks_are_kept_as_chosen() {
+    fn valid_nicks_are_kept_as_chosen() {
         for good in [
             "a",
             "Bob",

@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_in_several_turns_is_delivered_together() {
+    fn messages_sent_in_several_turns_are_delivered_together() {
         let accounts = Accounts::new(Arc::new(MemoryBuckets::default()), None);
         let log = Arc::new(MemoryLog::new(1, 1 << 20));
         let mut state = SharedState::new(Arc::default(), log, Arc::new(accounts));

@@ -333,7 +333,8 @@ impl Session {
         }
     }
 
-    /// Returns whether a reply has not been sent yet. Until it has, the bytes of a file cannot begin.
+    /// Returns whether a reply has not been sent yet. The bytes of a file cannot begin before all replies have been
+    /// sent.
     pub fn owes_replies(&self) -> bool {
         !self.replies().pending.is_empty() || !self.unsent.is_empty()
     }

@@ -30,7 +30,7 @@ const EVENTS_MAX: usize = 256;
 /// many slices, and half of those are replies to the client's own messages.
 const SLICES_MAX: usize = 64;
 
-/// The time of inactivity after which the operating system probes a client that follows something, and the time
+/// The time of inactivity after which the operating system probes a client that follows a room or file, and the time
 /// between two probes.
 const KEEPALIVE_CLOSE: Duration = Duration::from_secs(10);
 
@@ -287,9 +287,9 @@ impl Socket {
         }
     }
 
-    /// Makes the operating system probe the client more often. A client that follows something sends nothing, and may
-    /// receive nothing for a long time. If such a client has closed its socket, as a killed program does, this is
-    /// detected after about a minute, when the client's system has forgotten the connection.
+    /// Makes the operating system probe the client more often. A client that follows a room or file sends nothing,
+    /// and may receive nothing for a long time. If such a client has closed its socket, as a killed program does,
+    /// this is detected after about a minute, when the client's system has forgotten the connection.
     pub fn watch_closely(&self) {
         // If this fails, the end of the client is detected later.
         let _ = sockopt::set_tcp_keepidle(&self.stream, KEEPALIVE_CLOSE);

@@ -51,7 +51,7 @@ pub async fn send(
 struct To {
     client: Client,
     to: String,
-    /// The message to which the first message that is sent replies, by its id.
+    /// The id of the message to which the first message is a reply, if it is one.
     reply: Option<u64>,
 }
 

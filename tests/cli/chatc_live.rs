@@ -42,7 +42,7 @@ fn two_clients_read_each_other() {
 }
 
 #[test]
-fn a_class_that_logs_in_under_one_name_is_numbered() {
+fn users_with_the_same_login_name_get_numbered_nicks() {
     let chatd = chatd();
     let host = chatd.address.to_string();
     let mut watcher = watcher(&chatd, "lobby");

@@ -173,7 +173,7 @@ channels = ( {{ name = "#ops"; chatnet = "chat"; autojoin = "yes"; }} );
 }
 
 #[test]
-fn ii_talks() {
+fn ii_sends_and_receives_messages() {
     let chatd = start(&[]);
     let mut bob = bob(&chatd);
     let folder = tempfile::tempdir().unwrap();
@@ -206,7 +206,7 @@ fn ii_talks() {
 }
 
 #[test]
-fn sic_talks() {
+fn sic_sends_and_receives_messages() {
     let chatd = start(&[]);
     let mut bob = bob(&chatd);
     let mut sic = Program::start("exec sic -h $HOST -p $PORT -n sss", chatd.address);

@@ -41,7 +41,7 @@ fn too_low_a_limit_is_refused_with_the_number_that_is_needed() {
 }
 
 #[test]
-fn uploads_that_never_end_leave_the_descriptors_that_new_clients_need() {
+fn endless_uploads_leave_descriptors_for_new_clients() {
     let chatd = start(256).expect("it is enough");
     let mut watch = chatd.member("watch");
     let mut uploads: Vec<Peer> = Vec::new();

@@ -142,7 +142,7 @@ fn a_thousand_idle_connections_in_the_lobby_take_little_memory() {
 }
 
 #[test]
-fn a_thousand_idle_websockets_in_the_lobby_cost_6_kib_each_at_most() {
+fn a_thousand_idle_websockets_in_the_lobby_take_at_most_6_kib_each() {
     const CONNECTIONS: u64 = 1000;
     let most = match std::env::var_os("CHATD") {
         Some(_) => 6 << 10,

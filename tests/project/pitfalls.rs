@@ -205,7 +205,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn every_pitfall_has_a_test_that_is_there() {
+fn every_pitfall_names_existing_tests() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     for (n, (pitfall, places)) in PITFALLS.iter().enumerate() {
         assert!(pitfall.starts_with(&format!("{}: ", n + 1)), "{pitfall}");

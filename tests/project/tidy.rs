@@ -371,7 +371,7 @@ fn verbs_of(title: &str) -> impl Iterator<Item = Verb> {
 }
 
 #[test]
-fn every_refusal_is_named_where_its_command_is() {
+fn every_section_names_the_refusals_of_its_commands() {
     for section in &protocol_md().sections {
         let line = lines_of("protocol.md", &section.number)
             .into_iter()

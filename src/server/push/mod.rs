@@ -204,7 +204,7 @@ pub(super) async fn run(server: Arc<Server>, notifier: Arc<Notifier>) {
     }
 }
 
-/// Returns what the page shows, as JSON.
+/// Returns the content of a notification as JSON, in the form that the page reads.
 fn shown(notice: &Notice) -> Vec<u8> {
     let Notice {
         title, text, place, ..

@@ -153,7 +153,7 @@ impl Picture {
 
     /// Prepares the picture for an area. `cell` is the size of a character in pixels.
     pub fn fit(&mut self, graphics: Graphics, cell: (u16, u16), columns: u16, rows: u16) {
-        // Half a character is a pixel of a block.
+        // With blocks, each pixel is half a character.
         let cell = match graphics {
             Graphics::Kitty | Graphics::Sixel => cell,
             _ => (1, 2),

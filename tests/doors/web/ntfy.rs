@@ -415,7 +415,7 @@ fn a_subscriber_over_websocket_receives_pings() {
 
 /// What the server sends is read while it is asked for the next room, so that neither waits for the other.
 #[test]
-fn the_past_of_many_rooms_arrives_whole() {
+fn the_past_of_many_rooms_arrives_completely() {
     let chatd = chatd();
     let mut ann = Peer::connect(chatd.address);
     ann.ask("NICK ann", "OK NICK ann #lobby <id>");

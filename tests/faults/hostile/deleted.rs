@@ -116,7 +116,7 @@ fn a_deleted_room_disappears_from_the_chat_the_disk_and_running_transfers() {
 
 /// Only operators can see and delete the rooms with which one user had taken all places.
 #[test]
-fn an_operator_makes_space_where_closed_rooms_have_taken_it() {
+fn an_operator_can_delete_invite_only_rooms_that_took_all_places() {
     let mut target = Target::start(&["--operator", "root1", "--max-rooms", "100"]);
     let mut root = target.owner("root1");
     let mut mallory = target.named_stranger("mallory");

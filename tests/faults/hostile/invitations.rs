@@ -5,7 +5,7 @@ use crate::support::spawn::allow_many_connections;
 
 /// Regression test. Each invitation once looked at all members, for each of them, while everyone else waited.
 #[test]
-fn invitations_cost_no_more_in_a_full_room() {
+fn invitations_take_no_longer_in_a_full_room() {
     const CROWD: usize = 800;
     const ASKED: usize = 200;
     allow_many_connections();

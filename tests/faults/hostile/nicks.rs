@@ -4,7 +4,7 @@ use super::target::{Target, ask, pipeline};
 
 /// Regression test. Each nick that was left with a password was once reserved for two minutes.
 #[test]
-fn a_connection_that_changes_nicks_reserves_one() {
+fn a_connection_that_changes_nicks_reserves_only_one() {
     const NICKS: usize = 10_000;
     let mut target = Target::start(&[]);
     let mut mallory = target.stranger();

@@ -60,7 +60,7 @@ fn escape_ends_a_reply_and_a_selection_and_what_was_typed_stays() {
 }
 
 #[test]
-fn an_answer_to_an_older_message_fetches_what_it_quotes() {
+fn a_reply_to_an_older_message_fetches_the_quoted_message() {
     let mut play = talk(90, 16);
     play.hear(&["LIVE 104 2026-11-24T06:46:30.000Z @reply=7 MSG #lobby bob that one"]);
     play.sees("╭ an older message");
@@ -95,7 +95,7 @@ fn an_answer_to_an_older_message_fetches_what_it_quotes() {
 }
 
 #[test]
-fn an_answer_in_the_log_fetches_what_it_quotes_once_it_is_shown() {
+fn a_reply_in_the_log_fetches_the_quoted_message_once_it_is_shown() {
     let mut play = TestScreen::new(90, 12);
     play.app.jump("#lobby", 90, &mut play.state);
     play.sent();
@@ -447,7 +447,7 @@ fn several_lines_are_typed_and_sent_as_one_message() {
 }
 
 #[test]
-fn an_edit_is_one_line_and_each_line_of_an_action_is_one() {
+fn an_edit_is_one_line_and_each_line_of_an_action_is_an_action() {
     let mut play = with_lines(90, 16);
     play.key(KeyCode::Up);
     play.press(KeyCode::Enter, KeyModifiers::ALT);

@@ -26,7 +26,7 @@ fn the_screen_looks_like_this() {
                │                     │                                             │
 ";
     let seen = play.seen();
-    // Only the place of the first line may differ: the messages are at the bottom.
+    // The rows are compared without their order, because the messages may begin in another row.
     for line in expected
         .lines()
         .filter(|line| line.contains("│ ") && line.len() > 100)
@@ -143,7 +143,7 @@ fn a_burst_is_processed_and_its_end_is_visible() {
 }
 
 #[test]
-fn rooms_count_what_is_unread_and_drafts_stay_where_they_were() {
+fn rooms_count_unread_messages_and_keep_their_drafts() {
     let mut play = TestScreen::new(80, 12);
     play.type_in("half");
     play.app
