@@ -1,10 +1,10 @@
 //! The level minimal-client: runs a client against a server that may be quick, slow or newer than the client, and
 //! checks what the client sends and prints.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,15 @@ const CHECKS: &[Check] = &[
     ("accepts further fields in replies", further_fields),
     ("reads while it sends", reads_while_it_sends),
     ("gets all replies before it ends", ends),
+    ("sends nothing when its room refuses it", stays_out),
+    (
+        "sends nothing as long as its nick is refused",
+        waits_for_its_nick,
+    ),
+    (
+        "ends or connects again when the server closes",
+        notices_the_end,
+    ),
 ];
 
 /// Runs `command HOST PORT NICK ROOM` once for each check, and returns what failed.
@@ -55,6 +64,12 @@ struct Session {
     room: String,
     next_id: u64,
     said_bye: bool,
+    /// The verb whose next request is refused, if any.
+    refuses: &'static str,
+    has_nick: bool,
+    has_joined: bool,
+    /// Receives further connections of the client, and one when its output ends.
+    again: Receiver<TcpStream>,
 }
 
 impl Session {
@@ -74,8 +89,19 @@ impl Session {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
                 let _ = to.send(line);
             }
+            // `again` receives its end, too.
+            let _ = TcpStream::connect(("127.0.0.1", port));
         });
-        let accepted = accept(listener);
+        let (to, again) = channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if to.send(stream).is_err() {
+                    break;
+                }
+            }
+        });
+        let accepted = again.recv_timeout(PATIENCE);
+        let accepted = accepted.map_err(|_| "it did not connect".to_owned());
         let connect = |stream: TcpStream| {
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(PATIENCE))?;
@@ -93,6 +119,10 @@ impl Session {
                 room: "lobby".to_owned(),
                 next_id: 1,
                 said_bye: false,
+                refuses: "",
+                has_nick: false,
+                has_joined: false,
+                again,
             }),
             Err(why) => {
                 stop(&mut child);
@@ -102,21 +132,30 @@ impl Session {
     }
 
     /// Types a line into the client.
-    fn types(&mut self, text: &str) -> Result<(), String> {
+    fn types(&mut self, text: impl AsRef<[u8]>) -> Result<(), String> {
         let input = self.child.stdin.as_mut().ok_or("its input is closed")?;
-        writeln!(input, "{text}").map_err(|e| format!("it does not read its input: {e}"))
+        let typed = input.write_all(&[text.as_ref(), b"\n"].concat());
+        typed.map_err(|e| format!("it does not read its input: {e}"))
     }
 
     fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), String> {
-        let sent = self.stream.write_all(bytes.as_ref());
-        sent.map_err(|e| format!("it does not read: {e}"))
+        match self.stream.write_all(bytes.as_ref()) {
+            // It has ended; the next `request` returns that.
+            Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                Ok(())
+            }
+            sent => sent.map_err(|e| format!("it does not read: {e}")),
+        }
     }
 
     /// Returns the next request, checked as section 3.1 says.
     fn request(&mut self) -> Result<Option<String>, String> {
         let mut line = Vec::new();
-        let read = self.received.read_until(b'\n', &mut line);
-        read.map_err(|e| format!("no request arrives: {e}"))?;
+        match self.received.read_until(b'\n', &mut line) {
+            // A client that ends before it has read everything resets its connection.
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => return Ok(None),
+            read => read.map_err(|e| format!("no request arrives: {e}"))?,
+        };
         if line.is_empty() {
             return Ok(None);
         }
@@ -124,7 +163,11 @@ impl Session {
             return Err(format!("it sent a line of {} bytes", line.len()));
         }
         let text = String::from_utf8(line).map_err(|e| format!("it sent other than UTF-8: {e}"))?;
-        Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+        let text = text.trim_end_matches(['\r', '\n']);
+        if text.to_uppercase().starts_with("MSG") && !(self.has_nick && self.has_joined) {
+            return Err(format!("it sent {text:?} without a nick or a room"));
+        }
+        Ok(Some(text.to_owned()))
     }
 
     /// Answers requests until one begins with `wanted`, which it returns unanswered.
@@ -146,8 +189,21 @@ impl Session {
         let first = words.next().unwrap_or_default();
         let reply = match verb.trim_start_matches('/') {
             "" => return Ok(()),
-            "NICK" => format!("OK NICK {first} #{} 0", self.room),
+            verb if verb == self.refuses => {
+                let code = if verb == "NICK" {
+                    "nick-taken"
+                } else {
+                    "not-allowed"
+                };
+                self.refuses = "";
+                format!("ERR {verb} {code} not {first}")
+            }
+            "NICK" => {
+                self.has_nick = true;
+                format!("OK NICK {first} #{} 0", self.room)
+            }
             "JOIN" => {
+                self.has_joined = true;
                 self.room = first.trim_start_matches('#').to_owned();
                 format!("OK JOIN #{} 0", self.room)
             }
@@ -203,8 +259,18 @@ impl Session {
         ))
     }
 
-    /// Closes the client's input, answers what it still asks, and checks that it ends by itself.
+    /// Closes the client's input, answers what it still asks, and checks that it ends by itself and without an error.
     fn finish(&mut self) -> Result<(), String> {
+        let status = self.end()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("it ended with {status}"))
+        }
+    }
+
+    /// Closes the client's input, answers what it still asks, and returns how it ended.
+    fn end(&mut self) -> Result<ExitStatus, String> {
         self.child.stdin = None;
         while !self.said_bye
             && let Some(request) = self.request()?
@@ -227,12 +293,22 @@ impl Session {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        let status = self.child.wait().map_err(|e| e.to_string())?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(format!("it ended with {status}"))
+        self.child.wait().map_err(|e| e.to_string())
+    }
+
+    /// Types a line at once, refuses the next request with that verb, and checks that nothing is said until the client
+    /// has a nick and a room. It may try again, or end with any status.
+    fn is_refused(&mut self, verb: &'static str) -> Result<(), String> {
+        self.types("for #ops alone")?;
+        self.refuses = verb;
+        while !self.refuses.is_empty() {
+            let request = self.request()?;
+            let request = request.ok_or(format!("it ended before it sent {verb}"))?;
+            self.answer(&request)?;
         }
+        // The client may have ended already, so its input or its connection may be gone.
+        let _ = self.types("this too");
+        self.end().map(drop)
     }
 }
 
@@ -250,17 +326,6 @@ fn stop(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Waits until the client connects.
-fn accept(listener: TcpListener) -> Result<TcpStream, String> {
-    let (to, accepted) = channel();
-    std::thread::spawn(move || to.send(listener.accept()));
-    match accepted.recv_timeout(PATIENCE) {
-        Ok(Ok((stream, _))) => Ok(stream),
-        Ok(Err(e)) => Err(e.to_string()),
-        Err(_) => Err("it did not connect".into()),
-    }
-}
-
 fn arrives(session: &mut Session) -> Result<(), String> {
     session.arrive()?;
     session.finish()
@@ -269,6 +334,7 @@ fn arrives(session: &mut Session) -> Result<(), String> {
 fn sends(session: &mut Session) -> Result<(), String> {
     session.arrive()?;
     for text in ["hello, all", "  two  spaces ", "/not a command", "grüße 🎉"] {
+        session.types("")?; // An empty line is no message.
         session.types(text)?;
         let request = session.serve_until("MSG")?;
         if request.get(3..) != Some(&format!(" {text}")) {
@@ -276,7 +342,32 @@ fn sends(session: &mut Session) -> Result<(), String> {
         }
         session.answer(&request)?;
     }
-    session.finish()
+    session.types(b"caf\xe9")?; // Whatever it makes of that, it sends UTF-8 and goes on.
+    session.types("after")?;
+    loop {
+        let request = session.serve_until("MSG")?;
+        session.answer(&request)?;
+        if request == "MSG after" {
+            return session.finish();
+        }
+    }
+}
+
+fn stays_out(session: &mut Session) -> Result<(), String> {
+    session.is_refused("JOIN")
+}
+
+fn waits_for_its_nick(session: &mut Session) -> Result<(), String> {
+    session.is_refused("NICK")
+}
+
+/// The server stops while the client's input is open.
+fn notices_the_end(session: &mut Session) -> Result<(), String> {
+    session.arrive()?;
+    session.send("CLOSED shutting-down back soon\n")?;
+    let _ = session.stream.shutdown(std::net::Shutdown::Both);
+    let again = session.again.recv_timeout(PATIENCE);
+    again.map(drop).map_err(|_| "it did neither".into())
 }
 
 fn prints(session: &mut Session) -> Result<(), String> {

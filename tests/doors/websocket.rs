@@ -1,4 +1,4 @@
-//! protocol.md 11.3: WebSocket, with the frames that a client may send and those that it may not.
+//! protocol.md 11.3, http.md 7: WebSocket, with the frames that a client may send and those that it may not.
 //!
 //! The sections of RFC 6455:
 //!

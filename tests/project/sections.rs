@@ -12,6 +12,7 @@ const EXPLAIN: &[(&str, &str)] = &[
     ("protocol.md", "1.3"),
     ("protocol.md", "1.4"),
     ("protocol.md", "12"),
+    ("protocol.md", "14"),
 ];
 
 /// The test programs whose modules name sections; what is about the repository itself may name none.
