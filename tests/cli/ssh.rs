@@ -2,15 +2,17 @@
 //! `sshd_config`. sshd runs as the user of the tests, who is the user `chat` of the fragment too.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use plainchat::protocol::ssh::{SEAL_FIELD, seal};
 
 use crate::screen::Terminal;
+use crate::support::inbox::DEADLINE;
 use crate::support::server::Chatd;
 use crate::support::spawn::{Ended, Peer, Program};
 
@@ -487,6 +489,46 @@ fn nobody_with_a_key_needs_the_password_of_the_server() {
 }
 
 #[test]
+fn one_address_cannot_keep_others_from_logging_in() {
+    let ssh = Ssh::start();
+    // Free a moment ago; sshd cannot listen on port 0 and say where.
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("it is bound");
+    drop(free);
+    let _sshd = Program::start(
+        &format!(
+            "exec {SSHD} -D -f {} -o ListenAddress=$HOST:$PORT",
+            ssh.path("sshd_config").display()
+        ),
+        address,
+    );
+    let end = Instant::now() + DEADLINE;
+    while TcpStream::connect(address).is_err() {
+        assert!(Instant::now() < end, "sshd does not listen");
+        std::thread::yield_now();
+    }
+    // These connect and do not log in. The first ones of this loop may come before sshd has noticed the end of the
+    // connection above.
+    let mut idle = Vec::new();
+    let refused = loop {
+        let mut peer = Peer::connect(address);
+        let line = peer.inbox.line();
+        if !line.starts_with("SSH-2.0-") {
+            break line;
+        }
+        idle.push(peer);
+        assert!(
+            idle.len() <= 5,
+            "one address has more than five connections"
+        );
+    };
+    assert_eq!(refused, "Exceeded MaxStartups");
+    let mut other = Program::start("exec nc -s 127.0.0.2 $HOST $PORT", address);
+    let line = other.inbox.line();
+    assert!(line.starts_with("SSH-2.0-"), "{line}");
+}
+
+#[test]
 fn chatc_has_limited_memory_and_one_session_a_connection() {
     let ssh = Ssh::start();
     let mut tail = ssh.ann("tail lobby --since 1h");
@@ -569,6 +611,7 @@ fn the_packaged_configuration_is_what_the_documents_say() {
         .expect("it is set");
     assert!(command.ends_with(" %t %k"), "{command}");
     let other = settings("somebody");
+    assert!(other.iter().any(|told| told == "persourcemaxstartups 5"));
     assert!(other.iter().any(|told| told == "disableforwarding no"));
     assert!(other.iter().any(|told| told == "maxsessions 10"));
     let packaged = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/ssh/slice.conf");
