@@ -145,7 +145,9 @@ impl Chat {
         let count = shares.of(owner).count;
         match owner {
             Some(_) if count >= limits.files_per_nick_max() => {
-                return Err(format!("you have {count} files here; REMOVE some"));
+                return Err(format!(
+                    "you have {count} files on this server; REMOVE some"
+                ));
             }
             None if count >= limits.unowned_files_max() => {
                 return Err(

@@ -337,10 +337,10 @@ impl Limits {
                 "the others are counted in one line",
             ),
             row(
-                "alerts that wait for their resolution: of one hook; in all",
+                "alerts that are not resolved yet: of one hook; in all",
                 format!("{ALERTS_PER_HOOK}; {ALERTS_IN_ALL}"),
                 "",
-                "about 4 MiB; the oldest are forgotten first, and the message that such an alert is resolved is not a reply",
+                "about 4 MiB; the oldest are forgotten first, and when such an alert is resolved, the message about it is not a reply",
             ),
             row(
                 "browsers that are notified (--push): of one nick; in all",
@@ -442,7 +442,7 @@ impl Limits {
                 "a millisecond's work",
             ),
             row(
-                "moved readers of which a connection that does not read is told",
+                "moved readers that wait to be reported to a connection that does not read",
                 MOVED_READERS_MAX.to_string(),
                 "",
                 "only the newest position of each; READERS shows the others",
@@ -451,10 +451,10 @@ impl Limits {
                 "read markers of nicks that a connection remembers (IRC)",
                 IRC_MARKERS_MAX.to_string(),
                 "",
-                "the oldest are forgotten first; those of rooms and of registered users are stored as named readers",
+                "the oldest are forgotten first; the markers of rooms and of registered users are stored as named readers",
             ),
             row(
-                "time between two questions to an IRC client whether it has received everything",
+                "time between two PINGs that ask an IRC client whether it has received everything",
                 time(IRC_CONFIRM_EVERY),
                 "",
                 "the answer moves its named readers",
@@ -463,7 +463,7 @@ impl Limits {
                 "time to wait for the next line of a client whose first line is NICK or PASS with CR LF",
                 time(IRC_DECIDED_WITHIN),
                 "",
-                "an IRC client sends it at once, which shows that it is one; other clients are answered after this time",
+                "an IRC client sends that line at once, by which it is recognized; other clients are answered after this time",
             ),
             row(
                 "reactions to one message",
@@ -502,7 +502,7 @@ impl Limits {
                 "each takes memory and open files",
             ),
             row(
-                "named readers of one registered nick, or of one address for all other nicks",
+                "named readers of one registered nick, or of all other nicks of one address",
                 READERS_PER_OWNER.to_string(),
                 "",
                 "one for each room and script; each position is stored on disk",
@@ -626,7 +626,7 @@ impl Limits {
                 "an event that is kept an hour too long does no harm",
             ),
             row(
-                "time before anything expires by a clock that was set forward",
+                "time after which a clock that was set forward is trusted",
                 time(CLOCK_TRUSTED_AFTER),
                 "",
                 "a clock that is wrong for a moment deletes nothing",
@@ -699,13 +699,13 @@ impl Limits {
                 "reserved nicks in all",
                 self.reserved_nicks_max.to_string(),
                 "",
-                "as many as connections; further nicks are released at once",
+                "as many as the connections that there can be; further nicks are released at once",
             ),
             row(
                 "reserved nicks of one address",
                 self.reserved_nicks_per_address_max.to_string(),
                 "",
-                "as many as it has connections",
+                "as many as the connections that it can have",
             ),
             row(
                 "messages in one HTTP request",

@@ -81,14 +81,14 @@ commands! {
         lists ["PAST"] replies ["OK SEARCH <count> [cut]"] refuses [BadName NoSuchRoom BadSyntax],
     Part "PART" " [<room>]" "leave a room"
         lists [] replies ["OK PART <room>"] refuses [BadName NotInRoom],
-    Rooms "ROOMS" " [all]" "list the rooms; for operators, ROOMS all includes closed ones"
+    Rooms "ROOMS" " [all]" "list the rooms; for operators, ROOMS all includes closed rooms"
         lists ["ROOM"] replies ["OK ROOMS <count>"] refuses [NeedNick NotAllowed],
     Who "WHO" " [<room>]" "list the members of a room"
         lists ["USER"] replies ["OK WHO <count>"] refuses [BadName NoSuchRoom],
     Whois "WHOIS" " <nick>" "show whether a nick is registered and online, and which rooms you share"
         lists ["USER"] replies ["OK WHOIS <nick> <registered or guest> <online or offline> [<text>]"]
         refuses [BadName NoSuchNick],
-    Away "AWAY" " [<text>]" "mark yourself as away, with a text that others see; without one, as back"
+    Away "AWAY" " [<text>]" "mark yourself as away, with a text that others see; without a text, as back"
         lists [] replies ["OK AWAY"] refuses [NeedNick TooLong],
     Mine "MINE" "" "list the rooms that you are in"
         lists ["ROOM"] replies ["OK MINE <count>"] refuses [],

@@ -477,7 +477,7 @@ impl<'a> Request<'a> {
 }
 
 /// The error text for bytes that contain a NUL. In practice such a text is UTF-16.
-pub const HAS_NUL: &str = "it holds NUL bytes, as UTF-16 does; send UTF-8 (PowerShell: Out-File -Encoding utf8; elsewhere: iconv -f UTF-16 -t UTF-8)";
+pub const HAS_NUL: &str = "the text contains NUL bytes, as UTF-16 does; send UTF-8 (PowerShell: Out-File -Encoding utf8; elsewhere: iconv -f UTF-16 -t UTF-8)";
 
 /// Returns whether `bytes` contain a NUL. A NUL after a CR does not count, because telnet sends CR NUL for a CR.
 pub fn has_nul(bytes: &[u8]) -> bool {

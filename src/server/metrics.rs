@@ -197,7 +197,7 @@ struct Page(String);
 impl Page {
     fn write(&mut self, server: &Server) -> fmt::Result {
         let metrics = &server.metrics;
-        self.head("info", "gauge", "what runs here")?;
+        self.head("info", "gauge", "the version of this server")?;
         writeln!(
             self.0,
             "chatd_info{{version=\"{}\"}} 1",

@@ -520,7 +520,7 @@ impl Connection {
             }
             length += taken as u64;
             if length > most {
-                let text = format!("a file has at most {most} bytes here").into();
+                let text = format!("this server accepts files of at most {most} bytes").into();
                 let error = UploadError {
                     code: Code::TooLarge,
                     text,

@@ -188,7 +188,7 @@ impl Session {
     }
 
     fn require_password_login(&self, verb: Verb) -> Result<(), Refusal> {
-        let text = "that needs the password, and you logged in with a token";
+        let text = "this command needs the password of the nick, and you logged in with a token";
         if self.has_token {
             Err(Refusal::new(verb, Code::NotAllowed, text))
         } else {

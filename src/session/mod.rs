@@ -547,7 +547,7 @@ impl Session {
                 replies.deferred = Some(Deferred::Line(line.to_vec(), end));
                 return None;
             }
-            let text = "the bytes after the upload are no command; was its length right? (nc -C alters files)";
+            let text = "the bytes after the upload are not a command; check the length of the upload (nc -C alters files)";
             self.end(Refusal::of_line(Code::OutOfStep, text), chat, now);
             return None;
         }

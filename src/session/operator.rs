@@ -184,7 +184,12 @@ impl Session {
         let operator = self.require_operator(verb, chat)?;
         chat.send_notice(operator.as_str(), text, Some(self.peer), now);
         chat.record_audit(format!("{operator} sends a notice to everybody"));
-        self.ok(verb, "", "everybody has received it", AfterReply::Nothing);
+        self.ok(
+            verb,
+            "",
+            "everybody has received the notice",
+            AfterReply::Nothing,
+        );
         Ok(None)
     }
 

@@ -610,7 +610,7 @@ impl Session {
         } = upload;
         let most = chat.limits().upload_bytes_max;
         if length.is_some_and(|length| length > most) {
-            let text = format!("a file has at most {most} bytes here");
+            let text = format!("this server accepts files of at most {most} bytes");
             self.end(Refusal::new(verb, Code::TooLarge, text), chat, now);
             return Ok(None);
         }

@@ -330,7 +330,7 @@ impl WebSocket {
                 }
                 (!bytes.is_empty()).then_some(Input::Refused(Wrong {
                     code: Code::OutOfStep,
-                    text: "there are more bytes in the message than the upload has; was its length right?",
+                    text: "the message has more bytes than the upload; check the length of the upload",
                     closes: true,
                 }))
             }

@@ -812,7 +812,7 @@ fn nobody_becomes_an_operator_or_makes_tokens_by_ssh() {
     ssh.add_key("ann", "ann");
     let terminal = screen(&ssh);
     terminal.say("/token more");
-    terminal.sees("that needs the password, and you logged in with a token");
+    terminal.sees("this command needs the password of the nick");
     terminal.say("/nick boss");
     terminal.sees("boss ›");
     terminal.say("/register");

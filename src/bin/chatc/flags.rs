@@ -67,8 +67,8 @@ or reads it from CHATC_SERVER_PASSWORD.",
     error_code(3, "no connection, or the connection broke or was closed")
 )]
 pub struct Chat {
-    /// your nick (an error if it is taken). Otherwise your login name, with 2, 3, ...
-    /// appended if that is taken
+    /// your nick; chatc fails if it is taken. Without this flag: your login name, with
+    /// 2, 3, ... appended if that is taken
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -88,8 +88,8 @@ pub struct Chat {
     #[argh(switch)]
     pub plain: bool,
 
-    /// copy lines of the protocol between the server and standard input and output;
-    /// only your own lines are sent, plus --nick and --room if given
+    /// copy lines of the protocol between the server and standard input and output.
+    /// chatc itself sends only NICK and JOIN, if --nick and --room are given
     #[argh(switch)]
     pub raw: bool,
 
@@ -104,12 +104,12 @@ pub struct Chat {
     pub host: Option<String>,
 }
 
-/// Prints the events of rooms as they happen, without being seen there.
+/// Prints the events of rooms as they happen, without appearing there as a member.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     help_triggers("-h", "--help", "help"),
     note = "\
---json prints a JSON object a line. Each has:
+--json prints one JSON object per line, with these members:
   type  msg, me, file, stored, topic, remove, edit, react, unreact, join, part,
         nick, note, invite or gap
   id    the event's ID, null if it is not logged
@@ -232,7 +232,7 @@ pub struct History {
     pub room: Option<String>,
 }
 
-/// Prints the messages of a room that contain all the words, in upper or lower case: the newest 100, oldest first. The exit code is 1 if there are none.
+/// Prints the newest 100 messages of a room that contain all the words in upper or lower case, the oldest message first. The exit code is 1 if there are none.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Search {

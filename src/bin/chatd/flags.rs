@@ -78,13 +78,13 @@ pub struct Flags {
     pub ntfy: OnOff,
 
     /// notify registered nicks of mentions and direct messages while the page is closed, through the push services
-    /// of their browsers (Google, Mozilla, Microsoft, Apple); this is the operator's address, which these services
-    /// are told (http.md, section 6; default: off, and the server contacts nobody)
+    /// of their browsers (Google, Mozilla, Microsoft, Apple); the value is the operator's address, which these
+    /// services receive (http.md, section 6; default: off, and the server contacts nobody)
     #[argh(option, arg_name = "mailto:address", from_str_fn(contact))]
     pub push: Option<String>,
 
-    /// a further push service that browsers may name, as HOST:PORT; for tests, or for one of your own: its
-    /// certificate must be trusted by the system; may be given more than once
+    /// another push service that browsers may use, as HOST:PORT, for tests or for a service of your own; the system
+    /// must trust its certificate; may be given more than once
     #[argh(option, arg_name = "address", from_str_fn(push_service))]
     pub push_service: Vec<String>,
 

@@ -228,7 +228,7 @@ pub fn server_name(text: &str) -> Result<String, String> {
             .all(|c| c.is_alphanumeric() || "-_.".contains(c));
     is_word
         .then(|| text.to_owned())
-        .ok_or_else(|| "a name is one word, of letters, digits, \"-\", \"_\" and \".\"".into())
+        .ok_or_else(|| "a name is one word of letters, digits, \"-\", \"_\" and \".\"".into())
 }
 
 pub fn machine_name() -> String {

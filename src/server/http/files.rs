@@ -62,7 +62,7 @@ pub async fn put(
     let length = request.body().length();
     let most = client.server.config.limits.upload_bytes_max;
     if length.is_some_and(|length| length > most) {
-        let text = format!("a file has at most {most} bytes here");
+        let text = format!("this server accepts files of at most {most} bytes");
         return Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             Code::TooLarge,

@@ -72,7 +72,7 @@ impl Refused {
 
     /// Returns the refusal for a temporary failure, after which the client should post again.
     fn unavailable() -> Self {
-        let text = "service_unavailable: it cannot be saved now; send it again later";
+        let text = "service_unavailable: the message cannot be saved now; send it again later";
         Self::later(
             StatusCode::SERVICE_UNAVAILABLE,
             text,

@@ -583,7 +583,7 @@ impl Session {
             None if line.param(0).is_none() => vec![
                 format!("IRC: {}", IRCS.join(" ")),
                 format!(
-                    "plainchat: {}; HELP <verb> explains one",
+                    "plainchat: {}; HELP <verb> explains one of these",
                     PLAINCHATS.join(" ")
                 ),
             ],

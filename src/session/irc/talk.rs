@@ -91,7 +91,7 @@ impl Session {
         let missing = match (to, line.params.get(1)) {
             ("", _) => Some((numeric::NO_RECIPIENT, "no recipient was given (PRIVMSG)")),
             (to, _) if to.contains(',') => {
-                Some((numeric::TOO_MANY_TARGETS, "one room or nick at a time"))
+                Some((numeric::TOO_MANY_TARGETS, "name only one room or nick"))
             }
             (_, None | Some(&"")) => Some((numeric::NO_TEXT, "there is no text to send")),
             _ => None,

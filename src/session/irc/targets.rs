@@ -195,7 +195,8 @@ impl Session {
         };
         let count = line.param(3).and_then(|count| count.parse::<usize>().ok());
         let (Some(first), Some(last), Some(count @ 1..)) = (time(1), time(2), count) else {
-            let text = "TARGETS needs two times, each timestamp=<time>, and a number that is not 0";
+            let text =
+                "usage: CHATHISTORY TARGETS timestamp=<time> timestamp=<time> <number above 0>";
             let params = ["CHATHISTORY", "INVALID_PARAMS", "TARGETS"];
             self.irc_send(|client, out| client.by_server("FAIL", &params, Some(text), out));
             return Ok(None);

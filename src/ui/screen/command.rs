@@ -41,13 +41,13 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
         "edit",
         "[ID] [TEXT]",
         ArgumentKind::Text,
-        "replace the text of your last message here, or of another",
+        "replace the text of your last message here, or of the one with that ID",
     ),
     (
         "react",
         "[ID] [EMOJI]",
         ArgumentKind::Text,
-        "react to the newest message, or another: /react +1",
+        "react to the newest message, or to the one with that ID: /react +1",
     ),
     (
         "unreact",
@@ -254,11 +254,11 @@ pub const KEYS: &[(&str, &str)] = &[
     ),
     (
         "Ctrl-W Ctrl-U Ctrl-K",
-        "cut a word, to the start, to the end; Ctrl-Y puts it back",
+        "cut a word, all before the cursor, all after it; Ctrl-Y pastes",
     ),
     (
         "Ctrl-C twice, Ctrl-D",
-        "leave; Ctrl-Z: back to the shell, fg returns",
+        "leave; Ctrl-Z: back to the shell, where fg returns to chatc",
     ),
 ];
 
