@@ -32,7 +32,7 @@ pub type Pieces = Pin<Box<dyn stream::Stream<Item = io::Result<Vec<u8>>> + Send>
 pub struct Follow {
     /// The rooms.
     pub rooms: Vec<RoomName>,
-    /// The position at which each room begins.
+    /// The position in each room at which the events begin.
     pub start: Start,
     /// The time before which events are left out.
     pub not_before: Option<Time>,
