@@ -373,12 +373,10 @@ fn verbs_of(title: &str) -> impl Iterator<Item = Verb> {
 #[test]
 fn every_section_names_the_refusals_of_its_commands() {
     for section in &protocol_md().sections {
-        let line = lines_of("protocol.md", &section.number)
-            .into_iter()
-            .find(|line| line.starts_with("    ERR "));
-        let line = line.unwrap_or_default();
-        let named: BTreeSet<&str> = line
-            .split(['|', ' '])
+        let lines = lines_of("protocol.md", &section.number);
+        let lines = lines.iter().filter(|line| line.starts_with("    ERR "));
+        let named: BTreeSet<&str> = lines
+            .flat_map(|line| line.split(['|', ' ']))
             .filter_map(Code::parse)
             .map(Code::word)
             .collect();
