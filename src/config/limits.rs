@@ -274,7 +274,7 @@ impl Limits {
                 "connections",
                 self.connections_max.to_string(),
                 "--max-connections",
-                "below the usual limit of 20,000 open files",
+                "needs 20,000 open files (ulimit -n); if fewer are allowed, fewer connections are accepted",
             ),
             row(
                 "connections from one address (an IPv6 /64 counts as one)",
@@ -301,7 +301,7 @@ impl Limits {
                 "enough for a whole class at once, but nobody can use up all",
             ),
             row(
-                "nicks registered in all",
+                "nicks registered from all addresses together",
                 self.registrations.row(),
                 "",
                 "each costs a password hash, for which logins have to wait",
@@ -586,19 +586,19 @@ impl Limits {
                 "transfers use the part of the limit on open files that connections do not need, at least a seventh",
             ),
             row(
-                "one file",
+                "size of one file",
                 bytes(self.upload_bytes_max),
                 "--max-upload",
                 "enough for a disk image",
             ),
             row(
-                "all files together",
+                "size of all files together",
                 self.quota_bytes.map_or_else(|| "none".into(), bytes),
                 "--quota",
                 "the disk is the limit; a full disk refuses uploads",
             ),
             row(
-                "files of one nick together; of all unregistered nicks together",
+                "size of the files of one nick; of all unregistered nicks together",
                 self.quota_per_nick_bytes
                     .map_or_else(|| "none".into(), bytes),
                 "--quota-per-nick",
@@ -614,7 +614,7 @@ impl Limits {
                 "deleted messages cannot be restored",
             ),
             row(
-                "events and files together, before the oldest are removed",
+                "size of events and files together, above which the oldest are removed",
                 self.keep_bytes.map_or_else(|| "none".into(), bytes),
                 "--keep-bytes",
                 "the disk is the limit",

@@ -180,7 +180,7 @@ impl Session {
     pub(super) fn registered_nick(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
         let nick = self.own_nick(verb, chat)?;
         if !chat.is_registered(&nick) {
-            let text = format!("{nick} is not registered: REGISTER <password> first");
+            let text = format!("{nick} is not registered; register it first: REGISTER <password>");
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         self.require_password_login(verb)?;

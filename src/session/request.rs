@@ -486,7 +486,7 @@ impl Session {
         if chat.is_registered(&nick) {
             return Ok(self.query_history(HistorySource::Inbox(nick.into()), count, side));
         }
-        let talk = "private messages are saved only between registered nicks: REGISTER <password>";
+        let talk = "private messages are saved only between registered nicks; register yours: REGISTER <password>";
         self.ok(verb, "0", talk, AfterReply::Nothing);
         Ok(None)
     }

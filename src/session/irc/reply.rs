@@ -230,7 +230,7 @@ impl Irc {
         };
         let asks_password = matches!(code, Code::NeedPassword);
         let text = if asks_password {
-            format!("{nick} is registered: /msg NickServ IDENTIFY {nick} <password>")
+            format!("{nick} is registered; log in with /msg NickServ IDENTIFY {nick} <password>")
         } else {
             text.to_owned()
         };
