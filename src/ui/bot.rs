@@ -189,6 +189,8 @@ async fn serve(
         .map_err(Failure::file("start", std::path::Path::new(program)))?;
     let gone = || Failure::Input(io::ErrorKind::BrokenPipe.into());
     let mut from = BufReader::new(child.stdout.take().ok_or_else(gone)?).lines();
+    // The room of the bot's last `JOIN`, which may not have been answered yet, or may have been refused.
+    let mut current = None;
     loop {
         let next = {
             let update = async {
@@ -224,7 +226,7 @@ async fn serve(
             }
             Next::Written(Err(error)) => return Err(Failure::Output(error)),
             Next::Said(Some(Ok(line))) => {
-                if let Err(error) = send(client, line.trim_end()) {
+                if let Err(error) = send(client, &mut current, line.trim_end()) {
                     complain(format_args!("{error}: {}", clean(&line)));
                 }
             }
@@ -266,27 +268,41 @@ fn lines_of(update: &Update) -> Option<String> {
     })
 }
 
-/// Sends a request of the bot, which is a line of the protocol. `MSG` and `ME` go to the room that the bot joined
+/// Sends a request of the bot, which is a line of the protocol. `MSG` and `ME` go to `current`, the room that it joined
 /// last.
-fn send(client: &mut ReconnectingClient, line: &str) -> Result<(), Failure> {
+fn send(
+    client: &mut ReconnectingClient,
+    current: &mut Option<String>,
+    line: &str,
+) -> Result<(), Failure> {
     let (tags, command) = tags::split(line);
     let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
     let message = |text: &str, is_action: bool| Message::with_tags(tags, text, is_action);
-    let current = || {
-        let room = client.rooms().last().map(|(room, _)| room.to_owned());
+    let joined = |client: &ReconnectingClient| -> Vec<String> {
+        client.rooms().map(|(room, _)| room.to_owned()).collect()
+    };
+    let room = |client: &ReconnectingClient| {
+        let room = current.clone().or_else(|| joined(client).pop());
         room.ok_or(Failure::Impossible("the bot is in no room"))
     };
     match verb.to_ascii_uppercase().as_str() {
         "" => return Ok(()),
-        "MSG" => drop(client.send(&current()?, message(rest, false)?)?),
-        "ME" => drop(client.send(&current()?, message(rest, true)?)?),
+        "MSG" => drop(client.send(&room(client)?, message(rest, false)?)?),
+        "ME" => drop(client.send(&room(client)?, message(rest, true)?)?),
         "TELL" => {
             let usage = Failure::Impossible("usage: TELL ROOM-OR-NICK TEXT");
             let (to, text) = rest.split_once(' ').ok_or(usage)?;
             client.send(to, message(text, false)?)?;
         }
-        "JOIN" => drop(client.join(rest)?),
-        "PART" => drop(client.part(rest)?),
+        "JOIN" => {
+            client.join(rest)?;
+            *current = Some(room_name(rest));
+        }
+        "PART" => {
+            client.part(rest)?;
+            let left = room_name(rest);
+            *current = joined(client).into_iter().rfind(|room| *room != left);
+        }
         "NICK" => drop(client.rename(rest)?),
         "BYE" | "QUIT" => client.leave(rest),
         "UPLOAD" | "DOWNLOAD" | "TEXT" | "CHAT" | "RAW" | "STAMPS" | "TAGS" | "STAY" => {

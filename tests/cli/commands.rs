@@ -440,6 +440,23 @@ fn a_bot_answers_and_is_restarted_when_it_ends() {
     drop(bot);
 }
 
+/// What a bot says after a `JOIN` goes to that room, even if the `JOIN` is refused or not answered yet.
+#[test]
+fn what_a_bot_says_after_a_join_goes_to_no_other_room() {
+    let chatd = chatd();
+    let mut ann = chatd.peer();
+    ann.ask("JOIN #ops", "OK JOIN #ops 0");
+    let says = "printf 'JOIN #no/room\nMSG secret\nME hides\nTELL #ops done\nJOIN #tea\nMSG milk\nPART #tea\nMSG back\n'; cat > /dev/null";
+    let bot = Running::start(&mut command(
+        &chatd,
+        "bot",
+        &["--nick", "robot", "--room", "ops", "--", "sh", "-c", says],
+    ));
+    ann.expect("MSG #ops robot done");
+    ann.expect("MSG #ops robot back");
+    drop(bot);
+}
+
 /// Protocol.md 4.35: a program does not answer a notice, and bots send notices.
 #[test]
 fn two_bots_do_not_answer_each_other_and_a_third_reads_them_if_it_asks() {
