@@ -269,13 +269,19 @@ impl Drop for Alertmanager {
 
 impl Alertmanager {
     fn start(folder: &std::path::Path, posts_to: &str) -> Self {
+        let receiver = format!("webhook_configs: [{{url: '{posts_to}', send_resolved: true}}]");
+        Self::with(folder, &receiver)
+    }
+
+    /// Starts Alertmanager with this receiver.
+    fn with(folder: &std::path::Path, receiver: &str) -> Self {
         // The port was free a moment ago. Alertmanager cannot listen on port 0 and say which port it got.
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("an address").to_string();
         drop(free);
         let config = format!(
             "route: {{receiver: chat, group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}\n\
-             receivers: [{{name: chat, webhook_configs: [{{url: '{posts_to}', send_resolved: true}}]}}]\n"
+             receivers: [{{name: chat, {receiver}}}]\n"
         );
         let file = folder.join("alertmanager.yml");
         std::fs::write(&file, config).expect("a folder");
@@ -320,6 +326,23 @@ impl Alertmanager {
             count("notification_requests_failed_total"),
             count("notifications_failed_total"),
         )
+    }
+}
+
+/// If Alertmanager did not understand the answer, it would post the first alert again before both.
+#[test]
+fn alertmanager_posts_each_notification_once_when_it_posts_as_to_slack() {
+    let chatd = Chatd::start();
+    let (token, mut room) = hook(chatd.address, "#alerts");
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("http://{}/hooks/{token}", chatd.address);
+    let receiver = format!("slack_configs: [{{api_url: '{url}', channel: ignored}}]");
+    let alertmanager = Alertmanager::with(folder.path(), &receiver);
+    for (name, title) in [("Full", "[FIRING:1]  (Full page)"), ("Down", "[FIRING:2]")] {
+        alertmanager.alert(name, "");
+        let posted = room.inbox.find(|line| line.contains("[FIRING:"));
+        let text = format!(" @notice MSG #alerts ann {title} ");
+        assert!(posted.contains(&text), "{posted}");
     }
 }
 
