@@ -80,7 +80,8 @@ pub use nick::{login_name, nick_candidates};
 pub use options::{Login, Options};
 pub use reconnecting::ReconnectingClient;
 pub use reply::{
-    HistoryRange, JoinedRoom, LoggedEvent, LoggedIn, Reaction, Reply, RoomInfo, SearchResult, Sent,
+    HistoryRange, JoinedRoom, LoggedEvent, LoggedIn, Reaction, ReaderPosition, Reply, RoomInfo,
+    SearchResult, Sent,
 };
 pub use simple::Client;
 pub use state::ClientState;

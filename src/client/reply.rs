@@ -82,6 +82,19 @@ impl Reply {
         self.lines.iter().filter_map(reaction).collect()
     }
 
+    /// Returns the named readers in a reply to `READERS`.
+    pub fn readers(&self) -> Vec<ReaderPosition> {
+        let position = |line: &Line| match line.read() {
+            ServerLine::Reader { room, reader, id } => Some(ReaderPosition {
+                room: room.to_owned(),
+                reader: reader.to_owned(),
+                id,
+            }),
+            _ => None,
+        };
+        self.lines.iter().filter_map(position).collect()
+    }
+
     /// Returns the topic in a reply to `TOPIC`; `None` if the room has none.
     pub fn topic(&self) -> Option<&str> {
         self.rest.split_once(' ').map(|(_, topic)| topic)
@@ -113,6 +126,17 @@ pub struct Reaction {
     pub nick: String,
     /// The emoji.
     pub emoji: String,
+}
+
+/// A named reader of the own nick, in a reply to `READERS`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReaderPosition {
+    /// The room that it reads.
+    pub room: String,
+    /// The reader's name.
+    pub reader: String,
+    /// The id up to which it has read; 0 for the beginning.
+    pub id: u64,
 }
 
 /// A room, as [`Client::rooms`](super::Client::rooms) lists it.

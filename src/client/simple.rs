@@ -218,6 +218,7 @@ pub(super) async fn reply(receiver: &mut Receiver) -> Result<Reply, Error> {
             | ServerLine::Room { .. }
             | ServerLine::User { .. }
             | ServerLine::Reaction { .. }
+            | ServerLine::Reader { .. }
             | ServerLine::Help { .. } => {
                 let too_long = Error::Protocol("a list has more than 16 MiB");
                 space = space.checked_sub(line.as_str().len()).ok_or(too_long)?;

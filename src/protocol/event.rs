@@ -627,6 +627,12 @@ pub enum ServerLine<'a> {
         nick: &'a str,
         emoji: &'a str,
     },
+    /// A line of `READERS`.
+    Reader {
+        room: &'a str,
+        reader: &'a str,
+        id: u64,
+    },
     /// A line of `HELP`.
     Help { text: &'a str },
     /// The head of a part of a file's content: this many raw bytes follow.
@@ -710,6 +716,11 @@ impl<'a> ServerLine<'a> {
                 id: parse_number(rest.word()?)?,
                 nick: rest.word()?,
                 emoji: rest.word()?,
+            },
+            "READER" => Self::Reader {
+                room: rest.word()?,
+                reader: rest.word()?,
+                id: parse_number(rest.word()?)?,
             },
             "HELP" => Self::Help { text: rest.0 },
             "DATA" => Self::Data {

@@ -72,6 +72,9 @@ impl Renderer {
             },
             ServerLine::User { nick, .. } => format!("   {nick}"),
             ServerLine::Reaction { nick, emoji, .. } => format!("   {emoji} {nick}"),
+            ServerLine::Reader { room, reader, id } => {
+                format!("   {reader} has read {room} up to {id}")
+            }
             ServerLine::Help { text } => format!("   {text}"),
             ServerLine::Gap { place } => format!("-- some messages of {place} are missing here"),
             ServerLine::Closed { text, .. } => {

@@ -923,3 +923,39 @@ fn a_line_feed_works_like_enter() {
     assert!(bob.line().ends_with(" ann two\n"));
     assert!(bob.line().ends_with(" ann three\n"));
 }
+
+#[test]
+fn what_a_registered_user_reads_in_chatc_is_read_on_other_devices_and_the_other_way_round() {
+    let chatd = chatd(&[]);
+    let mut phone = Peer::named(chatd.address, "ann");
+    phone.ask("REGISTER only mine");
+    phone.ask("TAGS on");
+    phone.ask("PART #lobby");
+    let ann = Terminal::new(90, 20);
+    let chatc = env!("CARGO_BIN_EXE_chatc");
+    ann.run(&format!(
+        "CHATC_PASSWORD='only mine' {chatc} --nick ann {}",
+        chatd.address
+    ));
+    ann.sees("ann ›");
+    ann.say("/join #tea");
+    ann.sees("no messages in #tea");
+    let mut bob = Peer::named(chatd.address, "bob");
+    bob.ask("STAMPS on");
+    let mut say = |room: &str| {
+        let sent = bob.ask(&format!("TELL {room} hello"));
+        let id = sent.last().and_then(|line| line.split(' ').nth(2));
+        id.expect("an id").to_owned()
+    };
+    // In the room that ann sees.
+    let first = say("#tea");
+    let told = format!("SEEN #tea ann {first} me\n");
+    while phone.line() != told {}
+    // In one that she does not see.
+    ann.key("M-1");
+    ann.sees("no messages in #lobby");
+    let second = say("#tea");
+    ann.sees("#tea     1");
+    phone.ask(&format!("SEEN #tea {second} AS me"));
+    ann.sees_not("#tea     1");
+}

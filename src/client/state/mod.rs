@@ -262,6 +262,7 @@ impl ClientState {
             | ServerLine::Room { .. }
             | ServerLine::User { .. }
             | ServerLine::Reaction { .. }
+            | ServerLine::Reader { .. }
             | ServerLine::Help { .. } => {
                 self.list_bytes += line.as_str().len();
                 if self.list_bytes > REPLY_BYTES_MAX {

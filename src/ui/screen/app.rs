@@ -10,6 +10,7 @@ mod commands;
 mod conversation;
 mod input;
 mod panels;
+mod reading;
 mod replies;
 mod rooms;
 mod select;
@@ -30,6 +31,7 @@ use super::room::{EntryKind, Room};
 use super::theme::Palette;
 use crate::client::{ClientState, Error, RequestId};
 use crate::protocol::text::clean;
+use reading::Reading;
 
 /// The user's preferences.
 #[derive(Clone, Debug)]
@@ -160,6 +162,12 @@ enum PendingRequest {
     /// A message to which another one replies.
     Quoted(String, u64),
     Registered,
+    /// Whether the nick is registered.
+    Account,
+    /// The readers of the nick.
+    Readers,
+    /// The move of a reader.
+    Read,
     Token,
     /// Any other command, with its verb.
     Other(String),
@@ -208,6 +216,7 @@ pub struct App {
     pub seen: HashMap<String, u64>,
     /// The room to show when it has been joined.
     first: Option<String>,
+    reading: Reading,
     server_rooms: Vec<String>,
     pending_requests: HashMap<RequestId, PendingRequest>,
     effects: VecDeque<Effect>,
@@ -246,6 +255,7 @@ impl App {
             highlights: BTreeSet::new(),
             seen: HashMap::new(),
             first: None,
+            reading: Reading::default(),
             server_rooms: Vec::new(),
             pending_requests: HashMap::new(),
             effects: VecDeque::new(),

@@ -307,6 +307,7 @@ impl Runner<'_> {
                     }
                 }
             }
+            app.share_read(client.state());
             if app.is_leaving() && self.leaving.is_none() {
                 self.leaving = Some(Instant::now());
             }
@@ -340,6 +341,7 @@ impl Runner<'_> {
             _ if self.editor.is_some() => None,
             (true, Some(at)) => Some(FRAME.saturating_sub(at.elapsed())),
             _ if !app.transfers.is_empty() || app.is_waiting() || app.is_leaving() => Some(TICK),
+            _ if app.has_unshared() => Some(TICK),
             _ => None,
         };
         let terminal = async { Wake::Terminal(self.events.next().await) };

@@ -157,6 +157,8 @@ pub struct Room {
     pub new_after: Option<u64>,
     /// The id of the newest logged event.
     pub last_id: u64,
+    /// The id up to which the user has read in this run.
+    pub read_to: u64,
     /// The scroll position.
     pub view: View,
     /// Whether the first entry of the window is the first of the log.

@@ -3,6 +3,7 @@
 
 mod conversation;
 mod orders;
+mod reading;
 mod sending;
 mod view;
 
@@ -33,8 +34,8 @@ struct TestScreen {
 }
 
 impl TestScreen {
-    /// Returns the screen of ann in `#lobby`, where bob is.
-    fn new(columns: u16, rows: u16) -> Self {
+    /// Returns the screen of ann before there is a connection.
+    fn unconnected(columns: u16, rows: u16) -> Self {
         let preferences = Preferences {
             palette: Palette::Dark,
             graphics: Graphics::TrueBlocks,
@@ -49,10 +50,15 @@ impl TestScreen {
             (columns, rows),
             NOW.parse().unwrap(),
         );
-        let mut play = Self {
+        Self {
             app,
             state: ClientState::new(Options::new("ann"), 1),
-        };
+        }
+    }
+
+    /// Returns the screen of ann in `#lobby`, where bob is.
+    fn new(columns: u16, rows: u16) -> Self {
+        let mut play = Self::unconnected(columns, rows);
         play.state.connected();
         play.sent();
         play.hear(&[

@@ -10,7 +10,7 @@ use super::{App, PendingRequest, size};
 use crate::client::{ClientState, Error, LoggedEvent, Reply, RequestId, RoomInfo};
 use crate::protocol::human::{describe, plural};
 use crate::protocol::text::clean;
-use crate::protocol::{Event, EventId, Time};
+use crate::protocol::{Code, Event, EventId, Time};
 
 impl App {
     /// Processes the reply to a request.
@@ -191,10 +191,16 @@ impl App {
             }
             PendingRequest::Reactions => self.show_reactions(&reply),
             PendingRequest::Quoted(name, id) => self.quoted(&name, id, &reply),
-            PendingRequest::Registered => self.notify(format!(
-                "{} is registered to you now; on other machines, log in with a token: /token LABEL",
-                reply.rest
-            )),
+            PendingRequest::Registered => {
+                self.notify(format!(
+                    "{} is registered to you now; on other machines, log in with a token: /token LABEL",
+                    reply.rest
+                ));
+                self.begin_reading(state);
+            }
+            PendingRequest::Account => self.account(&reply),
+            PendingRequest::Readers => self.readers(&reply),
+            PendingRequest::Read => {}
             PendingRequest::Token => {
                 let (label, token) = reply.rest.split_once(' ').unwrap_or(("", &reply.rest));
                 if token.starts_with("SHA256:") {
@@ -258,6 +264,9 @@ impl App {
                 }
             }
             PendingRequest::Quoted(..) => {}
+            PendingRequest::Account | PendingRequest::Readers | PendingRequest::Read => {
+                self.reading_refused(error.refusal() == Some(Code::NoSuchRoom));
+            }
             PendingRequest::Tell(place, text, _) | PendingRequest::Said(place, text) => {
                 let entry = self.entry(None, None, trouble(&text));
                 // A room that is not joined is not on the screen, so the error is shown in the current room.
@@ -346,6 +355,15 @@ impl App {
 }
 
 impl Room {
+    /// Marks the messages up to `id` as read, because the user has read them on another device.
+    pub(super) fn read_elsewhere(&mut self, id: u64) {
+        if self.new_after.is_none_or(|after| after < id) {
+            self.new_after = Some(id);
+            self.mark_read();
+            self.count_new(false);
+        }
+    }
+
     /// Counts the messages after the read position of the previous run, if that is known.
     fn count_new(&mut self, is_here: bool) {
         let Some(after) = self.new_after else { return };

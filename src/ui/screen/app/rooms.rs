@@ -51,6 +51,7 @@ impl App {
             return;
         }
         if at != self.at {
+            self.note_read();
             if let Some(room) = self.room_mut() {
                 room.new_after = Some(room.last_id);
             }
@@ -85,6 +86,7 @@ impl App {
 
     /// Processes a change of the focus of the terminal.
     pub fn focus(&mut self, is_focused: bool) {
+        self.note_read();
         self.is_focused = is_focused;
         if is_focused {
             self.seen_current();

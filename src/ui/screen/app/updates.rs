@@ -29,6 +29,7 @@ impl App {
                     "ROOMS".into(),
                     PendingRequest::Rooms { is_shown: false },
                 );
+                self.begin_reading(state);
             }
             Update::Disconnected { error, retry_in } => {
                 self.breaks = self.breaks.wrapping_add(1);
@@ -65,6 +66,7 @@ impl App {
                 }
                 self.nick = nick;
                 self.note_here(note);
+                self.begin_reading(state);
             }
             Update::Event {
                 id,
@@ -105,7 +107,7 @@ impl App {
                     self.own(sent, Extras::of(&tags), &event, state);
                 }
             }
-            Update::Seen { .. } => {}
+            Update::Seen { room, reader, id } => self.read_elsewhere(&room, &reader, id),
             Update::Answer { request_id, result } => self.answer(request_id, result, state),
         }
         self.fetch_missing(state);
