@@ -633,6 +633,8 @@ fn with_format_json_each_line_of_the_server_is_an_object() {
         (&refused["verb"], &refused["code"]),
         (&"ERR".into(), &"bad-name".into())
     );
+    ann.send(TEXT, b"JOIN lobby").unwrap();
+    assert_eq!(next(&mut ann)["of"], "JOIN");
     ann.send(TEXT, b"UPLOAD b.txt 5").unwrap();
     ann.send(BINARY, b"MSG x").unwrap();
     let stored = next(&mut ann);
