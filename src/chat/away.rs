@@ -1,11 +1,21 @@
 //! Users who are away. `AWAY` sets a text that others see until the user changes or clears it, or until the last
 //! connection of the nick ends.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Chat, NickId, Place, RoomId, write};
-use crate::model::{Action, Now, PeerId};
+use crate::model::{Action, Now, PeerId, millis};
 use crate::protocol::{Event, RoomName};
+
+/// A nick of which it was announced just before that it is away or back.
+#[derive(Debug)]
+pub(super) struct PacedAway {
+    /// The connection that has changed the state since.
+    by: PeerId,
+    /// The rooms in which the newest state is still to be announced.
+    rooms: BTreeSet<RoomId>,
+}
 
 impl Chat {
     /// Returns the text of a nick that is away; `None` if it is not away.
@@ -31,7 +41,8 @@ impl Chat {
         let _ = self.change(set, Some(by), now);
     }
 
-    /// Announces that a nick is away or back, in those of `rooms` whose readers know that it is there.
+    /// Announces that a nick is away or back, in those of `rooms` whose readers know that it is there. If something
+    /// was announced just before, waits, and then announces only the newest state.
     pub(super) fn show_away(
         &mut self,
         nick: NickId,
@@ -39,12 +50,55 @@ impl Chat {
         by: Option<PeerId>,
         now: Now,
     ) {
-        for room in rooms {
-            if let Some(room) = self.find_room(room)
-                && self.is_known_in(room, nick)
-            {
-                self.announce_away(room, nick, by.unwrap_or(PeerId::NONE), now);
+        let by = by.unwrap_or(PeerId::NONE);
+        let found: Vec<RoomId> = rooms
+            .iter()
+            .filter_map(|room| self.find_room(room))
+            .collect();
+        if let Some(paced) = self.paced_away.get_mut(&nick) {
+            paced.by = by;
+            paced.rooms.extend(found);
+            return;
+        }
+        for room in found {
+            if self.is_known_in(room, nick) {
+                self.announce_away(room, nick, by, now);
             }
+        }
+        let until = now.uptime + self.limits().announce_after;
+        if until > now.uptime {
+            let rooms = BTreeSet::new();
+            self.paced_away.insert(nick, PacedAway { by, rooms });
+            self.away_due.insert((millis(until), nick));
+        }
+    }
+
+    /// Announces the newest state of a nick, if it has changed since the announcement before.
+    pub(super) fn away_is_due(&mut self, nick: NickId, now: Now) {
+        let Some(PacedAway { by, rooms }) = self.paced_away.remove(&nick) else {
+            return;
+        };
+        if !rooms.is_empty() && self.user(nick).is_some() {
+            let names = rooms.into_iter().filter_map(|room| self.room(room));
+            let names: Vec<_> = names.map(|room| room.name.clone()).collect();
+            self.show_away(nick, &names, Some(by), now);
+        }
+    }
+
+    /// Announces the newest state of a nick in a room, if that still waits, after the nick has been replaced.
+    pub(super) fn announce_away_of_renamed(
+        &mut self,
+        room: RoomId,
+        old: NickId,
+        new: NickId,
+        now: Now,
+    ) {
+        let Some(paced) = self.paced_away.get_mut(&old) else {
+            return;
+        };
+        if paced.rooms.remove(&room) {
+            let by = paced.by;
+            self.announce_away(room, new, by, now);
         }
     }
 

@@ -39,6 +39,7 @@ use crate::protocol::name::NAME_CHARS_MAX;
 use crate::protocol::{Code, Digest, Event, EventId, RoomName, Time};
 use crate::tail::{Seq, Tail};
 
+use away::PacedAway;
 use bans::ConnectionCommand;
 use hooks::Hooks;
 use memory_budget::MemoryUse;
@@ -211,6 +212,10 @@ pub struct Chat {
     answered: Vec<PeerId>,
     /// The times at which each `JOIN` is announced if the member is still in the room; in milliseconds of uptime.
     announcing: BTreeSet<(u64, RoomId, NickId)>,
+    /// The nicks of which it was announced just before that they are away or back.
+    paced_away: BTreeMap<NickId, PacedAway>,
+    /// The times at which these nicks may be announced again, in milliseconds of uptime.
+    away_due: BTreeSet<(u64, NickId)>,
 }
 
 impl Chat {
@@ -267,6 +272,8 @@ impl Chat {
             texts: Arc::new(Shares::new(TEXTS_ARRIVING_MAX, 1)),
             answered: Vec::new(),
             announcing: BTreeSet::new(),
+            paced_away: BTreeMap::new(),
+            away_due: BTreeSet::new(),
             utc_offset_s: 0,
             config,
         }
@@ -818,13 +825,21 @@ impl Chat {
             self.announcing.pop_first();
             self.announce_due(room, nick, now);
         }
+        while let Some((at_ms, nick)) = self.away_due.first().copied()
+            && at_ms <= millis(now.uptime)
+        {
+            self.away_due.pop_first();
+            self.away_is_due(nick, now);
+        }
         self.state.release_due(millis(now.uptime));
     }
 
     /// Returns the time at which [`Self::tick`] must run next.
     pub fn next_due(&self) -> Option<Duration> {
         let announcing = self.announcing.first().map(|due| due.0);
-        let due_ms = announcing.into_iter().chain(self.state.next_due_ms()).min();
+        let away = self.away_due.first().map(|due| due.0);
+        let due = announcing.into_iter().chain(away);
+        let due_ms = due.chain(self.state.next_due_ms()).min();
         due_ms.map(Duration::from_millis)
     }
 }
@@ -914,6 +929,60 @@ mod tests {
             )
         };
         assert!(told.iter().all(is_newest), "{told:?}");
+    }
+
+    #[test]
+    fn a_nick_that_is_away_and_back_many_times_is_announced_once_a_second_with_its_newest_text() {
+        let mut chat = Chat::new(Arc::default());
+        let at = |ms| Now {
+            time: Time(0),
+            uptime: Duration::from_millis(ms),
+        };
+        let peer = chat.connect(IpAddr::from([127, 0, 0, 1]));
+        let room = chat.insert_room(RoomName::parse("#ops").expect("it is a name"));
+        chat.enter(room, peer, None, at(0));
+        let ann = Nick::parse("ann").expect("it is a nick");
+        let nick = chat.take_nick(peer, None, &[room], ann, None, at(0));
+        let nick = nick.expect("it is free");
+        chat.tick(at(2000));
+        let mut announced = chat.end(Place::Room(room));
+        let mut toggle = |chat: &mut Chat, from: u64| {
+            for n in 0..900 {
+                let text = if n % 2 == 0 { "" } else { "gone" };
+                chat.set_away(
+                    nick,
+                    &format!("{text}{}", n / 2),
+                    peer,
+                    &[room],
+                    at(from + n),
+                );
+                chat.tick(at(from + n));
+            }
+            let before = std::mem::replace(&mut announced, chat.end(Place::Room(room)));
+            announced - before
+        };
+        assert_eq!(toggle(&mut chat, 5000), 1);
+        // The one that has waited since.
+        chat.tick(at(6000));
+        assert_eq!(toggle(&mut chat, 6050), 1);
+        let last = |chat: &Chat| {
+            let tail = chat.tail(Place::Room(room)).expect("it is there");
+            tail.end()
+        };
+        let before = last(&chat);
+        chat.set_away(nick, "", peer, &[room], at(6990));
+        chat.tick(at(7000));
+        assert_eq!(last(&chat), before + 1);
+        assert_eq!(chat.away(nick), None);
+        // Nothing has changed since.
+        for ms in [8000, 9000, 10_000] {
+            chat.tick(at(ms));
+        }
+        assert_eq!(last(&chat), before + 1);
+        assert!(chat.paced_away.is_empty() && chat.away_due.is_empty());
+        // After a pause, a change is announced at once.
+        chat.set_away(nick, "lunch", peer, &[room], at(11_000));
+        assert_eq!(last(&chat), before + 2);
     }
 
     #[test]

@@ -323,6 +323,7 @@ impl Chat {
                     let new = chat.nick_text(new).into();
                     write(&Event::Nick { room, old, new }, line)
                 });
+                self.announce_away_of_renamed(room, old, new, now);
             }
         }
     }
