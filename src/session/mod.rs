@@ -787,7 +787,7 @@ impl Session {
     }
 
     /// Does what is due: closes a connection that has been idle for too long, ends a connection that has not taken
-    /// its last line in time, or calls [`Self::irc_on_time`].
+    /// its last line in time, or calls `irc_on_time`.
     pub fn on_time(&mut self, chat: &mut Chat, now: Now) {
         if self.due(chat.limits()).is_none_or(|due| due > now.uptime) {
             return;
