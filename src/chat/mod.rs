@@ -88,7 +88,7 @@ pub type RoomId = Id<Room>;
 /// A refusal of a request: a code, and a sentence for the user.
 pub type Refused = (Code, String);
 
-/// The maximum length of a private message's line in bytes, without its text: the verb and the longest nick.
+/// The maximum length of a direct message's line in bytes, without its text: the verb and the longest nick.
 const DIRECT_LINE_BYTES: usize = 6 + 4 * NAME_CHARS_MAX;
 
 /// The place of an event, which decides who sees it. Each place has a tail of its own.
@@ -535,7 +535,7 @@ impl Chat {
         }
     }
 
-    /// Returns the place of an entry; `None` for a logged private message to a nick that is offline.
+    /// Returns the place of an entry; `None` for a logged direct message to a nick that is offline.
     fn place_of(
         &self,
         entry: &Entry,
@@ -554,8 +554,8 @@ impl Chat {
                 Err(Code::NoSuchNick)
             };
         };
-        // The message is not logged, so the recipient receives it now or never. The inbox had enough space when the
-        // message was requested, but more messages may have been sent to the nick since then.
+        // A message that is not logged is kept only in the inbox. The inbox had enough space when the message was
+        // requested, but may have been filled by other messages since then.
         let bytes = entry.bytes() + entry.events() * DIRECT_LINE_BYTES;
         if !is_logged && !self.has_inbox_space(here, bytes) {
             return Err(Code::Busy);
@@ -864,9 +864,8 @@ mod tests {
         woken
     }
 
-    /// Regression test. The author of a `TELL` to a room that the author had not joined was not woken when the log
-    /// decided on the entry, if the connection had become idle meanwhile. The same happened with any entry that could
-    /// not be stored.
+    /// Regression test. When the log had stored or rejected a `TELL`, its author was not woken if it was not a member
+    /// of the room and its connection was idle. When any other entry was rejected, its author was not woken either.
     #[test]
     fn an_author_outside_the_room_is_woken_when_its_entry_is_stored_or_rejected() {
         let name = |name| RoomName::parse(name).expect("it is a name");

@@ -139,7 +139,7 @@ impl Chat {
     }
 
     /// Returns the two nicks for a message that is stored; `None` unless `by` and `to` are both registered, since
-    /// other private messages are not stored. `to` may be offline.
+    /// other direct messages are not stored. `to` may be offline.
     pub fn direct_message(&self, by: NickId, to: &Nick) -> Option<DirectMessage> {
         let by = &self.user(by)?.nick;
         if !self.is_registered(by) || !self.is_registered(to) {

@@ -77,7 +77,7 @@ pub enum Update {
         /// The new nick as the server spells it.
         nick: String,
     },
-    /// Something happened in a joined room, or a private message arrived.
+    /// Something happened in a joined room, or a direct message arrived.
     Event {
         /// The event's id; `None` if it is not logged.
         id: Option<EventId>,
@@ -103,7 +103,7 @@ pub enum Update {
     },
     /// Events are missing here; see `protocol.md`, section 5.5.
     Gap {
-        /// The room; the client's own nick for private messages; `*` for a `NOTE`.
+        /// The room; the client's own nick for direct messages; `*` for a `NOTE`.
         place: String,
     },
     /// The server has accepted a message or action of this client. The update comes at the message's place among the

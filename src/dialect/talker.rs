@@ -152,7 +152,7 @@ pub(super) fn write_past(past: &Past<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Returns what precedes the description of a past event: the recipient of a private message, and the date.
+/// Returns what precedes the description of a past event: the recipient of a direct message, and the date.
 pub(super) fn past_prefix(past: &Past<'_>, event: &Event<'_>) -> String {
     let mut text = match event.place() {
         place if place.starts_with('#') => String::new(),

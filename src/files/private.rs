@@ -1,5 +1,5 @@
 //! Creates files and folders that no other user of the machine can read, whatever the umask is. They contain password
-//! hashes and private messages.
+//! hashes and direct messages.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, set_permissions};
 use std::io;

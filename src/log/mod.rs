@@ -116,7 +116,7 @@ impl Trimmed {
     }
 }
 
-/// The rooms that a search covers. A search never covers private messages.
+/// The rooms that a search covers. A search never covers direct messages.
 #[derive(Clone, Debug)]
 pub enum SearchScope {
     /// One room.

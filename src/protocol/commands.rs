@@ -16,7 +16,7 @@ macro_rules! commands {
         pub enum Verb { $($variant),* }
 
         impl Verb {
-            /// Every verb, the most frequent first.
+            /// Every verb, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
             /// Returns the verb as it is sent.
@@ -74,7 +74,7 @@ commands! {
         lists ["READER"] replies ["OK READERS <count>"] refuses [NeedNick],
     Forget "FORGET" " <room> <reader>" "delete one of your named readers"
         lists [] replies ["OK FORGET <room> <reader>"] refuses [NeedNick BadName],
-    History "HISTORY" " [<room or own nick>] [<count>] [before <id> | after <id>]" "show earlier messages; with your own nick, your private messages"
+    History "HISTORY" " [<room or own nick>] [<count>] [before <id> | after <id>]" "show earlier messages; with your own nick, your direct messages"
         lists ["PAST"] replies ["OK HISTORY <count>"]
         refuses [BadName NoSuchRoom NeedNick NotAllowed],
     Search "SEARCH" " [<room or *>] [from:<nick>] [before:<id>] <words>" "find the messages that contain all these words"

@@ -24,7 +24,8 @@ pub enum Event<'a> {
         nick: Cow<'a, str>,
         text: Cow<'a, str>,
     },
-    /// A file was uploaded. The file's id is the id of this event. The length is `None` while it is not known.
+    /// A file was announced. The file's id is the id of this event. The length is `None` if the upload began without
+    /// one.
     File {
         room: Cow<'a, str>,
         nick: Cow<'a, str>,

@@ -263,7 +263,7 @@ impl Page {
         let help =
             "bytes of replies that clients have not received, and of requests waiting behind them";
         self.one("waiting_bytes", "gauge", help, server.waiting.used() as u64)?;
-        let help = "bytes of private messages that wait for their recipients";
+        let help = "bytes of direct messages that wait for their recipients";
         self.one("told_bytes", "gauge", help, totals.inbox_bytes as u64)?;
         let help = "bytes of memory for files in transfer";
         self.one("piece_bytes", "gauge", help, server.pieces.used() as u64)?;

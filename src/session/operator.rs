@@ -187,7 +187,7 @@ impl Session {
         self.ok(
             verb,
             "",
-            "everybody has received the notice",
+            "the notice was sent to everybody",
             AfterReply::Nothing,
         );
         Ok(None)

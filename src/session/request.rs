@@ -14,6 +14,7 @@ use crate::chat::{Chat, NickId, Place, Refused, RoomId};
 use crate::dialect::{Dialect, Marks, Output, ReplyBody};
 use crate::log::HistorySource;
 use crate::model::{EventKind, Now, Reaction, Scope};
+use crate::protocol::human::plural;
 use crate::protocol::line::LineEnd;
 use crate::protocol::request::{
     HistoryOf, JoinFrom, Refusal, SearchOf, Side, Target, UploadRequest,
@@ -445,7 +446,8 @@ impl Session {
         let rest = format!("{} {last_id}", room.name);
         let members = chat.members(&room.name);
         let others = members.saturating_sub(usize::from(self.nick.is_some()));
-        let talk = format!("you are in {} with {others} others{topic}", room.name);
+        let others = plural(others, "other", "others");
+        let talk = format!("you are in {} with {others}{topic}", room.name);
         if had_waited {
             self.ok(Verb::Join, &rest, &talk, AfterReply::Nothing)
         } else {
@@ -480,13 +482,13 @@ impl Session {
             return Err(Refusal::new(
                 verb,
                 Code::NotAllowed,
-                "you cannot read other people's private messages",
+                "you cannot read other people's direct messages",
             ));
         }
         if chat.is_registered(&nick) {
             return Ok(self.query_history(HistorySource::Inbox(nick.into()), count, side));
         }
-        let talk = "private messages are saved only between registered nicks; register yours: REGISTER <password>";
+        let talk = "direct messages are saved only between registered nicks; register yours: REGISTER <password>";
         self.ok(verb, "0", talk, AfterReply::Nothing);
         Ok(None)
     }

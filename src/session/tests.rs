@@ -201,7 +201,7 @@ fn a_nick_registered_while_a_guess_waits_belongs_to_its_owner() {
     let answer = table.done(&again);
     assert!(table.direct_message(1, answer).is_none());
     assert!(table.read(1).starts_with("ERR NICK bad-password "));
-    // The right password still admits the connection, in either of the two ways.
+    // The refusal does not prevent a later login with the right password.
     assert!(
         table
             .say(1, "NICK ann new secret")
@@ -480,7 +480,23 @@ fn a_change_of_an_ignored_nick_is_shown() {
 }
 
 #[test]
-fn acknowledged_private_messages_are_sent_before_the_goodbye() {
+fn talker_mode_counts_the_others_of_a_room() {
+    let mut table = Table::new(3);
+    for (who, nick, others) in [
+        (0, "ann", "0 others"),
+        (1, "bob", "1 other"),
+        (2, "carl", "2 others"),
+    ] {
+        table.say(who, &format!("NICK {nick}"));
+        table.say(who, "CHAT");
+        let reply = table.say(who, "/join #ops");
+        let expected = format!("you are in #ops with {others}\n");
+        assert!(reply.contains(&expected), "{reply}");
+    }
+}
+
+#[test]
+fn acknowledged_direct_messages_are_sent_before_the_goodbye() {
     let last_lines = ["BYE", "QUIT", "/bye see you"];
     for last in last_lines {
         let mut table = Table::new(2);

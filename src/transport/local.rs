@@ -219,7 +219,7 @@ impl ClientEnd {
         self.0.lanes().commands.finish(End::Whole);
     }
 
-    /// Aborts the input. What was still to follow is not sent.
+    /// Aborts the input: nothing more can be sent, and the receiver learns that the input is incomplete.
     pub fn cut(&self) {
         self.0.lanes().commands.finish(End::Cut);
     }

@@ -334,7 +334,8 @@ impl WebSocket {
                     closes: true,
                 }))
             }
-            // An unexpected message is reported once. An empty one may end a file whose length was known.
+            // A binary message that nothing announced is refused once, however many parts it has. An empty one is
+            // ignored: a client may send it to mark the end of a file whose length was known.
             Expected::Lines => {
                 let is_reported = std::mem::replace(&mut self.is_stray, !is_last);
                 (!is_reported && !bytes.is_empty()).then_some(Input::Refused(Wrong {

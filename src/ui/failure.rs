@@ -137,9 +137,15 @@ impl fmt::Display for Failure {
                 ),
                 (Code::NickTaken, _) => write!(f, "that nick is taken: choose another (--nick)"),
                 (Code::NoSuchFile, "DOWNLOAD") => {
-                    write!(f, "there is no such file; chatc files lists them")
+                    write!(
+                        f,
+                        "there is no such file; to list the files, run `chatc files`"
+                    )
                 }
-                (Code::NoSuchRoom, _) => write!(f, "there is no such room; chatc rooms lists them"),
+                (Code::NoSuchRoom, _) => write!(
+                    f,
+                    "there is no such room; to list the rooms, run `chatc rooms`"
+                ),
                 (Code::NotAllowed, "JOIN" | "TELL") => write!(
                     f,
                     "the room is invite-only: if you were invited, give the nick and its password \

@@ -19,7 +19,7 @@ use crate::client::{Client, Download, Error, FileDigest, LoggedEvent, Stored};
 use crate::protocol::Event;
 use crate::protocol::text::clean;
 
-/// The number of bytes that are read from the connection and written at once.
+/// The size of the buffer for one read or write of a file's bytes.
 const PIECE_BYTES: usize = 128 * 1024;
 
 /// The maximum number of bytes in a local file name, before `.part` is appended. File systems allow 255.

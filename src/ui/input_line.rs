@@ -28,7 +28,7 @@ pub enum InputLine {
 pub const HELP: &str =
     "   What you type is sent to the current room. // sends a line that starts with a slash.
    /me waves              send an action
-   /msg NICK text         send a private message; /msg #ROOM text: to another room
+   /msg NICK text         send a direct message; /msg #ROOM text: to another room
    /nick NAME             change your nick
    /join ROOM, /part      join a room, leave it
    /who, /rooms           list who is here, list the rooms

@@ -164,7 +164,7 @@ impl Printer {
             safe.push_str(&clean(line));
             safe.push('\n');
         }
-        // This fails if the printing thread has ended, and then the terminal has gone.
+        // Sending fails only if the printing thread has ended. It ends when the terminal is gone, so the error is ignored.
         let _ = self.lines.send(safe).await;
     }
 }

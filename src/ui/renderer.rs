@@ -180,7 +180,7 @@ pub(super) fn done(verb: &str, rest: &str) -> String {
         ("KICK", _) => format!("{first} is disconnected"),
         ("BAN", _) => format!("{first} is banned"),
         ("UNBAN", _) => format!("{first} is no longer banned"),
-        ("NOTE", _) => "everybody has received the notice".to_owned(),
+        ("NOTE", _) => "the notice was sent to everybody".to_owned(),
         ("IGNORE", _) => format!("you do not see messages of {first} any more"),
         ("UNIGNORE", _) => format!("you see messages of {first} again"),
         ("REGISTER", _) => format!("{first} is registered to you"),

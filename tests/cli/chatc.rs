@@ -219,7 +219,7 @@ fn a_hostile_server_cannot_control_the_terminal() {
 }
 
 #[test]
-fn bytes_that_are_not_utf8_are_replaced_and_long_lines_cut() {
+fn bytes_that_are_not_utf8_are_replaced_and_long_lines_are_split() {
     let long = "é".repeat(3000);
     // With `TELL #lobby `, its end and 40 bytes for a nonce, a line has 4096 bytes at most.
     let (first, rest) = long.split_at(4042);

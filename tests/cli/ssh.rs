@@ -785,7 +785,7 @@ fn the_screen_opens_and_reads_no_file_of_the_server() {
 }
 
 #[test]
-fn the_line_client_opens_and_reads_no_file_of_the_server() {
+fn chatc_plain_over_ssh_uploads_no_file_of_the_server() {
     let ssh = Ssh::start();
     let mut carl = ssh.chatd.member("carl");
     let terminal = Terminal::new(100, 30);

@@ -82,9 +82,9 @@ fn clients_that_read_nothing_stay_within_the_memory_limit_and_connected() {
     assert_eq!(metric(chatd.address, "chatd_waiting_bytes "), 0);
 }
 
-/// Every private message that was answered `OK` arrives once its reader reads, and the others were rejected.
+/// Every direct message that was answered `OK` arrives once its reader reads, and the others were rejected.
 #[test]
-fn a_private_message_is_ok_only_if_its_reader_receives_it() {
+fn a_direct_message_is_ok_only_if_its_reader_receives_it() {
     const SENT: usize = 20_000;
     let chatd = Chatd::with(&["--announce-after", "1h"]);
     let mut bob = TcpStream::connect(chatd.address).unwrap();

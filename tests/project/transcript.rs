@@ -96,7 +96,7 @@ fn output_that_fits_passes() {
 }
 
 #[test]
-fn output_that_does_not_fit_fails() {
+fn output_that_does_not_match_fails() {
     check(
         "a> X\na< OK X",
         &["ERR - unknown-verb no\n"],

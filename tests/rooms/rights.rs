@@ -580,7 +580,7 @@ fn a_closed_room_answers_each_url_as_documented() {
 /// Messages between the guest and the owner of a room: whatever another user requests, even an operator, nobody
 /// receives them or learns that they exist.
 #[test]
-fn only_the_two_parties_can_read_private_messages() {
+fn only_the_two_parties_can_read_direct_messages() {
     let Vault {
         mut server,
         maker,
@@ -734,7 +734,7 @@ fn a_search_of_all_rooms_over_http_finds_what_the_asker_may_read() {
 
 /// Tries the same over HTTP: no URL leads to them, not even for the two parties.
 #[test]
-fn no_url_leads_to_private_messages() {
+fn no_url_leads_to_direct_messages() {
     let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &[]).expect("it starts");
     let (mut ann, _ben) = (registered(&chatd, "ann"), registered(&chatd, "ben"));
     let reply = ann.ask("TELL ben the emerald", "OK TELL <id> <time>");

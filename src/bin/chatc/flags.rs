@@ -114,7 +114,7 @@ pub struct Chat {
         nick, note, invite or gap
   id    the event's ID, null if it is not logged
   time  RFC 3339, UTC; null if the server sent none
-  room  the room, the nick that a private message is for, or * for a note
+  room  the room, the nick that a direct message is for, or * for a note
   nick  who did it; not in gap
   tags  its tags, such as reply, edited or x-..., if it has any
 and, by type: text (msg, me, topic, part, note); file, length (null while the
@@ -128,8 +128,8 @@ pub struct Tail {
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the nick to read as, for invite-only rooms; without it, chatc tries its usual
-    /// nick if a room refuses
+    /// the nick to read as. Without it, chatc reads without a nick, and logs in with
+    /// its usual nick only if a room requires one
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -198,8 +198,8 @@ pub struct History {
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the nick to read as, for invite-only rooms; without it, chatc tries its usual
-    /// nick if a room refuses
+    /// the nick to read as. Without it, chatc reads without a nick, and logs in with
+    /// its usual nick only if a room requires one
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -240,8 +240,8 @@ pub struct Search {
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the nick to read as, for invite-only rooms; without it, chatc tries its usual
-    /// nick if a room refuses
+    /// the nick to read as. Without it, chatc reads without a nick, and logs in with
+    /// its usual nick only if a room requires one
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -274,8 +274,8 @@ pub struct Who {
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the nick to read as, for invite-only rooms; without it, chatc tries its usual
-    /// nick if a room refuses
+    /// the nick to read as. Without it, chatc reads without a nick, and logs in with
+    /// its usual nick only if a room requires one
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -360,8 +360,8 @@ pub struct Download {
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the nick to read as, for invite-only rooms; without it, chatc tries its usual
-    /// nick if a room refuses
+    /// the nick to read as. Without it, chatc reads without a nick, and logs in with
+    /// its usual nick only if a room requires one
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -387,8 +387,8 @@ pub struct Files {
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the nick to read as, for invite-only rooms; without it, chatc tries its usual
-    /// nick if a room refuses
+    /// the nick to read as. Without it, chatc reads without a nick, and logs in with
+    /// its usual nick only if a room requires one
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 

@@ -144,11 +144,11 @@ pub struct Flags {
     pub lobby: RoomName,
 
     // `help` describes each flag that is a limit by its row in `Limits::rows`.
-    /// a limit
+    /// see [`Limits::connections_max`]
     #[argh(option, arg_name = "n", default = "Limits::default().connections_max")]
     pub max_connections: usize,
 
-    /// a limit
+    /// see [`Limits::connections_per_address_max`]
     #[argh(
         option,
         arg_name = "n",
@@ -156,7 +156,7 @@ pub struct Flags {
     )]
     pub max_per_address: usize,
 
-    /// a limit
+    /// see [`Limits::memory_bytes_max`]
     #[argh(
         option,
         arg_name = "size",
@@ -164,15 +164,15 @@ pub struct Flags {
     )]
     pub max_memory: Size,
 
-    /// a limit
+    /// see [`Limits::accounts_max`]
     #[argh(option, arg_name = "n", default = "Limits::default().accounts_max")]
     pub max_accounts: usize,
 
-    /// a limit
+    /// see [`Limits::rooms_max`]
     #[argh(option, arg_name = "n", default = "Limits::default().rooms_max")]
     pub max_rooms: usize,
 
-    /// a limit
+    /// see [`Limits::rooms_per_connection_max`]
     #[argh(
         option,
         arg_name = "n",
@@ -180,11 +180,11 @@ pub struct Flags {
     )]
     pub rooms_per_connection: usize,
 
-    /// a limit
+    /// see [`Limits::replies_max`]
     #[argh(option, arg_name = "n", default = "Limits::default().replies_max")]
     pub read_ahead: usize,
 
-    /// a limit
+    /// see [`Limits::upload_bytes_max`]
     #[argh(
         option,
         arg_name = "size",
@@ -192,27 +192,27 @@ pub struct Flags {
     )]
     pub max_upload: Size,
 
-    /// a limit
+    /// see [`Limits::files_max`]
     #[argh(option, arg_name = "n", default = "Limits::default().files_max")]
     pub max_files: usize,
 
-    /// a limit
+    /// see [`Limits::quota_bytes`]
     #[argh(option, arg_name = "size")]
     pub quota: Option<Size>,
 
-    /// a limit
+    /// see [`Limits::quota_per_nick_bytes`]
     #[argh(option, arg_name = "size")]
     pub quota_per_nick: Option<Size>,
 
-    /// a limit
+    /// see [`Limits::keep`]
     #[argh(option, arg_name = "days")]
     pub keep: Option<u32>,
 
-    /// a limit
+    /// see [`Limits::keep_bytes`]
     #[argh(option, arg_name = "size")]
     pub keep_bytes: Option<Size>,
 
-    /// a limit
+    /// see [`Limits::trim_every`]
     #[argh(
         option,
         arg_name = "time",
@@ -220,7 +220,7 @@ pub struct Flags {
     )]
     pub trim_every: Time,
 
-    /// a limit
+    /// see [`Limits::announce_up_to`]
     #[argh(option, arg_name = "n", default = "Limits::default().announce_up_to")]
     pub announce_up_to: usize,
 
@@ -228,7 +228,7 @@ pub struct Flags {
     #[argh(option, hidden_help, arg_name = "time")]
     pub greet_after: Option<Time>,
 
-    /// a limit
+    /// see [`Limits::announce_after`]
     #[argh(
         option,
         arg_name = "time",
@@ -236,7 +236,7 @@ pub struct Flags {
     )]
     pub announce_after: Time,
 
-    /// a limit
+    /// see [`Limits::idle_after`]
     #[argh(
         option,
         arg_name = "time",
@@ -244,7 +244,7 @@ pub struct Flags {
     )]
     pub idle_after: Time,
 
-    /// a limit
+    /// see [`Limits::handshake_within`]
     #[argh(
         option,
         arg_name = "time",
@@ -252,7 +252,7 @@ pub struct Flags {
     )]
     pub handshake_within: Time,
 
-    /// a limit
+    /// see [`Limits::guard_for`]
     #[argh(
         option,
         arg_name = "time",
@@ -260,7 +260,7 @@ pub struct Flags {
     )]
     pub guard_for: Time,
 
-    /// a limit
+    /// see [`Limits::drain_for`]
     #[argh(
         option,
         arg_name = "time",
@@ -268,7 +268,7 @@ pub struct Flags {
     )]
     pub drain_for: Time,
 
-    /// a limit
+    /// see [`Limits::stop_within`]
     #[argh(
         option,
         arg_name = "time",

@@ -577,7 +577,7 @@ impl User {
 }
 
 impl Member {
-    /// A member that no server has yet.
+    /// A new member, before the first server with a connection is added.
     const NEW: Self = Self {
         servers: ServerSet(0),
         here: MemberHere {

@@ -355,7 +355,7 @@ fn a_member_leaves_a_room_with_its_last_server_and_is_renamed_if_it_is_alone_the
     for server in ["one", "two"] {
         seen(&mut state, server, enter());
     }
-    // The nick stays in the room through the other server, so the new one joins.
+    // The old nick stays in the room through server "two", so "ann" joins as another member.
     assert!(matches!(
         seen(&mut state, "one", rename("ann"))[..],
         [MemberChange::Joined(_)]

@@ -127,8 +127,8 @@ impl ClientState {
             Some(room) => {
                 room.name = name.to_owned();
                 room.is_joined = true;
-                // If the id is smaller, the server has lost its log, and the ids that the client knows mean nothing
-                // to it.
+                // The new id is taken even if it is smaller: in this case, the server has lost its log, and the old
+                // id is no longer valid.
                 room.last_id.replace(last).is_some()
             }
             None => {

@@ -119,7 +119,8 @@ impl SqliteLog {
         let path = path(folder);
         std::fs::metadata(&path)?;
         if !schema::is_current(&path)? {
-            // If no server uses the log, it is migrated. If an older server uses it, it is left alone.
+            // If no server uses the log, it is migrated. Otherwise the server that uses it has an older version, and
+            // opening fails with `TooOld`.
             let locked = lock(folder).map_err(|e| match e {
                 StorageError::InUse => StorageError::TooOld,
                 e => e,
@@ -157,8 +158,8 @@ impl SqliteLog {
         self.readers.ask(|db| ask(db))
     }
 
-    /// Lets the writer make a change that is not an event, in one transaction with everything else that waits, so
-    /// that no caller waits for SQLite's lock. Returns when the change is stored or refused. `make` may be called
+    /// Submits a change that is not an event to the writer, which makes it in one transaction with the other queued
+    /// entries and changes. So no caller needs SQLite's lock. Returns when the change is stored or refused. `make` may be called
     /// several times, and must begin anew each time.
     ///
     /// # Errors

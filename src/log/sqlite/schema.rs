@@ -226,8 +226,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, StorageError> {
 /// The size of the cache of one connection for reading, in KiB. The operating system caches the rest of the log.
 const READER_CACHE_KIB: i64 = 256;
 
-/// Opens another connection to a migrated log. The connection refuses to write, because in a server only the writer
-/// does.
+/// Opens another connection to a migrated log. The connection is read-only, because in a server only the writer
+/// thread writes.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StorageError> {
     let db = open_again(path)?;
     db.pragma_update(None, "query_only", true)?;

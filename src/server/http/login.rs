@@ -113,7 +113,7 @@ pub async fn owner(client: &Client, headers: &HeaderMap) -> Result<(Nick, Option
     let to = InternalClient::connect(client);
     to.ask(Request::nick(&credentials.nick, &credentials.password))
         .await?;
-    // Nobody else may list hooks.
+    // `HOOKS` is refused unless the nick is registered and its password was given, not a token.
     let listed = to.ask(Ok(Request::Hooks)).await;
     listed.map_err(|problem| Problem {
         line: problem.line.replacen("ERR HOOKS", "ERR -", 1),

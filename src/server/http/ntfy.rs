@@ -199,7 +199,8 @@ async fn publish(
     let (uri, headers) = (request.uri().clone(), request.headers().clone());
     let field = |names: &[&str]| parameters.field(&headers, names);
     if field(&["filename", "file", "f", "attach", "a"]).is_some() {
-        let text = "a notification has no attachment; PUT a file to /rooms/ROOM/files/NAME";
+        let text =
+            "a notification cannot have an attachment; PUT the file to /rooms/ROOM/files/NAME";
         return Err(Problem::new(
             StatusCode::BAD_REQUEST,
             Code::NotAllowed,

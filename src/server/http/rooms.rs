@@ -63,21 +63,25 @@ pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<
     let count = count.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
     let follows = query.is_on("follow")?;
     if before.is_some() && after.is_some() {
-        return Err(bad("use either before or after, not both"));
+        return Err(bad(
+            "the parameters 'before' and 'after' exclude each other",
+        ));
     }
     if query.get("q").is_some() && (after.is_some() || before.is_some() || count.is_some()) {
         return Err(bad(
-            "a search always finds the newest matches; leave out after, before and count",
+            "a search always finds the newest matches; leave out 'after', 'before' and 'count'",
         ));
     }
     let format = Format::of(request.headers(), &query, follows)?;
     if follows || format.is_events() {
         if query.get("q").is_some() {
-            return Err(bad("a search cannot be followed; leave out q or follow"));
+            return Err(bad(
+                "the parameters 'q' and 'follow' exclude each other: a search cannot be followed",
+            ));
         }
         if before.is_some() {
             return Err(bad(
-                "follow sends new events, which cannot be before an id; leave out before or follow",
+                "the parameters 'follow' and 'before' exclude each other: 'follow' sends only new events",
             ));
         }
         let to = reader(client, request.headers()).await?;

@@ -135,7 +135,9 @@ impl SendfileIo {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
         let Stream::Tcp(socket) = &self.stream.stream else {
-            return Poll::Ready(Err(io::Error::other("a file cannot go past the cipher")));
+            return Poll::Ready(Err(io::Error::other(
+                "sendfile cannot be used on an encrypted connection",
+            )));
         };
         loop {
             let (from, task) = match &mut self.sending {

@@ -40,7 +40,7 @@ pub struct Preferences {
     pub palette: Palette,
     /// How pictures are shown.
     pub graphics: Graphics,
-    /// Whether the bell rings at a mention or a private message.
+    /// Whether the bell rings at a mention or a direct message.
     pub bell: bool,
     /// Whether joins and leaves are shown.
     pub presence: bool,
@@ -146,7 +146,7 @@ enum PendingRequest {
         is_shown: bool,
     },
     Who(String),
-    /// A private message: the nick, the text, and the id of the message to which it replies.
+    /// A direct message: the nick, the text, and the id of the message to which it replies.
     Tell(String, String, Option<u64>),
     Join,
     /// The deletion of a message. This client gets no event for its own deletions.

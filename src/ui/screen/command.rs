@@ -235,15 +235,11 @@ pub const KEYS: &[(&str, &str)] = &[
     ("Tab", "complete a nick, room, command or path"),
     ("PgUp PgDn, wheel", "scroll; Esc goes back to the newest"),
     ("Ctrl-N Ctrl-P", "next and previous room (Alt-↓ Alt-↑ too)"),
-    (
-        "Alt-1 … Alt-9",
-        "the room with that number; Alt-A: the next unread room",
-    ),
+    ("Alt-1 … Alt-9", "the room with that number"),
+    ("Alt-A", "the next unread room"),
     ("Alt-U", "the first new message"),
-    (
-        "Alt-Enter",
-        "a new line; Ctrl-X Ctrl-E: write the message in $EDITOR",
-    ),
+    ("Alt-Enter", "a new line"),
+    ("Ctrl-X Ctrl-E", "write the message in $EDITOR"),
     (
         "Ctrl-R",
         "select a message: Enter replies, e edits, r reacts, c copies, v views",
@@ -252,14 +248,14 @@ pub const KEYS: &[(&str, &str)] = &[
         "↑ ↓",
         "edit your last message; show the lines that you typed before",
     ),
+    ("Ctrl-W", "cut the word before the cursor"),
     (
-        "Ctrl-W Ctrl-U Ctrl-K",
-        "cut a word, all before the cursor, all after it; Ctrl-Y pastes",
+        "Ctrl-U Ctrl-K",
+        "cut everything before the cursor, everything after it",
     ),
-    (
-        "Ctrl-C twice, Ctrl-D",
-        "leave; Ctrl-Z: back to the shell, where fg returns to chatc",
-    ),
+    ("Ctrl-Y", "paste what was cut"),
+    ("Ctrl-C twice, Ctrl-D", "leave"),
+    ("Ctrl-Z", "back to the shell; fg returns to chatc"),
 ];
 
 /// A parsed line.

@@ -13,13 +13,14 @@ const FOUND_MAX = 100;
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
 const KEYS = [
-	['Enter, Shift Enter', 'Send; a new line'],
+	['Enter', 'Send'],
+	['Shift Enter', 'Begin a new line'],
 	['Tab', 'Complete a name, a room, a command or an emoji (:smile)'],
 	['Ctrl K', 'Find or create a room, find a person'],
 	['Alt ↑, Alt ↓', 'Previous room, next room'],
 	['↑ in an empty line', 'Edit your last message; Esc cancels'],
 	['Page Up in an empty line', 'Go through the messages with ↑ and ↓; Esc goes back'],
-	['+, R, E, C, L, Delete on a message', 'React, reply, edit, copy a text of several lines, copy the link, delete'],
+	['On a message', '+ reacts, R replies, E edits, C copies a text of several lines, L copies the link, Delete deletes'],
 	['Enter on a reply', 'Show the message that this one replies to'],
 ];
 

@@ -362,7 +362,7 @@ fn a_body_that_is_cut_off_sends_nothing() {
 }
 
 #[test]
-fn an_alert_whose_message_was_deleted_is_resolved_without_a_reply() {
+fn a_resolved_alert_is_posted_without_a_reply_if_its_message_was_deleted() {
     let chatd = Chatd::with(&["--operator", "root", "--announce-after", "1h"]);
     let (path, _ann) = hook(&chatd, "ann", "alerts", "#ops");
     let alert = |status: &str| {

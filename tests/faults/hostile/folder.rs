@@ -27,7 +27,7 @@ fn loose(path: &Path) -> Vec<String> {
     found
 }
 
-/// Regression test. Databases, with all hashes and private messages, could once be read by every user of the machine.
+/// Regression test. Databases, with all hashes and direct messages, could once be read by every user of the machine.
 #[test]
 fn other_users_of_the_machine_can_read_nothing_whatever_the_umask() {
     let mut target = Target::start_under(&["sh", "-c", "umask 0; exec \"$@\"", "sh"], &[]);

@@ -37,7 +37,7 @@ fn filled(messages: usize) -> Target {
 
 /// Regression test. Each search once cost seconds, and 24 MiB that were never freed.
 #[test]
-fn long_searches_take_little_time_and_no_memory() {
+fn expensive_searches_take_little_time_and_memory() {
     const SEARCHES: u64 = 12;
     let mut target = filled(MESSAGES);
     let (before, memory) = (target.cpu(), target.memory());

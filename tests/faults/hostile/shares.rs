@@ -21,7 +21,7 @@ fn one_address_does_not_use_up_the_files() {
 
 /// Texts are in memory until they are complete, so only some arrive at once: half of those are for other addresses.
 #[test]
-fn one_address_does_not_use_up_the_texts_that_arrive() {
+fn one_address_cannot_block_incoming_texts_of_others() {
     let mut target = Target::start(&[]);
     let mut slow: Vec<Peer> = (0..64)
         .map(|n| target.named_stranger(&format!("slow{n}")))

@@ -25,7 +25,7 @@ impl App {
         else {
             return None;
         };
-        // A private message belongs to the chat with the other user.
+        // A direct message belongs to the chat with the other user.
         let place = if **to == self.nick[..] { nick } else { to };
         let at = self.find(place).unwrap_or(usize::MAX);
         let is_ignored = self.is_ignored(nick);

@@ -193,7 +193,7 @@ impl App {
             PendingRequest::Quoted(name, id) => self.quoted(&name, id, &reply),
             PendingRequest::Registered => {
                 self.notify(format!(
-                    "{} is registered to you now; on other machines, log in with a token: /token LABEL",
+                    "{} is now registered to you; to log in on another machine, create a token here with /token LABEL",
                     reply.rest
                 ));
                 self.begin_reading(state);

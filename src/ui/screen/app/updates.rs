@@ -198,7 +198,7 @@ impl App {
             }
             // The nick to which the user has sent a message is away.
             Event::Away { to, nick, .. } if !to.starts_with('#') => nick.to_string(),
-            // A private message belongs to the chat with its sender.
+            // A direct message belongs to the chat with its sender.
             Event::Msg { to, nick, .. } if !to.starts_with('#') => {
                 if **to == self.nick[..] {
                     nick.to_string()

@@ -379,7 +379,7 @@ fn no_replies_edits_or_reactions_are_sent_to_a_server_without_them() {
 }
 
 #[test]
-fn private_messages_are_answered_and_edited_too() {
+fn direct_messages_are_answered_and_edited_too() {
     let mut play = TestScreen::new(90, 16);
     play.hear(&["LIVE 101 2026-11-24T06:46:30.000Z MSG ann bob psst"]);
     play.enter("/query bob");

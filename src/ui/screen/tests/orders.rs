@@ -78,7 +78,7 @@ fn a_nick_is_registered_and_rooms_are_remembered() {
     play.enter("/register");
     assert_eq!(play.sent(), ["REGISTER a long secret"]);
     play.hear(&["OK REGISTER ann"]);
-    play.sees("ann is registered to you now");
+    play.sees("ann is now registered to you");
     play.sees_not("a long secret");
     play.enter("/token phone");
     assert_eq!(play.sent(), ["TOKEN phone"]);

@@ -154,7 +154,7 @@ fn a_deleted_message_disappears() {
 }
 
 #[test]
-fn private_messages_are_in_the_chat_with_the_other_person() {
+fn direct_messages_are_in_the_chat_with_the_other_person() {
     let mut play = TestScreen::new(80, 12);
     play.enter("/msg bob psst");
     assert_eq!(play.sent(), ["TELL bob psst"]);
@@ -168,10 +168,10 @@ fn private_messages_are_in_the_chat_with_the_other_person() {
     play.sees("not sent: nothing (nobody uses the nick");
 }
 
-/// A private message between registered nicks has an id. The reply to one may arrive after a message that was
+/// A direct message between registered nicks has an id. The reply to one may arrive after a message that was
 /// sent later, and neither is lost.
 #[test]
-fn saved_private_messages_arrive_in_any_order_and_can_be_deleted() {
+fn saved_direct_messages_arrive_in_any_order_and_can_be_deleted() {
     let mut play = TestScreen::new(80, 12);
     play.enter("/msg bob psst");
     play.hear(&["LIVE 8 2026-11-24T06:47:01.000Z MSG ann bob what?"]);
