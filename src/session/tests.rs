@@ -483,7 +483,7 @@ fn a_change_of_an_ignored_nick_is_shown() {
 fn talker_mode_counts_the_others_of_a_room() {
     let mut table = Table::new(3);
     for (who, nick, others) in [
-        (0, "ann", "0 others"),
+        (0, "ann", "no others"),
         (1, "bob", "1 other"),
         (2, "carl", "2 others"),
     ] {
