@@ -198,6 +198,10 @@ fn a_full_disk_is_a_quota_error_for_every_verb_and_does_not_prevent_a_start() {
             }
             assert!(reply.starts_with(&format!("OK {verb}")), "{reply}");
         }
+        if verb == "JOIN" {
+            // After a refused JOIN, there is no current room.
+            ann.expect("JOIN #own", "OK JOIN").expect("a room");
+        }
     }
     // Alertmanager posts again after a 503, and only then.
     let alert = r#"{"alerts":[{"status":"firing","labels":{},"fingerprint":"c9"}]}"#;
