@@ -11,6 +11,8 @@ use crate::protocol::{Event, RoomName};
 /// A nick of which it was announced just before that it is away or back.
 #[derive(Debug)]
 pub(super) struct PacedAway {
+    /// The time at which it may be announced again, in milliseconds of uptime.
+    due_ms: u64,
     /// The connection that has changed the state since.
     by: PeerId,
     /// The rooms in which the newest state is still to be announced.
@@ -50,38 +52,48 @@ impl Chat {
         by: Option<PeerId>,
         now: Now,
     ) {
-        let by = by.unwrap_or(PeerId::NONE);
-        let found: Vec<RoomId> = rooms
-            .iter()
-            .filter_map(|room| self.find_room(room))
-            .collect();
+        let rooms = rooms.iter().filter_map(|room| self.find_room(room));
+        let rooms = rooms.collect();
+        self.show_away_in(nick, rooms, by.unwrap_or(PeerId::NONE), now);
+    }
+
+    fn show_away_in(&mut self, nick: NickId, rooms: BTreeSet<RoomId>, by: PeerId, now: Now) {
         if let Some(paced) = self.paced_away.get_mut(&nick) {
             paced.by = by;
-            paced.rooms.extend(found);
+            paced.rooms.extend(rooms);
             return;
         }
-        for room in found {
+        for room in rooms {
             if self.is_known_in(room, nick) {
                 self.announce_away(room, nick, by, now);
             }
         }
         let until = now.uptime + self.limits().announce_after;
         if until > now.uptime {
-            let rooms = BTreeSet::new();
-            self.paced_away.insert(nick, PacedAway { by, rooms });
-            self.away_due.insert((millis(until), nick));
+            let paced = PacedAway {
+                due_ms: millis(until),
+                by,
+                rooms: BTreeSet::new(),
+            };
+            self.away_due.insert((paced.due_ms, nick));
+            self.paced_away.insert(nick, paced);
         }
     }
 
     /// Announces the newest state of a nick, if it has changed since the announcement before.
     pub(super) fn away_is_due(&mut self, nick: NickId, now: Now) {
-        let Some(PacedAway { by, rooms }) = self.paced_away.remove(&nick) else {
-            return;
-        };
-        if !rooms.is_empty() && self.user(nick).is_some() {
-            let names = rooms.into_iter().filter_map(|room| self.room(room));
-            let names: Vec<_> = names.map(|room| room.name.clone()).collect();
-            self.show_away(nick, &names, Some(by), now);
+        if let Some(PacedAway { by, rooms, .. }) = self.paced_away.remove(&nick)
+            && !rooms.is_empty()
+        {
+            self.show_away_in(nick, rooms, by, now);
+        }
+    }
+
+    /// Forgets when a nick that nobody uses any more may be announced again. So there are never more of these times
+    /// than nicks in use.
+    pub(super) fn forget_paced_away(&mut self, nick: NickId) {
+        if let Some(paced) = self.paced_away.remove(&nick) {
+            self.away_due.remove(&(paced.due_ms, nick));
         }
     }
 

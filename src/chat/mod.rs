@@ -985,6 +985,41 @@ mod tests {
     }
 
     #[test]
+    fn nicks_that_were_away_and_have_gone_take_no_memory() {
+        let limits = Limits {
+            announce_after: Duration::from_secs(3600),
+            ..Limits::default()
+        };
+        let mut chat = Chat::new(Arc::new(Config {
+            limits,
+            ..Config::default()
+        }));
+        let now = Now {
+            time: Time(0),
+            uptime: Duration::from_secs(5),
+        };
+        let peer = chat.connect(IpAddr::from([127, 0, 0, 1]));
+        let room = chat.insert_room(RoomName::parse("#ops").expect("it is a name"));
+        let mut current = None;
+        for n in 0..100 {
+            let nick = Nick::parse(&format!("ann{n}")).expect("it is a nick");
+            // Every other nick has a password, which reserves it.
+            let password = Some("secret").filter(|_| n % 2 == 0);
+            let taken = chat.take_nick(peer, current, &[], nick, password, now);
+            let taken = taken.expect("it is free");
+            for text in ["gone", ""] {
+                chat.set_away(taken, text, peer, &[room], now);
+            }
+            let has_gone = n % 3 == 0;
+            if has_gone {
+                chat.drop_nick(taken, peer, nick::Leaves::ForNow, now);
+            }
+            current = Some(taken).filter(|_| !has_gone);
+        }
+        assert!(chat.paced_away.len() <= 1 && chat.away_due.len() <= 1);
+    }
+
+    #[test]
     fn one_address_cannot_use_up_the_connections() {
         let limits = Limits {
             connections_per_address_max: 2,

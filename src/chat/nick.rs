@@ -242,6 +242,11 @@ impl Chat {
             self.drop_inbox(released);
             self.state.forget(released);
         }
+        for nick in [Some(done.nick), done.released].into_iter().flatten() {
+            if !self.user(nick).is_some_and(User::is_in_use) {
+                self.forget_paced_away(nick);
+            }
+        }
         Ok(Some(done))
     }
 
