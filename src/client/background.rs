@@ -1,4 +1,4 @@
-//! Blocking work on a thread of its own: name resolution, and reading certificates.
+//! Blocking work on a thread of its own: name resolution, reading certificates, and decoding pictures.
 
 use std::future::poll_fn;
 use std::io;
@@ -16,7 +16,7 @@ struct Shared<T> {
 ///
 /// # Errors
 /// Those of `work`. Also when no thread can be started, or when `work` panics.
-pub(super) async fn run<T: Send + 'static>(
+pub(crate) async fn run<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let shared = Arc::new(Mutex::new(Shared {

@@ -47,7 +47,7 @@
 //! another machine.
 
 mod address;
-mod background;
+pub(crate) mod background;
 mod capabilities;
 mod commands;
 mod connection;

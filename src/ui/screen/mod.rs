@@ -37,6 +37,7 @@ use std::collections::HashMap;
 use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
@@ -47,6 +48,7 @@ use indicatif::ProgressBar;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smol::channel::{Receiver, Sender};
+use smol::lock::Mutex;
 use smol::{Task, Timer};
 
 use self::app::{Effect, Transfer, size};
@@ -60,7 +62,7 @@ use super::profile::{Profile, Settings, random_password};
 use super::server::Server;
 use super::shorthand::room_name;
 use super::ssh::HOW_TO_COPY;
-use crate::client::{ReconnectingClient, Update};
+use crate::client::{ReconnectingClient, Update, background};
 
 /// The shortest time between two frames. Nobody could see more frames, and it limits the cost of many simultaneous
 /// events.
@@ -198,6 +200,7 @@ pub async fn run(
         server,
         transfers: HashMap::new(),
         last_key: 0,
+        viewing: Arc::default(),
         tell,
         ended,
         editor: None,
@@ -214,6 +217,8 @@ struct Runner<'a> {
     server: &'a Server,
     transfers: HashMap<u64, Task<()>>,
     last_key: u64,
+    /// Held while a picture is downloaded and decoded.
+    viewing: Arc<Mutex<()>>,
     tell: Sender<(u64, Result<Ended, Failure>)>,
     ended: Receiver<(u64, Result<Ended, Failure>)>,
     /// The editor in which the user writes a message, while it has the terminal.
@@ -475,14 +480,20 @@ impl Runner<'_> {
         self.transfers.insert(key, task);
     }
 
-    fn download(&mut self, id: u64, to: Option<PathBuf>, app: &mut App) {
+    /// Begins a download as the nick of `app`. Returns its key, its progress bar and the server.
+    fn begin_download(&mut self, id: u64, app: &mut App) -> (u64, ProgressBar, Server) {
         let bar = ProgressBar::hidden();
         let key = self.begin(id.to_string(), false, &bar, app);
-        let tell = self.tell.clone();
         let server = Server {
             nick: Some(app.nick.clone()),
             ..self.server.clone()
         };
+        (key, bar, server)
+    }
+
+    fn download(&mut self, id: u64, to: Option<PathBuf>, app: &mut App) {
+        let (key, bar, server) = self.begin_download(id, app);
+        let tell = self.tell.clone();
         let task = smol::spawn(async move {
             let to = to.unwrap_or_default();
             let saved = files::fetch(&server, id, Path::new(&to), &bar).await;
@@ -495,19 +506,22 @@ impl Runner<'_> {
         self.transfers.insert(key, task);
     }
 
-    /// Downloads a file into memory and decodes it as a picture.
+    /// Downloads a file into memory and decodes it as a picture. Only one picture at a time takes memory for this, even
+    /// if the user cancels it and requests others.
     fn view(&mut self, id: u64, app: &mut App) {
-        let bar = ProgressBar::hidden();
-        let key = self.begin(id.to_string(), false, &bar, app);
-        let tell = self.tell.clone();
-        let server = Server {
-            nick: Some(app.nick.clone()),
-            ..self.server.clone()
-        };
+        let (key, bar, server) = self.begin_download(id, app);
+        let (tell, viewing) = (self.tell.clone(), self.viewing.clone());
         let task = smol::spawn(async move {
             let picture = async {
+                let turn = viewing.lock_arc().await;
                 let (name, file) = files::read(&server, id, FILE_BYTES_MAX, &bar).await?;
-                let decoded = smol::unblock(move || Picture::decode(&name, &file)).await;
+                let decode = move || {
+                    let _turn = turn;
+                    Ok(Picture::decode(&name, &file))
+                };
+                let decoded = background::run(decode).await;
+                // The file is a stranger's, so the decoder may even panic.
+                let decoded = decoded.unwrap_or(Err("that picture is damaged"));
                 let picture = decoded.map_err(Failure::Impossible)?;
                 Ok(Ended::Picture(Box::new(picture)))
             };
