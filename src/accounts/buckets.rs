@@ -55,7 +55,8 @@ pub trait Values {
     fn put(&mut self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), StorageError>;
 }
 
-/// A change that is made in one transaction. It may be called again, and must begin anew each time.
+/// A change that is made in one transaction. It may be called more than once, and must start from the beginning each
+/// time.
 pub type Edit = Box<dyn FnMut(&mut dyn Values) -> Result<(), StorageError> + Send>;
 
 /// A store of buckets. Every method except [`Buckets::change_later`] may block.

@@ -2,9 +2,8 @@
 //! address and further attempts at the same nick.
 //!
 //! Each address and each nick has one [`Rate`], and the number of rates is bounded. This module is pure: the caller
-//! passes the time. If a nick's owner has logged in from an address before, guesses at that nick from that address
-//! are counted separately. So the owner is slowed neither by guesses at other nicks from that address nor by guesses
-//! from elsewhere.
+//! passes the time. Guesses at a nick from an address where its owner has logged in before are counted separately. So
+//! neither guesses at other nicks from that address nor guesses from elsewhere slow the owner.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -24,8 +23,8 @@ const NICK: Rate = Rate {
     burst: 30,
     every: Duration::from_secs(5),
 };
-/// The maximum time for which an attempt waits for its turn. If it had to wait longer, it is refused with a request
-/// to try again later. This is shorter than the time in which a server stops.
+/// The maximum time that an attempt waits for its turn. An attempt that would wait longer is refused, and the client
+/// is told to try again later. This is shorter than the time that a server takes to stop.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// The maximum number of keys that are tracked. They take about 8 MiB. When all are in use, new addresses and nicks
 /// share one key.

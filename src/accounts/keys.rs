@@ -1,10 +1,9 @@
 //! Stores the keys with which ssh logs in. A key is a token that nobody types: it has a label, counts as a token, and is
 //! revoked like one.
 //!
-//! A second bucket finds nicks by their keys, since sshd asks for a key before it knows whose it is. Public keys are
-//! public, and nobody proves that a key is theirs when they add it. So several nicks may have the same key: a
-//! stranger who adds somebody's key lets that person into the stranger's own nick, and locks them out of no other
-//! nick.
+//! A second bucket maps each key to its nicks, since sshd asks about a key before it knows whose it is. Anyone can
+//! add any public key, without proof that it is theirs. So several nicks may have the same key: a stranger who adds
+//! somebody's key lets that person into the stranger's own nick, and locks them out of no other nick.
 
 use super::buckets::{Bucket, Values};
 use super::{AccountResult, Accounts, Token, digest, has_space, json, read, token_key};
@@ -25,7 +24,7 @@ impl Token {
 }
 
 impl Accounts {
-    /// Returns whether the secret with this digest is this token of `nick`.
+    /// Returns whether `sha256` is the digest of this token of `nick`.
     pub(super) fn is_token(&self, nick: &Nick, token: &Token, sha256: &str) -> bool {
         let Some(fingerprint) = token.fingerprint() else {
             return token.sha256 == sha256;
@@ -94,12 +93,12 @@ impl Accounts {
     }
 }
 
-/// Returns the key in [`Bucket::Keys`] for a key of a nick. `form` is the nick as nicks are compared.
+/// Returns the name under which [`Bucket::Keys`] stores an ssh key of a nick. `form` is the casefolded nick.
 fn entry(fingerprint: &str, form: &str) -> String {
     format!("{fingerprint} {form}")
 }
 
-/// Removes a token, or a key with its entry by which sshd finds it. Returns whether there was one.
+/// Removes a token, or a key and the entry by which sshd finds it. Returns whether there was one.
 pub(super) fn remove_token(values: &mut dyn Values, place: &str) -> Result<bool, StorageError> {
     let Some(text) = values.get(Bucket::Tokens, place)? else {
         return Ok(false);

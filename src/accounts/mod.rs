@@ -51,7 +51,7 @@ pub enum AccountQuery {
     RemoveAccount { nick: Nick },
     /// Creates a token.
     NewToken { nick: Nick, label: Nick },
-    /// Adds a key with which ssh logs in, in place of a token.
+    /// Adds an ssh key, which serves as a token.
     NewKey {
         nick: Nick,
         label: Nick,
@@ -96,7 +96,7 @@ pub enum AccountResult {
     TooMany,
     /// The change has been made and stored.
     Done,
-    /// The change has been made and stored. These are the access lists of the changed rooms now.
+    /// The change has been made and stored. These are the new access lists of the changed rooms.
     Rooms(Vec<VersionedAcl>),
     /// A new token. It is not shown again.
     NewToken(Secret),

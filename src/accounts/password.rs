@@ -13,8 +13,8 @@ fn argon2id() -> Argon2<'static> {
     Argon2::default()
 }
 
-/// A hash of random bits, with the cost parameters of [`argon2id`], against which a password for an unregistered nick is
-/// checked. So the time of the check does not reveal which nicks are registered. No password is known to match it.
+/// A hash of random bits, with the cost parameters of [`argon2id`]. The password for an unregistered nick is checked
+/// against it, so the time of the check does not reveal which nicks are registered. No password is known to match it.
 pub(super) const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$UmeJ+Ut4hDRl5uFNVbQiTg$G0yEEtgkK6r/K76JPwjaHFp44T4om6iNsAtfSqwkhX4";
 
 /// Returns the hash of a password as a PHC string. Each hash has a salt of its own.

@@ -23,7 +23,7 @@ struct StoredBrowser {
     made: u64,
 }
 
-/// The key of the server's own key in [`Bucket::Server`].
+/// The name under which [`Bucket::Server`] stores the server's push key.
 const OWN_KEY: &str = "push-key";
 
 impl Accounts {
@@ -45,8 +45,8 @@ impl Accounts {
             .collect())
     }
 
-    /// Stores a browser, which belonged to the nick `former` before. If its nick has too many browsers, the oldest are
-    /// removed. Returns `None` if the nick is not registered, and otherwise the removed browsers.
+    /// Stores a browser. `former` is the nick that it belonged to before. If the new nick has too many browsers, the
+    /// oldest are removed. Returns `None` if the nick is not registered, and otherwise the removed browsers.
     ///
     /// # Errors
     /// When it cannot be stored.

@@ -46,7 +46,7 @@ fn main() {
 /// Where a command line finds its server and its settings.
 struct Place {
     home: Profile,
-    /// The server for a user who connects over ssh, whatever the flags say. Then no settings are read, and nothing is
+    /// The server, whatever the flags say, if the user connects over ssh. No settings are read then, and nothing is
     /// saved.
     fixed: Option<Server>,
 }

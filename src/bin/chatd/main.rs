@@ -44,8 +44,7 @@ fn main() -> ExitCode {
 }
 
 /// If the address space is limited, restarts chatd in the same process with one malloc arena for all threads.
-/// Otherwise glibc reserves 64 MiB for the arena of each thread in turn, and under a low limit other allocations then
-/// fail.
+/// Otherwise glibc reserves 64 MiB of addresses for the arena of each thread, and soon no other allocation succeeds.
 fn share_arena() {
     const ARENAS: &str = "MALLOC_ARENA_MAX";
     if getrlimit(Resource::As).current.is_none() || std::env::var_os(ARENAS).is_some() {
@@ -176,7 +175,7 @@ fn answer(exit: &argh::EarlyExit) -> ExitCode {
     }
 }
 
-/// Prints a line for each address, for which a script can wait, and then how people can connect.
+/// Prints a line for each address, so that a script can wait for it. Then prints how people can connect.
 fn tell_listening(places: &[config::Listen], fingerprint: Option<&str>, has_host: bool) {
     let mut text = String::new();
     for place in places {
