@@ -64,8 +64,8 @@ impl Address {
         self.has_secrets
     }
 
-    /// Returns the address with the bytes `preamble`, which the client sends first on each connection: a header of the
-    /// PROXY protocol, from a client that forwards the connection of another one.
+    /// Returns the address with `preamble`, the bytes that the client sends first on each connection. A client that
+    /// forwards another client's connection sends a header of the PROXY protocol.
     #[cfg(feature = "chatc")]
     pub(crate) fn with_preamble(self, preamble: Vec<u8>) -> Self {
         Self {

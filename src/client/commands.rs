@@ -12,7 +12,7 @@ use super::reply::{
 use super::simple::Client;
 
 impl Client {
-    /// Takes a nick. The first one also joins the lobby, unless a room was joined before.
+    /// Takes a nick. A client that takes its first nick also joins the lobby, unless it has joined a room before.
     ///
     /// ```no_run
     /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {
@@ -37,8 +37,9 @@ impl Client {
         })
     }
 
-    /// Takes a nick ([`Client::nick`]) and then joins a room ([`Client::join`]), without staying in the lobby. In
-    /// this order, an invite-only room accepts invited nicks, and a new room belongs to a registered nick.
+    /// Takes a nick ([`Client::nick`]) and then joins a room ([`Client::join`]), without staying in the lobby.
+    /// Because the nick comes first, an invite-only room accepts an invited nick, and a new room belongs to its
+    /// creator if the nick is registered.
     ///
     /// # Errors
     /// Those of [`Client::nick`] and [`Client::join`]. When the room refuses, the client has the nick and is in the
@@ -48,7 +49,7 @@ impl Client {
         self.move_to(logged_in, room).await
     }
 
-    /// Leaves the lobby, which a new nick joins, for another room.
+    /// Moves from the lobby, which a new nick joins, to another room.
     pub(crate) async fn move_to(
         &mut self,
         logged_in: LoggedIn,

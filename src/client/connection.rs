@@ -22,8 +22,8 @@ use crate::protocol::{Event, ServerLine};
 /// The maximum number of bytes that are read at once: a few hundred replies, or a large piece of a file.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The maximum number of bytes of events that are kept while a reply is awaited, which is some ten thousand lines.
-/// Further events are dropped, and a `GAP` takes their place.
+/// The maximum number of bytes of events that are kept while a reply is awaited: some ten thousand lines. Further
+/// events are dropped, and a `GAP` takes their place.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 
 /// A line from the server, without its line end.
@@ -148,8 +148,8 @@ impl Sender {
     }
 }
 
-/// Adds the line ending to a request. Returns an error for a line that the server would not answer, because the
-/// sender would wait forever.
+/// Adds the line ending to a request. Returns an error for a line that the server would not answer: the sender would
+/// wait forever.
 pub(super) fn one_line(mut line: String) -> Result<String, Error> {
     if line.contains('\n') {
         return Err(InvalidRequest::LineBreak.into());

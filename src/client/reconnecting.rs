@@ -25,8 +25,8 @@ type Dialing = Pin<Box<dyn Future<Output = Result<Halves, Error>> + Send>>;
 /// The time within which the server must close the connection of a client that leaves.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(4);
 
-/// A client that reconnects. If the connection breaks, it makes a new one. It misses no event, and loses no message
-/// and sends none twice (for the exceptions see [`ReconnectingClient::say`]).
+/// A client that reconnects. If the connection breaks, it makes a new one. It misses no event, loses no message and
+/// sends none twice (for the exceptions, see [`ReconnectingClient::say`]).
 ///
 /// It is a [`Stream`] of [`Update`]s. It works only while the stream is polled, on any executor, and has no task of
 /// its own. A message is sent with the next poll, and is kept until the stream reports its answer. The stream ends
@@ -119,7 +119,7 @@ impl ReconnectingClient {
         self.state.nick()
     }
 
-    /// Returns the rooms, each with the id of the last event seen in it, after which a later run can continue.
+    /// Returns the rooms, each with the id of the last event seen in it. A later run can continue after that id.
     pub fn rooms(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
         self.state.rooms()
     }

@@ -40,7 +40,7 @@ pub struct Client {
     address: Address,
     pub(super) sender: Sender,
     pub(super) receiver: Receiver,
-    /// Whether every request has its reply, so that the next reply belongs to the next request.
+    /// Whether every request has been answered, so that the next reply belongs to the next request.
     pub(super) is_usable: bool,
     /// The server's capabilities, if they have been requested.
     pub(super) server: Option<ServerInfo>,
@@ -94,9 +94,9 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Refused`]: the server refused. [`Error::Invalid`]: it is not one line, or it is `UPLOAD`, `DOWNLOAD`,
-    /// `TEXT` or `CHAT`, which are not one line each. [`Error::Closed`], [`Error::Lost`], [`Error::Protocol`]: the
-    /// connection is unusable.
+    /// [`Error::Refused`]: the server refused. [`Error::Invalid`]: the request is not one line, or it is `UPLOAD`,
+    /// `DOWNLOAD`, `TEXT` or `CHAT`, which need more than one line. [`Error::Closed`], [`Error::Lost`],
+    /// [`Error::Protocol`]: the connection is unusable.
     pub async fn request(&mut self, request: impl Display) -> Result<Reply, Error> {
         let line = one_line(request.to_string())?;
         let (_, word) = crate::protocol::tags::split(line.trim_start_matches(' '));
@@ -159,7 +159,7 @@ impl Client {
         while let Ok(Some(_)) = self.receiver.line().await {}
     }
 
-    /// Returns whether more requests can be sent. They cannot after an error that ended the connection, or after a
+    /// Returns whether more requests can be sent. This is false after an error that ended the connection, and after a
     /// request whose future was dropped.
     pub fn is_usable(&self) -> bool {
         self.is_usable

@@ -26,7 +26,7 @@ impl Tcp {
     pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = Async::<TcpStream>::connect(address).await?;
         let socket = stream.get_ref();
-        // Each write contains whole lines, so nothing is gained by holding back the last of them.
+        // Each write contains whole lines, so Nagle's algorithm would only delay them.
         socket.set_nodelay(true)?;
         sockopt::set_socket_keepalive(socket, true)?;
         sockopt::set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;

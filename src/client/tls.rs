@@ -32,7 +32,7 @@ use super::tcp::Tcp;
 #[derive(Clone, Debug)]
 struct KnownHosts(Option<PathBuf>);
 
-/// The word in place of a fingerprint for a server whose certificate an authority has confirmed. Such a server may
+/// The word that replaces the fingerprint if an authority has confirmed the server's certificate. Such a server may
 /// change its certificate, but it must not stop using TLS or use a certificate that no authority confirms.
 const BY_AUTHORITY: &str = "authority";
 

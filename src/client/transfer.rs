@@ -82,9 +82,9 @@ impl Client {
     /// Uploads a file to the current room. Calls `progress` with the number of bytes sent so far.
     ///
     /// The file is read twice: the first time to hash it, so that it is announced only when it is complete. If the
-    /// server refuses the file before all bytes are sent, the connection becomes unusable, because it would still have
-    /// to send the rest, which the server drops. After a refusal because of the size or digest, the server closes the
-    /// connection.
+    /// server refuses the file before all bytes are sent, the connection becomes unusable, because the server still
+    /// expects the rest of the file, only to drop it. After a refusal because of the size or digest, the server
+    /// closes the connection.
     ///
     /// ```no_run
     /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {

@@ -62,9 +62,9 @@ pub enum Update {
         room: String,
         /// The reason.
         error: Error,
-        /// Whether the room is dropped. If not, the client tries to join it again on each new connection, and when
-        /// [`ReconnectingClient::join`](super::ReconnectingClient::join) is called, from the last id that it has seen
-        /// in the room.
+        /// Whether the client gives up the room. If not, it tries again on each new connection and on each call of
+        /// [`ReconnectingClient::join`](super::ReconnectingClient::join), from the last id that it has seen in the
+        /// room.
         is_permanent: bool,
     },
     /// The client left a room.

@@ -45,7 +45,7 @@ impl ClientState {
         }
     }
 
-    /// Requests the ids, times and tags of events. A server that does not support tags refuses, and then events have
+    /// Requests the ids, times and tags of events. A server that does not support tags refuses, and its events have
     /// none.
     fn turn_modes_on(&mut self) {
         self.send("STAMPS on", Awaited::Ignored);

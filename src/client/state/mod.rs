@@ -6,9 +6,9 @@
 //! connections. The module `login` brings a new connection to the state in which requests can be sent, `requests`
 //! checks the requests, and `queue` holds them.
 //!
-//! After a broken connection and a pause, the next connection is made. On it, each room is joined from the id of the
-//! last event seen there, so that nothing is missed and nothing is reported twice. A request without an answer is
-//! sent again. Each message has a nonce, so that the server logs it once even if it receives it twice.
+//! After a broken connection, the client pauses and connects again. It joins each room from the id of the last event
+//! seen there, so that nothing is missed and nothing is reported twice. A request without an answer is sent again.
+//! Each message has a nonce, so that the server logs it once even if it receives it twice.
 
 mod login;
 mod queue;
@@ -67,7 +67,7 @@ pub struct ClientState {
     /// The nick as the server spells it; `None` before the first login.
     nick: Option<String>,
     rooms: Vec<RoomPosition>,
-    /// The lobby, while the client is in it only because a nick without a room joins it.
+    /// The lobby; set only while the client is there for no other reason than that it took a nick.
     lobby: Option<Lobby>,
     /// The room that this connection joined last. The server considers it the current one.
     current: Option<String>,
@@ -75,7 +75,7 @@ pub struct ClientState {
     pending: VecDeque<Pending>,
     /// The requests that were sent on this connection and have not been answered, oldest first.
     awaited: VecDeque<Awaited>,
-    /// The lines received so far in reply to the oldest request in `awaited`, if that requests a list.
+    /// The lines received so far in reply to the oldest request in `awaited`, if that request asks for a list.
     list: Vec<Line>,
     list_bytes: usize,
     output: Vec<u8>,
@@ -85,9 +85,9 @@ pub struct ClientState {
     was_connected: bool,
     /// The number of connections in a row that have failed.
     attempts: u32,
-    /// The server's refusal, if it has a password that this connection has not given.
+    /// The refusal of a server whose password this connection has not given.
     password_error: Option<Error>,
-    /// The server's last line, with the reason why it closed.
+    /// The server's last line, with the reason why it closed the connection.
     close_reason: Option<Error>,
     /// The text with which the client is to leave when nothing is pending.
     goodbye: Option<String>,

@@ -85,7 +85,7 @@ impl ClientState {
                 return self.awaited.push_back(Awaited::Pending(request_id));
             }
             PendingRequest::Join(name) => {
-                // If a room could not be joined again before, it is joined from the last id seen there.
+                // A room that could not be joined again earlier is joined from the last id seen there.
                 let mut rooms = self.rooms.iter();
                 let known = rooms.find(|room| room.name == *name && !room.is_joined);
                 known.map_or_else(|| format!("JOIN {name}"), RoomPosition::join_line)
