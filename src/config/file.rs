@@ -37,9 +37,9 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Converts the file `text` to the words of a command line. `flags` are the flags that the file may contain. A flag
-/// that the command line `given` already contains is left out, even if it may be repeated: the command line overrides
-/// the file.
+/// Converts the file `text` to the words of a command line. `flags` are the flags that the file may contain. The
+/// command line `given` overrides the file: if a flag is in both, the file's value is left out, even if the flag may
+/// be repeated.
 ///
 /// # Errors
 /// When a key is unknown, or a value has the wrong type. Whether a flag accepts the value is not checked here.

@@ -29,8 +29,8 @@ pub const HOOK_PACE: Rate = Rate {
 /// there are.
 pub const HOOK_ALERTS_MAX: usize = 40;
 
-/// The maximum number of unresolved alerts that are remembered for one hook. When a remembered alert is resolved, the
-/// message about that replies to the message that announced the alert.
+/// The maximum number of unresolved alerts that are remembered for one hook. When such an alert is resolved, the
+/// message that says so is a reply to the message that announced the alert.
 pub const ALERTS_PER_HOOK: usize = 500;
 
 /// The maximum number of unresolved alerts that are remembered for all hooks together. The oldest are forgotten
@@ -58,7 +58,7 @@ pub const PUSH_PACE_IN_ALL: Rate = Rate {
     every: Duration::from_millis(50),
 };
 
-/// The maximum number of bytes of the messages that wait until it is decided who is notified of them.
+/// The maximum number of bytes of messages that wait for the decision who is notified of them.
 pub const PUSH_WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// The maximum number of requests to push services at once.
@@ -95,7 +95,7 @@ pub const READERS_IN_ALL: usize = 50_000;
 /// The time after which an unused named reader is removed.
 pub const READER_UNUSED_FOR: Duration = Duration::from_secs(90 * 86_400);
 
-/// The time for which a nonce is remembered, in milliseconds. It is longer than any client retries.
+/// The time for which a nonce is remembered, in milliseconds. No client retries for longer.
 pub const NONCE_MS: u64 = 600_000;
 
 /// The maximum number of nonces that a log in memory remembers. A log on disk remembers all nonces of the last ten
@@ -124,14 +124,14 @@ pub const IRC_COMPARED_MAX: usize = 1000;
 /// The maximum number of moved readers of which a connection that does not read is told.
 pub const MOVED_READERS_MAX: usize = 64;
 
-/// The maximum number of nicks of which an IRC connection remembers the read marker. The markers of rooms are stored.
+/// The maximum number of read markers for nicks that an IRC connection remembers. Those for rooms are stored.
 pub const IRC_MARKERS_MAX: usize = 64;
 
 /// The time that the server waits for the second line of a connection whose first line is `NICK` or `PASS` with CR
 /// LF. The second line shows whether the client speaks IRC.
 pub const IRC_DECIDED_WITHIN: Duration = Duration::from_millis(250);
 
-/// The time between two questions to an IRC client whether it has received everything. The answer moves its named
+/// The time after which an IRC client is asked again whether it has received everything. Its answer moves its named
 /// readers.
 pub const IRC_CONFIRM_EVERY: Duration = Duration::from_secs(60);
 

@@ -21,7 +21,7 @@ pub struct Push {
     pub services: Vec<String>,
 }
 
-/// The address to which a notification is sent, taken apart.
+/// The address to which a notification is sent, split into its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint<'a> {
     /// The host, and the port if it is not 443.
@@ -37,7 +37,7 @@ pub struct Endpoint<'a> {
 }
 
 impl Push {
-    /// Takes an address apart. Returns `None` if the server may not send to it.
+    /// Splits an address into its parts. Returns `None` if the server may not send to it.
     pub fn endpoint<'a>(&self, address: &'a str) -> Option<Endpoint<'a>> {
         let is_plain = address.bytes().all(|byte| byte.is_ascii_graphic());
         if !is_plain || address.len() > PUSH_ENDPOINT_BYTES_MAX || address.contains('#') {

@@ -174,8 +174,8 @@ pub struct OwnEvent {
 }
 
 impl OwnEvent {
-    /// Returns the number of each line of a text, and for all but the first its text. Any other event counts as one
-    /// line.
+    /// Returns the number and the text of each line of a text; for the first line, only the number. Any other event
+    /// counts as one line.
     pub fn lines(&self) -> impl Iterator<Item = (usize, Option<&str>)> {
         let more = self.more.iter().flat_map(|more| more.split('\n'));
         std::iter::once(None).chain(more.map(Some)).enumerate()

@@ -1,5 +1,5 @@
-//! Replies and events as values, for a client inside this process, which is what the HTTP code uses. They correspond
-//! to the lines of the protocol, but have fields in place of text.
+//! Replies and events as values, for a client inside this process. The HTTP code uses such clients. The values
+//! correspond to the lines of the protocol, but have fields in place of text.
 
 use std::sync::Arc;
 

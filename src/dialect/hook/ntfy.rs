@@ -22,7 +22,7 @@ const ID_DIGITS: usize = 11;
 /// A notification that a client publishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
-    /// The topic, if the body is JSON and so names it.
+    /// The topic. Only a JSON body names one.
     pub topic: Option<String>,
     /// The title; may be empty.
     pub title: String,

@@ -103,8 +103,8 @@ impl Caps {
         self.has(Cap::Multiline) && self.has(Cap::Batch)
     }
 
-    /// Returns only the capabilities that change the lines of a [shared](super::is_for_all) live event. Clients whose
-    /// capabilities of this kind are equal receive the same lines.
+    /// Returns only the capabilities that change the lines of a [shared](super::is_for_all) live event. Clients for
+    /// which the result is equal receive the same lines.
     #[must_use]
     pub fn of_events(self) -> Self {
         let kept = [

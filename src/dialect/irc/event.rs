@@ -45,9 +45,9 @@ pub fn user(nick: &str) -> String {
     format!("u{hash:08x}")
 }
 
-/// Returns whether the lines of such an event are the same for all clients with the same
-/// [capabilities](super::Caps::of_events). The lines of other events contain the client's nick or the address at which
-/// it has connected, or depend on what the client has been shown.
+/// Returns whether the lines of an event with this verb are the same for all clients with the same
+/// [capabilities](super::Caps::of_events). The lines of other events contain the client's nick or the address at
+/// which it has connected, or depend on what the client has been shown.
 pub fn is_for_all(verb: EventVerb) -> bool {
     match verb {
         EventVerb::Msg
@@ -371,7 +371,7 @@ mod tests {
         client
     }
 
-    /// Clients with equal capabilities among those that count receive the same bytes, so the bytes can be shared.
+    /// Clients that agree in the capabilities that matter receive the same bytes, so the bytes can be shared.
     #[test]
     fn a_shared_event_has_the_same_lines_for_all_with_the_capabilities_that_count() {
         let caps = Cap::NAMES.iter().map(|(_, cap)| *cap);
@@ -432,7 +432,8 @@ mod tests {
             let of = |client| written(client, line, TextPart::None);
             assert_ne!(of(&ann), of(&eve), "{line}");
         }
-        // A client is shown a rename or a change of who is away only once, although each room has an event for it.
+        // A client is shown a change of a nick or of an away status only once, although each room has an event for
+        // it.
         for line in ["NICK #lobby bob bert", "AWAY #lobby bob"] {
             let event = Event::parse(line).expect("it is an event");
             assert!(!is_for_all(event.verb()), "{line}");

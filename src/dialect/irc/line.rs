@@ -161,7 +161,7 @@ pub struct Message<'a> {
     pub command: &'a str,
     /// The parameters before the text. A value that is not a valid parameter is written as `*`.
     pub params: &'a [&'a str],
-    /// The last parameter, which may contain spaces. If the line would be too long, it is cut.
+    /// The last parameter, which may contain spaces. It is cut if the line would be too long.
     pub text: Option<&'a str>,
 }
 

@@ -47,12 +47,12 @@ pub struct Client {
     pub list_masks: Vec<Vec<char>>,
     /// The batch to which lines of the past belong.
     pub batch: Option<&'static str>,
-    /// The newest renames and changes of who is away, each with the room whose event has shown it. The server has
-    /// such an event in each room, but the client wants only one.
+    /// The newest changes of nicks and of away status, each with the room whose event was shown. The server has such
+    /// an event in each room, but the client wants only one.
     changes: Mutex<[(u64, u64); CHANGES_MAX]>,
 }
 
-/// The maximum number of renames and changes of who is away that are remembered.
+/// The maximum number of changes of nicks and of away status that are remembered.
 const CHANGES_MAX: usize = 8;
 
 impl Client {
@@ -158,8 +158,8 @@ impl Client {
         }
     }
 
-    /// Returns whether the event in this room is the one that shows a rename, or that a user is away or back. Each room
-    /// has such an event, but only one of them is shown.
+    /// Returns whether to show this room's event for a change of a nick or of its away status. Each room has such an
+    /// event, but the client is shown only one of them.
     fn shows_change(&self, room: &str, old: &str, new: &str, time: Time) -> bool {
         let (key, room) = (event::change_key(old, new, time), event::room_key(room));
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -373,8 +373,8 @@ pub(super) fn write_past(client: &Client, past: &Past<'_>, part: TextPart, out: 
             tags: past.tags,
             is_registered: false,
         };
-        // A deleted message is not shown. But a deleted line of a text that is sent as one message is, because it may
-        // be the line that ends the message.
+        // A deleted message is not shown. A deleted line of a text that is sent as one message is shown, because it
+        // may be the line that ends the message.
         if part == TextPart::None && is_removed(past.tags) {
             return;
         }
