@@ -44,7 +44,8 @@ struct State {
     files: BTreeMap<EventId, StoredFile>,
 }
 
-/// The newest events that were sent with a nonce. The key is the comparison form of the author's nick, and the nonce.
+/// The newest events that were sent with a nonce. The key consists of the comparison form of the author's nick and
+/// the nonce.
 #[derive(Default)]
 struct Nonces {
     events: HashMap<(Box<str>, Box<str>), (EventId, Time)>,
@@ -567,7 +568,7 @@ impl State {
         })
     }
 
-    /// Deletes the named readers that `is_gone` selects by themselves and their owners.
+    /// Deletes the named readers for which `is_gone` returns true. `is_gone` receives a reader and its owner.
     fn forget_readers(&mut self, is_gone: impl Fn(&Reader, &str) -> bool) {
         let gone = self
             .readers
@@ -578,7 +579,7 @@ impl State {
         }
     }
 
-    /// Subtracts one from the number of the named readers of `owner`.
+    /// Subtracts one from `owner`'s number of named readers.
     fn release_reader_of(&mut self, owner: &str) {
         if let Some(count) = self.readers_of.get_mut(owner) {
             *count = count.saturating_sub(1);

@@ -70,7 +70,7 @@ impl Record {
 pub struct HistoryPage {
     /// The records, oldest first.
     pub records: Vec<Record>,
-    /// Whether older events of the requested span are no longer stored.
+    /// Whether some older events of the requested span are no longer stored.
     pub has_hole: bool,
 }
 
@@ -181,7 +181,7 @@ pub struct Authorship {
 /// A range of the events of a room or inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The id before that of the first event; 0 for a range that begins with the oldest event.
+    /// The id after which the range begins; 0 if it begins with the oldest event.
     pub after: u64,
     /// The id of the last event.
     pub up_to: u64,
@@ -306,7 +306,7 @@ pub trait Log: Send + Sync {
     fn reader(&self, reader: &Reader) -> Result<Option<u64>, StorageError>;
 
     /// Sets the position of a named reader. If the reader does not exist, creates it for `owner`. If `owner` is the
-    /// reader's nick, which is then registered, it becomes the owner, unless it has too many readers already.
+    /// reader's own nick, the nick is registered, and becomes the owner unless it has too many readers already.
     ///
     /// # Errors
     /// [`StorageError::TooMany`] when that owner, or the server, has too many readers. Other errors when the position
@@ -463,7 +463,7 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
 /// A named reader. The server stores its position, for scripts that cannot store it themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reader {
-    /// The comparison form of the room that it reads; or `@` and that of a nick, whose direct messages it reads.
+    /// The comparison form of the room that it reads. For direct messages, `@` and the comparison form of their nick.
     pub place: Box<str>,
     /// The comparison form of the owner's nick.
     pub nick: String,

@@ -307,8 +307,8 @@ mod tests {
     }
 
     proptest! {
-        /// The tokenizer of the index splits at spaces and ASCII punctuation, so it must find nothing else to split
-        /// in these words.
+        /// The tokenizer of the index splits at spaces and ASCII punctuation, so the words themselves must contain
+        /// neither.
         #[test]
         fn the_index_receives_words_separated_by_spaces_and_nothing_else(text in "\\PC{0,40}") {
             let spaced = spaced(&text);

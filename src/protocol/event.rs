@@ -108,7 +108,7 @@ pub enum Event<'a> {
         room: Cow<'a, str>,
         by: Cow<'a, str>,
     },
-    /// A named reader of the recipient's nick was moved, over another connection.
+    /// Another connection moved a named reader of the recipient's nick.
     Seen {
         room: Cow<'a, str>,
         nick: Cow<'a, str>,

@@ -1,4 +1,4 @@
-//! Descriptions of events in words for people. The server's talker mode and `chatc` use the same ones.
+//! Descriptions of events in words for people. The server's talker mode and `chatc` share them.
 //!
 //! A description says what happened, and to how many things, but not when or where. This module knows nothing of
 //! terminals.

@@ -377,8 +377,8 @@ impl<'a> Request<'a> {
         let (tags, line) = split_tags(line);
         let (word, rest) = split_word(line);
         if word.contains(&0) {
-            // The error names the verb nevertheless: after a refused `UPLOAD` or `TEXT`, an unknown number of bytes
-            // follows that are not lines.
+            // The error names the verb even so, because after a refused `UPLOAD` or `TEXT`, an unknown number of
+            // bytes follow that are not lines.
             let word: Vec<u8> = word.iter().copied().filter(|b| *b != 0).collect();
             return Err(Refusal {
                 verb: Verb::parse(&word),
@@ -392,8 +392,7 @@ impl<'a> Request<'a> {
                 "unknown command; HELP lists the commands, and CHAT lets you just type messages",
             ));
         };
-        // If bytes follow a line, it is parsed even if it contains a NUL, because the number of bytes that follow
-        // must be read from it.
+        // A line that announces bytes is parsed even if it contains a NUL, because it says how many bytes follow.
         if !verb.has_bytes() && has_nul(rest) {
             return Err(Refusal::new(verb, Code::NotUtf8, HAS_NUL));
         }

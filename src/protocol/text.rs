@@ -9,8 +9,8 @@ use std::borrow::Cow;
 const ESC: char = '\u{1b}';
 const BEL: char = '\u{7}';
 
-/// Returns whether `c` is not allowed in text. That is the case for C0 except TAB, DEL, C1, bidirectional overrides
-/// and isolates, and the two separators that some programs treat as line ends.
+/// Returns whether `c` is not allowed in text. Not allowed are C0 (except TAB), DEL, C1, bidirectional overrides and
+/// isolates, and the two separators that some programs treat as line ends.
 pub fn is_unsafe(c: char) -> bool {
     match c {
         '\t' => false,

@@ -305,7 +305,7 @@ pub(super) fn trim_some(
 }
 
 /// Removes the rows of rooms that have no event, no reader and no access list. The row of a deleted room is removed
-/// when the search index no longer contains its events either.
+/// only once the search index no longer contains its events.
 pub(super) fn forget_empty(
     step: &Transaction<'_>,
     rooms: &mut Rooms,

@@ -131,9 +131,8 @@ impl SqliteLog {
         Ok(Self::without_writer(folder, Pool::new(&path)))
     }
 
-    /// Opens the log in `folder` for reading only, whether or not a server is using it, and leaves it as it is, even
-    /// if an older version wrote it. The connections are opened later, so a log that cannot be opened is only noticed
-    /// then.
+    /// Opens the log in `folder` for reading only. A server may be using it. The log is not changed, even if an older
+    /// version wrote it. The connections are opened later, so an error in opening appears only then.
     pub fn open_unchanged(folder: &Path) -> Self {
         Self::without_writer(folder, Pool::unchanged(&path(folder)))
     }
@@ -159,8 +158,8 @@ impl SqliteLog {
     }
 
     /// Submits a change that is not an event to the writer, which makes it in one transaction with the other queued
-    /// entries and changes. So no caller needs SQLite's lock. Returns when the change is stored or refused. `make` may be called
-    /// several times, and must begin anew each time.
+    /// entries and changes. So no caller needs SQLite's lock. Returns when the change is stored or refused. `make`
+    /// may be called more than once, and must start from the beginning each time.
     ///
     /// # Errors
     /// When the change fails or cannot be stored. In this case none of it is stored.
@@ -404,7 +403,7 @@ impl Log for SqliteLog {
             events += some as u64;
         }
         // The index still contains the words of these events. The rows of the rooms are kept until the index has
-        // dropped them, so that this is tried again if it fails.
+        // dropped the words, so that a failure leads to another attempt.
         if self.index.as_ref().is_some_and(|index| index.trim_now()) {
             self.change(true, |step, _| Ok(deletion::forget(step)?))?;
         }

@@ -37,7 +37,7 @@ impl Pool {
         Self::with(path, schema::open_to_read)
     }
 
-    /// Returns a pool for a log that must stay as it is.
+    /// Returns a pool for a log that must not be changed.
     pub fn unchanged(path: &Path) -> Self {
         Self::with(path, schema::open_unchanged)
     }

@@ -179,8 +179,8 @@ fn has_all_migrations(db: &Connection) -> Result<bool, StorageError> {
     }
 }
 
-/// Accepts a file of 0 bytes as a new log, unless the WAL file of an older log is beside it, because SQLite would
-/// delete the WAL file.
+/// Accepts an empty file as a new log. Refuses it if the WAL file of an older log is beside it, because SQLite would
+/// delete that WAL file.
 fn check_size(path: &Path) -> Result<(), StorageError> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");

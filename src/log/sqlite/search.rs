@@ -204,7 +204,7 @@ impl Search<'_> {
         self.add(rooms, found, |_, _| Ok(true))
     }
 
-    /// Adds the events of the rooms and of the author that match, until there are enough.
+    /// Adds the matching events that are in the rooms and by the author, until there are enough.
     fn add(
         &mut self,
         rooms: &Rooms,

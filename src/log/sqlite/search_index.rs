@@ -30,7 +30,7 @@ use crate::protocol::tags::REMOVED;
 /// transactions of 2,500 events, and 2.5 µs in those of 10,000.
 const PIECE_EVENTS: i64 = 10_000;
 
-/// The time for which the thread waits for more events before it indexes a few, unless a search needs them.
+/// The time for which the thread waits for more events if there are only a few and no search needs them.
 const LINGER: Duration = Duration::from_millis(200);
 
 /// The maximum number of events that are not indexed yet. When it is reached, the log waits for the index, so that no

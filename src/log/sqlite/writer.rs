@@ -48,7 +48,7 @@ impl Waiting {
 pub(crate) struct Change {
     /// Whether the change is also made when the disk is full, in the reserved space.
     pub makes_space: bool,
-    /// The function that makes the change. It may run more than once, and begins anew each time.
+    /// The function that makes the change. It may run more than once, and starts from the beginning each time.
     pub make: Make,
     /// The function that is called when it is known whether the change is stored.
     pub done: Box<dyn FnOnce(Result<(), StorageError>) + Send>,
