@@ -48,7 +48,7 @@ pub struct Tail {
     bytes_max: usize,
     /// The id of the newest logged event that was dropped; 0 if none was.
     gone_id: u64,
-    /// The number that follows the newest dropped entry that was not logged; 0 if there is none.
+    /// One more than the number of the newest dropped entry that was not logged; 0 if there is none.
     gone_unlogged: Seq,
     /// Whether lines were appended for which the readers have not been woken yet.
     pub is_news: bool,
@@ -156,8 +156,8 @@ impl Tail {
         Some((entry, line))
     }
 
-    /// Returns the position at which a reader continues that has seen the logged events up to `id`. Returns `None` if
-    /// later logged events have been dropped.
+    /// Returns the position at which a reader continues if it has seen all logged events up to `id`. Returns `None`
+    /// if later logged events have been dropped.
     pub fn seq_after(&self, id: u64) -> Option<Seq> {
         if self.gone_id > id {
             return None;
@@ -178,8 +178,8 @@ impl Tail {
         range.rfind(|entry| entry.id.is_some())?.id
     }
 
-    /// Returns the number that follows the newest dropped entry that was not logged. Joins, leaves and renames are not
-    /// logged.
+    /// Returns one more than the number of the newest dropped entry that was not logged; 0 if there is none. Joins,
+    /// leaves and renames are not logged.
     pub fn gone_unlogged(&self) -> Seq {
         self.gone_unlogged
     }

@@ -622,7 +622,7 @@ impl Connection {
     }
 
     /// Lets the other connections that are ready run. If this connection keeps the server busy, it also waits for its
-    /// turn among all that do.
+    /// turn among all such connections.
     async fn give_way(&mut self) {
         if !std::mem::take(&mut self.is_busy) {
             return future::yield_now().await;
@@ -657,7 +657,7 @@ impl Connection {
         }
     }
 
-    /// Waits for input (if `reads`), for space to write, or for news. Returns whether there is nothing but news.
+    /// Waits for input (if `reads`), for space to write, or for news. Returns whether nothing but news has arrived.
     pub(super) async fn wait(&mut self, reads: bool) -> bool {
         if self.has_more {
             self.give_way().await;

@@ -1,5 +1,5 @@
 //! Protocol detection for a new connection: finds out what the client speaks from the first bytes that it sends, and
-//! serves every protocol except lines.
+//! serves the clients that do not speak lines.
 //!
 //! The bytes are read and kept. Peeking at them would spin while a word is incomplete. All of this is one boxed
 //! future that is dropped before the session begins, so it takes no memory in an established connection.

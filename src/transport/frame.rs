@@ -1,4 +1,4 @@
-//! Decodes and encodes WebSocket frames (RFC 6455, 5), whatever the pieces in which the bytes arrive.
+//! Decodes and encodes WebSocket frames (RFC 6455, 5), in whatever pieces the bytes arrive.
 //!
 //! This is the server's side, without I/O: received frames are masked, and sent frames are not. Payload bytes are
 //! passed on as they arrive, so a frame may have any length. Only the payload of a control frame, which has at most
@@ -137,7 +137,7 @@ impl Decoder {
         )
     }
 
-    /// Takes an item of the frame that [`Self::coming`] has reported from `input`, and unmasks it in place. Takes at
+    /// Takes from `input` an item of the frame that [`Self::coming`] has reported, and unmasks it in place. Takes at
     /// most `most` bytes of a message. Returns `None` if more input is needed.
     #[allow(clippy::missing_errors_doc)]
     pub fn take<'a>(

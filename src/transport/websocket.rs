@@ -24,7 +24,7 @@ const CUT: Input = Input::Cut { reads_on: false };
 /// The number of bytes that are read or framed at once.
 const PIECE_BYTES: usize = 32 << 10;
 
-/// The maximum number of bytes of pongs that wait. RFC 6455, 5.5.3 allows to leave out pongs beyond that.
+/// The maximum number of bytes of pongs that wait to be sent. Further pongs are left out, as RFC 6455, 5.5.3 allows.
 const PONG_BYTES_MAX: usize = 2 * (frame::CONTROL_BYTES_MAX + 2);
 
 thread_local! {

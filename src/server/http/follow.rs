@@ -120,8 +120,8 @@ struct Stream {
     start: Start,
     not_before: Option<Time>,
     ends_with_past: bool,
-    /// The rooms that have not been joined yet. Each waits until the past of the room before it has been sent, so
-    /// that no more of the past is in memory than the client reads.
+    /// The rooms that have not been joined yet. A room is joined only when the past events of the previous room have
+    /// been sent, so that memory holds no more of them than the client reads.
     rooms: vec::IntoIter<RoomName>,
     /// The room whose newest events are being sent, and the id of the last event that was sent.
     newest: Option<(RoomName, u64)>,

@@ -68,8 +68,8 @@ pub struct Head<'a> {
     pub uri: &'a Uri,
     /// The header fields.
     pub headers: &'a HeaderMap,
-    /// Whether the request has proved in another way that it is meant for this server. Then it may use any host name,
-    /// because containers and proxies have their own names for a server.
+    /// Whether something other than the host name proves that the request is meant for this server. If so, any host
+    /// name is accepted, because containers and proxies have their own names for a server.
     pub is_meant: bool,
 }
 

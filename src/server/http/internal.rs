@@ -1,5 +1,5 @@
-//! The client that makes the requests of an HTTP client: a connection inside this process. It sends requests and
-//! receives replies and events as values. It passes the same checks as every other connection.
+//! A connection inside this process that makes requests on behalf of an HTTP client. It sends requests and receives
+//! replies and events as values. It passes the same checks as every other connection.
 
 use std::convert::Infallible;
 use std::io;
@@ -55,8 +55,8 @@ impl InternalClient {
         begun.map(|()| Self(ours))
     }
 
-    /// Sends a request, or the refusal of one that could not be composed, which the server answers in order. Ignores
-    /// that the connection may have ended, because the next reply says why.
+    /// Sends a request. If it could not be composed, sends its refusal, so that the server returns it in order.
+    /// Ignores errors: if the connection has ended, the next reply says why.
     pub async fn send(&self, request: Result<Request<'static>, Refusal>) {
         let _ = self.0.send(Command::Request(request)).await;
     }

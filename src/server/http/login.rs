@@ -72,8 +72,8 @@ impl Credentials {
     }
 }
 
-/// Opens a connection that reads. With a password it has a nick, because some rooms, and some servers, are not open
-/// to everyone; otherwise it has none.
+/// Opens a connection for reading. It has a nick only if the request has a password, because some rooms and some
+/// servers are not open to everyone.
 pub async fn reader(client: &Client, headers: &HeaderMap) -> Result<InternalClient, Problem> {
     let to = InternalClient::connect(client);
     let Ok(credentials) = Credentials::of(headers) else {

@@ -55,7 +55,7 @@ impl Query {
         Ok(Self(pairs))
     }
 
-    /// Returns whether a parameter is set. It is if it has no value, or if its value is a word for yes.
+    /// Returns whether a parameter is set. A parameter is set if it has no value, or if its value is a word for yes.
     pub fn is_on(&self, name: &str) -> Result<bool, Problem> {
         match self.get(name) {
             None | Some("0" | "false" | "no" | "off") => Ok(false),

@@ -41,8 +41,8 @@ fn is_sentinel(bytes: &[u8]) -> bool {
     FILE_SENTINEL.as_ptr_range().contains(&bytes.as_ptr())
 }
 
-/// Returns whether the bytes to be written were copied from a placeholder, so that they are wrong. That is the case
-/// if a part of a file waits to be sent, but no placeholder stands for it.
+/// Returns whether a placeholder was copied, so that the bytes to be written are wrong. This is so if a part of a
+/// file waits to be sent, but no piece is a placeholder.
 fn is_copied(has_part: bool, pieces: &[IoSlice<'_>]) -> bool {
     has_part && !pieces.iter().any(|piece| is_sentinel(piece))
 }

@@ -31,7 +31,8 @@ use crate::model::{Scope, StorageError, Subscription};
 use message::ServerKey;
 use post::Failed;
 
-/// The maximum number of push services that the server remembers as wanting no requests for a while.
+/// The maximum number of paused push services that the server remembers. A paused service wants no requests for a
+/// while.
 const PAUSED_MAX: usize = 256;
 
 /// The time between two log lines about requests that failed.
@@ -145,7 +146,7 @@ impl Paused {
     }
 }
 
-/// Returns the name of a conversation for a push service, which cannot find out what the conversation is.
+/// Returns a name for a conversation that does not tell the push service which conversation it is.
 fn topic(browser: &Subscription, place: &str) -> String {
     let digest = Sha256::digest([&browser.secret, place.as_bytes()].concat());
     URL_SAFE_NO_PAD.encode(&digest[..24])
