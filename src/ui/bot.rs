@@ -112,8 +112,8 @@ enum Next {
     Written(io::Result<usize>),
 }
 
-/// A pipe to the child's standard input. The reading end is also open here, so that this process can take back what a
-/// child that has ended did not read.
+/// A pipe to the child's standard input. The reading end is open here too, so that this process can take back what
+/// the child had not read when it ended.
 struct ChildInput {
     pipe: Async<File>,
     unread: PipeReader,

@@ -4,8 +4,8 @@ use super::server::Server;
 use crate::client::{Client, Error, LoggedIn, Reply};
 use crate::protocol::Code;
 
-/// Takes the nick of `server` and joins `room`, or stays in the lobby. The nick comes first: an invite-only room accepts
-/// only invited nicks, and a new room belongs to a registered nick.
+/// Takes the nick of `server` and joins `room`, or stays in the lobby. The nick comes first: an invite-only room
+/// accepts only invited nicks, and a new room belongs to its creator only if the nick is registered.
 ///
 /// # Errors
 /// Those of [`Client::nick`] and [`Client::join`].

@@ -35,8 +35,8 @@ pub struct Extras {
     pub is_removed: bool,
     /// The reactions, the oldest first.
     pub reactions: Vec<Reaction>,
-    /// The number of the replay after a broken connection in which this message arrived. It came with all reactions
-    /// up to then.
+    /// The number of the replay in which this message arrived after a broken connection. The message came with all
+    /// reactions up to then.
     pub replay: Option<u32>,
 }
 

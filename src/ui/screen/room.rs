@@ -123,7 +123,7 @@ pub enum View {
     /// At the newest entry.
     #[default]
     Bottom,
-    /// A certain entry is at the bottom, without the last `hidden` of its lines.
+    /// The entry `seq` is at the bottom, without its last `hidden` lines.
     At {
         /// The sequence number of that entry; see [`Room::seq`].
         seq: i64,

@@ -49,7 +49,7 @@ impl App {
         }
     }
 
-    /// Processes that a reader of this nick has a position, to which another device has moved it.
+    /// Records the position to which another device has moved a reader of this nick.
     pub(super) fn read_elsewhere(&mut self, room: &str, reader: &str, id: u64) {
         let known = self.reading.known.get(room).copied().unwrap_or_default();
         if !self.reading.is_on || reader != READER || id <= known {
@@ -63,12 +63,12 @@ impl App {
         }
     }
 
-    /// Processes that a position could not be stored. `is_room_gone` says that this is because of the room.
+    /// Processes the refusal of a position. `is_room_gone` says that the room is the reason.
     pub(super) fn reading_refused(&mut self, is_room_gone: bool) {
         self.reading.is_on &= is_room_gone;
     }
 
-    /// Records up to where the user has read the room that is shown, if its newest message is visible.
+    /// Records how far the user has read the room that is shown, if its newest message is visible.
     pub(super) fn note_read(&mut self) {
         let is_looking = self.is_focused && self.status == ConnectionStatus::Connected;
         if let Some(room) = self.room_mut().filter(|_| is_looking)

@@ -6,8 +6,8 @@ use super::*;
 
 const TIME: &str = "2026-11-24T06:46:00.000Z";
 
-/// Returns the screen of ann in `#lobby`, with `#ops` in the list, in which she has read up to 200 before. The server
-/// has these readers.
+/// Returns the screen of ann in `#lobby`, with `#ops` in the list. She has read `#ops` up to 200. The server has
+/// `readers`.
 fn opened(kind: &str, readers: &[&str]) -> TestScreen {
     let mut play = TestScreen::unconnected(60, 12);
     play.state = ClientState::new(Options::new("ann").room("#lobby").room("#ops"), 1);
