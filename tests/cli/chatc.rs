@@ -1,6 +1,6 @@
 //! protocol.md 10.3: the real `chatc`, in pipes, against a server that plays a script.
 //!
-//! The script makes things go wrong that cannot be made to go wrong with a real server.
+//! The script causes failures that a real server cannot be made to cause.
 
 use std::fs;
 use std::process::Command;
@@ -29,7 +29,7 @@ fn without_time(lines: &str) -> String {
     lines.lines().map(strip).collect()
 }
 
-/// What chatc sends at first in a pipe, and the server's replies.
+/// What chatc sends first when it runs in a pipe, and the server's replies.
 const IN: &str = "> HELLO
     > STAMPS on
     > TAGS on
@@ -40,7 +40,7 @@ const IN: &str = "> HELLO
     < OK NICK ann #lobby 4
     ";
 
-/// What chatc sends last in a pipe.
+/// What chatc sends last when it runs in a pipe.
 const OUT: &str = "
     > BYE
     < OK BYE
@@ -308,8 +308,8 @@ fn sha256(bytes: &[u8]) -> String {
         .to_string()
 }
 
-/// Returns the script of a download from `offset`, in which the connection breaks at `end` if that is before
-/// the end of the file.
+/// Returns the script of a download from `offset`. If `end` is before the end of the file, the connection breaks
+/// there.
 fn download(file: &[u8], name: &str, offset: usize, end: usize) -> Vec<Step> {
     let mut script = steps(&format!(
         "> DOWNLOAD 7 {offset}

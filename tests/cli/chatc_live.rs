@@ -70,7 +70,7 @@ fn many_lines_are_sent_in_order_and_in_little_memory() {
         .map(|n| format!("{n} {}\n", "x".repeat(90)))
         .collect();
     seq.write(lines.as_bytes());
-    // A watcher that cannot keep up gets a gap only for what is not logged; the order is right all the same.
+    // A watcher that cannot keep up misses only events that are not logged, and still receives the rest in order.
     let (mut next, mut is_gap) = (0, false);
     while next < LINES {
         let line = watcher.line();
@@ -267,8 +267,8 @@ fn signals_are_forwarded_to_a_command_and_posted() {
         "--",
         "sh",
         "-c",
-        // `tail` starts before the trap is set: a shell's new child inherits the trap until it is another program, and
-        // would lose a signal that arrives then.
+        // `tail` starts before the trap is set: a shell's new child keeps the trap until it executes another program,
+        // and would lose a signal that arrives before that.
         "tail -f /dev/null & trap 'echo bye; exit 9' TERM; echo up; wait",
     ];
     let mut command = Running::start(&mut chatc(&args));
@@ -386,7 +386,7 @@ fn no_password_is_sent_in_plain_text_when_tls_is_cut_off() {
         }
         run(&mut command, b"")
     };
-    // chatc remembers that the server has spoken TLS also when an authority confirms its certificate.
+    // chatc also remembers that a server has spoken TLS if an authority confirms its certificate.
     let port = chatd.address.port();
     let sent = send(port, Some("my password"));
     assert_eq!(sent.code, Some(0), "{sent:?}");

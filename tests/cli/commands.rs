@@ -268,7 +268,7 @@ fn tail_prints_old_and_new_messages() {
     assert!(hour.line().contains("\"text\":\"before\""));
     let mut all = Running::start(&mut command(&chatd, "tail", &["#ops", "--since", "0"]));
     assert!(all.line().ends_with("<ann> before\n"));
-    // Once the reader that began later has the message, the first one is reading too.
+    // The second reader began later, so once it has the message, the first one is reading too.
     done(&chatd, "send", &["#lobby", "hello"]);
     let line = hour.line();
     assert!(

@@ -17,8 +17,8 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
 
-/// The real tool, whose child does what a service manager does: it holds the socket, and starts `chatd` on it each time
-/// that it reads a line.
+/// The script that `systemd-socket-activate` runs. Like a service manager, it holds the socket, and starts `chatd` on
+/// it each time it reads a line.
 const STARTS_AGAIN_AND_AGAIN: &str = r#"
 while read -r go; do
   (
@@ -234,8 +234,8 @@ fn the_packaged_settings_name_every_flag() {
     );
 }
 
-/// The exposure that `systemd-analyze security` finds, in tenths of its 10: 14, of which 10 are the network and the
-/// system calls that any server needs.
+/// `systemd-analyze security` must rate the exposure of the service at no more than 1.4 of 10 (a threshold of 14). Of
+/// this, 1.0 is for the network and the system calls that any server needs.
 #[test]
 fn the_packaged_service_has_a_user_of_its_own_no_capabilities_and_one_folder() {
     let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/chatd.service");

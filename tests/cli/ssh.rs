@@ -31,7 +31,7 @@ struct Ssh {
 }
 
 impl Ssh {
-    /// Starts both. `ann` and `bob` are registered, and ann's key is added.
+    /// Starts chatd and sshd. `ann` and `bob` are registered, and ann's key is added.
     fn start() -> Self {
         let ssh = Self::with(&[]);
         ssh.add_key("ann", "ann");
@@ -145,7 +145,7 @@ impl Ssh {
         });
     }
 
-    /// Adds the key of that name to a nick, and returns its fingerprint.
+    /// Adds the key called `name` to a nick, and returns its fingerprint.
     fn add_key(&self, nick: &str, name: &str) -> String {
         let mut peer = self.chatd.peer();
         peer.ask(
@@ -157,7 +157,7 @@ impl Ssh {
         reply.rsplit(' ').next().expect("a word").to_owned()
     }
 
-    /// The start of a command line of ssh for the owner of that key.
+    /// Returns the beginning of an ssh command line for the owner of `key`.
     fn client(&self, key: &str) -> String {
         format!(
             "ssh {} -p {} {}@127.0.0.1",
@@ -175,7 +175,7 @@ impl Ssh {
         )
     }
 
-    /// Starts `ssh` with ann's key; `words` are those of a shell.
+    /// Starts `ssh` with ann's key. `words` are arguments as in a shell.
     fn ann(&self, words: &str) -> Program {
         self.shell(&format!("{} {words}", self.client("ann")))
     }
@@ -427,7 +427,7 @@ fn a_key_that_several_nicks_have_added_logs_in_to_the_one_that_is_named() {
     let mut boss = ssh.chatd.member("boss");
     boss.ask("REGISTER my secret", "OK REGISTER boss");
     let mut carl = ssh.carl();
-    // Another user adds ann's key before she does: chatc shows her into whose nick she would log in.
+    // Another user adds ann's key before she does: chatc tells her whose nick she would log in to.
     ssh.add_key("bob", "ann");
     let as_bob = ssh.run("rooms");
     assert_eq!(as_bob.code, Some(0), "{}", as_bob.errors);
@@ -457,7 +457,7 @@ fn a_key_that_several_nicks_have_added_logs_in_to_the_one_that_is_named() {
     assert!(other.errors.contains(hint), "{}", other.errors);
 }
 
-/// The password of a registered nick admits its user to a server with a password, and so does its key.
+/// A server with a password also admits users who have the password or the key of a registered nick.
 #[test]
 fn nobody_with_a_key_needs_the_password_of_the_server() {
     let password = tempfile::NamedTempFile::new().expect("a file");
@@ -491,7 +491,7 @@ fn nobody_with_a_key_needs_the_password_of_the_server() {
 #[test]
 fn one_address_cannot_keep_others_from_logging_in() {
     let ssh = Ssh::start();
-    // Free a moment ago; sshd cannot listen on port 0 and say where.
+    // The port was free a moment ago. sshd cannot listen on port 0 and say which port it got.
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = free.local_addr().expect("it is bound");
     drop(free);
@@ -566,7 +566,7 @@ fn chatc_has_limited_memory_and_one_session_a_connection() {
     );
 }
 
-/// Checks what `sshd` itself makes of the packaged fragment, for its user and for others.
+/// Checks how `sshd` itself reads the packaged fragment, for its user and for others.
 #[test]
 fn the_packaged_configuration_is_what_the_documents_say() {
     let ssh = Ssh::start();

@@ -68,7 +68,7 @@ struct Session {
     refuses: &'static str,
     has_nick: bool,
     has_joined: bool,
-    /// Receives further connections of the client, and one when its output ends.
+    /// The further connections of the client, and one more when the client's output ends.
     again: Receiver<TcpStream>,
 }
 
@@ -240,7 +240,7 @@ impl Session {
         Ok(())
     }
 
-    /// Waits until the client has printed a line with both words.
+    /// Waits until the client has printed a line that contains `sender` and `text`.
     fn prints(&mut self, sender: &str, text: &str) -> Result<(), String> {
         let end = Instant::now() + PATIENCE;
         let mut others = Vec::new();
@@ -296,8 +296,8 @@ impl Session {
         self.child.wait().map_err(|e| e.to_string())
     }
 
-    /// Types a line at once, refuses the next request with that verb, and checks that nothing is said until the client
-    /// has a nick and a room. It may try again, or end with any status.
+    /// Types a line at once, refuses the next request with the verb `verb`, and checks that nothing is said until the
+    /// client has a nick and a room. It may try again, or end with any status.
     fn is_refused(&mut self, verb: &'static str) -> Result<(), String> {
         self.types("for #ops alone")?;
         self.refuses = verb;

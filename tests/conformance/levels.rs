@@ -45,7 +45,8 @@ const OPTIONAL: &[&str] = &["3.4", "8"];
 /// The section whose transcripts send `UPLOAD` and `TEXT`, which the server refuses.
 const REFUSALS: &str = "1.4";
 
-/// Transcripts that use only such commands, but need more than a minimal server has, each with the reason.
+/// Transcripts that use only the commands of a minimal server, but need more than a minimal server has, each with the
+/// reason.
 const NEEDS_MORE: &[(&str, &str)] = &[
     ("3.5/1", LOOK_ALIKES),
     ("3.5/a_look_alike_is_taken", LOOK_ALIKES),
@@ -70,8 +71,8 @@ const NEEDS_MORE: &[(&str, &str)] = &[
 const LOOK_ALIKES: &str = "a minimal server need not recognize names that look alike";
 const OTHER_SCRIPTS: &str = "a minimal server may refuse names that are not ASCII";
 
-/// Returns whether a minimal server must pass the transcript: it needs no setting, and sends only commands of that
-/// level, or lines that are not commands.
+/// Returns whether a minimal server must pass the transcript: it needs no setting, and sends only the commands of a
+/// minimal server, or lines that are not commands.
 pub fn is_minimal(transcript: &Transcript) -> bool {
     let id = transcript.id.as_str();
     let section = id.split('/').next().unwrap_or_default();
@@ -95,7 +96,7 @@ pub fn is_minimal(transcript: &Transcript) -> bool {
     })
 }
 
-/// Returns everything that one peer sends.
+/// Returns everything that `peer` sends.
 fn sent_by(transcript: &Transcript, peer: &str) -> Vec<u8> {
     let mut sent = Vec::new();
     for step in transcript.steps.iter().filter(|step| step.peer == peer) {

@@ -351,7 +351,7 @@ fn is_wanted(flags: &Flags, id: &str) -> bool {
     only && (flags.filter.is_empty() || flags.filter.iter().any(|word| id.contains(word)))
 }
 
-/// Plays everything in every cut, a few at a time, and collects what failed in order.
+/// Plays everything in every cut, a few at a time, and returns the failures in order.
 fn play_all(
     plays: &[Transcript],
     threads: usize,
@@ -388,8 +388,8 @@ fn needs(settings: &[Setting]) -> String {
     all.join(", ")
 }
 
-/// Returns the flags of `chatd` for a transcript. Unless it is about joins, they are not announced within
-/// the time of a test, so that a slow machine receives the same lines as a fast one.
+/// Returns the flags of `chatd` for a transcript. Unless the transcript is about joins, no join is announced during
+/// the test, so that a slow machine receives the same lines as a fast one.
 fn chatd_flags(transcript: &Transcript) -> Vec<String> {
     let settings = &transcript.settings;
     let mut flags = Vec::new();
@@ -408,7 +408,7 @@ fn chatd_flags(transcript: &Transcript) -> Vec<String> {
     flags
 }
 
-/// Returns digits that no earlier play against that server has used.
+/// Returns digits that no earlier transcript on that server has used.
 fn suffix() -> String {
     static PLAYS: AtomicUsize = AtomicUsize::new(0);
     let now = SystemTime::now()

@@ -21,7 +21,7 @@ fn within<T>(test: impl Future<Output = T>) -> T {
     smol::block_on(future::or(test, late))
 }
 
-/// Runs `test` with a client to which `script` is played.
+/// Runs `test` with a client whose server plays `script`.
 fn played<F: Future<Output = ()>>(script: Vec<Step>, test: impl FnOnce(Client) -> F) {
     let server = Server::play(vec![script]);
     within(async {

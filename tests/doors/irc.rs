@@ -13,7 +13,8 @@ fn find(peer: &mut Peer, pattern: &str) {
     peer.inbox.find(|line| fits(pattern, line));
 }
 
-/// Checks that a client is welcomed that sends its nick with a bare LF: elsewhere it would speak the line protocol.
+/// Checks that a client that sends its nick with a bare LF is welcomed. On another port, such a client would speak
+/// the line protocol.
 fn check_welcome(peer: &mut Peer) {
     peer.send("NICK ann\nUSER ann 0 * :Ann\n");
     find(peer, "<word> 001 ann …");

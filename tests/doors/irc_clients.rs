@@ -22,7 +22,7 @@ impl Window {
         Self(Program::start(&command, server))
     }
 
-    /// Skips to a line that has all these words in it.
+    /// Skips to a line that contains all of `words`.
     fn find(&mut self, words: &[&str]) {
         self.0
             .inbox
@@ -247,7 +247,7 @@ fn python(folder: &Path, bot: &str, server: SocketAddr) -> Program {
     Program::start(&command, server)
 }
 
-/// Checks that such a bot hears and says everything, and comes back after a restart.
+/// Checks that a bot of [`python`] receives and sends everything, and comes back after a restart.
 fn check_bot(chatd: Chatd, mut bob: Peer, nick: &str) {
     find(&mut bob, &format!("JOIN #ops {nick}"));
     let hears = |bob: &mut Peer, text: &str| {
@@ -374,8 +374,8 @@ supybot.log.stdout: True
     find(&mut bob, "MSG #ops lim welcome back");
 }
 
-/// Runs the bridge between two rooms of tests/irc/bridge, which `tests/run` installs. It asks for what it has missed by
-/// `how`.
+/// Runs the bridge in tests/irc/bridge between two rooms; `tests/run` installs it. `how` is the way in which it
+/// requests what it has missed.
 fn check_bridge(how: &str) {
     let ran = Command::new("node")
         .arg(concat!(

@@ -1,7 +1,7 @@
 //! protocol.md 10.3, 10.4: staying connected.
 //!
-//! The actions of [`ClientState`] depend only on its input and on the time that is passed to it. So a vector in place of a
-//! server, and a network that breaks at any point, are enough to test it.
+//! The actions of [`ClientState`] depend only on its input and on the time that is passed to it. So it can be tested
+//! with a vector in place of a server, and with a network that breaks at any point.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -896,8 +896,8 @@ impl Server {
     }
 }
 
-/// Wherever connections break, the server has each line once and in order, and the updates of the state are
-/// the log of the server, once and in order.
+/// Wherever connections break, the server logs each line once and in order, and the state reports each line of that
+/// log once and in order.
 #[test]
 fn nothing_is_lost_or_doubled_wherever_connections_break() {
     for seed in 0..2000 {

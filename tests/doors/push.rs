@@ -68,7 +68,7 @@ impl Service {
         self.browser.replace(&self.endpoint, &address)
     }
 
-    /// Takes the next request, which must have this path and show this.
+    /// Takes the next request, which must have the path `path` and show `title`, `body` and `room`.
     #[track_caller]
     fn expect(&mut self, path: &str, title: &str, body: &str, room: &str) -> String {
         let line = self.program.inbox.line();
@@ -283,7 +283,7 @@ fn a_push_service_that_does_not_answer_delays_nobody() {
         tell(&mut cyn, "ann", &n.to_string());
     }
     tell(&mut cyn, "bob", "at once");
-    // One after the other, the requests that are not answered would take longer than this waits.
+    // Sent one after the other, the unanswered requests would take longer than this test waits.
     service.expect("", "cyn", "at once", "cyn");
     ask(&mut bob, "PING", "OK PING");
 }

@@ -9,7 +9,7 @@ use crate::support::spawn::Peer;
 use plainchat::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use plainchat::protocol::{Time, Verb};
 
-/// Sent before the bytes that are split, so that each of them can succeed.
+/// Sent before the bytes that are split, so that every command can succeed.
 const BEFORE: &[u8] = b"JOIN #cut\nNICK cut\nPING mark\n";
 
 /// Every command, with line endings of each kind, the bytes of an upload, every way in which an upload
@@ -83,9 +83,9 @@ fn with_bob() -> (Chatd, Peer, String) {
     (chatd, bob, file)
 }
 
-/// Sends `pieces` one by one and returns the replies, up to the answer to a last `PING` or the end. Each
-/// piece except the last is sent together with a `PING` whose answer is awaited, so the server has
-/// processed the piece without what follows it.
+/// Sends `pieces` one by one and returns the replies, up to the answer to a last `PING` or the end. Each piece except
+/// the last is sent together with a `PING` whose answer is awaited, so the server processes the piece before it
+/// receives what follows.
 fn converse(chatd: &Chatd, pieces: &[&[u8]]) -> Vec<String> {
     let mut peer = chatd.peer();
     let (last, first) = pieces.split_last().expect("something to send");
@@ -295,7 +295,7 @@ fn utf16_is_refused_line_by_line_and_says_what_to_do() {
     for unit in [u16::to_le_bytes, u16::to_be_bytes] {
         let mut peer = chatd.peer();
         let mut text = utf16("NICK ann\r\nMSG gr\u{fc}\u{df} \u{4e2d}\r\n", unit);
-        // The second half of the last line ending that little endian leaves behind, and UTF-8 again.
+        // Little endian leaves behind the second half of the last line ending. After it, UTF-8 follows.
         text.extend(b"\nPING after\n");
         peer.send(&text);
         let refused = std::cell::Cell::new(0);

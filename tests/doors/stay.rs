@@ -52,7 +52,7 @@ async fn log(client: &mut Client, room: &str) -> Vec<String> {
     log.unwrap().into_iter().filter_map(text).collect()
 }
 
-/// In a room that the client is in, and in one that it only sends to, whose events it does not see.
+/// Tests a room that the client is in, and a room that it only sends to and whose events it does not see.
 #[test]
 fn a_server_that_is_killed_and_restarted_loses_and_doubles_nothing() {
     let folder = tempfile::tempdir().unwrap();

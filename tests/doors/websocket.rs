@@ -44,7 +44,7 @@ fn expect(peer: &mut Frames, line: &str) {
     assert!(frame.opcode == 1 && fits, "wanted {line}, got {text}");
 }
 
-/// Checks that the server closes with this code, and then closes its side of the connection.
+/// Checks that the server sends a close frame with `code`, and then ends the connection.
 #[track_caller]
 fn expect_close(peer: &mut Frames, code: u16) {
     let expected = Frame {
@@ -55,7 +55,7 @@ fn expect_close(peer: &mut Frames, code: u16) {
     assert_eq!(peer.next(PATIENCE), Ok(None));
 }
 
-/// Checks that what is sent after a good line closes the connection with this code, while another connection continues.
+/// Checks that what is sent after a good line closes the connection with `code`, while another connection continues.
 #[track_caller]
 fn check_refused(chatd: &Chatd, bytes: &[u8], code: u16) {
     let mut peer = open(chatd);
@@ -68,7 +68,7 @@ fn check_refused(chatd: &Chatd, bytes: &[u8], code: u16) {
     expect(&mut other, "OK PING after");
 }
 
-/// Returns the head of the reply to a handshake of these lines, which `more` may follow.
+/// Returns the head of the reply to a handshake of `lines`, after which `more` is sent.
 fn shake_hands(chatd: &Chatd, lines: &[&str], more: &[u8]) -> (String, Peer) {
     let mut peer = chatd.peer();
     let head = format!("{}\r\nHost: {}\r\n\r\n", lines.join("\r\n"), chatd.address);

@@ -20,7 +20,7 @@ use crate::support::server::Chatd;
 /// Number of rounds after which everything is checked, not only what is new.
 const EVERYTHING_EVERY: usize = 10;
 
-/// A round ends by then even if the machine is too slow for the planned load.
+/// The maximum time of a round, for a machine that is too slow for the planned load.
 const ROUND_MAX: Duration = Duration::from_secs(60);
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -169,8 +169,8 @@ fn count(folder: &Path) -> usize {
     std::fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
-/// Members of a room receive a `TELL` to it, whose author need not be a member. Once such an author
-/// received the reply only when something else woke the connection.
+/// Regression test. The author of a `TELL` to a room need not be a member. Such an author once received the reply
+/// only when something else woke the connection.
 #[test]
 fn a_tell_to_a_room_from_outside_is_answered_at_once() {
     let folder = tempfile::tempdir().expect("a folder");

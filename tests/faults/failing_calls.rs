@@ -44,13 +44,13 @@ struct Store {
     count: usize,
 }
 
-/// The result of a request in a round in which operations fail with a code.
+/// The result of a request while operations fail with an error code.
 enum Went {
     Kept(u64),
     Refused,
 }
 
-/// Reads a reply; an error must have that code, and with `None` there must be no error.
+/// Reads a reply. If it is an error, it must have the code `code`; with `None`, it must not be an error.
 fn went(reply: &str, code: Option<&str>) -> io::Result<Went> {
     let words: Vec<&str> = reply.split(' ').collect();
     match (&words[..], code) {
@@ -61,7 +61,7 @@ fn went(reply: &str, code: Option<&str>) -> io::Result<Went> {
 }
 
 impl Store {
-    /// Makes one request of each kind that stores something; with a code, each may fail with it.
+    /// Makes one request of each kind that stores something. With `code`, each may fail with that code.
     fn use_all(&mut self, chatd: &Chatd, code: Option<&str>) -> io::Result<()> {
         self.count += 1;
         let n = self.count;
@@ -174,9 +174,9 @@ impl Store {
     }
 }
 
-/// Makes the n-th call of each thread fail, for each n until none is left; beyond 100 for every second n,
-/// beyond 200 for every third, and so on, since the stored data grows from round to round, and with it the
-/// calls of a round.
+/// Makes the n-th call of each thread fail, for each n until none is left. Above 100, only every second n is tried,
+/// above 200 every third, and so on: the stored data grows from round to round, and so does the number of calls in a
+/// round.
 fn sweep(fault: &str, code: &str, suffix: &str, step: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let chatd = start(folder.path());
@@ -243,8 +243,8 @@ fn a_disk_that_fails_for_a_while_is_reported_and_works_again() {
     sweep("pwrite64:error=EIO", "internal", "+", 5);
 }
 
-/// Regression test. A file that was announced, is not complete and is no longer being uploaded (its end could not be
-/// stored) once kept every `DOWNLOAD` of it searching without end.
+/// Regression test. If the end of an upload could not be stored, every `DOWNLOAD` of the file once searched for it
+/// without end.
 #[test]
 fn a_download_of_an_abandoned_upload_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");

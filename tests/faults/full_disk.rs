@@ -261,8 +261,8 @@ fn a_server_that_was_killed_on_a_full_disk_starts_on_it() {
     all.check(&mut peer);
 }
 
-/// Regression test. A live file that was received completely, but whose end the log could not store, once stayed live
-/// until a restart, and every `DOWNLOAD` of it waited without end.
+/// Regression test. If the log could not store the end of a live file, the file once stayed live until a restart, and
+/// every `DOWNLOAD` of it waited without end.
 #[test]
 fn a_live_file_whose_end_cannot_be_stored_is_removed() {
     let disk = Tmpfs::mount(4 << 10);

@@ -9,7 +9,7 @@ use crate::support::inbox::DEADLINE;
 use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 
-/// Starts `chatd` with that limit of open files.
+/// Starts `chatd` with a limit of `limit` open files.
 fn start(limit: u32) -> Result<Chatd, String> {
     let folder = tempfile::tempdir().expect("there is space");
     let path = folder.path().join("chatd");

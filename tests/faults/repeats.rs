@@ -57,7 +57,8 @@ struct Acknowledged {
 }
 
 impl Acknowledged {
-    /// Sends all messages of a round and reads up to `wanted` replies: one to a message that was answered before is the same.
+    /// Sends all messages of a round and reads `wanted` replies. A message that was answered before must get the same
+    /// reply again.
     fn send(&mut self, peer: &mut Peer, round: u64, wanted: u64) {
         let all: String = (0..SENT).map(|n| request(round, n)).collect();
         peer.send(all).expect("it reads");

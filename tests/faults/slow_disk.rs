@@ -11,7 +11,7 @@ use crate::support::strace::Strace;
 
 const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
 
-/// Sent in several calls of `sendfile`.
+/// The length of a file that takes several calls of `sendfile`.
 const LENGTH: usize = 3 << 20;
 
 fn bytes() -> Vec<u8> {

@@ -10,7 +10,7 @@ use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 use crate::support::web::{ask, check_status, say};
 
-/// Returns the number of connections, without the one that requests it.
+/// Returns the number of connections, not counting the one that requests it.
 fn others(chatd: &Chatd) -> usize {
     let answer = say(chatd, &["GET /metrics HTTP/1.1"], "");
     let lines = answer
@@ -43,7 +43,7 @@ fn sender(chatd: &Chatd) -> (Peer, String) {
     (sender, file.split(' ').nth(3).unwrap().to_owned())
 }
 
-/// Connects clients that follow something over each protocol, none of which receives anything more.
+/// Connects clients that follow the lobby or `file`, over each protocol. They receive nothing more.
 fn followers(chatd: &Chatd, file: &str) -> Vec<TcpStream> {
     let host = format!("Host: {}", chatd.address);
     let get = format!("GET /files/{file} HTTP/1.1\r\n{host}\r\n\r\n");
@@ -65,7 +65,7 @@ fn followers_of_the_lobby(chatd: &Chatd) -> [TcpStream; 2] {
     requests.map(|request| follow(chatd, &request, b" * live\n"))
 }
 
-/// A follower that has read up to `last`: its end must not be a reset, which unread data would cause.
+/// Connects a follower, and reads up to `last`. Otherwise unread data would make its end a reset.
 fn follow(chatd: &Chatd, request: &str, last: &[u8]) -> TcpStream {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect(chatd.address).unwrap();

@@ -11,8 +11,8 @@ use plainchat::offline;
 use plainchat::transport::frame::{CONTROL_BYTES_MAX, Decoder, Item};
 use plainchat::transport::sniff::{Protocol, detect};
 
-/// Frames decode to the same messages and the same error however they are cut, and the protocol detected from
-/// the beginning of a connection does not change when more bytes arrive.
+/// However frames are cut, they decode to the same messages and the same error. The protocol that is detected from
+/// the first bytes of a connection does not change when more bytes arrive.
 pub fn frame(data: &[u8]) {
     let Some((&cut, bytes)) = data.split_first() else {
         return;
@@ -70,8 +70,8 @@ fn messages<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     found
 }
 
-/// A settings file becomes words that name only known flags, or an error of one line; the command line is
-/// never mistaken for it.
+/// A settings file becomes words that name only known flags, or an error of one line. A flag that the command line
+/// contains is left out.
 pub fn settings(data: &[u8]) {
     const WORD: FlagInfoKind<'_> = FlagInfoKind::Option { arg_name: "word" };
     const fn flag(

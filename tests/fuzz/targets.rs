@@ -146,8 +146,9 @@ fn hook(data: &[u8]) {
     }
 }
 
-/// Whatever an IRC client sends, its output and that of another client in its room is lines of IRC: UTF-8 with CR LF,
-/// of at most 512 bytes besides their tags; and a `PING` is answered. The first two bytes of `data` are as for `session`.
+/// Whatever an IRC client sends, its output and that of another client in its room consists of lines of IRC: UTF-8
+/// with CR LF, of at most 512 bytes besides their tags. A `PING` is answered. The first two bytes of `data` are as
+/// for `session`.
 fn irc(data: &[u8]) {
     let [takes, puts, input @ ..] = data else {
         return;
@@ -199,9 +200,9 @@ fn irc(data: &[u8]) {
     }
 }
 
-/// Whatever a peer sends, it is answered or disconnected. Its output, and that of others in its room, is
-/// lines within their limit that are safe on a terminal, and its end is an end. The first two bytes of `data`
-/// say how much is written and read at once.
+/// Whatever a peer sends, it is answered or disconnected. Its output, and that of others in its room, consists of
+/// lines within their limit that are safe on a terminal. When it ends its input, the server closes the connection.
+/// The first two bytes of `data` say how much is written and read at once.
 fn session(data: &[u8]) {
     let [takes, puts, input @ ..] = data else {
         return;

@@ -25,7 +25,7 @@ fn refused(data: &Path) -> Output {
     command.args(flags(data)).output().expect("timeout runs")
 }
 
-/// Checks that it ended with exit code 1, and one line that says why.
+/// Checks that the server ended with exit code 1, and printed one line that says `why`.
 fn check(output: &Output, data: &Path, why: &str) {
     let error = String::from_utf8_lossy(&output.stderr);
     let expected = format!("chatd: cannot store the log in {}: {why}\n", data.display());
@@ -86,7 +86,7 @@ fn a_folder_without_a_database_is_reported() {
     assert!(after == text, "unchanged");
 }
 
-/// Returns a data folder whose database was made by these statements, and a connection to it.
+/// Returns a data folder whose database was made by the statements `sql`, and a connection to it.
 fn folder_with(sql: &str) -> (tempfile::TempDir, Connection) {
     let folder = tempfile::tempdir().expect("a folder");
     let db = Connection::open(folder.path().join("chat.db")).expect("a database");

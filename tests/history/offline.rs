@@ -133,7 +133,8 @@ fn an_export_can_be_imported_elsewhere() {
     assert_eq!(text(&bad.stderr), why);
 }
 
-/// Only messages are edited: what says that it edits itself, a file or a topic once made a log that cannot be exported.
+/// Regression test. An imported edit that named itself, a file or a topic once made a log that could not be exported.
+/// Only messages can be edited.
 #[test]
 fn an_imported_edit_of_something_other_than_a_message_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -147,7 +148,7 @@ fn an_imported_edit_of_something_other_than_a_message_changes_nothing() {
     assert_eq!(text(&chatd("export", &data, &[], b"").stdout), lines);
 }
 
-/// The spaces at the end of an edited message belong to it; they were cut off.
+/// Regression test. The spaces at the end of an edited message were once cut off.
 #[test]
 fn the_text_of_an_edit_is_imported_to_its_last_space() {
     let folder = tempfile::tempdir().unwrap();

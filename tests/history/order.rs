@@ -1,8 +1,8 @@
 //! protocol.md 2, 3.9, 4.5, 5.5: guarantees 8 to 10 against a model.
 //!
-//! Every member of a room receives every event that is logged there, once, in the order of the ids, with the `OK` to its
-//! own event at that event's position, however slowly it reads, however late the log stores entries, and wherever it
-//! resumes.
+//! Every member of a room receives every event that is logged there, once, in the order of the ids. The `OK` to a
+//! member's own event comes at that event's position. This holds however slowly a member reads, however late the log
+//! stores entries, and wherever a member resumes.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ enum Act {
     Text(u64),
     Tell(usize),
     Join(usize),
-    /// Resumes from the id of the message with this index, as the id is at that moment.
+    /// Resumes from the id that the message with this index has at that moment.
     Resume(usize, usize),
     Part(usize),
     Rename,
@@ -196,12 +196,12 @@ fn parse(id: &str) -> Result<u64, String> {
 }
 
 impl Reader<'_> {
-    /// Returns the number of the room's events whose ids are at most this one.
+    /// Returns the number of the room's events whose ids are at most `id`.
     fn up_to(&self, room: usize, id: u64) -> usize {
         self.logs[room].partition_point(|(known, _)| *known <= id)
     }
 
-    /// Checks that this is the next event of the room, by its id and its message.
+    /// Checks that the event with the id `id` and the message `sent` is the next one of the room.
     fn next(&mut self, room: usize, id: Option<u64>, sent: u64) -> Result<(), String> {
         let reading = &mut self.reading[room];
         let expected = self.logs[room].get(reading.at).copied();
@@ -335,8 +335,8 @@ fn check_peer(lines: &[String], asked: &[Asked], reader: &mut Reader<'_>) -> Res
     Ok(())
 }
 
-/// Checks that every member of a room receives every event of its log, once, in order, with its own reply at its
-/// event's position. Only a rename may be missing, with a `GAP` in its place.
+/// Checks that every member of a room receives every event of its log, once and in order, and the reply to its own
+/// event at that event's position. Only a rename may be missing, with a `GAP` in its place.
 fn check(acts: &[(usize, Act)], how: &How, may_gap: bool) -> Result<(), TestCaseError> {
     let (peers, logs) = run(acts, how);
     let asked = peers.iter().flat_map(|(_, asked)| asked);

@@ -13,7 +13,7 @@ type Module = Vec<String>;
 
 struct Sources {
     texts: BTreeMap<Module, String>,
-    /// Where a re-exported name comes from, by the module that has it.
+    /// The module from which each re-exported name comes, by the module that re-exports it and the name.
     exported: BTreeMap<(Module, String), Module>,
 }
 
@@ -107,7 +107,8 @@ fn expand(tree: &str) -> Vec<(String, String)> {
 }
 
 impl Sources {
-    /// Returns the path from the root of the crate that `path` stands for in `module`, if it is one of ours.
+    /// Resolves `path`, as used in `module`, to a path from the root of the crate. Returns `None` if it leads out of
+    /// the crate.
     fn resolve(&self, module: &Module, path: &str) -> Option<Module> {
         let mut parts: Module = path.split("::").map(str::to_owned).collect();
         let mut base = module.clone();

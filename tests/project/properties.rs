@@ -27,7 +27,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// Generates text with many characters that a terminal obeys.
+/// Generates text with many characters that a terminal interprets.
 fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         "[ -~\t]{0,12}",

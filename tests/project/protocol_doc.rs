@@ -1,8 +1,8 @@
 //! protocol.md 3.8, 4.41, 5.7: the document matches the code.
 //!
 //! Plays every transcript and every vector against the core of the server in memory: no socket, no clock, no process.
-//! `conformance` plays the same over TCP. And compares the tables and the grammar of the document with each other, with
-//! the transcripts and with the code.
+//! `conformance` plays the same over TCP. Also compares the tables and the grammar of the document with each other,
+//! with the transcripts and with the code.
 //!
 //! `BLESS=1 cargo test --test project protocol_doc` writes the table of section 4.41 anew.
 
@@ -123,7 +123,7 @@ fn sample(placeholder: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns `form` with something in place of each placeholder that is known.
+/// Returns `form` with a sample in place of each known placeholder.
 fn filled(form: &str) -> String {
     // Servers refuse this with a code of their own: a minimal one does not know the verb.
     let form = form.replace("ERR <word> <word> ", "ERR - unknown-verb ");
@@ -304,8 +304,8 @@ fn next(state: &mut u64, below: usize) -> usize {
     usize::try_from(*state >> 33).expect("31 bits") % below
 }
 
-/// Two registered users, one of them an operator, and an unregistered user send requests that are made of these
-/// words.
+/// Two registered users, one of them an operator, and an unregistered user send random requests that are composed of
+/// a list of words.
 #[test]
 fn every_line_that_the_server_sends_fits_the_grammar_and_the_table() {
     const WORDS: [&str; 34] = [
@@ -470,7 +470,7 @@ fn any_command() -> String {
         .to_owned()
 }
 
-/// Returns whether a verb may be refused with that code, by the table of commands or by section 4.1.
+/// Returns whether a verb may be refused with `code`, by the table of commands or by section 4.1.
 fn is_listed(anywhere: &str, verb: &str, code: &str) -> bool {
     let verb = Verb::parse(verb.as_bytes()).expect("a verb");
     verb.refuses().iter().any(|known| known.word() == code)
@@ -528,7 +528,7 @@ fn replies_match_the_grammar_and_the_table_of_replies() {
     }
 }
 
-/// Whether `line` is of that form, word by word; a text is all that is left.
+/// Returns whether `line` has the form `form`, word by word. A text in the form stands for the rest of the line.
 fn fits(form: &str, line: &str) -> bool {
     let (mut form, mut line) = (form, line);
     loop {

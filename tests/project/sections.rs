@@ -15,7 +15,7 @@ const EXPLAIN: &[(&str, &str)] = &[
     ("protocol.md", "14"),
 ];
 
-/// The test programs whose modules name sections; what is about the repository itself may name none.
+/// The test programs whose modules name sections; tests of the repository itself need not name any.
 const PROGRAMS: &[&str] = &["rooms", "history", "files", "doors", "faults", "cli"];
 
 /// A section: the name of its document and its number.

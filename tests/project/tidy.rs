@@ -1,6 +1,6 @@
 //! protocol.md 3.7, 9, chatd.md 1: the document and the code agree; and rules for the code.
 //!
-//! Pure modules stay pure, and no test waits by time or decides by it.
+//! Pure modules stay pure, and no test sleeps or depends on timing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use plainchat::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_L
 use plainchat::protocol::{Code, Verb};
 use plainchat::web::{ASSETS, MODULES};
 
-/// The words in a test's Rust, shell commands or JavaScript that wait by time, or decide by it.
+/// The words in a test's Rust, shell commands or JavaScript that sleep or depend on timing.
 const TIMED: &[&str] = &[
     "sleep(",
     "sleep ",
@@ -149,7 +149,7 @@ fn all_transcripts() -> Vec<Transcript> {
     document::transcripts().unwrap_or_else(|why| panic!("{why}"))
 }
 
-/// Returns the lines of a document in section `number`.
+/// Returns the lines of section `number` of a document.
 fn lines_of(file: &str, number: &str) -> Vec<String> {
     let text = std::fs::read_to_string(root().join(file)).unwrap();
     let is_heading = |line: &str| line.starts_with("##");
@@ -174,7 +174,7 @@ fn table(file: &str, number: &str) -> Vec<Vec<String>> {
     rows.skip(1).map(cells).collect()
 }
 
-/// Returns every file under `path`, or that file, that ends in `.rs`.
+/// Returns every `.rs` file under `path`, or `path` itself if it is one.
 fn sources(path: &Path) -> Vec<PathBuf> {
     let is_source = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "rs");
     files(path).into_iter().filter(is_source).collect()

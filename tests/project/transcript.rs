@@ -1,5 +1,5 @@
-//! Tests the parser and the player of transcripts with servers that answer from a list, also wrongly: a
-//! suite that accepts everything would pass otherwise.
+//! Tests the parser and the player of transcripts with servers that answer from a list, sometimes wrongly. Otherwise,
+//! a suite that accepts everything would pass.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -69,7 +69,7 @@ fn transcript(text: &str) -> Transcript {
     Transcript::parse("4.2/1", "some.md", 10, text).unwrap()
 }
 
-/// Plays `text` against a server with those answers.
+/// Plays `text` against a server that gives `answers`.
 fn check(text: &str, answers: &[&'static str], expected: Result<(), &str>) {
     for cut in Cut::ALL {
         let result = play(&transcript(text), cut, &mut answering(answers));

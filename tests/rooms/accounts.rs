@@ -181,7 +181,8 @@ alice< OK BAN 127.0.0.2",
     assert!(line(&mut BufReader::new(owner)).starts_with("OK NICK alice"));
 }
 
-/// An unregistered nick may be reserved with a password, which must be no easier to guess.
+/// An unregistered nick may be reserved with a password, which must be no easier to guess than that of a registered
+/// nick.
 #[test]
 fn guesses_at_the_password_of_a_reserved_nick_are_slowed_too() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,7 +1,7 @@
 //! protocol.md 2: guarantee 3 against a model.
 //!
-//! Whatever many clients request at random, each request is answered once, in order and under its own verb, however
-//! slowly they read and however late the log stores entries; and the memory that a server uses for its readers stays
+//! Many clients send random requests. Each request is answered once, in order and under its own verb, however slowly
+//! the clients read and however late the log stores entries. The memory that a server uses for its readers stays
 //! within its limits.
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! chatd.md 3: passwords over plain text.
 //!
-//! Others may have read them on the network: they work, the reply says that TLS is available, and `--require-tls`
-//! refuses them. Connections from this machine cannot be read by others.
+//! Others may have read such a password on the network. It is accepted, but the reply says that TLS is available;
+//! with `--require-tls`, it is refused. Nobody else can read connections from this machine.
 
 use std::process::Command;
 use std::time::Duration;
@@ -136,7 +136,7 @@ fn plain_text_passwords_are_refused_if_the_operator_requires_tls() {
     );
 }
 
-/// With real sockets, in a network namespace of its own with an address other than the loopback's.
+/// Uses real sockets, in a network namespace of its own that has an address besides loopback.
 #[test]
 fn a_server_that_requires_tls_accepts_passwords_only_under_tls() {
     let script = "set -e

@@ -200,8 +200,8 @@ struct Vault {
     file: String,
 }
 
-/// Creates one with the registered nicks `others` (each registration takes a while), of whom guest, writer and keeper
-/// are invited.
+/// Creates a server with a closed room and the registered nicks `others`. Of these, guest, writer and keeper are
+/// invited. Each registration takes a while.
 fn vault(is_closed: bool, others: &[&str]) -> Vault {
     let operator = Setting {
         name: "operator".to_owned(),
@@ -290,8 +290,8 @@ fn documented() -> Vec<Vec<String>> {
     rows.iter().flat_map(each).collect()
 }
 
-/// Returns the requests by which a row of the document is tried; the last line is the one tested; `ID` and `FILE` as
-/// above.
+/// Returns the requests that try a row of the document. The last line is the one tested. `ID` and `FILE` mean the
+/// same as in [`rows`].
 fn tried(row: &str) -> &'static str {
     match row {
         "JOIN" => "JOIN #vault 0",
@@ -501,7 +501,8 @@ fn http(chatd: &Chatd, request: &str, user: &str, body: &str, shown: &str) -> St
     answer
 }
 
-/// Tries the same over HTTP, on a real server; and requests that are not about rooms reveal nothing of one.
+/// Tries the rows of the document over HTTP, on a real server. Requests that are not about rooms must reveal nothing
+/// of one.
 #[test]
 fn a_closed_room_answers_each_url_as_documented() {
     let flags = ["--operator", "root", "--announce-after", "1h"];
@@ -577,8 +578,8 @@ fn a_closed_room_answers_each_url_as_documented() {
     assert!(answer.contains("#vault"), "{answer}");
 }
 
-/// Messages between the guest and the owner of a room: whatever another user requests, even an operator, nobody
-/// receives them or learns that they exist.
+/// The guest and the owner of a room exchange messages. Whatever other users request, even an operator, they do not
+/// receive these messages or learn that they exist.
 #[test]
 fn only_the_two_parties_can_read_direct_messages() {
     let Vault {
@@ -732,7 +733,7 @@ fn a_search_of_all_rooms_over_http_finds_what_the_asker_may_read() {
     assert!(answer.contains("MSG #vault ann the treasure"), "{answer}");
 }
 
-/// Tries the same over HTTP: no URL leads to them, not even for the two parties.
+/// Tries to read direct messages over HTTP: no URL leads to them, not even for the two parties.
 #[test]
 fn no_url_leads_to_direct_messages() {
     let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &[]).expect("it starts");

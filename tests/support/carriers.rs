@@ -1,4 +1,4 @@
-//! Clients under TLS and over WebSocket, with a deadline on every wait.
+//! Clients over TLS and over WebSocket, with a deadline on every wait.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -28,7 +28,7 @@ fn unless_gone(result: std::io::Result<()>) -> Result<(), String> {
     }
 }
 
-/// A server reached under TLS.
+/// A server that is reached over TLS.
 pub struct Tls {
     address: SocketAddr,
     config: Arc<ClientConfig>,
@@ -174,7 +174,7 @@ impl Frames {
         Self::open_at(address, "/ws")
     }
 
-    /// Connects and performs the handshake for that target.
+    /// Connects and performs the handshake for the request target `target`.
     pub fn open_at(address: SocketAddr, target: &str) -> std::io::Result<Self> {
         let mut socket = connect(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;

@@ -21,7 +21,7 @@ pub const HALF_CLOSING: [&str; 6] = [
     "busybox nc $HOST $PORT",
 ];
 
-/// Returns all of both kinds, each with a nick of its own.
+/// Returns all clients of both kinds, each with a nick of its own.
 pub fn every_client() -> impl Iterator<Item = (String, &'static str)> {
     let all = NEVER_HALF_CLOSING.into_iter().chain(HALF_CLOSING);
     all.enumerate().map(|(n, client)| (format!("c{n}"), client))

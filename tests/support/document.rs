@@ -149,7 +149,7 @@ impl Document {
         }
     }
 
-    /// Returns the section of that number.
+    /// Returns the section with the number `number`.
     pub fn section(&self, number: &str) -> Option<&Section> {
         self.sections
             .iter()

@@ -73,7 +73,7 @@ impl Grammar {
         }
     }
 
-    /// Returns whether the rule of that name matches all of `line`.
+    /// Returns whether the rule called `rule` matches all of `line`.
     pub fn matches(&self, rule: &str, line: &str) -> bool {
         let text: Vec<char> = line.chars().collect();
         let matcher = Matcher {

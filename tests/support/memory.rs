@@ -36,7 +36,8 @@ pub struct Memory {
     accounts: Accounts,
     /// The entries that were submitted to the log but are not stored yet, as on a disk.
     waiting: VecDeque<(Arc<Entry>, Ticket)>,
-    /// The number of calls, such as pushes, after which everything that waits is stored at once; 0 to store at once.
+    /// The number of calls, such as pushes, after which all waiting entries are stored together; 0 to store each
+    /// immediately.
     late: usize,
     calls: usize,
     /// The live files: their names, the bytes so far, and how they ended.
@@ -732,8 +733,8 @@ impl Server for Memory {
     }
 }
 
-/// Returns the limits that a transcript asks for, and otherwise those of the suite, under which no joins
-/// are announced.
+/// Returns the limits that a transcript asks for. Other limits are those of the suite, with which no joins are
+/// announced.
 fn config(settings: &[Setting]) -> Result<Config, String> {
     let mut config = config_with(Limits {
         announce_after: Duration::from_secs(3600),

@@ -54,7 +54,7 @@ impl Peer {
         self.stream.write_all(bytes.as_ref())
     }
 
-    /// Returns a second handle of the connection, to write on while replies are read.
+    /// Returns a second handle of the connection, to write to while replies are read.
     pub fn writer(&self) -> io::Result<TcpStream> {
         self.stream.try_clone()
     }

@@ -159,7 +159,8 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Fails, with everything that was written, unless the program ended with that exit code and output.
+    /// Fails, with everything that was written, unless the program ended with the exit code `code` and the given
+    /// output.
     #[track_caller]
     pub fn check(&self, code: i32, stdout: &str, stderr: &str) {
         let same = self.code == Some(code) && self.stdout == stdout && self.stderr == stderr;
@@ -183,7 +184,7 @@ pub fn chatc(args: &[&str]) -> Command {
     command
 }
 
-/// Runs `command` with `stdin` to its end; kills it at the deadline and fails the test.
+/// Runs `command` with `stdin` to its end. At the deadline, kills it and fails the test.
 #[track_caller]
 pub fn run(command: &mut Command, stdin: &[u8]) -> Ended {
     let mut running = Running::start(command);

@@ -159,7 +159,7 @@ impl Ended {
         lossy(&self.output).lines().map(str::to_owned).collect()
     }
 
-    /// Checks that each line of the output fits its pattern, with none left over.
+    /// Checks that each line of the output fits its pattern, and that no line is left over.
     #[track_caller]
     pub fn expect(&self, patterns: &[&str]) {
         let lines = self.lines();

@@ -16,7 +16,7 @@ pub struct Strace {
 }
 
 impl Strace {
-    /// Attaches to every thread of a process; when this returns, every later call counts.
+    /// Attaches to every thread of a process. Every call after this returns is traced.
     pub fn attach(process: u32, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let trace = folder.path().join("trace");

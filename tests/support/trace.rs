@@ -1,4 +1,4 @@
-//! Parses a trace of strace, and checks which call began after which had ended.
+//! Parses a trace of strace, and checks that some calls began only after others had ended.
 
 /// A system call that succeeded.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ pub fn read(trace: &str) -> Vec<Call> {
     calls
 }
 
-/// Checks that the steps happened one after another, each after the one before had ended.
+/// Checks that all steps happened, and that each began after the previous one had ended.
 ///
 /// # Errors
 /// Says which step is missing, or too late.

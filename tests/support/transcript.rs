@@ -216,7 +216,7 @@ impl fmt::Display for Pattern {
 }
 
 impl Transcript {
-    /// Parses the lines of one transcript; `first` is the number of the first in `file`.
+    /// Parses the lines of one transcript; `first` is the number of the first line in `file`.
     ///
     /// # Errors
     /// Names the line that cannot be parsed.
@@ -362,7 +362,7 @@ impl Step {
         steps.collect()
     }
 
-    /// An IRC client is welcomed.
+    /// Returns the steps with which an IRC client takes its nick and is welcomed.
     fn arrive_by_irc(line: usize, nick: &str) -> Vec<Self> {
         let caps = "server-time message-tags echo-message draft/message-redaction";
         let sent = [
@@ -455,7 +455,7 @@ pub fn shown(bytes: &[u8]) -> String {
     }
 }
 
-/// Parses `"one\n" "x"*3 "two"`: quoted strings, each repeated that many times.
+/// Parses `"one\n" "x"*3 "two"`: quoted strings, each repeated as often as the number after `*` says.
 fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     let mut rest = text.trim();

@@ -2,14 +2,15 @@
 
 use super::server::Chatd;
 
-/// Sends `request` and returns the whole reply of a server that then closes.
+/// Sends `request` and returns the whole reply. The server closes the connection after it.
 pub fn ask(chatd: &Chatd, request: impl AsRef<[u8]>) -> String {
     let mut peer = chatd.peer();
     peer.send(request);
     String::from_utf8_lossy(&peer.inbox.rest()).into_owned()
 }
 
-/// Returns the reply to `lines`, the first of which is the request line, and a body.
+/// Sends a request and returns the reply. The request consists of `lines`, the first of which is the request line,
+/// and `body`.
 pub fn say(chatd: &Chatd, lines: &[&str], body: &str) -> String {
     let host = format!("Host: {}", chatd.address);
     let length = format!("Content-Length: {}", body.len());

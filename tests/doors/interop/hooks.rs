@@ -175,8 +175,8 @@ fn the_clients_of_ntfy_publish_and_read() {
     assert_eq!(run(&chatd, &token, &node(), script), "ann late\n");
 }
 
-/// The calls of ntfy's app for Android, in its order, with Debian's python3-websockets: it checks the topic, polls, and
-/// subscribes from the last id on; it connects again when the connection is lost.
+/// A script that makes the calls of ntfy's Android app, in the app's order, with Debian's python3-websockets: it
+/// checks the topic, polls, and subscribes from the last id on. If the connection is lost, it connects again.
 const APP: &str = r#"
 import asyncio, json, sys, urllib.request, websockets
 base, token = sys.argv[1:]
@@ -329,7 +329,7 @@ impl Alertmanager {
     }
 }
 
-/// If Alertmanager did not understand the answer, it would post the first alert again before both.
+/// If Alertmanager did not understand the answer, it would post the first alert again before it posts both.
 #[test]
 fn alertmanager_posts_each_notification_once_when_it_posts_as_to_slack() {
     let chatd = Chatd::start();
@@ -346,8 +346,8 @@ fn alertmanager_posts_each_notification_once_when_it_posts_as_to_slack() {
     }
 }
 
-/// While nothing can be saved, the server answers 503. After any other refusal, Alertmanager would give up the
-/// notification; only after a 5xx does it post again.
+/// While nothing can be saved, the server answers 503. Alertmanager posts a notification again only after a 5xx;
+/// after any other refusal, it gives up.
 #[test]
 fn alertmanager_is_told_503_by_a_full_disk_and_posts_again_without_a_double() {
     let disk = Tmpfs::mount(6 << 10);

@@ -79,8 +79,8 @@ fn openssl_cannot_negotiate_a_weak_version_cipher_or_renegotiation() {
     assert!(talk("").ends_with("OK BYE"));
 }
 
-/// Returns the report of the scanner in Debian's `nmap`; it knows the port by its number, not by the protocol on it, so
-/// HTTP is requested with a `+`.
+/// Checks the report of the scanner in Debian's `nmap`. nmap guesses the protocol from the port number, so its HTTP
+/// scripts are forced with a `+`.
 #[test]
 fn nmap_finds_nothing_weak() {
     let chatd = Chatd::start();
@@ -374,12 +374,13 @@ fn a_websocket_client_talks_with_and_without_tls() {
     }
 }
 
-/// What nginx's documentation recommends for WebSocket, without buffering.
+/// The settings that nginx's documentation recommends for WebSocket, and no buffering.
 const PASS_ON: &str = "proxy_http_version 1.1; proxy_set_header Host $http_host;
       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
       proxy_buffering off; proxy_request_buffering off;";
 
-/// Starts nginx in front of `server`, with these lines besides `proxy_pass`, on a port that was free just now.
+/// Starts nginx in front of `server`, with the lines `location` besides `proxy_pass`, on a port that was free just
+/// now.
 fn nginx(folder: &Path, server: SocketAddr, location: &str) -> (Program, u16) {
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()

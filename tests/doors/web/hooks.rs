@@ -27,7 +27,7 @@ fn post(chatd: &Chatd, path: &str, body: &str) -> String {
     say(chatd, &[&format!("POST {path} HTTP/1.1")], body)
 }
 
-/// Checks that a post gets this status, and a body that begins so.
+/// Checks that a post gets the status `status`, and a body that begins with `begins`.
 #[track_caller]
 fn check(chatd: &Chatd, path: &str, body: &str, status: u16, begins: &str) {
     let answer = post(chatd, path, body);
@@ -42,7 +42,8 @@ fn check(chatd: &Chatd, path: &str, body: &str, status: u16, begins: &str) {
     );
 }
 
-/// Checks that a post is answered with exactly two bytes: senders compare them, and send again what fails.
+/// Checks that a post is answered with exactly two bytes. Senders compare them, and post again after any other
+/// answer.
 #[track_caller]
 fn check_ok(chatd: &Chatd, path: &str, body: &str) {
     let answer = post(chatd, path, body);

@@ -318,7 +318,7 @@ fn a_body_of_several_lines_is_one_text_whatever_it_contains() {
     let kept = say(&chatd, &["GET /rooms/ops?count=1 HTTP/1.1"], "");
     assert!(kept.contains(" MSG #ops ann   two  \n"), "{kept}");
     watch.expect("MSG #ops ann …");
-    // Nothing but a message of several lines has tags or is sent once.
+    // Only a body that is sent as one message can have tags and a nonce.
     let tagged = [POST, ANN, "X-Chat-Tag: x-run=7", "Idempotency-Key: \"k.1\""];
     let first = say(&chatd, &tagged, "a\nb\n");
     let again = say(&chatd, &tagged, "a\nb\n");
@@ -535,7 +535,7 @@ fn a_disabled_protocol_is_refused_in_its_own_terms() {
     }
 }
 
-/// `http.schema.json` describes what is asked for with `?format=json`, whatever `Accept` says.
+/// `http.schema.json` describes the reply to a request with `?format=json`, whatever its `Accept` header says.
 #[test]
 fn json_requested_by_a_parameter_matches_its_schema() {
     let chatd = Chatd::start();

@@ -413,7 +413,8 @@ fn a_subscriber_over_websocket_receives_pings() {
     assert_eq!(object(&mut phone)["message"], "still there");
 }
 
-/// What the server sends is read while it is asked for the next room, so that neither waits for the other.
+/// The connection of a subscription is read while it requests the next room, so that neither side waits for the
+/// other.
 #[test]
 fn the_past_of_many_rooms_arrives_completely() {
     let chatd = chatd();

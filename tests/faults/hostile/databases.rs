@@ -5,8 +5,8 @@ use std::thread;
 use super::target::{Target, count, pipeline};
 use crate::support::spawn::allow_many_connections;
 
-/// Regression test. Each connection that once sent a query left a connection to SQLite behind, with its cache and its
-/// files.
+/// Regression test. Each client connection that had sent a query once kept a connection to SQLite, with its cache and
+/// its files.
 #[test]
 fn many_queries_at_once_leave_few_open_files_and_little_memory() {
     const CROWD: usize = 150;

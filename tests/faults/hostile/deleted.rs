@@ -22,7 +22,7 @@ fn blobs(target: &Target) -> usize {
         .count()
 }
 
-/// Returns the next line that begins so.
+/// Returns the next line that begins with `start`.
 #[track_caller]
 fn wait_for(peer: &mut Peer, start: &str) -> String {
     loop {

@@ -17,8 +17,8 @@ const FLOODERS: usize = 8;
 /// How many requests the other client sends meanwhile.
 const ASKED: usize = 41;
 
-/// How many lines the flood may receive while the other client waits for one reply, in nine of ten cases: some turns of its
-/// connections, and what it receives while this process waits for a processor.
+/// The maximum number of lines that the flood may receive while the other client waits for one reply, in nine of ten
+/// cases. This allows some turns of its connections, and what arrives while this process waits for a processor.
 const LINES_MAX: u64 = FLOODERS as u64 * 1024;
 
 /// A flood, and how far it has got.
@@ -46,8 +46,8 @@ fn read_on(mut stream: &TcpStream, flood: &Flood) {
     }
 }
 
-/// Floods a server with `request`; returns how many lines the flood received while each `asked` of another client
-/// waited, the fewest first.
+/// Floods a server with `request`. For each request `asked` of another client, returns how many lines the flood
+/// received while that client waited, the fewest first.
 fn beside(target: &Target, number: usize, request: &str, asked: &str) -> Vec<u64> {
     let flood = Flood {
         lines: AtomicU64::new(0),

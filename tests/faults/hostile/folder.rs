@@ -8,7 +8,8 @@ use std::process::Command;
 use super::target::{Target, program};
 use crate::support::peer::sha256;
 
-/// Returns the paths in a folder, and the folder itself, to which users other than the owner have any access.
+/// Returns those paths to which users other than the owner have any access: the folder `path` and everything in it is
+/// checked.
 fn loose(path: &Path) -> Vec<String> {
     let mode = fs::symlink_metadata(path)
         .expect("it is there")

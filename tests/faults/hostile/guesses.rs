@@ -40,7 +40,7 @@ fn an_owner_can_log_in_from_a_known_address_whatever_others_guess_there() {
     assert!(busy > 0, "nobody is slowed");
 }
 
-/// One client sends them on eight connections, as fast as the server answers.
+/// One client sends the posts on eight connections, as fast as the server answers.
 #[test]
 fn posts_with_ten_thousand_wrong_tokens_disturb_nobody() {
     const CONNECTIONS: usize = 8;

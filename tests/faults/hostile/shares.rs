@@ -19,7 +19,8 @@ fn one_address_does_not_use_up_the_files() {
     target.serves_everybody();
 }
 
-/// Texts are in memory until they are complete, so only some arrive at once: half of those are for other addresses.
+/// Texts are in memory until they are complete, so the number that arrives at once is limited. One address may use
+/// only half of that number.
 #[test]
 fn one_address_cannot_block_incoming_texts_of_others() {
     let mut target = Target::start(&[]);
@@ -45,7 +46,7 @@ fn one_address_cannot_block_incoming_texts_of_others() {
     target.serves_everybody();
 }
 
-/// Returns how many of so many empty files are kept, sent from that address over one connection.
+/// Sends `files` empty files from the address `from` over one connection. Returns how many of them are kept.
 fn send(target: &Target, from: [u8; 4], nick: &str, files: usize) -> usize {
     let mut peer = Peer::connect_from(from.into(), target.chatd.address).expect("it accepts");
     ask(&mut peer, nick, "OK NICK");
@@ -53,8 +54,8 @@ fn send(target: &Target, from: [u8; 4], nick: &str, files: usize) -> usize {
     count(&pipeline(&mut peer, &lines), "OK UPLOAD ")
 }
 
-/// However slowly they are sent: each address, each nick, and all nicks without an account together have a
-/// share of the number of files.
+/// Each address, each nick, and all nicks without an account together may have only a share of all files, however
+/// slowly they send them.
 #[test]
 fn the_number_of_files_is_shared_among_addresses_and_nicks() {
     let mut target = Target::start(&["--max-files", "400"]);
@@ -90,7 +91,7 @@ fn the_number_of_files_is_shared_among_addresses_and_nicks() {
     assert_eq!(send(&target, [127, 0, 0, 70], "NICK guest2", 5), 0);
 }
 
-/// The same holds for registered nicks.
+/// Each address may have only a share of all registered nicks.
 #[test]
 fn one_address_does_not_use_up_the_accounts() {
     let target = Target::start(&["--max-accounts", "120"]);

@@ -28,7 +28,8 @@ impl Target {
         Self::start_under(&[], flags)
     }
 
-    /// Starts such a server through a program that sets a limit first, such as `prlimit --nofile=256`.
+    /// Starts a server as [`Self::start`] does, through a program that sets a limit first, such as `prlimit
+    /// --nofile=256`.
     pub fn start_under(first: &[&str], flags: &[&str]) -> Self {
         Self::try_start(first, flags).unwrap_or_else(|why| panic!("{why}"))
     }
@@ -244,7 +245,7 @@ pub fn program() -> String {
     std::env::var("CHATD").unwrap_or_else(|_| env!("CARGO_BIN_EXE_chatd").to_owned())
 }
 
-/// Sends a request; the reply must begin with `reply`.
+/// Sends a request; the reply must begin with `start`.
 #[track_caller]
 pub fn ask(peer: &mut Peer, request: &str, start: &str) -> String {
     let reply = peer.ask(request).expect("a reply");
@@ -255,7 +256,8 @@ pub fn ask(peer: &mut Peer, request: &str, start: &str) -> String {
     reply
 }
 
-/// Sends all lines without waiting, and reads the replies meanwhile; fewer if the server closes the connection.
+/// Sends all lines without waiting, and reads the replies meanwhile. Returns fewer replies if the server closes the
+/// connection.
 pub fn pipeline(peer: &mut Peer, lines: &[String]) -> Vec<String> {
     let mut writer = peer.writer().expect("a descriptor");
     thread::scope(|scope| {
