@@ -42,7 +42,7 @@ struct Flags {
 struct Load {
     name: &'static str,
     speakers: usize,
-    /// The number of messages of each speaker that wait for their `OK`.
+    /// The maximum number of messages that each speaker sends without having received their `OK`.
     window: usize,
     messages: usize,
 }

@@ -10,7 +10,8 @@ fn missing() -> io::Error {
     io::Error::other("/proc does not tell what a process costs")
 }
 
-/// Returns the seconds of processor time in those fields of `/proc/PID/stat`, counted from after the name.
+/// Returns the seconds of processor time in two fields of `/proc/PID/stat`. `fields` are their numbers, counted from
+/// after the name.
 fn ticks(pid: u32, fields: [usize; 2]) -> io::Result<f64> {
     let stat = read_to_string(format!("/proc/{pid}/stat"))?;
     // The name may contain anything, so count from its end.
@@ -29,7 +30,7 @@ pub fn seconds(pid: u32) -> io::Result<f64> {
     ticks(pid, [11, 12])
 }
 
-/// Returns the seconds that the children of this process have used that were waited for.
+/// Returns the seconds used by those children of this process that have been waited for.
 pub fn of_children() -> io::Result<f64> {
     ticks(std::process::id(), [13, 14])
 }

@@ -10,7 +10,8 @@ use crate::room::{Member, Room};
 use crate::server::Server;
 use crate::support::PATIENCE;
 
-/// Returns the bytes of the server's memory for each member, and the seconds in which all of them joined.
+/// Returns how many bytes of memory the server uses for each member, and how many seconds it took until all had
+/// joined.
 pub fn members(server: &Server, count: usize) -> Result<[f64; 2]> {
     let before = server.memory()?;
     let begun = Instant::now();

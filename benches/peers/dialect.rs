@@ -90,7 +90,7 @@ impl Dialect {
         }
     }
 
-    /// Returns whether the line is that reply.
+    /// Returns whether the line is the reply to the request of [`Self::ask`].
     pub fn is_answer(self, line: &str) -> bool {
         match self {
             Self::Chatd => line.starts_with("OK MSG "),

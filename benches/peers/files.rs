@@ -31,7 +31,7 @@ impl Piece {
         }
     }
 
-    /// Writes a file of that length.
+    /// Writes a file of `length` bytes.
     pub fn write(&mut self, to: &mut impl Write, length: u64) -> io::Result<()> {
         let (mut left, mut number) = (length, 0_u64);
         while left > 0 {

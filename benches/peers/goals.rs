@@ -7,7 +7,7 @@ struct Goal {
     work: &'static str,
     column: &'static str,
     ours: Kind,
-    /// All of them must be reached.
+    /// The marks, all of which must be reached.
     marks: &'static [Mark],
 }
 

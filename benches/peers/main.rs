@@ -72,14 +72,14 @@ struct Flags {
 
 const PARTS: [&str; 6] = ["talk", "latency", "members", "visits", "kept", "files"];
 
-/// How much of each is measured.
+/// How much is measured in each part.
 struct Plan {
     rounds: usize,
     time: Duration,
     file_bytes: u64,
     /// Number of clients in the part `members`.
     crowd: usize,
-    /// The factor by which rooms are smaller.
+    /// The factor by which rooms are made smaller.
     part: usize,
     is_smoke: bool,
 }
@@ -168,7 +168,7 @@ fn measure(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// Measures each of the available servers that many times, in turns, and stores the results.
+/// Measures each of the available servers in turns, `plan.rounds` times, and stores the results.
 fn in_turns(
     plan: &Plan,
     results: &mut Results,

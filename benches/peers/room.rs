@@ -101,7 +101,7 @@ impl Watch {
         })
     }
 
-    /// Watches a socket, under that number, for bytes to read.
+    /// Watches a socket, under the number `number`, for bytes to read.
     pub fn add(&self, stream: &TcpStream, number: usize) -> io::Result<()> {
         let data = EventData::new_u64(number as u64);
         Ok(epoll::add(&self.epoll, stream, data, EventFlags::IN)?)
@@ -150,7 +150,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Connects that many clients and waits until they have joined.
+    /// Connects `count` clients and waits until they have joined.
     pub fn fill(dialect: Dialect, address: SocketAddr, count: usize) -> io::Result<Self> {
         let mut room = Self {
             watch: Watch::new()?,
@@ -186,7 +186,7 @@ impl Room {
         Ok(room)
     }
 
-    /// Drops everything received until nothing has arrived for that long.
+    /// Drops everything received until nothing has arrived for the time `quiet`.
     pub fn settle(&mut self, quiet: Duration) -> io::Result<()> {
         let mut last = Instant::now();
         while last.elapsed() < quiet {

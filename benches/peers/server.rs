@@ -89,7 +89,7 @@ impl Kind {
         )
     }
 
-    /// Returns the same kind of server as the build that `--beside` names, if it names one.
+    /// Returns the kind for the same server in the build that `--beside` names, if it names one.
     pub fn other_build(self) -> Option<Self> {
         OTHER_CHATD.get()?;
         match self {
@@ -211,9 +211,9 @@ impl Server {
         Ok(())
     }
 
-    /// Returns how long nothing must arrive until everybody is known to have received all announcements. `chatd`
-    /// announces members that have stayed for a second, in rooms that are not too large. If the time of the
-    /// measurement is zero, it does not wait for that.
+    /// Returns how long nothing must have arrived before it is certain that everybody has received all announcements.
+    /// `chatd` announces members that have stayed for a second, in rooms that are not too large. If the measurement
+    /// takes no time (`time`), these announcements are not awaited.
     pub fn quiet(&self, members: usize, time: Duration) -> Duration {
         if self.kind.is_chatd() && members <= 500 && time > Duration::from_millis(100) {
             Duration::from_millis(1200)

@@ -94,7 +94,7 @@ impl Results {
         }
     }
 
-    /// Returns whether anything was measured of that server.
+    /// Returns whether anything was measured of the server `kind`.
     pub fn has(&self, kind: Kind) -> bool {
         self.figures.keys().any(|(_, of)| *of == kind)
     }

@@ -77,7 +77,7 @@ fn text() -> String {
     format!("{}{}", char::from(MARK), "x".repeat(TEXT_BYTES - 1))
 }
 
-/// Measures deliveries per second of the server's processor time, and per second.
+/// Measures deliveries per second of the server's processor time, and per second of real time.
 pub fn deliveries(server: &Server, talk: Talk, time: Duration) -> Result<[f64; 2]> {
     let dialect = server.kind.dialect();
     let members = talk.speakers + talk.readers;

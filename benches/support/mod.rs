@@ -169,7 +169,7 @@ pub fn folder() -> io::Result<tempfile::TempDir> {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// Returns the flags that make `chatd` store its log in that folder.
+/// Returns the flags that make `chatd` store its log in `folder`.
 pub fn data(folder: &Path) -> Vec<String> {
     vec!["--data".into(), folder.display().to_string()]
 }
