@@ -34,7 +34,7 @@ pub enum Error {
     Line(usize),
     /// There is no such room.
     NoSuchRoom(RoomName),
-    /// A backup of that name was interrupted, or is in progress.
+    /// A backup with this name was interrupted, or is in progress.
     Interrupted(PathBuf),
 }
 

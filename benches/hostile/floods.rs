@@ -17,7 +17,7 @@ const FLOODERS: usize = 8;
 /// The duration of each flood.
 const LASTS: Duration = Duration::from_secs(5);
 
-/// The times in milliseconds for which the other client waited during a flood.
+/// How long the other client waited for each reply during a flood, in milliseconds.
 pub struct Found {
     name: &'static str,
     waits: Vec<f64>,

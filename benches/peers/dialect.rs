@@ -1,5 +1,5 @@
-//! The protocols of the servers. Every message contains one [`MARK`], which nothing else that is sent contains, so
-//! that deliveries can be counted without parsing lines.
+//! The protocols of the servers. Every message contains one [`MARK`], and nothing else that is sent contains it. So
+//! deliveries can be counted without parsing lines.
 
 /// A byte that occurs once in each message.
 pub const MARK: u8 = b'|';

@@ -133,8 +133,8 @@ fn fetch(server: &Server, request: &str, begins: &str, ends: &str, length: u64) 
     Ok([server.cpu()? - before, begun.elapsed().as_secs_f64()])
 }
 
-/// Measures `nc`, which writes what it receives to a file, and then `sha256sum`, which reads the file. Also returns
-/// the digest.
+/// Measures `nc`, which writes a file that it receives, and then `sha256sum`, which reads that file. Also returns the
+/// digest.
 pub fn nc_and_sha256sum(
     folder: &Path,
     piece: &mut Piece,

@@ -560,8 +560,8 @@ fn token_key(nick: &Nick, label: &Nick) -> String {
     format!("{} {}", nick.casefolded(), label.casefolded())
 }
 
-/// Returns whether the casefolded nick `form` may have another token or hook under `key`: it has fewer than `most` in
-/// `bucket`, and neither a token nor a hook with that label.
+/// Returns whether the casefolded nick `form` may have another token or hook under `key`. It may if it has fewer than
+/// `most` in `bucket`, and no token or hook with the same label.
 fn has_space(
     values: &dyn Values,
     (bucket, most): (Bucket, usize),

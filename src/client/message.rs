@@ -70,7 +70,7 @@ impl Message {
         })
     }
 
-    /// Makes the message a reply to the message, action or file with that id, which must be in the same room.
+    /// Makes the message a reply to the message, action or file with the id `id`, which must be in the same room.
     #[must_use]
     pub fn reply_to(self, id: u64) -> Self {
         self.push("reply", &id.to_string())

@@ -95,7 +95,7 @@ pub const READERS_IN_ALL: usize = 50_000;
 /// The time after which an unused named reader is removed.
 pub const READER_UNUSED_FOR: Duration = Duration::from_secs(90 * 86_400);
 
-/// The time for which a nonce is remembered, in milliseconds. No client retries for longer.
+/// How long a nonce is remembered, in milliseconds. No client retries for longer.
 pub const NONCE_MS: u64 = 600_000;
 
 /// The maximum number of nonces that a log in memory remembers. A log on disk remembers all nonces of the last ten
@@ -121,7 +121,7 @@ pub const IRC_SASL_BYTES_MAX: usize = 1600;
 /// The maximum number of nicks that an IRC client's `WHO` compares with a mask, in all rooms together.
 pub const IRC_COMPARED_MAX: usize = 1000;
 
-/// The maximum number of moved readers of which a connection that does not read is told.
+/// The maximum number of moved readers that wait to be reported to a connection.
 pub const MOVED_READERS_MAX: usize = 64;
 
 /// The maximum number of read markers for nicks that an IRC connection remembers. Those for rooms are stored.

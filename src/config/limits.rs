@@ -65,7 +65,7 @@ pub struct Limits {
     pub quota_bytes: Option<u64>,
     /// The maximum size of the files of one nick in bytes. All unregistered nicks together count as one nick.
     pub quota_per_nick_bytes: Option<u64>,
-    /// The time for which events are kept; `None` if they do not expire.
+    /// How long events are kept; `None` if they do not expire.
     pub keep: Option<Duration>,
     /// The size of the log and the files in bytes above which the oldest are removed; `None` if only the disk limits
     /// it.
@@ -74,11 +74,11 @@ pub struct Limits {
     pub trim_every: Duration,
     /// The maximum number of members with which a room announces joins and leaves.
     pub announce_up_to: usize,
-    /// The time for which a member must have stayed before its `JOIN` is announced.
+    /// How long a member must have stayed before its `JOIN` is announced.
     pub announce_after: Duration,
     /// The time after which a connection with neither a nick nor a room is closed if it sends no request.
     pub idle_after: Duration,
-    /// The time for which a nick with a password stays reserved after its owner has disconnected.
+    /// How long a nick with a password stays reserved after its owner has disconnected.
     pub guard_for: Duration,
     /// The maximum number of reserved nicks that nobody uses.
     pub reserved_nicks_max: usize,
@@ -91,7 +91,7 @@ pub struct Limits {
     /// The maximum time for the first bytes of a connection, for a TLS handshake, and for the head of an HTTP
     /// request.
     pub handshake_within: Duration,
-    /// The time for which the server waits for the client to close a connection that the server has closed.
+    /// How long the server waits for the client to close its side, after the server has closed the connection.
     pub drain_for: Duration,
     /// The maximum number of bytes of a refused request's body that are read and dropped.
     pub drain_bytes_max: u64,

@@ -52,7 +52,7 @@ impl Output {
         self.values.push(value);
     }
 
-    /// Returns the recent live event with that id, if `is_same` is true for it. If there is none, makes it.
+    /// Returns the recent live event with the id `id`, if `is_same` is true for it. If there is none, makes it.
     pub(super) fn recent(
         &mut self,
         id: EventId,

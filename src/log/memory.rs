@@ -344,8 +344,8 @@ impl State {
         }
     }
 
-    /// Stores an entry. Does not store it if its author has already sent an entry with the same nonce, or if it
-    /// refers to a message or file that does not exist.
+    /// Stores an entry, unless its author has already sent an entry with the same nonce, or it refers to a message or
+    /// file that does not exist.
     fn decide(&mut self, entry: &Arc<Entry>, time: Time) -> Result<Decided, Code> {
         let is_logged = !matches!(entry.scope, Scope::Unsaved(_));
         let nonce = Nonces::key(entry).filter(|_| is_logged);
@@ -625,7 +625,7 @@ impl State {
         files
     }
 
-    /// Returns whether no message or file with that id exists (any more), so that there is nothing to remove.
+    /// Returns whether no message or file with the id `id` exists any more, so that there is nothing to remove.
     fn is_removed(&self, id: EventId) -> bool {
         let is_message =
             |kept: &StoredEvent| matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);
@@ -635,7 +635,7 @@ impl State {
         }
     }
 
-    /// Returns whether the place `scope` (a room, or two nicks) contains a message or file with that id.
+    /// Returns whether the place `scope` (a room, or two nicks) contains a message or file with the id `id`.
     fn is_readable(&self, id: EventId, scope: &Scope) -> bool {
         let Some(kept) = self.get(id) else {
             return false;

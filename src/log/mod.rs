@@ -283,7 +283,7 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn reactions(&self, id: EventId) -> Result<Vec<Reacted>, StorageError>;
 
-    /// Returns the author and the place of the event with that id.
+    /// Returns the author and the place of the event with the id `id`.
     #[allow(clippy::missing_errors_doc)]
     fn authorship(&self, id: EventId) -> Result<Option<Authorship>, StorageError>;
 

@@ -102,7 +102,7 @@ impl Query {
         self.before
     }
 
-    /// Returns whether the events of that nick are searched.
+    /// Returns whether the events of `nick` are searched.
     pub fn is_from(&self, nick: &str) -> bool {
         self.from
             .as_ref()

@@ -39,7 +39,7 @@ impl Request<'static> {
         })
     }
 
-    /// Returns the request with these tags. A request that takes no tags is returned unchanged.
+    /// Returns the request with the tags `sent`. A request that takes no tags is returned unchanged.
     #[must_use]
     pub fn with_tags(mut self, sent: SentTags) -> Self {
         match &mut self {

@@ -195,7 +195,7 @@ impl Look {
     }
 }
 
-/// A map whose keys are nicks, which also finds the nicks that look like a given nick.
+/// A map with nicks as keys. It also finds the nicks that look like a given nick.
 #[derive(Debug)]
 pub struct ByLook<T> {
     /// The values, by the skeletons of the nicks.

@@ -69,8 +69,8 @@ impl fmt::Display for PublicKey {
 /// client must name one of them.
 pub const SEVERAL_NICKS: &str = "*";
 
-/// The beginning of the last field in the header that `chatc --ssh` sends to `chatd`: the type of the field, which the
-/// PROXY protocol reserves for applications, and its length. The value of the field is [`seal`].
+/// The beginning of the last field in the header that `chatc --ssh` sends to `chatd`. It is the type of the field,
+/// which the PROXY protocol reserves for applications, and the field's length. The value of the field is [`seal`].
 pub const SEAL_FIELD: [u8; 3] = [0xe0, 0, 32];
 
 /// Returns the value of the last field of a header. It proves that the program that wrote the header knows the shared
@@ -98,7 +98,7 @@ fn key_of(secret: &str) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())
 }
 
-/// Returns the token with which `chatc --ssh` logs in as `nick` for the client that has the key.
+/// Returns the token with which `chatc --ssh` logs in as `nick` for a client with the key `fingerprint`.
 pub fn login_token(secret: &str, nick: &Nick, fingerprint: &str) -> String {
     let about = format!("plainchat ssh login\n{}\n{fingerprint}", nick.casefolded());
     let tag = hmac::sign(&key_of(secret), about.as_bytes());

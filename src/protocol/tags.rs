@@ -126,7 +126,7 @@ impl SentTags {
         find(self.kept(), "notice").is_some()
     }
 
-    /// Returns these tags with a nonce. The nonce must be valid.
+    /// Adds a nonce, which must be valid, to the tags.
     #[must_use]
     pub fn with_nonce(mut self, nonce: &str) -> Self {
         debug_assert!(is_nonce(nonce));
@@ -188,8 +188,8 @@ impl fmt::Display for SentTags {
     }
 }
 
-/// Returns the value of the tag `name` in `tags`, which have the form in which they are sent. The value is empty for
-/// a tag without a value.
+/// Returns the value of the tag `name` in `tags`, which have the form of the protocol. The value is empty for a tag
+/// without a value.
 ///
 /// ```
 /// use plainchat::protocol::tags::find;

@@ -100,7 +100,7 @@ impl EventId {
     /// The largest id, 2^53-1, which is the largest integer that a JavaScript number holds exactly.
     pub const MAX: Self = Self(NonZeroU64::new((1 << 53) - 1).unwrap());
 
-    /// Returns the id with that number; `None` if the number is 0 or too large.
+    /// Returns the id with the number `number`; `None` if the number is 0 or too large.
     pub fn new(number: u64) -> Option<Self> {
         NonZeroU64::new(number)
             .map(Self)

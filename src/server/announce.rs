@@ -22,7 +22,7 @@ pub struct Announcement {
 }
 
 impl Announcement {
-    /// Announces a server with this name and these addresses.
+    /// Announces a server with `name` and `addresses`.
     pub fn begin(name: &str, addresses: &[SocketAddr]) -> Option<Self> {
         let is_reached = |address: &&SocketAddr| !address.ip().is_loopback();
         let port = addresses.iter().find(is_reached)?.port();

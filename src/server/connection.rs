@@ -197,7 +197,7 @@ impl Connection {
         debug!(?id, "ended");
     }
 
-    /// Counts the connection as of this kind in the metrics.
+    /// Counts the connection as one of the kind `kind` in the metrics.
     pub(super) fn set_kind(&mut self, kind: ConnectionKind) {
         if kind != self.kind {
             self.kind = self.server.metrics.set_kind(Some(self.kind), kind);
@@ -744,11 +744,11 @@ pub(super) async fn hang_up(server: &Server, carrier: &mut Carrier, has_ended: b
 /// after each round, it would fall behind the senders and would be served from the log.
 const WRITTEN_MAX: usize = 8 * ROUND_BYTES;
 
-/// The time for which a connection that has just become ready is served before the others. It is enough for the
-/// requests of a client that waits for each answer.
+/// How long a connection that has just become ready is served before the others. It is enough for the requests of a
+/// client that waits for each answer.
 const FIRST_SLICE: Duration = Duration::from_micros(250);
 
-/// The time for which a connection is served after it has waited for its turn.
+/// How long a connection is served after it has waited for its turn.
 const SLICE: Duration = Duration::from_millis(1);
 
 /// The number of requests between two looks at the clock, while requests are cheap.

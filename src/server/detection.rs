@@ -1,5 +1,5 @@
-//! Protocol detection for a new connection: finds out what the client speaks from the first bytes that it sends, and
-//! serves the clients that do not speak lines.
+//! Detects the protocol of a new connection from the first bytes that the client sends. Serves the clients that do
+//! not speak lines.
 //!
 //! The bytes are read and kept. Peeking at them would spin while a word is incomplete. All of this is one boxed
 //! future that is dropped before the session begins, so it takes no memory in an established connection.
@@ -71,7 +71,7 @@ impl Connection {
         address.is_some_and(|address| chat.is_proxy(address))
     }
 
-    /// Returns whether this may be `chatc --ssh`, which runs on this machine.
+    /// Returns whether the client may be `chatc --ssh`, which runs on this machine.
     fn may_come_by_ssh(&self) -> bool {
         let address = self.server.state().chat.address(self.session.peer());
         let is_here = |ip: IpAddr| ip.is_loopback() || ip == self.session.local().ip();

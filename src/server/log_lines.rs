@@ -13,7 +13,7 @@ use std::time::Duration;
 /// fewer.
 const QUEUE_LINES: usize = 1024;
 
-/// The time for which the end of the program waits until the last lines are written.
+/// How long the program waits at its end until the last lines are written.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);
 
 /// The number of log lines that all [`LogLines`] of this process have dropped.

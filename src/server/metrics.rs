@@ -157,7 +157,7 @@ impl Metrics {
         to
     }
 
-    /// Counts a connection of this kind as ended.
+    /// Counts a connection of the kind `kind` as ended.
     pub fn closed(&self, kind: ConnectionKind) {
         self.kind(kind).less_one();
     }

@@ -21,11 +21,11 @@ use crate::transport::{Carrier, Socket};
 /// The maximum number of bytes that one system call moves, which takes some hundred microseconds.
 const CALL_BYTES: u64 = 1 << 20;
 
-/// The time for which a thread works on one file before it is the turn of others.
+/// How long a thread works on one file before it is the turn of others.
 const STINT: Duration = Duration::from_millis(50);
 
-/// The time for which a thread waits for a fast reader to take what was sent. For a slower reader, the socket is
-/// polled like any other, without a thread.
+/// How long a thread waits for a fast reader to take what was sent. For a slower reader, the socket is polled like
+/// any other, without a thread.
 const STEP: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 2_000_000,

@@ -361,7 +361,7 @@ impl WakeSlot {
 /// and the others would send hardly more.
 const PROPOSED_MAX: usize = 1024;
 
-/// The time for which new events may wait for more events from a client that sends much.
+/// How long new events may wait for more events from a client that sends much.
 const GATHER: Duration = Duration::from_millis(2);
 
 /// The time between two reads of the local time zone, whose offset changes twice a year.

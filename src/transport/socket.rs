@@ -226,7 +226,7 @@ impl Socket {
         &self.stream
     }
 
-    /// Writes as many bytes of these slices as the operating system accepts at once.
+    /// Writes as many bytes of the slices as the operating system accepts at once.
     ///
     /// # Errors
     /// Any error of the system; `WouldBlock` if it accepts nothing.

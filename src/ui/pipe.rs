@@ -30,7 +30,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 type Stdout = Unblock<io::Stdout>;
 
-/// The time for which chatc tries to reconnect after the input has ended. A restart of the server takes less.
+/// How long chatc tries to reconnect after the input has ended. A restart of the server takes less.
 const SEND_WITHIN: Duration = Duration::from_secs(60);
 
 /// Sends each line of standard input to `room`, or to the lobby, and writes what happens there to standard output.

@@ -35,11 +35,10 @@ use super::shorthand::room_name;
 use crate::client::{Error, Message, ReconnectingClient, Update, plainly};
 use crate::protocol::text::clean;
 
-/// The time for which chatc tries to reach the server after the command has ended. A restart of the server takes
-/// less.
+/// How long chatc tries to reach the server after the command has ended. A restart of the server takes less.
 const REPORT_WITHIN: Duration = Duration::from_secs(60);
 
-/// The time for which background processes may still print after a signal has ended the command.
+/// How long background processes may still print after a signal has ended the command.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 /// The first pause before another attempt to connect. Each further pause is twice as long.

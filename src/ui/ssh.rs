@@ -1,8 +1,8 @@
 //! `chatc --ssh`, which sshd starts instead of a shell for a user who connects over ssh.
 //!
-//! It runs on the server, under a user of the system, for people who are not users of that system. So it accepts a list
-//! of commands and flags and nothing else: no file of the machine, no program and no other server can be named, and no
-//! nick that has not added the client's key. Standard input and output are those of the ssh client.
+//! It runs on the server, under a user of the system, for people who are not users of that system. So it accepts only
+//! a list of commands and flags. They can name no file of the machine, no program, no other server, and no nick that
+//! has not added the client's key. Standard input and output are those of the ssh client.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;

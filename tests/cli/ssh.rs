@@ -1,5 +1,5 @@
 //! chatd.md 6, shell.md 4: OpenSSH's client and server on loopback in front of chatd, with the packaged fragment of
-//! `sshd_config`. sshd runs as the user of the tests, who is the user `chat` of the fragment too.
+//! `sshd_config`. sshd runs as the user of the tests, who also takes the place of the fragment's user `chat`.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};

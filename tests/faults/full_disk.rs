@@ -147,8 +147,8 @@ fn a_full_disk_refuses_with_an_error_and_a_removal_makes_space() {
     all.check(&mut peer);
 }
 
-/// Everything that must be stored is refused for that reason, existing data can be read, and the server can
-/// be restarted.
+/// While the disk is full, everything that must be stored is refused for that reason, existing data can be read, and
+/// the server can be restarted.
 #[test]
 fn a_full_disk_is_a_quota_error_for_every_verb_and_does_not_prevent_a_start() {
     let disk = Tmpfs::mount(6 << 10);

@@ -13,7 +13,8 @@ type Module = Vec<String>;
 
 struct Sources {
     texts: BTreeMap<Module, String>,
-    /// The module from which each re-exported name comes, by the module that re-exports it and the name.
+    /// For each re-exported name, the module that it comes from. The key is the module that re-exports it, and the
+    /// name.
     exported: BTreeMap<(Module, String), Module>,
 }
 

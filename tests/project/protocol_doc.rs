@@ -406,7 +406,7 @@ fn every_line_that_the_server_sends_fits_the_grammar_and_the_table() {
     assert!(lines > 3000 && refusals.len() > 90, "{refusals:?}");
 }
 
-/// Returns the rows of the table whose head begins with this text, without their formatting.
+/// Returns the rows of the table whose head begins with `head`, without their formatting.
 fn table(text: &str, head: &str) -> Vec<Vec<String>> {
     let lines = text.lines().skip_while(|line| !line.starts_with(head));
     let rows = lines.skip(2).take_while(|line| line.starts_with('|'));

@@ -30,7 +30,7 @@ const TIMED: &[&str] = &[
     "read_timeout(Some(Duration",
 ];
 
-/// The places where one of those words is allowed, each with the reason.
+/// The places where a word of [`TIMED`] is allowed, each with the reason.
 const MAY_WAIT: &[(&str, &str, &str)] = &[
     (
         "tests/doors/client.rs",

@@ -17,8 +17,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use plainchat::protocol::Verb;
 
-/// Every verb, a request of it about the closed room (`ID` and `FILE` stand for a message and a file there), and the
-/// first words of the reply to a nick that is not invited; `NICKLESS` if the reply without a nick differs.
+/// Every verb, with a request about the closed room, and the first words of the reply to a nick that is not invited
+/// and of the reply to a connection without a nick. `ID` and `FILE` stand for a message and a file in the room.
 fn rows() -> Vec<(Verb, &'static str, &'static str, &'static str)> {
     use Verb::*;
     let nick = "need-nick";

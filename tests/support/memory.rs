@@ -110,7 +110,7 @@ impl Memory {
         Self::late(limits, takes, 0)
     }
 
-    /// Returns a server whose log is like one on disk: an entry is stored, and so becomes visible, only with the
+    /// Returns a server whose log is like one on disk. An entry is stored, and so becomes visible, only with the
     /// `late`th call after it was submitted, or when somebody waits.
     pub fn late(limits: Limits, takes: usize, late: usize) -> Self {
         Self::with_config(config_with(limits), takes, late)

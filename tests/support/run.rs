@@ -207,7 +207,7 @@ impl<S: Server> Play<'_, S> {
             .try_for_each(|piece| self.server.push(number, piece))
     }
 
-    /// Returns the peer with that name. It connects when its name first appears.
+    /// Returns the peer called `name`. It connects when its name first appears.
     fn peer(&mut self, name: &str) -> Result<&mut Peer, String> {
         if !self.peers.contains_key(name) {
             let peer = Peer {

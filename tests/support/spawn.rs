@@ -18,12 +18,12 @@ impl Chatd {
         Self::with(&["--announce-after", "1h"])
     }
 
-    /// Starts a server with these flags.
+    /// Starts a server with `flags`.
     pub fn with(flags: &[&str]) -> Self {
         Self::under(&[], flags)
     }
 
-    /// Starts a server with these flags through a program that sets something first, such as `env NAME=VALUE`.
+    /// Starts a server with `flags` through a program that sets something first, such as `env NAME=VALUE`.
     pub fn under(first: &[&str], flags: &[&str]) -> Self {
         let flags: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
         // The same tests can be run with another build of the server, such as the release build.

@@ -148,7 +148,7 @@ impl ClientState {
         Ok(())
     }
 
-    /// Sends a `JOIN` for each room that `which` selects, from the last id seen in that room.
+    /// Sends a `JOIN` for each room that `which` selects. It asks for the events after the last id seen in the room.
     fn join_rooms(&mut self, which: impl Fn(&RoomPosition) -> bool, is_before_nick: bool) {
         let rooms = self.rooms.iter().filter(|room| which(room));
         let joins: Vec<(String, String)> = rooms

@@ -60,7 +60,7 @@ pub struct Push {
 }
 
 impl Message {
-    /// Creates a message with the tag `notice` and these tags.
+    /// Creates a message with the tag `notice` and the tags `own_tags`.
     fn new(text: &str, own_tags: &[(&str, &str)]) -> Result<Self, BadBody> {
         let mut all = "notice".to_owned();
         for (name, value) in own_tags {

@@ -85,7 +85,7 @@ impl Caps {
         Self(if is_on { self.0 | bit } else { self.0 & !bit })
     }
 
-    /// Returns the capabilities after a `CAP REQ` with this list; `None` if one of them is unknown.
+    /// Returns the capabilities after a `CAP REQ` with `list`; `None` if one of them is unknown.
     #[must_use]
     pub fn requested(self, list: &str) -> Option<Self> {
         list.split_ascii_whitespace().try_fold(self, |caps, name| {

@@ -215,8 +215,8 @@ fn imported_tags(sent: &str, moved: &HashMap<EventId, i64>) -> String {
     tags
 }
 
-/// An SQL expression for the approximate size of an event in bytes: its row and its entries in two indexes (100
-/// bytes), its nick, tags and reactions, and its text, which counts twice because it is also in the search index.
+/// An SQL expression for the approximate size of an event in bytes. It counts the row and its entries in two indexes
+/// (100 bytes), the nick, tags and reactions, and the text twice, because the search index contains it too.
 const EVENT_SIZE: &str = "(100 + octet_length(e.nick) + 2 * octet_length(e.text) + octet_length(e.tags) + octet_length(e.reacts))";
 
 /// Returns the total size of all events and files. The rest of the database does not count, because removing events

@@ -9,8 +9,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::files::private;
 use crate::model::StorageError;
 
-/// The maximum time for which one writer waits for another. The other writer is in another process, because in a
-/// server only one thread writes.
+/// The maximum time that one writer waits for another. The other writer is in another process, because in a server
+/// only one thread writes.
 const BUSY: Duration = Duration::from_secs(10);
 
 /// The migrations. Each one converts a database whose version is its index to the next version. A released migration

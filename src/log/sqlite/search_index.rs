@@ -30,7 +30,7 @@ use crate::protocol::tags::REMOVED;
 /// transactions of 2,500 events, and 2.5 µs in those of 10,000.
 const PIECE_EVENTS: i64 = 10_000;
 
-/// The time for which the thread waits for more events if there are only a few and no search needs them.
+/// How long the thread waits for more events if there are only a few and no search needs them.
 const LINGER: Duration = Duration::from_millis(200);
 
 /// The maximum number of events that are not indexed yet. When it is reached, the log waits for the index, so that no
@@ -40,7 +40,7 @@ const BEHIND_MAX: i64 = 100_000;
 /// The delay before a retry after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The maximum time for which a search waits for the index, which usually catches up within a millisecond. The search
+/// The maximum time that a search waits for the index. The index usually catches up within a millisecond. The search
 /// itself reads the events that are not indexed by then.
 const PATIENCE: Duration = Duration::from_millis(100);
 

@@ -319,8 +319,8 @@ pub(super) struct EventRow<'a> {
     pub tags: &'a str,
 }
 
-/// Stores an entry. Does not store it if its author has already sent an entry with the same nonce, or if it refers to
-/// a message or file that does not exist.
+/// Stores an entry, unless its author has already sent an entry with the same nonce, or it refers to a message or
+/// file that does not exist.
 fn decide(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
@@ -366,7 +366,7 @@ fn decide(
     Ok(Ok(Stored::New(id)))
 }
 
-/// Returns whether the room, or the conversation of the two nicks, contains a message or file with that id.
+/// Returns whether the room, or the conversation of the two nicks, contains a message or file with the id `id`.
 fn is_readable(
     step: &Transaction<'_>,
     row: &RoomKey<'_>,

@@ -11,8 +11,8 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::server::Server;
 
-/// The body of a request. If it is not read to its end, the rest is read and dropped for a while, so that a client
-/// that sends everything before it reads also receives its reply.
+/// The body of a request. If it is not read to its end, the rest is read and dropped for a while. So a client that
+/// sends everything before it reads receives its reply too.
 pub struct RequestBody {
     server: Arc<Server>,
     body: Option<Incoming>,
@@ -87,7 +87,8 @@ impl Drop for RequestBody {
     }
 }
 
-/// Reads and drops a body, within these limits of bytes and time. A client that sends more is disconnected.
+/// Reads and drops a body, up to `bytes_max` bytes and for at most the time `within`. A client that sends more is
+/// disconnected.
 async fn drain(mut body: Incoming, bytes_max: u64, within: Duration) {
     let drained = async {
         let mut left = bytes_max;

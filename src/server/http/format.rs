@@ -64,7 +64,7 @@ impl Format {
         }
     }
 
-    /// Appends the beginning of a stream of these rooms.
+    /// Appends the beginning of a stream of `rooms`.
     pub fn write_opening(self, rooms: &str, now: Time, out: &mut Vec<u8>) {
         match self {
             // The page waits for this comment.
@@ -74,7 +74,7 @@ impl Format {
         }
     }
 
-    /// Appends a keepalive, which shows that an idle stream of these rooms continues.
+    /// Appends a keepalive, which shows that an idle stream of `rooms` continues.
     pub fn write_keepalive(self, rooms: &str, now: Time, out: &mut Vec<u8>) {
         match self {
             Self::Events | Self::JsonEvents => out.extend_from_slice(b":\n\n"),

@@ -298,8 +298,8 @@ struct Sender {
 }
 
 impl Sender {
-    /// Sends a message. If the message reports that an alert is resolved, sends it as a reply to the message that
-    /// reported the alert, if that is known.
+    /// Sends a message. If it reports that an alert is resolved, sends it as a reply to the message that reported the
+    /// alert, provided that message is known.
     async fn send(&self, message: Message) -> Result<Option<(EventId, Time)>, Refused> {
         let digest = &self.hook.sha256;
         let alert = message.alert.as_ref();

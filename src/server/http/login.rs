@@ -15,7 +15,7 @@ use super::{Client, base64_engine};
 use crate::protocol::request::JoinFrom;
 use crate::protocol::{Code, Nick, Request, RoomName};
 
-/// The time for which a request waits for a nick that requests from another address are using.
+/// How long a request waits for a nick that requests from another address are using.
 const NICK_WITHIN: Duration = Duration::from_secs(3);
 const NICK_EVERY: Duration = Duration::from_millis(50);
 

@@ -94,7 +94,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Returns the client of a request with these headers.
+    /// Returns the client of a request with `headers`.
     fn behind_proxy(&self, headers: &HeaderMap) -> Result<Self, Problem> {
         let mut known = self.clone();
         known.is_passed_on = forwarded::is_passed_on(headers);

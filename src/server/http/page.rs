@@ -131,7 +131,7 @@ body{max-width:36rem;margin:12vh auto;padding:0 24px}h1{font-size:22px;line-heig
 pre{font:15px/1.5 ui-monospace,monospace;padding:10px 14px;border-radius:8px;\
 background:rgb(128 128 128/.15);overflow-wrap:anywhere;white-space:pre-wrap}";
 
-/// Returns 421 with a page that tells people what to do about a host name that the server does not know.
+/// Returns 421 with a page for people. It says what to do if the server does not know the host name.
 pub fn unknown_host(name: &str) -> Reply {
     let is_name = !name.is_empty()
         && name

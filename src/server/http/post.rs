@@ -84,7 +84,7 @@ enum Sending {
 }
 
 impl Sending {
-    /// Decides how a body with these tags is sent. Empty lines at its beginning and end are dropped.
+    /// Decides how a body with `tags` is sent. Empty lines at its beginning and end are dropped.
     ///
     /// # Errors
     /// When the body has tags, but cannot be sent as one message.

@@ -17,10 +17,11 @@ use crate::protocol::Time;
 /// The size of a record in the header of an encrypted body. A notification is one record, and shorter.
 const RECORD_BYTES: u32 = 4096;
 
-/// The time for which a signed request is valid. Push services accept a day at most.
+/// How long a signed request is valid. Push services accept a day at most.
 const SIGNED_FOR_S: u64 = 12 * 3600;
 
-/// Encrypts a text for the browser with that public key and secret. Returns `None` if the key is not a point of P-256.
+/// Encrypts a text for the browser with the public key `key` and the secret `secret`. Returns `None` if the key is
+/// not a point of P-256.
 pub fn encrypt(key: &[u8], secret: &[u8; 16], text: &[u8]) -> Option<Vec<u8>> {
     let random = SystemRandom::new();
     let own = EphemeralPrivateKey::generate(&ECDH_P256, &random).ok()?;
@@ -108,7 +109,8 @@ impl ServerKey {
         URL_SAFE_NO_PAD.encode(self.pair.public_key())
     }
 
-    /// Returns the value of `Authorization` for a request to that push service, such as `https://push.example`.
+    /// Returns the value of `Authorization` for a request to the push service `origin`, such as
+    /// `https://push.example`.
     pub fn authorization(&self, origin: &str, now: Time) -> Option<String> {
         let until = now.0 / 1000 + SIGNED_FOR_S;
         let claims = json!({"aud": origin, "exp": until, "sub": self.contact}).to_string();

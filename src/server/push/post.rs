@@ -20,7 +20,7 @@ use smol_hyper::rt::FuturesIo;
 use crate::config::fixed::PUSH_WITHIN;
 use crate::config::push::Endpoint;
 
-/// The time for which a push service keeps a notification for a browser that it cannot reach, in seconds.
+/// How long a push service keeps a notification for a browser that it cannot reach, in seconds.
 const KEPT_S: &str = "86400";
 
 /// The maximum size of the head of an answer in bytes.

@@ -70,7 +70,7 @@ fn side_rows(app: &App, area: Rect) -> Vec<Option<usize>> {
     rows
 }
 
-/// Returns the room in that row of the list at the side.
+/// Returns the room in row `row` of the list at the side.
 pub fn room_at(app: &App, area: Rect, row: u16) -> Option<usize> {
     let at = usize::from(row.checked_sub(area.y)?);
     side_rows(app, area).get(at).copied().flatten()

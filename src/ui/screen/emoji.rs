@@ -36,7 +36,7 @@ const NAMES: &[(&str, &str)] = &[
     ("🐛", "bug"),
 ];
 
-/// Returns the emoji of that name, with or without colons; anything else is returned as it is.
+/// Returns the emoji called `word`, with or without colons. Returns any other word unchanged.
 pub fn named(word: &str) -> &str {
     let name = word.trim_matches(':').to_lowercase();
     let mut all = OFFERED.iter().chain(NAMES);

@@ -71,7 +71,7 @@ const FRAME: Duration = Duration::from_millis(25);
 /// The time between two frames while something changes by itself: progress, or the time to the next attempt.
 const TICK: Duration = Duration::from_millis(200);
 
-/// The time for which updates are processed before keys are checked again.
+/// How long updates are processed before keys are checked again.
 const BURST: Duration = Duration::from_millis(5);
 
 /// The time within which the server must close the connection.

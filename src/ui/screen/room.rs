@@ -86,7 +86,7 @@ pub enum EntryKind {
     Hidden,
 }
 
-/// Returns whether a file of that name may be a picture that can be shown.
+/// Returns whether a file called `name` may be a picture that can be shown.
 pub fn is_picture(name: &str) -> bool {
     let kind = name.rsplit_once('.').map_or("", |(_, kind)| kind);
     let kinds = ["gif", "jpeg", "jpg", "png", "webp"];
@@ -125,7 +125,7 @@ pub enum View {
     Bottom,
     /// The entry `seq` is at the bottom, without its last `hidden` lines.
     At {
-        /// The sequence number of that entry; see [`Room::seq`].
+        /// The sequence number of the entry at the bottom; see [`Room::seq`].
         seq: i64,
         /// The number of its lines that are below the screen.
         hidden: usize,
@@ -208,7 +208,7 @@ impl Room {
         self.first + index as i64
     }
 
-    /// Returns the index of the entry with that sequence number.
+    /// Returns the index of the entry with the sequence number `seq`.
     pub fn index(&self, seq: i64) -> Option<usize> {
         usize::try_from(seq - self.first)
             .ok()
@@ -383,7 +383,7 @@ impl Room {
         }
     }
 
-    /// Removes a member; returns `false` if there was none with that nick.
+    /// Removes the member `nick`; returns `false` if there was none.
     pub fn leave(&mut self, nick: &str) -> bool {
         let at = self.position(nick);
         at.is_ok_and(|at| self.members.remove(at) == nick)

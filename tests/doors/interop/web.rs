@@ -350,7 +350,7 @@ async def talk():
 asyncio.run(talk())
 "#;
 
-/// The output of that script.
+/// The output of [`WEBSOCKETS`].
 const TALKED: [&str; 5] = [
     "['NICK', 'web', '#lobby']",
     "MSG",

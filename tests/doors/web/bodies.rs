@@ -82,7 +82,7 @@ fn a_client_that_sends_first_and_reads_later_gets_its_refusal() {
     peer.expect("HTTP/1.1 201 Created");
 }
 
-/// Returns the number with that name in `/metrics`.
+/// Returns the number called `name` in `/metrics`.
 fn metric(chatd: &Chatd, name: &str) -> u64 {
     let answer = say(chatd, &["GET /metrics HTTP/1.1"], "");
     let line = answer

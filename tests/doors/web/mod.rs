@@ -11,7 +11,7 @@ use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 use crate::support::web::{ANN, POST, ask, check_status, say};
 
-/// Checks that nothing was sent to the room before, and that a message that is sent now arrives.
+/// Checks that nothing was sent to the room before, and that a message sent now arrives.
 #[track_caller]
 fn check_nothing_sent(chatd: &Chatd) {
     let answer = say(chatd, &["GET /rooms/lobby HTTP/1.1"], "");

@@ -19,7 +19,7 @@ fn basic(user: &str) -> String {
     format!("Authorization: Basic {encoded}")
 }
 
-/// Returns the body of an answer with this status, as JSON.
+/// Returns the body of an answer with the status `status`, as JSON.
 #[track_caller]
 fn json(answer: &str, status: u16) -> Value {
     check_status(answer, status);

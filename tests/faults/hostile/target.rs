@@ -106,7 +106,7 @@ impl Target {
         exchange(self.stranger(), request)
     }
 
-    /// Returns the number with that name in `/metrics`.
+    /// Returns the number called `name` in `/metrics`.
     pub fn metric(&self, name: &str) -> u64 {
         let (_, page) = self.http("GET /metrics HTTP/1.1\r\nHost: localhost\r\n");
         let line = page
@@ -116,7 +116,7 @@ impl Target {
         value.unwrap_or_else(|| panic!("no {name}: {page}"))
     }
 
-    /// Returns the number of connections, without the one that requests it.
+    /// Returns the number of connections, not counting the one that requests it.
     pub fn connections(&self) -> u64 {
         let (_, page) = self.http("GET /metrics HTTP/1.1\r\nHost: localhost\r\n");
         let lines = page
