@@ -133,7 +133,7 @@ impl Protocols {
         web: true,
     };
 
-    /// Returns whether only IRC is allowed. Then the protocol of a client need not be detected.
+    /// Returns whether only IRC is allowed. If so, the protocol of a client need not be detected.
     pub fn is_irc_only(self) -> bool {
         self.irc && !self.lines && !self.web
     }

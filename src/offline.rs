@@ -30,7 +30,7 @@ pub enum Error {
     Io(PathBuf, io::Error),
     /// Reading the input or writing the output failed.
     Stream(io::Error),
-    /// A line of the input is not a `PAST` line. The number is the line's, counted from 1.
+    /// A line of the input is not a `PAST` line. The number is that of the line, counted from 1.
     Line(usize),
     /// There is no such room.
     NoSuchRoom(RoomName),

@@ -216,7 +216,7 @@ impl Client {
     /// Reacts to a message, action or file with an emoji. The id is `None` if the reaction was there already.
     ///
     /// # Errors
-    /// [`Error::Refused`] with `no-such-id`, `quota`, or `bad-syntax` if that is not an emoji; those of
+    /// [`Error::Refused`] with `no-such-id`, `quota`, or `bad-syntax` if `emoji` is not an emoji; those of
     /// [`Client::request`].
     pub async fn react(&mut self, id: u64, emoji: &str) -> Result<Sent, Error> {
         let line = format!("REACT {id} {}", one_word(emoji)?);

@@ -25,8 +25,8 @@ pub const HOOK_PACE: Rate = Rate {
     every: Duration::from_secs(1),
 };
 
-/// The maximum number of alerts in one post that become messages of their own. One more message says how many others
-/// there are.
+/// The maximum number of alerts in one post that become messages of their own. One more message says how many alerts
+/// were left out.
 pub const HOOK_ALERTS_MAX: usize = 40;
 
 /// The maximum number of unresolved alerts that are remembered for one hook. When such an alert is resolved, the
@@ -76,7 +76,7 @@ pub const IGNORED_MAX: usize = 100;
 /// The maximum number of words in a search. A search looks at every event that contains one of the words.
 pub const SEARCH_WORDS_MAX: usize = 16;
 
-/// The processor time of one search. When it is used up, the search returns the matches found so far.
+/// The maximum processor time of one search. When it is used up, the search returns the matches found so far.
 pub const SEARCH_WORK: Duration = Duration::from_millis(100);
 
 /// The maximum wall-clock time of one search. It is reached only on a busy machine.
@@ -138,6 +138,5 @@ pub const IRC_CONFIRM_EVERY: Duration = Duration::from_secs(60);
 /// The maximum number of texts of several lines that arrive at once. Each is in memory until it is complete.
 pub const TEXTS_ARRIVING_MAX: usize = 128;
 
-/// The maximum time in which a text of several lines must arrive. Until then it counts towards
-/// [`TEXTS_ARRIVING_MAX`].
+/// The time within which a text of several lines must arrive. Until then it counts towards [`TEXTS_ARRIVING_MAX`].
 pub const TEXT_WITHIN: Duration = Duration::from_secs(60);

@@ -67,12 +67,12 @@ pub struct Limits {
     pub quota_per_nick_bytes: Option<u64>,
     /// How long events are kept; `None` if they do not expire.
     pub keep: Option<Duration>,
-    /// The size of the log and the files in bytes above which the oldest are removed; `None` if only the disk limits
-    /// it.
+    /// The size of the log and the files, in bytes, above which the oldest of them are removed; `None` if only the
+    /// disk limits it.
     pub keep_bytes: Option<u64>,
     /// The time between two removals of expired events.
     pub trim_every: Duration,
-    /// The maximum number of members with which a room announces joins and leaves.
+    /// The maximum number of members of a room that announces joins and leaves.
     pub announce_up_to: usize,
     /// How long a member must have stayed before its `JOIN` is announced.
     pub announce_after: Duration,
@@ -95,7 +95,7 @@ pub struct Limits {
     pub drain_for: Duration,
     /// The maximum number of bytes of a refused request's body that are read and dropped.
     pub drain_bytes_max: u64,
-    /// The maximum time in which everything must end when the server stops.
+    /// The time within which everything must end when the server stops.
     pub stop_within: Duration,
 }
 

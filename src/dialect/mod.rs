@@ -379,8 +379,9 @@ impl TextPart {
     }
 }
 
-/// Returns the number of lines of the text that begins with the first of `events`, which are given by their ids and
-/// tags. Returns 1 if the first event does not begin a text, or if not all of the text's lines follow it.
+/// Returns the number of lines of the text that begins with the first event. `events` are the ids and tags of this
+/// event and of those after it. Returns 1 if the first event does not begin a text, or if not all of the text's lines
+/// follow it.
 pub fn lines_of_text<'a>(mut events: impl Iterator<Item = (Option<EventId>, &'a str)>) -> usize {
     let Some((Some(first), tags)) = events.next() else {
         return 1;

@@ -15,8 +15,8 @@ pub struct Output {
     recent: Option<Box<Recent>>,
 }
 
-/// Live events that were written recently. The output of a room's readers is written in turn, and they receive the
-/// same events, so each value is made once and shared.
+/// Live events that were written recently. The readers of a room receive the same events, one reader after the other,
+/// so each value is made once and shared.
 #[derive(Debug, Default)]
 struct Recent([Option<Arc<EventRecord>>; RECENT_MAX]);
 

@@ -84,7 +84,7 @@ struct Room {
     ids: VecDeque<EventId>,
     /// The id of the newest event that was dropped from this room; 0 if none was.
     forgotten: u64,
-    /// The id of the newest event of the deleted room that had the same name; 0 if there was none.
+    /// If a deleted room had the same name, the id of its newest event; otherwise 0.
     deleted: u64,
 }
 

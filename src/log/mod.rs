@@ -174,7 +174,7 @@ pub struct Authorship {
     pub location: Location,
     /// The author's nick.
     pub nick: String,
-    /// The thing that `REMOVE` would remove; `None` if the event cannot be removed or has been removed already.
+    /// What `REMOVE` would remove; `None` if the event cannot be removed or has been removed already.
     pub removable: Option<Removed>,
 }
 

@@ -41,7 +41,7 @@ impl Work {
         self.is_over.get()
     }
 
-    /// Returns a function with the result of [`Self::is_over`], to pass to a library. It must be called on this
+    /// Returns a function that returns the same as [`Self::is_over`], to pass to a library. It must be called on this
     /// thread.
     pub fn limit(&self) -> impl Fn() -> bool + Send + use<> {
         let (begun, begun_work, is_over) = (self.begun, self.begun_work, self.is_over.get());

@@ -35,7 +35,7 @@ impl BanTarget {
         }
     }
 
-    /// Returns a key. The keys of two bans are equal if the bans have the same target.
+    /// Returns a key, which is equal for two bans with the same target.
     pub fn key(&self) -> String {
         match self {
             Self::Nick(look) => look.nick().casefolded().to_owned(),

@@ -117,8 +117,8 @@ pub fn event_object(
     Value::Object(object)
 }
 
-/// Returns a line of the server as an object. A line that has no members of its own in `http.md` has its first word
-/// as `verb` and the rest as `text`.
+/// Returns a line of the server as an object. For a line without members of its own in `http.md`, `verb` is its first
+/// word and `text` is the rest.
 ///
 /// ```
 /// use plainchat::protocol::json;

@@ -15,7 +15,7 @@ use super::text::{clean, is_clean};
 use super::{Code, Digest, EventId, FileName, Nick, RoomName, parse_number};
 
 /// Returns whether `line` looks like a request: it begins with a verb in capitals or with a slash, or is blank. After
-/// the bytes of an upload, this tells a request from more bytes of the file, which seldom look like this.
+/// the bytes of an upload, this tells a request from more bytes of the file, which seldom look like a request.
 pub fn looks_like_command(line: &[u8]) -> bool {
     match first_word(line) {
         None => line.iter().all(|b| *b == b' '),
@@ -131,7 +131,7 @@ pub enum Request<'a> {
     Seen {
         room: RoomName,
         id: u64,
-        /// The name of the reader; `None` for the reader with which the connection has joined the room.
+        /// The name of the reader; `None` for the reader that the connection named when it joined the room.
         reader: Option<Nick>,
     },
     Readers,
@@ -237,7 +237,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Returns the name; that of a room has its `#`.
+    /// Returns the name. The name of a room has its `#`.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Room(room) => room.as_str(),

@@ -92,7 +92,7 @@ pub(super) enum InputEnd {
     Ended,
     /// Its input was aborted.
     Aborted,
-    /// Its input has ended, and the session has handled that.
+    /// The client's input has ended, and the session has handled that.
     Handled,
 }
 
@@ -397,7 +397,7 @@ impl Connection {
     }
 
     /// Returns whether another line may be handled now. When the memory budget or the log's queue is full, only
-    /// connections that hold no part of it are read.
+    /// connections that use no part of it are read.
     fn takes_lines(&self) -> bool {
         let is_tight = self.server.waiting.is_full() || self.server.proposed.is_full();
         let waits = is_tight && self.session.owes_replies();
@@ -420,8 +420,8 @@ impl Connection {
         }
     }
 
-    /// Passes to the session the client's last line, which may lack its line ending, and the end of the input. If the
-    /// line starts a transfer, the end is passed after the transfer.
+    /// Passes the client's last line and the end of the input to the session. The line may lack its line ending. If
+    /// it starts a transfer, the end is passed after the transfer.
     fn tell_end(&mut self, state: &mut SharedState, now: Now) -> Option<Effect> {
         match self.decoder.finish() {
             None | Some(Item::Telnet(_)) => {}
@@ -751,19 +751,19 @@ const FIRST_SLICE: Duration = Duration::from_micros(250);
 /// How long a connection is served after it has waited for its turn.
 const SLICE: Duration = Duration::from_millis(1);
 
-/// The number of requests between two looks at the clock, while requests are cheap.
+/// The number of requests between two readings of the clock, while requests are cheap.
 const REQUESTS_A_LOOK: u32 = 16;
 
-/// If the requests between two looks at the clock took longer than this, they count as expensive.
+/// If the requests between two readings of the clock took longer than this, they count as expensive.
 const LONG: Duration = Duration::from_micros(50);
 
 /// A connection's turn.
 struct Slice {
     lasts: Duration,
     since: Instant,
-    /// The time that the turn had taken at the last look at the clock.
+    /// The time that the turn had taken when the clock was last read.
     looked: Duration,
-    /// The number of requests before the next look at the clock.
+    /// The number of requests before the clock is read again.
     left: u32,
     step: u32,
 }
@@ -796,7 +796,7 @@ impl Slice {
         is_late
     }
 
-    /// Looks at the clock. Returns true if the turn is over.
+    /// Reads the clock. Returns true if the turn is over.
     fn is_late(&mut self) -> bool {
         self.looked = self.since.elapsed();
         self.looked >= self.lasts

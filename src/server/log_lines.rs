@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// The maximum number of lines that are queued for a slow reader. They take about 100 KiB. A server that starts prints
+/// The maximum number of lines that are queued for a slow reader. They take about 100 KiB. A starting server prints
 /// fewer.
 const QUEUE_LINES: usize = 1024;
 

@@ -155,7 +155,7 @@ struct Server {
     store: Arc<Store>,
     accounts: Arc<Accounts>,
     metrics: Arc<Metrics>,
-    /// The memory for replies that clients have not received, and for the input that must wait until they have.
+    /// The memory for replies that clients have not received, and for the input that waits behind these replies.
     waiting: Arc<Budget>,
     /// The events that were passed to the log and are not published yet.
     proposed: Arc<Budget>,

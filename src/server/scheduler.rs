@@ -68,7 +68,7 @@ impl FairScheduler {
         .await;
     }
 
-    /// Lets one waiting connection after the other run, and never returns. Before each of them, `look` detects the
+    /// Runs one waiting connection after the other, and never returns. Before each of them, `look` detects the
     /// sockets that have become ready.
     pub async fn run(&self, look: impl Fn()) {
         loop {

@@ -658,7 +658,7 @@ impl Connection {
         }
     }
 
-    /// Reserves open files for a transfer, if the client's address may have that many more.
+    /// Reserves `count` open files for a transfer, if the client's address may have so many more.
     fn take_descriptors(&self, count: usize) -> Option<Reservation> {
         let address = self.server.state().chat.address(self.session.peer())?;
         let reservation = self.server.descriptors.take(address, count);

@@ -48,7 +48,7 @@ pub enum Kind {
     Binary,
 }
 
-/// The use of the payload of a frame whose head has been read.
+/// What the payload of a frame is. The head of the frame shows this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coming {
     /// The payload is a part of a message of this type.
@@ -114,7 +114,7 @@ struct Frame {
 }
 
 impl Decoder {
-    /// Reads the head of a frame from `input` and returns the use of its payload; `None` if more input is needed.
+    /// Reads the head of a frame from `input` and returns what the payload is; `None` if more input is needed.
     ///
     /// # Errors
     /// When the frame is invalid. The error is the code with which to close the connection. After it, neither this

@@ -20,7 +20,7 @@ use crate::protocol::request::Refusal;
 /// The approximate number of bytes that may wait in each direction. Above it, the sender must wait.
 const WAITING_BYTES_MAX: usize = 32 << 10;
 
-/// A thing that the client sends.
+/// What the client sends.
 #[derive(Debug)]
 pub enum Command {
     /// A request, or the refusal of a request that could not be composed.
@@ -69,7 +69,7 @@ enum End {
     Cut,
 }
 
-/// A thing that waits in a lane.
+/// A value that waits in a lane.
 trait Waiting {
     /// Returns the approximate memory that this takes, in bytes.
     fn bytes(&self) -> usize;

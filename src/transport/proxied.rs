@@ -38,7 +38,7 @@ pub enum Header {
 pub struct Client {
     /// Its address.
     pub address: IpAddr,
-    /// Whether its connection to the proxy is encrypted, as the proxy says.
+    /// Whether the client's connection to the proxy is encrypted, as the proxy says.
     pub is_secure: bool,
 }
 

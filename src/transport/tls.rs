@@ -13,7 +13,7 @@ use super::{Socket, retry};
 /// The maximum number of bytes that are encrypted before the socket accepts them: one record.
 const OUT_BYTES_MAX: usize = 16 << 10;
 
-/// A socket and the cipher around it.
+/// A socket and its state of TLS.
 pub struct Tls {
     socket: Socket,
     /// Bytes that were read before TLS was detected. Soon the vector is empty and takes no memory.

@@ -18,7 +18,7 @@ use crate::protocol::line::LINE_BYTES_MAX;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const DEAD_AFTER: Duration = Duration::from_secs(90);
 
-/// The input of a client that is leaving. It may read up to the server's close frame, but no further.
+/// The input of a client that is leaving. The client may read up to the server's close frame, but no further.
 const CUT: Input = Input::Cut { reads_on: false };
 
 /// The number of bytes that are read or framed at once.
@@ -76,7 +76,7 @@ enum Expected {
     Bytes(u64),
     /// All bytes up to an empty message.
     AllBytes,
-    /// The end of a binary message in which a file was completed. The message may contain no more bytes.
+    /// Only the end of a binary message, because it contained the end of a file. More bytes in it are an error.
     EndOfBytes,
 }
 

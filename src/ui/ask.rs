@@ -102,8 +102,8 @@ async fn page(
 /// Prints the messages of a room that contain all the words. With `is_everywhere`, searches all rooms.
 ///
 /// # Errors
-/// Those of [`Client::request`]. If nothing is found, that is no error, but the exit code is [`Exit::Refused`];
-/// `grep` has the same exit code then.
+/// Those of [`Client::request`]. Finding nothing is not an error, but the exit code is [`Exit::Refused`], as with
+/// `grep`.
 pub async fn search(
     server: &Server,
     room: Option<&str>,

@@ -217,8 +217,8 @@ pub async fn raw(client: Client) -> Result<Exit, Failure> {
     feed(sender, pass, &is_all).or(listen).await
 }
 
-/// Sends standard input, transformed by `cut`, whose argument is empty at the end of the input. Then ends the sending
-/// direction. Returns only after a failure, because the receiving side decides when to end.
+/// Sends standard input, transformed by `cut`. At the end of the input, `cut` gets an empty slice. Then ends the
+/// sending direction. Returns only after a failure, because the receiving side decides when to end.
 async fn feed(
     mut sender: Sender,
     mut cut: impl FnMut(&[u8], &mut Vec<u8>),
@@ -280,7 +280,7 @@ async fn listen_raw(mut receiver: Receiver, is_all: &Cell<bool>) -> Result<Exit,
     }
 }
 
-/// Writes the bytes of a download. Does not write them to a terminal, which might execute them.
+/// Writes the bytes of a download. Does not write them to a terminal, which might interpret them.
 async fn pass_file(
     receiver: &mut Receiver,
     output: &mut Stdout,

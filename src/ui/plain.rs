@@ -49,7 +49,7 @@ const SHOWN_BYTES: usize = 16 * 1024;
 /// Runs the line client until the user leaves.
 ///
 /// # Errors
-/// [`Failure::Client`] if the server ends the connection before; [`Failure::Input`] if the terminal ends.
+/// [`Failure::Client`] if the server ends the connection before that; [`Failure::Input`] if the terminal ends.
 pub async fn talk(client: Client, renderer: Renderer, server: Server) -> Result<Exit, Failure> {
     let (sender, receiver) = client.split();
     let mut editor = LineEditor::new().map_err(|e| Failure::Input(io::Error::other(e)))?;

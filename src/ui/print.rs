@@ -23,7 +23,7 @@ use crate::protocol::{Event, EventId, Time};
 /// The number of bytes that are written at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// The time between two checks whether the output still has a reader, while there is nothing to write.
+/// The time between two checks for a reader of the output, while there is nothing to write.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Returns an event as a JSON object.
@@ -170,8 +170,8 @@ impl Output {
         self.stdout.flush().await.map_err(Failure::Output)
     }
 
-    /// Waits for `next`. Fails if the reader has gone, as `head` does after its last line. Without this, that would
-    /// be noticed only at the next write.
+    /// Waits for `next`. Fails if the reader has gone, as `head` does after its last line. Without this, the missing
+    /// reader would be noticed only at the next write.
     pub async fn or_gone<T>(&mut self, next: impl Future<Output = T>) -> Result<T, Failure> {
         let gone = async {
             loop {

@@ -113,7 +113,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Finds the folders of the platform. There are none for a user without a home folder, such as that of some
+    /// Finds the folders of the platform. There are none for a user without a home folder, such as the user of some
     /// services.
     pub fn find() -> Self {
         let Ok(base) = etcetera::choose_base_strategy() else {

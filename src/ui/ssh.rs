@@ -34,7 +34,7 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
     ("files", &["--room"], &[]),
 ];
 
-/// The answer to programs that copy files, and to a path.
+/// The answer to programs that copy files, and to a command that names a path.
 pub const HOW_TO_COPY: &str = "by ssh, files go through standard input and output: \
                                upload - --name NAME < FILE, and download ID > FILE";
 
@@ -74,7 +74,7 @@ pub enum Given {
 /// key.
 ///
 /// # Errors
-/// [`Failure::Impossible`] if sshd has not started this program in that way, or the client has to name a nick;
+/// [`Failure::Impossible`] if sshd has not started this program in this way, or the client has to name a nick;
 /// [`Failure::File`].
 pub fn server(words: &[&str], connection: &str, asked: Option<&Nick>) -> Result<Server, Failure> {
     let &[nick, fingerprint, secret_file, host] = words else {
@@ -113,8 +113,8 @@ pub fn server(words: &[&str], connection: &str, asked: Option<&Nick>) -> Result<
     })
 }
 
-/// Reads a command of an ssh client. It is one text, since ssh joins the words of its command line with spaces; quotes
-/// are ordinary characters.
+/// Reads a command of an ssh client. The command is one text, since ssh joins the words of its command line with
+/// spaces; quotes are ordinary characters.
 pub fn given(command: &str) -> Given {
     let mut words: Vec<&str> = command.trim_start_matches(' ').split(' ').collect();
     let mut nick = "";
@@ -202,7 +202,7 @@ pub fn given(command: &str) -> Given {
     }
 }
 
-/// Removes the quotes around the name of a room. A shell on this side would need them.
+/// Removes the quotes around the name of a room. Users write them because a shell on the server would need them.
 fn unquoted(word: &str) -> &str {
     let inside = |quote: char| word.strip_prefix(quote)?.strip_suffix(quote);
     let room = inside('\'').or_else(|| inside('"'));

@@ -6,10 +6,10 @@ use std::io::{self, Read};
 use futures_lite::{AsyncWrite, AsyncWriteExt};
 use smol::Unblock;
 
-/// Standard input that does not continue after its end.
+/// Standard input that stays ended once it has ended.
 ///
-/// [`Unblock`] reads again after an end that follows some bytes, and a terminal can be read again after its end. So
-/// without this, Ctrl-D would have to be typed twice.
+/// After an end that follows some bytes, [`Unblock`] reads once more, and a terminal then continues. So without this,
+/// the user would have to type Ctrl-D twice.
 pub(super) struct Input {
     stdin: io::Stdin,
     is_ended: bool,
@@ -51,7 +51,7 @@ pub(super) fn text_input(capacity: usize) -> Unblock<Text<Input>> {
 /// mark. Without the mark it is an error, because its NULs cannot be sent.
 pub(super) struct Text<R> {
     input: R,
-    /// Bytes that have not been converted yet: those that must show the encoding, or half of a character.
+    /// Bytes that have not been converted yet: the first bytes, which show the encoding, or a part of a character.
     held: Vec<u8>,
     /// Converted bytes that have not been returned yet.
     ready: VecDeque<u8>,

@@ -46,8 +46,8 @@ fn main() {
 /// Where a command line finds its server and its settings.
 struct Place {
     home: Profile,
-    /// The server, whatever the flags say, if the user connects over ssh. No settings are read then, and nothing is
-    /// saved.
+    /// Set if the user connects over ssh: the server, whatever the flags say. No settings are read then, and nothing
+    /// is saved.
     fixed: Option<Server>,
 }
 

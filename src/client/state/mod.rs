@@ -67,7 +67,7 @@ pub struct ClientState {
     /// The nick as the server spells it; `None` before the first login.
     nick: Option<String>,
     rooms: Vec<RoomPosition>,
-    /// The lobby; set only while the client is there for no other reason than that it took a nick.
+    /// The lobby, if the client is there only because it took a nick.
     lobby: Option<Lobby>,
     /// The room that this connection joined last. The server considers it the current one.
     current: Option<String>,

@@ -24,7 +24,7 @@ pub struct Message {
     pub tags: String,
     /// The alert that the message is about.
     pub alert: Option<Alert>,
-    /// A text that is the same if the message is posted again; `None` if that cannot be recognized.
+    /// A text that is the same if the message is posted again; `None` if a repeated post cannot be recognized.
     pub identity: Option<String>,
 }
 
@@ -231,7 +231,7 @@ fn is_blank(text: &str) -> bool {
 }
 
 /// Returns a text that fits into one `TEXT`: empty lines at both ends are removed, and long lines are broken. If
-/// there are too many lines, the last line says how many others there are.
+/// there are too many lines, the last line says how many were left out.
 fn bounded(text: &str) -> String {
     // Lines are cleaned first, because a line that contains only unsafe characters is blank.
     let lines = text.split('\n').map(clean);

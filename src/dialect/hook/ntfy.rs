@@ -170,7 +170,7 @@ fn parse_id(text: &str) -> Option<u64> {
     u64::from_str_radix(digits, 36).ok()
 }
 
-/// Returns an object for a subscriber that is not a message. `event` is `open` or `keepalive`.
+/// Returns an object for a subscriber. It is not a message, but the event `open` or `keepalive`.
 pub fn control(event: &str, topics: &str, now: Time) -> Value {
     json!({"id": id(None), "time": now.0 / 1000, "event": event, "topic": topics})
 }

@@ -289,8 +289,8 @@ fn say(
     }
 }
 
-/// Returns the tags of a line that the client has requested. If a message has several lines, only the first has the
-/// message's tags.
+/// Returns those tags of a line that the client has requested. If a message has several lines, only the first line
+/// has the message's tags.
 fn tags(client: &Client, stamp: Stamp<'_>, more: &str, is_first: bool) -> String {
     let mut tags = String::new();
     let add = |tags: &mut String, tag: std::fmt::Arguments<'_>| {

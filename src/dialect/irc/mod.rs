@@ -45,7 +45,7 @@ pub struct Client {
     pub replays: bool,
     /// The masks of the list of rooms that is being sent, in lower case.
     pub list_masks: Vec<Vec<char>>,
-    /// The batch to which lines of the past belong.
+    /// The batch to which the lines of past events belong.
     pub batch: Option<&'static str>,
     /// The newest changes of nicks and of away status, each with the room whose event was shown. The server has such
     /// an event in each room, but the client wants only one.

@@ -128,7 +128,7 @@ mod tests {
         Entry::new(scope, kind, author, text)
     }
 
-    /// A log of each kind, with the same contents.
+    /// A log on disk and a log in memory, with the same contents.
     struct Both {
         logs: [Box<dyn Log>; 2],
         kept: Receiver<Outcome>,

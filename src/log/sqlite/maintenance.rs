@@ -137,7 +137,7 @@ impl SqliteLog {
         })
     }
 
-    /// Deletes a file from the list of files, as if it had been removed. No server may use the log.
+    /// Deletes a file from the list of files, as if it had been removed. No server may be using the log.
     #[allow(clippy::missing_errors_doc)]
     pub fn give_up(&self, id: EventId) -> Result<(), StorageError> {
         let mut db = schema::open_again(&super::path(&self.folder))?;

@@ -9,8 +9,8 @@ use crate::log::Reader;
 use crate::model::StorageError;
 use crate::protocol::Time;
 
-/// Sets the position of a reader, or creates the reader. If `owner` is the nick of the reader, the reader then belongs
-/// to it.
+/// Sets the position of a reader, or creates the reader. If `owner` is the nick of the reader, the reader belongs to
+/// `owner` from then on.
 pub(super) fn set(
     step: &Transaction<'_>,
     reader: &Reader,

@@ -99,7 +99,7 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     Ok(Record::of(id, time, tags(row)?, &event))
 }
 
-/// Returns the event that the values of these columns describe.
+/// Returns the event that the column values describe.
 fn event<'a>(
     verb: &str,
     place: &'a str,

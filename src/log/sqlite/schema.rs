@@ -247,7 +247,7 @@ pub(super) fn open_again(path: &Path) -> Result<Connection, StorageError> {
 mod tests {
     use super::*;
 
-    /// A message whose text is `-` stays, and so do the edits to `-`.
+    /// A message whose text is only `-` is kept, and so are edits that set the text to `-`.
     #[test]
     fn messages_deleted_under_an_older_version_get_the_tag() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -204,7 +204,7 @@ impl Search<'_> {
         self.add(rooms, found, |_, _| Ok(true))
     }
 
-    /// Adds the matching events that are in the rooms and by the author, until there are enough.
+    /// Adds the events that match, are in the rooms and are by the author, until there are enough.
     fn add(
         &mut self,
         rooms: &Rooms,

@@ -60,7 +60,8 @@ pub async fn follow(client: &Client, to: InternalClient, of: Follow) -> Result<R
     Ok(reply::streamed(content_type, body(pieces)))
 }
 
-/// Returns the past events of rooms, and then new events as they happen, in pieces. Each ends with the end of an event.
+/// Returns the past events of rooms, and then new events as they happen, in pieces. Each piece ends at the end of an
+/// event.
 pub async fn pieces(client: &Client, to: InternalClient, of: Follow) -> Result<Pieces, Problem> {
     check_readable(&to, &of.rooms).await?;
     let names = of.rooms.iter().map(|room| room.as_str());
@@ -132,7 +133,7 @@ struct Stream {
     is_over: bool,
 }
 
-/// The reason why a wait of the stream ended.
+/// The reason why the stream stopped waiting.
 enum Waited {
     Next(Result<Delivery, Problem>),
     /// Nothing has arrived for a while.
@@ -246,8 +247,8 @@ impl Stream {
         }
     }
 
-    /// Remembers the id of the last of a room's newest events. Events of a room that was joined before may come in
-    /// between.
+    /// Remembers the id of the event, if it is in the room whose newest events are being sent. Events of rooms that
+    /// were joined before may come in between.
     fn note_newest(&mut self, record: &EventRecord) {
         if let Some((room, newest)) = &mut self.newest
             && let Some(id) = record.id

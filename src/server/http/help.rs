@@ -6,7 +6,7 @@ use hyper::header::HOST;
 use super::Client;
 use crate::protocol::text::clean;
 
-/// Returns commands of one line each. They work without changes.
+/// Returns the help text: commands of one line each, which work without changes.
 pub fn text(client: &Client, headers: &HeaderMap) -> String {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = match host {

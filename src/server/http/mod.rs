@@ -302,7 +302,7 @@ async fn answer(
     }
 }
 
-/// Returns whether the client's `Accept` header names that type.
+/// Returns whether the client's `Accept` header names the type `kind`.
 fn accepts(headers: &HeaderMap, kind: &str) -> bool {
     let values = headers.get_all(ACCEPT).iter();
     values

@@ -41,8 +41,8 @@ pub enum Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Returns the call that a request makes. Returns `None` if it makes none, or if the server does not answer such
-    /// calls. `parts` are the parts of the request's path.
+    /// Returns the call that a request makes. Returns `None` if the request is not a call, or if the server does not
+    /// answer such calls. `parts` are the parts of the request's path.
     pub fn of(client: &Client, request: &HttpRequest, parts: &[&'a str]) -> Option<Self> {
         let is_reserved = parts.first().is_some_and(|first| RESERVED.contains(first));
         if !client.server.config.ntfy || is_reserved {

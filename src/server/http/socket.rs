@@ -1,5 +1,5 @@
-//! Sends events over WebSocket to a client that only reads: each line is a text message. What the client sends is
-//! ignored, except that it shows that the client is alive, or closes the connection.
+//! Sends events over WebSocket to a client that only reads: each line is a text message. What the client sends only
+//! shows that it is alive, or closes the connection.
 
 use std::future::poll_fn;
 use std::io;

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::protocol::Time;
 
-/// The size of a record in the header of an encrypted body. A notification is one record, and shorter.
+/// The size of a record in the header of an encrypted body. A notification fits into one record.
 const RECORD_BYTES: u32 = 4096;
 
 /// How long a signed request is valid. Push services accept a day at most.
@@ -104,7 +104,7 @@ impl ServerKey {
         Some(Self { pair, contact })
     }
 
-    /// Returns the public key in base64url, as browsers take it.
+    /// Returns the public key in base64url, as browsers expect it.
     pub fn public(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.pair.public_key())
     }

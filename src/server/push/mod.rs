@@ -118,7 +118,8 @@ impl Notifier {
         }
     }
 
-    /// Logs a failed request, unless one was logged recently. The address of the browser is a secret.
+    /// Logs a failed request, unless one was logged recently. The address of the browser is secret, so the log does
+    /// not contain it.
     fn log(&self, server: &Server, to: Endpoint<'_>, why: &str) {
         let now = server.clock.now().uptime.as_secs().max(1);
         let last = self.logged_at_s.load(Ordering::Relaxed);
@@ -146,7 +147,7 @@ impl Paused {
     }
 }
 
-/// Returns a name for a conversation that does not tell the push service which conversation it is.
+/// Returns a name for a conversation. The name does not tell the push service which conversation it is.
 fn topic(browser: &Subscription, place: &str) -> String {
     let digest = Sha256::digest([&browser.secret, place.as_bytes()].concat());
     URL_SAFE_NO_PAD.encode(&digest[..24])

@@ -26,7 +26,7 @@ const KEPT_S: &str = "86400";
 /// The maximum size of the head of an answer in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// The time to wait after an answer that asks to wait but does not say how long, and the longest time to wait.
+/// How long to wait after an answer that asks to wait but does not say how long. It is also the longest time to wait.
 const WAIT: Duration = Duration::from_secs(60);
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 

@@ -223,7 +223,7 @@ pub struct App {
     interrupted: Option<Timestamp>,
     /// Whether the key before was Ctrl-X.
     pub(super) is_prefixed: bool,
-    /// The time of the warning that leaving would lose something.
+    /// The time at which the user was warned that leaving would lose something.
     warned: Option<Timestamp>,
     is_leaving: bool,
     has_spoken: bool,
@@ -406,7 +406,7 @@ pub fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()
 }
 
-/// Returns the words that mention the user: its nick, and the words that it has chosen.
+/// Returns the words that mention the user: the user's nick, and the words that the user has chosen.
 pub fn own_words<'a>(
     nick: &'a str,
     highlights: &'a BTreeSet<String>,

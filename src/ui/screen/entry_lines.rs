@@ -15,8 +15,8 @@ const TOGETHER: SignedDuration = SignedDuration::from_mins(5);
 
 /// Returns the lines of an entry: the message to which it replies, its text, and the reactions to it.
 ///
-/// The nick is left out after a message of the same user, and the time if it equals that of the entry `before`. If
-/// the entry `is_first` on the screen, neither is left out.
+/// The nick is left out if the previous message is of the same user. The time is left out if it equals that of the
+/// entry `before`. The first entry on the screen (`is_first`) shows both.
 pub(super) fn entry_lines(
     room: &Room,
     entry: &Entry,

@@ -12,7 +12,7 @@ use super::super::failure::Failure;
 const TEXT_BYTES_MAX: u64 = 1 << 20;
 
 /// Opens the editor on `text`, and returns the text when the editor has ended. The editor is `$VISUAL`, `$EDITOR` or
-/// `vi`; the variables may contain arguments, as those of git may.
+/// `vi`; the variables may contain arguments, as for git.
 ///
 /// # Errors
 /// [`Failure::Editor`] if the editor fails, and [`Failure::Input`] if the temporary file does.

@@ -130,7 +130,7 @@ fn safe_emoji(emoji: &str) -> Option<String> {
 }
 
 impl Room {
-    /// Replaces the text of a message by `nick`. Returns whether the message is in the window.
+    /// Replaces the text of a message that `nick` has sent. Returns whether the message is in the window.
     pub fn edit(&mut self, id: u64, nick: &str, new: &str) -> bool {
         // The quoted text of a message outside of the window is fetched again.
         self.quotes.retain(|(known, _)| *known != id);
@@ -197,7 +197,7 @@ impl Room {
         self.quotes.push_back((id, quoted(kind)));
     }
 
-    /// Returns the text of a message. If it is one line of a text of several lines, returns all of them.
+    /// Returns the text of a message. If it is one line of a text of several lines, returns all lines.
     pub fn whole_text(&self, id: u64) -> String {
         let is_part = |entry: &&Entry| {
             (entry.id == Some(id) || entry.extras.part_of == Some(id))

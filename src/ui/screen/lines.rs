@@ -138,7 +138,7 @@ fn is_first_new(room: &Room, index: usize, entry: &Entry) -> bool {
     }
 }
 
-/// Highlights a line of the selected message over all columns.
+/// Highlights a line of the selected message over its full width.
 fn marked(mut line: Line<'static>, look: &Look) -> Line<'static> {
     let pad = look.columns.saturating_sub(line.width());
     line.spans.push(Span::raw(" ".repeat(pad)));

@@ -184,8 +184,8 @@ enum Wake {
 /// their own to `server`, which share the nick by its password.
 ///
 /// # Errors
-/// [`Failure::Client`] if the client ends before the user leaves; [`Failure::Input`] or
-/// [`Failure::Output`] if the terminal cannot be used. If it has gone, that is no error.
+/// [`Failure::Client`] if the client ends before the user leaves; [`Failure::Input`] or [`Failure::Output`] if the
+/// terminal cannot be used. A terminal that has gone is not an error.
 pub async fn run(
     client: &mut ReconnectingClient,
     app: &mut App,
@@ -506,8 +506,8 @@ impl Runner<'_> {
         self.transfers.insert(key, task);
     }
 
-    /// Downloads a file into memory and decodes it as a picture. Only one picture at a time takes memory for this, even
-    /// if the user cancels it and requests others.
+    /// Downloads a file into memory and decodes it as a picture. This is done for one picture at a time, even if the
+    /// user cancels it and requests others, so that it takes little memory.
     fn view(&mut self, id: u64, app: &mut App) {
         let (key, bar, server) = self.begin_download(id, app);
         let (tell, viewing) = (self.tell.clone(), self.viewing.clone());

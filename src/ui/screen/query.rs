@@ -1,5 +1,5 @@
-//! Asks the terminal what it does not say in the environment: whether its background is light (OSC 11), and how it shows
-//! pictures.
+//! Asks the terminal what its environment variables do not show: whether its background is light (OSC 11), and how it
+//! shows pictures.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The keys and other events of the terminal, and its end.
+//! Waits for keys and other events of the terminal, and detects when the terminal has gone.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,8 +15,8 @@ use smol::channel::{Receiver, bounded};
 /// The time within which the program must end after its terminal has gone.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// The events of the terminal. When the terminal has gone, crossterm would read its end again and again, without ever
-/// returning. This type therefore asks the system first.
+/// The events of the terminal. When the terminal has gone, crossterm would read the end of the input again and again,
+/// and never return. So this type asks the system first.
 pub struct TerminalEvents {
     /// The events; `None` while another program reads from the terminal.
     events: Option<EventStream>,

@@ -80,7 +80,7 @@ impl Palette {
         }
     }
 
-    /// Returns the style of dim words in the bars. If the bars are reversed, a dim word would be a grey spot.
+    /// Returns the style of dim words in the bars. In a reversed bar, a dim word would look like a grey spot.
     pub fn dim_in_bar(self) -> Style {
         match self {
             Self::Few | Self::None => Style::new(),

@@ -53,7 +53,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<Range<usize>> {
     lines
 }
 
-/// Returns as much of the beginning of `text` as fits into `columns`. If something is left out, it ends in an
+/// Returns as much of the beginning of `text` as fits into `columns`. If something is left out, the result ends in an
 /// ellipsis.
 pub fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {

@@ -328,8 +328,8 @@ impl App {
     }
 }
 
-/// Returns a message as a user would type it: one that begins with a slash needs a second slash, or it would be a
-/// command.
+/// Returns a message as a user would type it. A message that begins with a slash gets a second slash; otherwise it
+/// would be a command.
 fn typed(text: &str) -> String {
     if text.starts_with('/') {
         format!("/{text}")

@@ -79,7 +79,7 @@ impl App {
         }
     }
 
-    /// Sends the positions that the server does not have, each room's at most once a second.
+    /// Sends the positions that the server does not have, for each room at most once a second.
     pub fn share_read(&mut self, state: &mut ClientState) {
         self.note_read();
         let due: Vec<(String, u64)> = self.unshared().collect();
