@@ -340,8 +340,8 @@ fn a_search_says_that_there_may_be_more() {
     assert_eq!((found.code, &found.stderr[..]), (Some(0), ""));
 }
 
-/// Runs a man in the middle that ends each TLS handshake, so that a client may think that the server has no
-/// TLS. Returns what clients sent it in plain text.
+/// Runs a man in the middle that ends each TLS handshake, so that a client may think that the server has no TLS.
+/// Returns its port, and what it receives in plain text.
 fn in_between() -> (u16, std::sync::mpsc::Receiver<Vec<u8>>) {
     use std::io::Read;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -10,7 +10,7 @@ use crate::support::server::Chatd;
 use crate::support::spawn::Program;
 use crate::support::transcript::{Captured, Pattern};
 
-/// The address of the server in the document, replaced with that of the block's own server.
+/// The address of the server in the document. The address of the block's own server replaces it.
 const DOCUMENTED: &str = "localhost:5002";
 
 /// A command and its expected output.

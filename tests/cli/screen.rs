@@ -35,7 +35,7 @@ impl Terminal {
         Self::with(columns, rows, home, "")
     }
 
-    /// Opens a terminal with this home folder and these environment variables.
+    /// Opens a terminal with the home folder `home` and the environment variables `variables`.
     fn with(columns: u16, rows: u16, home: tempfile::TempDir, variables: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let socket = format!(

@@ -80,7 +80,7 @@ impl Ssh {
         self.folder.path().join(name)
     }
 
-    /// Writes `sshd_config`: it includes the packaged fragment first, as Debian's does, with the paths of this test.
+    /// Writes an `sshd_config` with the paths of this test. Like Debian's, it first includes the packaged fragment.
     fn configure(&self) {
         let fragment = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/ssh/plainchat.conf");
         let mut fragment = fs::read_to_string(fragment).expect("it is there");

@@ -6,8 +6,8 @@
 //!     cargo test --test conformance -- --level minimal-server --addr 127.0.0.1:5002
 //!     cargo test --test conformance -- --level minimal-client --client 'python3 client.py'
 //!
-//! Each transcript and vector is played three times: line by line, byte by byte, and all at once. Without `--addr`
-//! that is done with a chatd that stores everything on disk and with one that stores nothing; each is also played
+//! Each transcript and vector is played three times: line by line, byte by byte, and all at once. Without `--addr`,
+//! this is done with a chatd that stores everything on disk and with one that stores nothing; each is also played
 //! once under TLS and once over WebSocket. Then the transcripts of level minimal-server are played against
 //! `minimal_server.py`, and the client of section 1.1 is checked at level minimal-client.
 

@@ -587,8 +587,8 @@ fn a_room_that_always_refuses_is_dropped_and_others_are_resumed() {
     );
 }
 
-/// The nick enters the lobby by itself after the first `JOIN` was refused. Live events before the `JOIN` with
-/// the last id arrive again in its replay.
+/// After the first `JOIN` was refused, the nick enters the lobby by itself. Live events that arrive before the second
+/// `JOIN`, which has the last id, come again in its replay.
 #[test]
 fn events_before_a_room_is_joined_from_an_id_arrive_once() {
     let mut state = ClientState::new(options(&[]), 1);
@@ -827,7 +827,7 @@ fn no_more_than_1024_requests_wait() {
 #[derive(Default)]
 struct Server {
     log: Vec<String>,
-    /// The index in the log of the message with each nonce.
+    /// For each nonce, the index in the log of the message that has it.
     nonces: HashMap<String, usize>,
     /// The connection has entered the room.
     is_in: bool,

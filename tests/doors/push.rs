@@ -1,5 +1,5 @@
-//! http.md 6: a browser is notified while the page is closed. `tests/hooks/push_service.py` is its push service and
-//! decrypts what it gets; `tests/run` installs what that needs.
+//! http.md 6: a browser is notified while the page is closed. `tests/hooks/push_service.py` plays the browser's push
+//! service, and decrypts what it receives. `tests/run` installs what that program needs.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::support::web::{check_status, say};
 const PYTHON: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../hook-clients/bin/python");
 const SERVICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hooks/push_service.py");
 
-/// `ann:my secret`, `bob:my secret` and so on in base64.
+/// The headers with `ann:my secret`, `bob:my secret` and so on, in base64.
 const ANN: &str = "Authorization: Basic YW5uOm15IHNlY3JldA==";
 const BOB: &str = "Authorization: Basic Ym9iOm15IHNlY3JldA==";
 const CYN: &str = "Authorization: Basic Y3luOm15IHNlY3JldA==";

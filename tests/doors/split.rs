@@ -70,7 +70,7 @@ const CUT: &[&[u8]] = &[
     b"\xef\xbb\xbf\n\n   \n",
 ];
 
-/// Starts a server with events in each room that [`CUT`] uses, and a file of bob's.
+/// Starts a server with events in each room that [`CUT`] uses, and a file that bob has uploaded.
 fn with_bob() -> (Chatd, Peer, String) {
     let chatd = Chatd::start();
     let mut bob = chatd.member("bob");
@@ -106,7 +106,7 @@ fn converse(chatd: &Chatd, pieces: &[&[u8]]) -> Vec<String> {
     lines.iter().map(|line| without_numbers(line)).collect()
 }
 
-/// Returns `line` with its ids and times, which differ each time, replaced.
+/// Returns `line` with its ids and times replaced, because these differ each time.
 fn without_numbers(line: &str) -> String {
     let alike = |word: &str| {
         if word.len() >= 12 && word.bytes().all(|b| b.is_ascii_digit()) {

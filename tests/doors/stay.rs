@@ -14,8 +14,7 @@ use plainchat::client::{
 };
 use plainchat::protocol::Event;
 
-/// Runs `test` on the executor of `futures-lite`, with a deadline: the library brings all that it needs of
-/// a runtime.
+/// Runs `test` on the executor of `futures-lite`, with a deadline: the library needs no other runtime.
 fn within<T>(test: impl Future<Output = T>) -> T {
     let late = async {
         async_io::Timer::after(Duration::from_secs(60)).await;

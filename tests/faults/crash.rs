@@ -3,8 +3,8 @@
 //! `chatd` is killed with SIGKILL at random moments while clients send messages and files, started again on the same
 //! folder, and must still have everything that it acknowledged.
 //!
-//! `CRASH_ROUNDS=100 cargo test --release --test faults crash -- --nocapture` runs that many rounds; `CRASH_SEED` repeats
-//! the moments of an earlier run, as far as the machine does.
+//! `CRASH_ROUNDS=100 cargo test --release --test faults crash -- --nocapture` runs 100 rounds; `CRASH_SEED` repeats
+//! the moments of an earlier run, as far as possible.
 
 use std::path::Path;
 use std::process::Command;
@@ -134,7 +134,7 @@ fn hear(promises: &mut Promises, heard: Heard, last_id: u64) {
     promises.hear(heard).expect("what it should say");
 }
 
-/// Reads everything, or what is new, from a server that has just started.
+/// Reads everything, or only what is new, from a server that has just started.
 fn check(chatd: &Chatd, data: &Path, promises: &mut Promises, everything: bool, round: usize) {
     assert_eq!(count(&data.join("incoming")), 0, "half files go at start");
     let checked = Peer::named(chatd.address, "checker").and_then(|mut peer| {

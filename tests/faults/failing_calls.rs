@@ -39,7 +39,7 @@ struct Store {
     said: BTreeMap<u64, String>,
     files: BTreeMap<u64, Vec<u8>>,
     refused: BTreeSet<String>,
-    /// The removal was refused or never answered, so the file may be there or not.
+    /// Files whose removal was refused or never answered. They may be there or not.
     unsure: BTreeSet<u64>,
     count: usize,
 }

@@ -70,7 +70,7 @@ impl Kept {
         self.files.remove(&id);
     }
 
-    /// Checks that all of it is there, and no other message.
+    /// Checks that everything that was stored is there, and no other message.
     fn check(&self, peer: &mut Peer) {
         let (lines, reply) = peer.list("JOIN #lobby 0").expect("an answer");
         assert!(reply.starts_with("OK JOIN"), "{reply}");

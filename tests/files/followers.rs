@@ -65,7 +65,7 @@ fn followers_of_the_lobby(chatd: &Chatd) -> [TcpStream; 2] {
     requests.map(|request| follow(chatd, &request, b" * live\n"))
 }
 
-/// Connects a follower, and reads up to `last`. Otherwise unread data would make its end a reset.
+/// Connects a follower, and reads up to `last`. If data stayed unread, closing the connection would reset it.
 fn follow(chatd: &Chatd, request: &str, last: &[u8]) -> TcpStream {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect(chatd.address).unwrap();

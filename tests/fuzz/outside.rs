@@ -133,7 +133,7 @@ pub fn import(data: &[u8]) {
     assert_eq!(exported(second.path()).expect("a log"), lines);
 }
 
-/// In memory where possible: this is about parsing, not about disks.
+/// Creates a folder, in memory where possible, because the targets test parsing and not disks.
 fn folder() -> tempfile::TempDir {
     let memory = tempfile::tempdir_in("/dev/shm");
     memory.or_else(|_| tempfile::tempdir()).expect("a folder")
@@ -145,8 +145,8 @@ fn exported(folder: &std::path::Path) -> Result<String, offline::Error> {
     Ok(String::from_utf8(lines).expect("a log is UTF-8"))
 }
 
-/// A server's port takes any bytes, as lines, HTTP or WebSocket: it answers or closes, and serves the next
-/// client. The first byte of `data` says what the rest begins with.
+/// A server's port takes any bytes, as lines, HTTP or WebSocket: it answers or closes, and serves the next client.
+/// The first byte of `data` selects a beginning for the rest.
 pub fn port(data: &[u8]) {
     let Some((&kind, bytes)) = data.split_first() else {
         return;
@@ -197,7 +197,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     peer
 }
 
-/// A server in this process that keeps nothing, started once.
+/// A server in this process that stores nothing. It is started once.
 fn server() -> SocketAddr {
     static SERVER: OnceLock<SocketAddr> = OnceLock::new();
     *SERVER.get_or_init(|| {

@@ -1,7 +1,7 @@
 //! The fuzz targets. Each is a function that checks what must be true for any input.
 //!
-//! `tests/run` lets a fuzzer look for bytes for which it does not hold; `tests/project/fuzz_corpus.rs` runs the same
-//! functions over the saved ones in every `cargo test`. A find goes into `corpus/<target>/`.
+//! `tests/run` lets a fuzzer look for input for which this is not true. `tests/project/fuzz_corpus.rs` runs the same
+//! functions over saved input in every `cargo test`. Input that the fuzzer has found goes into `corpus/<target>/`.
 
 mod outside;
 
@@ -22,7 +22,7 @@ use plainchat::protocol::{Event, Request, ServerLine};
 /// A target.
 pub type Target = fn(&[u8]);
 
-/// All targets; each has a folder of its name in `corpus`.
+/// All targets; each has a folder with its name in `corpus`.
 pub const ALL: &[(&str, Target)] = &[
     ("frame", frame),
     ("hook", hook),
@@ -75,8 +75,8 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     found
 }
 
-/// A clean request is formatted as it was parsed; any other is parsed to something safe; a refusal is one
-/// line that is safe on a terminal.
+/// A clean request is formatted to the line from which it was parsed. Any other line is parsed to something safe. A
+/// refusal is one line that is safe on a terminal.
 fn request(data: &[u8]) {
     let line = data.split(|b| *b == b'\n').next().unwrap_or_default();
     match Request::parse(line) {

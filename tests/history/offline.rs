@@ -603,8 +603,8 @@ fn no_other_user_can_read_a_data_folder_or_a_backup_whatever_the_umask() {
     assert_eq!(found, [""; 0]);
 }
 
-/// One anonymous connection could once make the server delete every message by creating readers, and use up
-/// all rooms.
+/// Regression test. One anonymous connection could once create so many readers that the server deleted every message.
+/// It could also use up all rooms.
 #[test]
 fn readers_are_bounded_delete_nothing_and_a_room_expires_with_its_last_event() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! protocol.md 2, 4.6: history and live events join without a seam.
+//! protocol.md 2, 4.6: history and live events join without gaps or duplicates.
 //!
 //! A reader that joins a room from an id, or reads slowly, receives every logged event of it once, in order, while
 //! others continue to send.

@@ -2,8 +2,7 @@
 //! that is below it there, and no more than two files import one another in a circle.
 //!
 //! Imports are read from the sources: `use` lines, and paths that begin with `crate`, `super`, `self` or a module's
-//! name. A re-exported name counts as one of the file that it comes from. A module's own file may use its
-//! submodules, of which it is made.
+//! name. A re-exported name counts as a name of the file that defines it. A module's own file may use its submodules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -155,7 +155,7 @@ fn variants(form: &str) -> Vec<String> {
     [variants(&with), variants(&without)].concat()
 }
 
-/// Returns what the grammar says about a line that a client sends. Its verb is in capitals.
+/// Returns whether the grammar allows a line that a client sends. The verb of the line is in capitals.
 fn is_derived(grammar: &Grammar, line: &str) -> bool {
     let start = line.len() - line.trim_start_matches(' ').len();
     let (spaces, line) = line.split_at(start);
@@ -164,8 +164,8 @@ fn is_derived(grammar: &Grammar, line: &str) -> bool {
     grammar.matches("client-line", &format!("{spaces}{word}{rest}"))
 }
 
-/// Returns whether parser and grammar agree on a line. A fact that neither can know, such as whether a name is valid, is no
-/// disagreement.
+/// Returns whether parser and grammar agree on a line. What neither of them can know, such as whether a name is
+/// valid, does not count.
 fn agree(grammar: &Grammar, line: &str) -> Result<(), String> {
     let is_right = match Request::parse(line.as_bytes()) {
         // Its bytes follow and are dropped.

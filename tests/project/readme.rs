@@ -1,7 +1,7 @@
 //! Runs the commands of README.md as they stand, beside a `chatd` on port 5002, in a network namespace of its own.
-//! What is fenced as `sh` has to succeed; the conversations, the bot and the private server are played. Commands in other
-//! blocks, in tables and in sentences are in one of two lists: [`RUN`] says how they are run, [`NOT_RUN`] why they are
-//! not. A new one that is in neither fails the test.
+//! Blocks marked `sh` must succeed; the conversations, the bot and the private server are played. Commands in other
+//! blocks, in tables and in sentences are in one of two lists: [`RUN`] says how they are run, [`NOT_RUN`] why they
+//! are not. A new one that is in neither fails the test.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -276,8 +276,8 @@ fn talk(block: &Block<'_>) -> String {
     script + "kill $TALK_PID\n"
 }
 
-/// Starts the private server in a network of its own, because it has the same port. Then plays the conversation that
-/// follows.
+/// Starts the private server in a network of its own, because it has the same port as the first server. Then plays
+/// the conversation that follows.
 fn private(server: &Block<'_>, talk_with_it: &Block<'_>) -> String {
     let (before, chatd) = server
         .text

@@ -120,7 +120,7 @@ const IMPURE: &[&str] = &[
     "println!",
 ];
 
-/// The words that the page must not use, because they make markup of text or violate the page's policy.
+/// The words that the page must not use, because they turn text into markup or violate the page's policy.
 const MARKUP: &[&str] = &[
     "innerHTML",
     "outerHTML",

@@ -14,8 +14,8 @@ use proptest::prelude::*;
 
 const PEERS: usize = 4;
 
-/// Requests, and the verb that the reply to each names; `-` if no verb can be parsed. After the bytes of a file the
-/// next line must clearly be a command, so one follows at once.
+/// Requests, each with the verb that its reply names; `-` if no verb can be parsed. The line after the bytes of a
+/// file must clearly be a command, so each request with a file contains such a line.
 const REQUESTS: &[(&str, &str)] = &[
     ("NICK ann\n", "NICK"),
     ("NICK bob guarded\n", "NICK"),

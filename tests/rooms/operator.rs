@@ -11,7 +11,7 @@ use crate::support::server::Chatd;
 use crate::support::spawn::{Peer, Program};
 use rustix::process::Signal;
 
-/// Returns the body of `GET path`, requested with the header lines `more`, and the status line.
+/// Sends `GET path` with the header lines `more`. Returns the body and the status line.
 fn get(address: SocketAddr, path: &str, more: &str) -> (String, String) {
     let mut peer = Peer::connect(address);
     let request =

@@ -33,11 +33,11 @@ fn say(server: &mut Memory, lines: &str) -> String {
     String::from_utf8(out).expect("it is text")
 }
 
-/// Every request that contains a secret, or whose reply does.
+/// Every request that contains a secret, or whose reply contains one.
 const SECRETS: &str = "NICK ann\nREGISTER my secret\nTOKEN ci\nREGISTER my other secret\nNICK ann my other secret\n\
                        PASS anything\n";
 
-/// Returns the verbs of the replies in `answer`, and where a note is.
+/// Returns the verbs of the replies in `answer`, and `TLS` for each note about TLS.
 fn verbs(answer: &str) -> Vec<&str> {
     let lines = answer.lines();
     lines

@@ -1,7 +1,7 @@
 //! protocol.md 3.10, 4.32, 4.33: who may read what.
 //!
-//! The document's own table, tried for each command and each URL in every role. No command reveals anything of a closed
-//! room to an outsider. A command without a row here fails, and so does a row of the document that is not tried.
+//! The document's own table, tried for each command and each URL in every role. No command reveals anything of a
+//! closed room to an outsider. The test fails if a command has no row here, or if a row of the document is not tried.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -260,7 +260,7 @@ impl Vault {
     }
 }
 
-/// The roles: the columns of the document's table, two of them for one column.
+/// The roles, by the columns of the document's table. Two roles share a column.
 const ROLES: [(usize, &str); 6] = [
     (1, ""),
     (2, "stranger"),
@@ -270,7 +270,7 @@ const ROLES: [(usize, &str); 6] = [
     (5, "root"),
 ];
 
-/// Returns the rows of the document's table, one for each of the requests that share a row.
+/// Returns the rows of the document's table. A row for several requests is returned once for each of them.
 fn documented() -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(root().join("protocol.md")).expect("it is there");
     let lines = text

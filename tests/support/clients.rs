@@ -10,8 +10,8 @@ pub const NEVER_HALF_CLOSING: [&str; 6] = [
     "{ exec 3<>/dev/tcp/$HOST/$PORT; cat <&3 & cat >&3; wait; }",
 ];
 
-/// Clients that tell the server that their input has ended. After that, they wait for replies longer than a busy
-/// machine needs. The first of those with `-q` always waits that long.
+/// Clients that tell the server that their input has ended. Then they wait for replies, for longer than a busy
+/// machine needs. The first client with `-q` always waits for that whole time.
 pub const HALF_CLOSING: [&str; 6] = [
     "nc.openbsd -N $HOST $PORT",
     "nc.openbsd -q 5 $HOST $PORT",

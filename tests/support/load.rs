@@ -131,7 +131,7 @@ fn speak(
     }
 }
 
-/// Returns a text that is different for each call, with many different lengths.
+/// Returns a different text for each round and number. The lengths vary too.
 fn text(round: usize, n: usize) -> String {
     format!("{round} {n} {}", "x".repeat(n * 37 % 200))
 }

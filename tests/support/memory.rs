@@ -93,7 +93,7 @@ enum Moving {
     Out(EventId, Vec<u8>),
     /// A query to the log, which waits until the earlier replies have been sent.
     QueryLog(LogQuery),
-    /// A query to the accounts. They answer with the next call, like the threads of the server.
+    /// A query to the accounts. The answer comes with the next call, as from another thread.
     QueryAccounts(AccountQuery, usize),
     Flush,
 }
@@ -181,7 +181,7 @@ impl Memory {
         any
     }
 
-    /// Counts a call from outside, with which the log makes progress.
+    /// Counts a call from outside. Each call lets the log make progress.
     fn call(&mut self) {
         self.calls += 1;
         if self.late > 0 && self.calls.is_multiple_of(self.late) {

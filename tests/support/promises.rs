@@ -99,7 +99,7 @@ impl Promises {
             .max(newest(self.files.keys().next_back()))
     }
 
-    /// Compares the promises with what the server shows now: with `everything`, or only with what is new.
+    /// Compares the promises with what the server shows now. Without `everything`, compares only what is new.
     pub fn check(&mut self, peer: &mut Peer, everything: bool) -> io::Result<()> {
         let fresh = std::mem::take(&mut self.fresh);
         let first = fresh.keys().next().copied().unwrap_or(u64::MAX);
@@ -272,7 +272,8 @@ fn is_same(now: &str, before: &str) -> bool {
     file.first() == Some(&"FILE") && now == format!("{} -", file.join(" "))
 }
 
-/// Checks that a search finds the last message of each room, which was hardly indexed when the server was killed.
+/// Checks that a search finds the last message of each room, which was probably not indexed yet when the server was
+/// killed.
 fn check_search(peer: &mut Peer, fresh: &BTreeMap<u64, String>) -> io::Result<()> {
     for room in ROOMS {
         let text_of =

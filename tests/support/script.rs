@@ -1,5 +1,5 @@
-//! A server that plays a script, for behaviour that a real server shows only when something goes wrong, and the real
-//! `chatc` as its client. Both have deadlines.
+//! A server that plays a script, and the real `chatc` as its client. A script contains what a real server does only
+//! when something goes wrong. Both have deadlines.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,8 +15,8 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// What a scripted server does with one connection, in order.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Expect this line, given without its line ending. `<name>` stands for a word of any characters except spaces
-    /// and `;`. It is the same word wherever the same name occurs.
+    /// Expect this line, given without its line ending. `<name>` stands for a word without spaces and `;`. The same
+    /// name always stands for the same word.
     Hear(String),
     /// Expect these bytes.
     Take(Vec<u8>),
@@ -204,7 +204,7 @@ impl Drop for Running {
 pub struct Running {
     child: Child,
     name: String,
-    /// Standard output in pieces, and the part of them that is not taken yet.
+    /// Standard output, in pieces as it arrives, and the part that has not been taken yet.
     pieces: Receiver<Vec<u8>>,
     output: String,
     stderr: Option<JoinHandle<String>>,

@@ -261,7 +261,7 @@ impl Drop for Program {
     }
 }
 
-/// Allows this process as many connections as the system permits; the servers that it starts inherit that.
+/// Allows this process as many connections as the system permits. The servers that it starts inherit this limit.
 pub fn allow_many_connections() {
     let hard = getrlimit(Resource::Nofile).maximum;
     let limit = Rlimit {

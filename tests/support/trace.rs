@@ -5,7 +5,7 @@
 pub struct Call {
     pub name: String,
     pub arguments: String,
-    /// The lines of the trace in which it began and ended.
+    /// The lines of the trace in which the call began and ended.
     began: usize,
     ended: usize,
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use plainchat::protocol::{Time, parse_number};
 
-/// One conversation with a server that is new to it.
+/// One conversation. It begins with a new server.
 #[derive(Clone, Debug)]
 pub struct Transcript {
     /// The section and a number or a fact: `4.2/1`, `3.1/empty_lines_are_ignored`.
@@ -275,8 +275,8 @@ impl Transcript {
     }
 
     /// Returns the same conversation with other names, for a server that has seen these names before. Every nick that
-    /// is taken, and every room except the lobby, gets `suffix`. It must consist of digits, because digits are valid
-    /// with any script.
+    /// is taken, and every room except the lobby, gets `suffix`. The suffix must consist of digits, because digits
+    /// are valid with any script.
     pub fn renamed(mut self, suffix: &str) -> Self {
         let mut names = BTreeSet::new();
         for step in &self.steps {

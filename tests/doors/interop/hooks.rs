@@ -329,7 +329,8 @@ impl Alertmanager {
     }
 }
 
-/// If Alertmanager did not understand the answer, it would post the first alert again before it posts both.
+/// If Alertmanager did not understand the answer, it would post the first alert a second time, before it posts both
+/// alerts together.
 #[test]
 fn alertmanager_posts_each_notification_once_when_it_posts_as_to_slack() {
     let chatd = Chatd::start();

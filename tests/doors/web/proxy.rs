@@ -6,7 +6,8 @@ use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 use crate::support::web::{ANN, POST, ask, check_status, say};
 
-/// Starts a server with the operator root; returns it with root's connection, registered from the machine itself.
+/// Starts a server whose operator is root. Root registers from the machine itself. Returns the server and root's
+/// connection.
 fn with_root(flags: &[&str]) -> (Chatd, Peer) {
     let chatd = Chatd::with(&[&["--operator", "root"], flags].concat());
     let mut root = chatd.member("root");

@@ -2,7 +2,8 @@
 
 use super::target::{Target, ask, basic};
 
-/// Regression test. The reason of a ban was once shown to anyone who gave that nick, without the server's password.
+/// Regression test. The reason for the ban of a nick was once shown to anyone who tried to take this nick, even
+/// without the server's password.
 #[test]
 fn bans_are_not_revealed_before_the_server_password() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -10,7 +10,7 @@ use std::thread;
 use super::target::Target;
 use crate::support::script::{Ended, chatc, run};
 
-/// Runs a man in the middle that ends each TLS handshake and answers everything else; returns what clients sent it in
+/// Runs a man in the middle that ends each TLS handshake and answers everything else; returns what it received in
 /// plain text.
 fn in_the_middle(listener: TcpListener) -> mpsc::Receiver<String> {
     let (tell, received) = mpsc::channel();

@@ -128,7 +128,8 @@ fn a_client_with_few_requests_is_answered_during_a_flood_of_any_request() {
 /// are stored.
 #[test]
 fn a_message_waits_for_few_messages_of_a_flood_when_the_disk_is_slow() {
-    /// What may wait for the log, and one message of each connection.
+    /// The maximum number of messages that are stored before the other client's: what may wait for the log, and one
+    /// message of each connection.
     const AHEAD_MAX: u64 = 1024 + FLOODERS as u64 + 2;
     let target = Target::start(&[]);
     let mut ann = target.member("ann");

@@ -8,8 +8,8 @@ use std::process::Command;
 use super::target::{Target, program};
 use crate::support::peer::sha256;
 
-/// Returns those paths to which users other than the owner have any access: the folder `path` and everything in it is
-/// checked.
+/// Checks the folder `path` and everything in it. Returns the paths to which users other than the owner have any
+/// access.
 fn loose(path: &Path) -> Vec<String> {
     let mode = fs::symlink_metadata(path)
         .expect("it is there")

@@ -2,7 +2,8 @@
 
 use super::target::{Target, ask, pipeline};
 
-/// Regression test. Each nick that was left with a password was once reserved for two minutes.
+/// Regression test. When a connection changed its nick, the old nick, if it had a password, was once reserved for two
+/// minutes each time.
 #[test]
 fn a_connection_that_changes_nicks_reserves_only_one() {
     const NICKS: usize = 10_000;

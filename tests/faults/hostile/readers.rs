@@ -4,7 +4,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::target::{Target, ask, count, pipeline};
 
-/// Readers that one stranger tries to create.
+/// The number of readers that one stranger tries to create.
 const ASKED: usize = 6000;
 
 fn joins() -> Vec<String> {

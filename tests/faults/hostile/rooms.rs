@@ -5,7 +5,7 @@ use crate::support::peer::Peer;
 
 const ROOMS: &str = "300";
 
-/// One connection could once use up all rooms in a tenth of a second.
+/// Regression test. One connection could once use up all rooms in a tenth of a second.
 #[test]
 fn one_address_does_not_use_up_the_rooms() {
     let mut target = Target::start(&["--max-rooms", ROOMS]);

@@ -1,9 +1,9 @@
-//! chatd.md 1: one stranger gets a share of the files and accounts that are limited in all.
+//! chatd.md 1: one stranger gets only a share of the files and accounts, because their numbers are limited.
 
 use super::target::{Target, ask, count, pipeline};
 use crate::support::peer::Peer;
 
-/// One connection could create 100,000 empty files in a minute; then no one could upload.
+/// Regression test. One connection could once create 100,000 empty files in a minute, and then nobody could upload.
 #[test]
 fn one_address_does_not_use_up_the_files() {
     let mut target = Target::start(&["--max-files", "2400"]);

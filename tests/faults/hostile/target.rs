@@ -177,8 +177,8 @@ impl Target {
         }
     }
 
-    /// Waits until the server has read as much as it accepts of what was sent to it: the system's queues of unread
-    /// bytes no longer change.
+    /// Waits until the server reads no more of what was sent to it: the system's queues of unread bytes no longer
+    /// change.
     pub fn settle(&self) {
         let port = format!(":{:04X}", self.chatd.address.port());
         let waiting = || {

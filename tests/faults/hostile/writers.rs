@@ -4,7 +4,7 @@ use std::thread;
 
 use super::target::{Target, ask, pipeline};
 
-/// Readers that each stranger tries to create.
+/// The number of readers that each stranger tries to create.
 const ASKED: usize = 1500;
 
 fn joins() -> Vec<String> {
