@@ -158,7 +158,7 @@ fn tell(name: &str, times: &mut [Duration]) {
     println!("| {name} | {:.2} | {:.2} |", ms(median), ms(p99));
 }
 
-/// Stores this number of messages, and files among them, through the log's own writer. Returns the last id.
+/// Stores `messages` messages, with files among them, through the log's own writer. Returns the last id.
 fn fill(folder: &Path, messages: u64) -> Result<u64> {
     let (tell, told) = channel();
     let sink = move |batch: Vec<Applied>| {

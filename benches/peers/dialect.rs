@@ -26,7 +26,8 @@ pub enum Step {
 }
 
 impl Dialect {
-    /// Returns the bytes that open a connection and join the room, as far as the client need not wait for a reply.
+    /// Returns the bytes that open a connection and join the room, up to the point where the client must wait for a
+    /// reply.
     pub fn hello(self, name: &str) -> String {
         match self {
             Self::Chatd => format!("NICK {name}\n"),

@@ -10,8 +10,8 @@ use crate::support::{Client, Dice, PATIENCE, sentence};
 /// Number of different texts.
 const TEXTS: usize = 10_000;
 
-/// Measures stored messages per second, and per second of the server's processor time. `window` messages wait for
-/// their confirmation at a time. The time of `chatd` includes the update of its search index.
+/// Measures stored messages per second, and per second of the server's processor time. At any time, `window` messages
+/// wait for their confirmation. The time of `chatd` includes the update of its search index.
 pub fn kept(server: &Server, window: usize, time: Duration) -> Result<[f64; 2]> {
     let mut client = Client::connect(server.address)?;
     let is_chatd = server.kind.is_chatd();

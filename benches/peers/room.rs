@@ -118,7 +118,7 @@ impl Watch {
         Ok(epoll::modify(&self.epoll, stream, data, flags)?)
     }
 
-    /// Waits; returns the sockets that are ready, with whether they can be read and written.
+    /// Waits. Returns the sockets that are ready, each with whether it can be read, and whether it can be written.
     pub fn wait(&mut self, patience: Duration) -> io::Result<Vec<(usize, bool, bool)>> {
         self.events.clear();
         let timeout = Timespec {

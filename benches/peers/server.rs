@@ -211,9 +211,9 @@ impl Server {
         Ok(())
     }
 
-    /// Returns how long nothing must have arrived before it is certain that everybody has received all announcements.
-    /// `chatd` announces members that have stayed for a second, in rooms that are not too large. If the measurement
-    /// takes no time (`time`), these announcements are not awaited.
+    /// Returns how long the connections must be silent before all announcements are known to have arrived. In rooms
+    /// that are not too large, `chatd` announces a member after a second. If `time` is very short, these
+    /// announcements are not awaited.
     pub fn quiet(&self, members: usize, time: Duration) -> Duration {
         if self.kind.is_chatd() && members <= 500 && time > Duration::from_millis(100) {
             Duration::from_millis(1200)

@@ -17,7 +17,7 @@ pub use server::Chatd;
 /// The server that is measured.
 pub const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
 
-/// Returns the exit code of a benchmark; prints an error after the benchmark's name.
+/// Returns the exit code of a benchmark. If it failed, prints its name and the error.
 pub fn exit(name: &str, result: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
