@@ -15,7 +15,7 @@ sha256=$(sha256sum <"$file" | cut -c 1-64)
 reply=$({
   # A closed room accepts only nicks. PART leaves the lobby, which every new nick joins.
   printf 'NICK %s\nPART\nJOIN %s\nUPLOAD %s %s %s\n' "${NICK:-up-$$}" "$room" "$name" "$length" "$sha256"
-  head -c "$length" <"$file" # no more than announced, should the file be growing
+  head -c "$length" <"$file" # no more than announced, even if the file is growing
   printf 'BYE\n'
 } | nc "$host" "$port")
 

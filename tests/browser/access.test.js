@@ -109,7 +109,7 @@ test('everything works with the keyboard', async (t) => {
 	await page.keyboard.type('ann');
 	await page.keyboard.press('Enter');
 	await page.waitForFunction(() => document.activeElement.id === 'input');
-	// Another room, by its first letters.
+	// The user opens another room by its first letters.
 	await page.keyboard.press('Control+k');
 	await page.waitForFunction(() => document.activeElement.id === 'find');
 	await page.keyboard.type('te');
@@ -122,7 +122,7 @@ test('everything works with the keyboard', async (t) => {
 	await page.keyboard.press('Enter');
 	await bob.expect(/^MSG #tea ann coming$/m);
 	await until(async () => Boolean(await page.locator('.row', { hasText: 'coming' }).getAttribute('data-id')), true);
-	// Up into the messages, down again, and the user's own is deleted.
+	// The user moves up into the messages and down again, and deletes a message.
 	await page.keyboard.press('PageUp');
 	await page.locator('.row:focus', { hasText: 'coming' }).waitFor();
 	await page.keyboard.press('ArrowUp');

@@ -11,7 +11,7 @@ import { Nc, chatd, enter, transfer, until, visitor } from './support.js';
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
-/** What `DOWNLOAD` over a plain connection gives. */
+/** Returns what `DOWNLOAD` sends over a plain connection. */
 async function download({ port }, file) {
 	const socket = net.connect(port, '127.0.0.1');
 	socket.end(`DOWNLOAD ${file}\n`);
@@ -107,7 +107,7 @@ test('an upload can be cancelled, and the next one is sent', async (t) => {
 	const page = await visitor(t);
 	await enter(page, way, 'ann');
 	const bob = await Nc.named(t, server, 'bob');
-	// More than the kernel's buffers hold: the upload cannot finish.
+	// The file is larger than the kernel's buffers, so the upload cannot finish.
 	const folder = mkdtempSync(join(tmpdir(), 'chatd-'));
 	t.after(() => rmSync(folder, { recursive: true }));
 	writeFileSync(join(folder, 'large.bin'), Buffer.alloc(60_000_000));

@@ -38,7 +38,7 @@ test('users delete what is theirs by command, and see why they cannot delete, ed
 	await bob.expect(/^REMOVE #lobby ann \d+\n/m);
 	await message(page, 'message deleted').waitFor();
 	assert.equal(await input(page).inputValue(), '');
-	// Another's message, one that is not there, and no number.
+	// Another user's message, an id that does not exist, and a word instead of a number are refused.
 	await row(page, 'hello from bob').hover();
 	await page.getByRole('button', { name: 'Reply', exact: true }).waitFor();
 	assert.equal(await page.getByRole('button', { name: 'Delete', exact: true }).count(), 0);
@@ -55,7 +55,7 @@ test('users delete what is theirs by command, and see why they cannot delete, ed
 	await input(page).fill('');
 	await say(page, '/remove it');
 	await page.getByText('Type /remove [number]').waitFor();
-	// A message has so many different reactions at most.
+	// A message has at most 20 different reactions.
 	for (let i = 0; i < 20; i++) bob.say(`REACT ${id} ${String.fromCodePoint(0x1f600 + i)}`);
 	await until(() => row(page, 'hello from bob').locator('.chip:not(.more)').count(), 20);
 	await row(page, 'hello from bob').focus();
@@ -63,7 +63,7 @@ test('users delete what is theirs by command, and see why they cannot delete, ed
 	await page.getByLabel('Find an emoji', { exact: true }).fill('rocket');
 	await page.keyboard.press('Enter');
 	await page.getByText('This message cannot have any more reactions.').waitFor();
-	// The page goes on.
+	// The page still works.
 	await say(page, 'still here');
 	await bob.expect(/^MSG #lobby ann still here\n/m);
 });

@@ -5,7 +5,7 @@ import test from 'node:test';
 import { Nc, chatd, enter, input, say, until, visitor } from './support.js';
 import { distant } from './support/proxy.js';
 
-/** Loads of each kind: LOADS=7 makes 21 at each distance. */
+/** How often the page is loaded in each of the three ways: LOADS=7 makes 21 loads at each round trip. */
 const LOADS = Number(process.env.LOADS ?? 1);
 const LONG = 60_000;
 
@@ -21,7 +21,7 @@ for (const roundTrip of [50, 200, 400, 1000]) {
 			await cold.getByLabel('Your name', { exact: true }).fill(`ann${i}`);
 			await cold.getByRole('button', { name: /^Join/ }).click();
 			await input(cold).waitFor();
-			// The same profile again: connections and cache are there.
+			// The same profile again, with its connections and cache.
 			await cold.goto('about:blank');
 			await cold.goto(far.url, { waitUntil: 'commit' });
 			await input(cold).waitFor();

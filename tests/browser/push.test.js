@@ -18,7 +18,7 @@ async function service(t) {
 	return { program, folder, browser: JSON.parse(line) };
 }
 
-/** Replaces the part of the browser that needs its vendor's push service. */
+/** Replaces the part of the browser that needs the push service of the browser's vendor. */
 function subscribed(browser) {
 	const make = (applicationServerKey) => ({ ...browser, applicationServerKey, toJSON: () => browser, unsubscribe: async () => localStorage.removeItem('test.made') });
 	PushManager.prototype.subscribe = async ({ applicationServerKey }) => (localStorage.setItem('test.made', applicationServerKey), make(applicationServerKey));
@@ -46,7 +46,7 @@ test('a user is notified while the page is closed, and opens the conversation fr
 	await bob.expect(/^OK REGISTER/m);
 	bob.say('TELL ann while it is open');
 	await bob.expect(/^OK TELL/m);
-	// The page is closed, and another of this server's addresses keeps the browser open.
+	// The page is closed. Another page of this server keeps the browser open.
 	await page.goto(`${server.url}health`);
 	const isAlone = (members = '1') => until(async () => {
 		bob.say('WHO #lobby');
@@ -80,7 +80,7 @@ test('a user is notified while the page is closed, and opens the conversation fr
 	await page.getByRole('heading', { name: 'bob', exact: true }).waitFor();
 
 	// A hidden page that the browser has stopped is like a closed one.
-	// This browser stops no page that it shows, so the event is the test's own, and nothing connects until it is back.
+	// This browser never stops a visible page, so the test sends the event itself and keeps the page offline meanwhile.
 	await page.context().setOffline(true);
 	await page.evaluate(() => document.dispatchEvent(new Event('freeze')));
 	await isAlone();
@@ -103,7 +103,7 @@ test('a user is notified while the page is closed, and opens the conversation fr
 	cyn.say('TELL ann this is not');
 	assert.equal((await program.expect(/"body": "([^"]*)"/))[1], 'this is not');
 
-	// It can be turned off, also while the page is still telling the server that it is on.
+	// Notifications can be turned off even while the page is still telling the server that they are on.
 	let answer = null;
 	const asked = new Promise((done) => {
 		page.route('**/push', async (route) => {

@@ -29,7 +29,7 @@ test('reactions are shown with who reacts, and a click adds or withdraws one', a
 	bob.say(`UNREACT ${id} 👍`);
 	bob.say(`REACT ${id} 👀`);
 	await until(chips(page, 'shall we?'), '🎉1 👀1');
-	// By keyboard: the picker, and what was chosen is offered first the next time.
+	// By keyboard: the picker opens, and offers the emoji that was chosen first the next time.
 	await row(page, 'shall we?').focus();
 	await page.keyboard.press('+');
 	const picker = page.getByRole('dialog', { name: 'React with' });

@@ -42,7 +42,7 @@ test('scrolling loads history, and the document stays small', async (t) => {
 	await message(page, 'line 3000').waitFor();
 	assert.ok(await page.locator('.row').count() <= 300);
 	await page.locator('#log').focus();
-	// Up to the first, as fast as it loads.
+	// The user scrolls up to the first message, as fast as the page loads the log.
 	for (;;) {
 		const first = (await texts(page))[0];
 		if (first === 'line 1') break;
@@ -139,7 +139,7 @@ test('search finds a message and goes to it', async (t) => {
 	await page.getByLabel('Words', { exact: true }).fill('nothing-of-the-kind');
 	await page.getByLabel('Words', { exact: true }).press('Enter');
 	await page.getByText('No messages contain').waitFor();
-	// There is more than a search returns, or than the server has had time for.
+	// More messages match than a search returns, or than the server could search in its time.
 	await page.getByLabel('Words', { exact: true }).fill('line');
 	await page.getByLabel('Words', { exact: true }).press('Enter');
 	await page.getByText('Showing the newest 100.').waitFor();
@@ -219,7 +219,7 @@ test('messages that the user sees arrive are not marked as new', async (t) => {
 		assert.equal(await line.count(), 0);
 	}
 	assert.equal(await page.locator('.row.head').count(), 1);
-	// Those that arrived while the user was in another room are, and the line stays where it is.
+	// Messages that arrive while the user is in another room are marked, and the mark stays where it is.
 	await say(page, '/join #cake');
 	await page.getByRole('heading', { name: '#cake', exact: true }).waitFor();
 	bob.say('MSG line 5');

@@ -35,7 +35,7 @@ test('the recording of the README', async (t) => {
 	const sheet = await visitor(t, { viewport: { width: 1400, height: 480 } });
 	const frames = [];
 
-	/** Adds a frame that is shown for that time. */
+	/** Adds a frame that is shown for `time`. */
 	const frame = async (time) => {
 		const panes = `${pane(terminals, 'chatc', 'ann: chatc localhost')}${pane(terminals, 'nc', 'bob: nc localhost 5002')}`;
 		await sheet.setContent(`${HEAD}${SIZES}${panes}`);

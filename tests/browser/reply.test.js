@@ -41,7 +41,7 @@ test('a reply shows the line that it answers, and the composer says what is bein
 	await bar.waitFor({ state: 'hidden' });
 	const quote = row(page, 'I am looking').locator('.quote');
 	await until(() => quote.textContent(), 'In reply to bobthe build is red');
-	// The answered line changes, and goes.
+	// The answered message is edited, then deleted.
 	bob.say(`EDIT ${red} the build is green`);
 	await until(() => quote.textContent(), 'In reply to bobthe build is green');
 	bob.say(`REMOVE ${red}`);

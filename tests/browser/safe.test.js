@@ -35,7 +35,7 @@ test('hostile text is shown as text, everywhere', async (t) => {
 	// The room has a message with the same text: only the title shows that the conversation is open.
 	await until(() => page.title(), 'bob – plainchat');
 	await until(() => texts(page), [HOSTILE[0]]);
-	// It has become no element, and no link to another place than it shows.
+	// The text has created no element, and no link whose target differs from its text.
 	const found = await page.evaluate(() => ({
 		scripts: document.querySelectorAll('script').length,
 		strange: document.querySelectorAll('b, svg[onload], [onerror], [onmouseover]').length,

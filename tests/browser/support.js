@@ -38,7 +38,7 @@ export class Program {
 			this.out += text;
 			for (const look of this.waiting) look();
 		});
-		this.child.stdin.on('error', () => {}); // it has ended: the next wait says so
+		this.child.stdin.on('error', () => {}); // the program has ended: the next wait says so
 		this.started = new Promise((done, fail) => this.child.once('spawn', done).once('error', fail));
 		t.after(() => this.end('SIGKILL'));
 	}
@@ -128,7 +128,7 @@ function browser() {
 	return launched;
 }
 
-/** Draws every frame this much later, as a slow machine does: a test that does not wait for it fails each time. */
+/** Every frame is drawn this much later, as on a slow machine. A test that does not wait for it fails each time. */
 const FRAMES_LATE_MS = Number(process.env.FRAMES_LATE_MS ?? 50);
 
 function lateFrames(ms) {

@@ -116,7 +116,7 @@ async function inTwoRooms(t) {
 
 test('a link that is clicked at the moment when the page draws another room is followed', async (t) => {
 	const { server, ann } = await inTwoRooms(t);
-	// The page draws its first room when it has joined all rooms, here not before. The click comes just before that.
+	// Here the page draws its first room only when it has joined all rooms. The click comes just before that.
 	await ann.addInitScript(() => {
 		const { requestAnimationFrame } = globalThis;
 		globalThis.requestAnimationFrame = () => 0;
@@ -205,7 +205,7 @@ test('direct messages between registered users arrive also after they were offli
 	await link.locator('.badge', { hasText: '1' }).waitFor();
 	await link.click();
 	await until(() => texts(ann), ['here?', 'call me']);
-	// In a tab that has not shown them yet.
+	// The same in a tab that has not shown these messages yet.
 	await ann.evaluate(() => sessionStorage.clear());
 	await ann.goto('about:blank');
 	await ann.goto(server.url);
@@ -408,7 +408,7 @@ test('who is away, and why, is shown beside the name and above direct messages',
 	assert.equal(await name.evaluate((name) => name.scrollWidth <= name.clientWidth), true, 'the name is not cut');
 	bob.say('AWAY <b>lunch</b>');
 	await ann.locator('#panel .people').getByText('away: <b>lunch</b>').waitFor();
-	// The user's own: for all to see, again after the connection has broken, and until the user is back.
+	// The user's own text is shown to all until the user is back.
 	await say(ann, '/away back at four');
 	await ann.getByText('Others see that you are away: back at four.').waitFor();
 	await bob.expect(/^AWAY #lobby ann back at four$/m);
@@ -420,7 +420,7 @@ test('who is away, and why, is shown beside the name and above direct messages',
 	await ann.getByText('You are back.', { exact: true }).waitFor();
 	await bob.expect(/^AWAY #lobby ann$/m);
 	await until(() => shown('ann'), 'you');
-	// Above a conversation; it follows a new name, and goes when the other is back.
+	// The text is shown above a conversation. It follows a change of the nick, and goes when the other user is back.
 	await say(ann, '/msg bob are you there?');
 	const title = ann.locator('#topic');
 	await until(() => title.textContent(), 'away: <b>lunch</b>');
@@ -432,7 +432,7 @@ test('who is away, and why, is shown beside the name and above direct messages',
 	await title.waitFor({ state: 'hidden' });
 	await say(ann, 'welcome back');
 	await bob.expect(/^MSG rob ann welcome back$/m);
-	// A name that is away takes that along when its user leaves: the next user of the name is here.
+	// When a user who is away leaves, the text goes too: the next user of the name is not away.
 	bob.say('AWAY for ever');
 	await until(() => title.textContent(), 'away: for ever');
 	bob.say('BYE');

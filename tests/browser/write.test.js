@@ -181,7 +181,7 @@ test('a text of several lines is one message: with code that a button copies, ed
 	await input(ann).press('Control+v');
 	await until(() => input(ann).inputValue(), `${code}\nyes\nno`);
 	await input(ann).fill('');
-	// An edit changes lines, but not how many there are.
+	// An edit can change lines, but not their number.
 	await input(bob).press('ArrowUp');
 	await until(() => input(bob).inputValue(), `${code}\nyes\nno`);
 	await say(bob, `${code}\nyes`);

@@ -11,7 +11,7 @@ import time
 
 LINE_BYTES_MAX = 4096
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,31}')
-# Section 3.3: what a terminal would obey.
+# Section 3.3: escape sequences and control characters, which a terminal would act on.
 UNSAFE = re.compile('\x1b\\[[^\x40-\x7e]*[\x40-\x7e]?|\x1b[]PX^_].*?(?:\x07|\x1b\\\\|$)|\x1b.?'
                     '|[\x01-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]', re.DOTALL)
 GREETING = 'HELLO 1 minimal Type NICK and a name, then MSG and your text; BYE leaves. Nothing is saved.'
@@ -85,7 +85,7 @@ class Connection:
         self.end()
         self.writer.write_eof()
         while await asyncio.wait_for(self.reader.read(65536), 10):
-            pass  # until the client has closed, too: otherwise the last line could be lost
+            pass  # until the client has closed; otherwise the last line could be lost
 
     def end(self):
         for room in list(self.joined):

@@ -94,7 +94,7 @@ cert, own = f"{folder}/cert.pem", f"{folder}/key.pem"
 
 
 def certificate():
-    """Writes a certificate that is no authority's. The server trusts it only because SSL_CERT_FILE names it."""
+    """Writes a self-signed certificate. The server trusts it only because SSL_CERT_FILE names it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.timezone.utc)

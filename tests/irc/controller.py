@@ -20,8 +20,8 @@ class PlainchatController(BaseServerController, DirectoryBasedController):
             raise NotImplementedByController("ssl or websocket")
         self.port, self.hostname = port, hostname
         self.create_config()
-        # The port that all clients share takes a client for one of IRC at its USER or CAP. The tests of LUSERS send NICK
-        # alone, which needs a port that speaks only IRC.
+        # On a shared port, chatd recognizes an IRC client by its USER or CAP. The tests of LUSERS send NICK alone, so
+        # they need a port that speaks only IRC.
         scheme = "irc://" if "lusers.py" in os.environ["PYTEST_CURRENT_TEST"] else ""
         command = [os.environ["CHATD"], "--memory", "--listen", f"{scheme}127.0.0.1:{port}"]
         command += ["--name", "My.Little.Server", "--announce-after", "0s", "--no-announce"]
@@ -33,8 +33,8 @@ class PlainchatController(BaseServerController, DirectoryBasedController):
         self.proc = self.execute(command)
 
     def wait_for_port(self):
-        """irctest sends QUIT to a server that it knows to be one of IRC, and waits for its ERROR. chatd takes that for a line
-        of its own protocol, whose answer is another one."""
+        """Waits without sending anything. irctest would send QUIT and wait for an ERROR, but chatd takes a QUIT on a new
+        connection for a line of its own protocol and answers differently."""
         while not self.port_open:
             self.check_is_alive()
             try:

@@ -1,4 +1,4 @@
-"""Makes the passwords in a copy of irctest longer, because chatd accepts none of less than 8 characters. Run it in the
+"""Makes the passwords in a copy of irctest longer, because chatd requires at least 8 characters. Run it in the
 copy."""
 
 import base64

@@ -38,7 +38,7 @@ export class Terminals {
 
 const SIXTEEN = ['#2e3436', '#ef5350', '#8ad98a', '#e5d885', '#64a7e6', '#ff79c6', '#5fd7d7', '#d5d7da', '#767a80', '#ff7b72', '#a5e8a5', '#fff0a0', '#8fc4ff', '#ff9ad5', '#8fefef', '#ffffff'];
 
-/** Returns the colour of that number of 256. */
+/** Returns the color number `n` of a terminal's 256 colors. */
 function colour(n) {
 	if (n < 16) return SIXTEEN[n];
 	if (n >= 232) return `rgb(${Array(3).fill(8 + 10 * (n - 232))})`;
@@ -46,13 +46,13 @@ function colour(n) {
 	return `rgb(${[Math.floor((n - 16) / 36), Math.floor((n - 16) / 6) % 6, (n - 16) % 6].map(level)})`;
 }
 
-/** Returns half blocks of two colours. Those of a font leave gaps between the lines. */
+/** Returns half blocks of two colors. A font's half blocks would leave gaps between the lines. */
 function half(blocks, front, back) {
 	const [upper, lower] = blocks[0] === '▀' ? [front, back] : [back, front];
 	return `<i style="display:inline-block;vertical-align:top;height:17px;width:${blocks.length}ch;background:linear-gradient(${upper} 50%,${lower} 50%)"></i>`;
 }
 
-/** Returns the contents of a terminal as HTML; what is two columns wide keeps its width. */
+/** Returns the contents of a terminal as HTML. Characters of two columns keep their width. */
 function inHtml(screen) {
 	let style = {};
 	const words = screen.replace(/\n+$/, '\n').split(/(\x1b\[[\d;]*m)/);

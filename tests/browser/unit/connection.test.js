@@ -345,12 +345,12 @@ test('a duplicated tab does not send the messages of the first; those of a close
 	const tab = new Tab(t);
 	const { store } = tab;
 	tab.chat.sender.send(tab.room, 'sent once');
-	// The copy has the same storage while the first is open.
+	// The copy of a tab has the same storage while the first tab is open.
 	assert.deepEqual(new Tab(t, store).chat.sender.outbox.entries, []);
 	tab.chat.sender.release();
 	const next = new Tab(t, store);
 	assert.deepEqual(next.chat.sender.outbox.waiting().map(({ text }) => text), ['sent once']);
-	// The user goes back to the first, which was only cached: it no longer has the message.
+	// The user goes back to the first tab, which was only cached: it no longer has the message.
 	tab.chat.sender.reclaim();
 	assert.deepEqual(tab.chat.sender.outbox.entries, []);
 	await tab.connect({ last: 10 });
@@ -371,7 +371,7 @@ test('two tabs keep the rooms of both', (t) => {
 	other.chat.keepNow();
 	assert.deepEqual(Object.keys(store.rooms).sort(), ['#a', '#mine']);
 	store.dropRoom('#a');
-	tab.chat.keepNow(); // it does not know yet that another tab has left the room
+	tab.chat.keepNow(); // this tab does not know yet that another one has left the room
 	assert.deepEqual(Object.keys(store.rooms), ['#mine']);
 });
 
@@ -470,7 +470,7 @@ test('several lines are sent as one text, again with the same nonce, and become 
 	tab.socket.gets(live(16, 'ann', '').replace(/MSG.*/, 'REMOVE #a ann 14'));
 	await settled();
 	assert.deepEqual(tab.room.items.slice(-2).map((item) => [item.id, item.text, tab.room.isRemoved(item)]), [[14, 'a', true], [15, 'b', true]]);
-	// A last line of which cleaning leaves nothing is not sent, and the server says how many messages there are.
+	// A last line that is empty once it is cleaned is not sent. The server says how many messages there are.
 	tab.chat.sender.send(tab.room, 'ok\nb\n\x1b[0m');
 	await settled();
 	assert.match(tab.socket.sent.at(-2), / TEXT 4 #a$/);
@@ -484,7 +484,7 @@ test('several lines are sent as one text, again with the same nonce, and become 
 	tab.socket.gets(`OK TEXT 20 ${TIME} 2`);
 	await settled();
 	assert.deepEqual(tab.ids.slice(-3), [19, 20, 21]);
-	// What is too long for a text is sent line by line.
+	// A message that is too long for `TEXT` is sent line by line.
 	tab.chat.sender.send(tab.room, `${'x'.repeat(4001)}\nb`);
 	await settled();
 	assert.ok(tab.told.length >= 2);

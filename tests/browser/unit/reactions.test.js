@@ -45,7 +45,7 @@ test('a room counts each reaction once, whether it comes live, in a tag or after
 	room.reset(10);
 	const message = (id, more) => ({ kind: 'past', verb: 'MSG', room: '#a', nick: 'ann', text: 'hi', id, time: id, ...more });
 	const react = (id, kind, target, nick) => ({ kind, verb: 'REACT', room: '#a', nick, target, emoji: '👍', id, time: id });
-	room.push(react(11, 'live', 5, 'bob')); // not loaded yet
+	room.push(react(11, 'live', 5, 'bob')); // message 5 is not loaded yet
 	room.prepend([message(4), message(5, { reacts: reactsOf('👍*1') }), react(6, 'past', 5, 'bob')], true);
 	assert.equal(brief(room.items[1].reacts), '👍1');
 	assert.equal(room.needsReacts(room.items[1]), true);

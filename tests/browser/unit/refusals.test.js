@@ -9,7 +9,7 @@ const document = readFileSync(new URL('../../../protocol.md', import.meta.url), 
 const codes = [...document.split('\n## 9 Errors\n')[1].split('\n## ')[0].matchAll(/^\| `([a-z0-9-]+)` \|/gm)].map(([, code]) => code);
 const verbs = [...document.matchAll(/^### 4\.\d+ ([A-Z]+(?: and [A-Z]+)*)$/gm)].flatMap(([, verbs]) => verbs.split(' and '));
 
-/** What belongs to the protocol and to no sentence for a user of the page. */
+/** Words of the protocol, which no sentence for a user of the page may contain. */
 const PROTOCOL = /\b(NICK|JOIN|PART|PASS|LIST|WHO|HELP|HISTORY|FILES|REGISTER|MODE|INVITE|UNINVITE|KICK|BAN|SEARCH)\b|write it|<\w+>|undefined|\d{4}-\d\d-\d\dT/;
 
 test('every refusal of every command is a sentence without protocol words', () => {

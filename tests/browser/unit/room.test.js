@@ -186,10 +186,10 @@ test('an edit replaces the text of its message, and takes no row', () => {
 	edits(2, 'better', 'live');
 	assert.deepEqual(a.items.map(({ id, text }) => ({ id, text })), [{ id: 1, text: 'better' }]);
 	assert.equal(a.items[0].edited, 2000);
-	// One that was missed while the connection was broken comes from the log.
+	// An edit that was missed while the connection was broken comes from the log.
 	edits(3, 'best', 'past');
 	assert.equal(a.items[0].text, 'best');
-	// An older page of the log shows the newest text already, and an edit that is older.
+	// An older page of the log has the newest text already, and an edit that came before it.
 	a.lo = 1;
 	a.prepend([{ ...msg(0), id: 0.5, verb: 'EDIT', target: 1, text: 'good' }], true);
 	assert.equal(a.items[0].text, 'best');

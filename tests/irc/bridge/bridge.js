@@ -119,7 +119,7 @@ function message(n) {
   return { kind, lines };
 }
 
-// The bridge. It says one line at a time, and the next after it has heard its own.
+// The bridge. It sends a line only after it has received its own previous one.
 class Bridge {
   constructor(rooms) {
     this.rooms = new Map(rooms.map((name) => [name, { name, heard: [], waiting: [], isBack: false }]));
@@ -160,7 +160,7 @@ class Bridge {
     for (const room of this.rooms.values()) Object.assign(room, { isBack: false, waiting: [] });
   }
   askPage(room) {
-    // A message may have been cut into lines, of which the last may not have arrived: it is asked for once more.
+    // A message may have been cut into lines, and the last line may be missing. So the bridge asks for it once more.
     const from = room.before ? `msgid=${room.before}` : 'timestamp=2000-01-01T00:00:00.000Z';
     room.page = 0;
     this.client.raw('CHATHISTORY', 'AFTER', room.name, from, `${PAGE}`);
