@@ -50,7 +50,7 @@ pub struct Tail {
     gone_id: u64,
     /// One more than the number of the newest dropped entry that was not logged; 0 if there is none.
     gone_unlogged: Seq,
-    /// Whether lines were appended for which the readers have not been woken yet.
+    /// Whether lines were appended since the readers were last woken.
     pub is_news: bool,
 }
 

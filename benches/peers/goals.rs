@@ -7,7 +7,7 @@ struct Goal {
     work: &'static str,
     column: &'static str,
     ours: Kind,
-    /// The marks, all of which must be reached.
+    /// The marks. All of them must be reached.
     marks: &'static [Mark],
 }
 

@@ -1,4 +1,4 @@
-//! Compares `chatd` with other servers on the machine on which this runs.
+//! Compares `chatd` with other servers on the same machine.
 //!
 //!     cargo bench --bench peers
 //!

@@ -19,7 +19,7 @@ pub static OTHER_CHATD: OnceLock<String> = OnceLock::new();
 pub enum Kind {
     Memory,
     Disk,
-    /// chatd in memory, whose clients all speak IRC.
+    /// chatd in memory. All its clients speak IRC.
     ByIrc,
     /// The build of chatd that `--beside` names.
     OtherMemory,

@@ -127,7 +127,7 @@ const WORDS: f64 = 20_000.0;
 /// The most frequent word, for searches.
 pub const COMMON_WORD: &str = "wo0";
 
-/// Returns a message of about 60 bytes. It has ten words, of which few are common and most are rare, as in natural
+/// Returns a message of about 60 bytes. A few of its ten words are common and most are rare, as in natural
 /// text: the n-th most common word occurs about 1/n as often as the first. [`COMMON_WORD`] is in two of three
 /// messages.
 pub fn sentence(dice: &mut Dice) -> String {

@@ -40,7 +40,7 @@ impl Accounts {
         Ok(hooks.filter_map(|(_, stored)| stored.hook()).collect())
     }
 
-    /// Creates a hook. Does not create it if the nick has been unregistered since the request was made.
+    /// Creates a hook, unless the nick has been unregistered since the request was made.
     pub(super) fn new_hook(
         &self,
         nick: &Nick,

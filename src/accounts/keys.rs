@@ -1,7 +1,7 @@
 //! Stores the keys with which ssh logs in. A key is a token that nobody types: it has a label, counts as a token, and is
 //! revoked like one.
 //!
-//! A second bucket maps each key to its nicks, since sshd asks about a key before it knows whose it is. Anyone can
+//! A second bucket maps each key to its nicks, since sshd asks about a key before it knows the nick. Anyone can
 //! add any public key, without proof that it is theirs. So several nicks may have the same key: a stranger who adds
 //! somebody's key lets that person into the stranger's own nick, and locks them out of no other nick.
 
@@ -36,7 +36,7 @@ impl Accounts {
         })
     }
 
-    /// Adds a key. Does not add it if the nick has been unregistered since the request was made.
+    /// Adds a key, unless the nick has been unregistered since the request was made.
     pub(super) fn new_key(
         &self,
         nick: &Nick,

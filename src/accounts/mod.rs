@@ -59,7 +59,7 @@ pub enum AccountQuery {
     },
     /// Lists the tokens and keys of a nick.
     Tokens { nick: Nick },
-    /// Creates a hook, with whose token a tool can send to one room.
+    /// Creates a hook. Its token lets a tool send to one room.
     NewHook {
         nick: Nick,
         label: Nick,
@@ -125,7 +125,7 @@ pub struct TokenRow {
     pub fingerprint: Option<String>,
 }
 
-/// A registered nick as it is stored. Its key is the nick in the form in which names are compared (protocol.md 3.5).
+/// A registered nick as it is stored. Its key is the nick in its comparison form (protocol.md 3.5).
 #[derive(Debug, Serialize, Deserialize)]
 struct Account {
     /// The nick as it was spelled when it was registered.
@@ -362,7 +362,7 @@ impl Accounts {
         self.edit(move |values| forget(values, &form, &changes))
     }
 
-    /// Creates a token. Does not create it if the nick has been unregistered since the request was made.
+    /// Creates a token, unless the nick has been unregistered since the request was made.
     fn new_token(
         &self,
         nick: &Nick,
@@ -412,7 +412,7 @@ impl Accounts {
         }));
     }
 
-    /// Removes the access list of a deleted room. Does not wait until that is stored.
+    /// Removes the access list of a deleted room. Does not wait until the removal is stored.
     pub fn forget_room(&self, room: &RoomName) {
         let form = room.casefolded().to_owned();
         self.buckets.change_later(Box::new(move |values| {

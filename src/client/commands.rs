@@ -147,7 +147,7 @@ impl Client {
     /// Asks the server to send the tags of events from now on: [`Line::tags`](super::Line::tags).
     ///
     /// # Errors
-    /// [`Error::Refused`] by a server without tags; those of [`Client::request`].
+    /// [`Error::Refused`] if the server has no tags; those of [`Client::request`].
     pub async fn turn_tags_on(&mut self) -> Result<(), Error> {
         self.request("TAGS on").await.map(drop)
     }

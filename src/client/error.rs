@@ -64,7 +64,7 @@ pub enum Error {
         /// The reason for people.
         text: String,
     },
-    /// The server does not follow the protocol. The text says in which way.
+    /// The server does not follow the protocol. The text says how.
     Protocol(&'static str),
     /// The request is invalid. Nothing was sent.
     Invalid(InvalidRequest),

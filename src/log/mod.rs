@@ -252,7 +252,7 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn clear_inbox(&self, nick: &Nick) -> Result<(), StorageError>;
 
-    /// Searches for the newest `count` events whose text contains every phrase of the query.
+    /// Returns the newest `count` events whose text contains every phrase of the query.
     #[allow(clippy::missing_errors_doc)]
     fn search(
         &self,

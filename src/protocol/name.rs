@@ -140,7 +140,7 @@ fn is_stroke(c: char) -> bool {
 }
 
 /// Returns the UTS 39 skeleton of a text in lower case. Also replaces `w` with two `v`, which the tables of UTS 39
-/// leave out. Most names are ASCII, for which a table of the skeletons of single characters is ten times as fast.
+/// leave out. Most names are ASCII; for them, a table of the skeletons of single characters is ten times as fast.
 fn look(text: &str) -> String {
     static OF_ASCII: LazyLock<[String; 128]> =
         LazyLock::new(|| std::array::from_fn(|at| skeleton_with_vv(char::from(at as u8).into())));

@@ -108,7 +108,7 @@ enum Next {
 /// The state of `chatc` in a pipe.
 struct PipeClient {
     client: ReconnectingClient,
-    /// The room to which the lines go, when it has been joined.
+    /// The room that receives the lines; `None` until it has been joined.
     room: Option<String>,
     renderer: Renderer,
     /// The lines that were read but not passed to the client yet.
@@ -280,7 +280,7 @@ async fn listen_raw(mut receiver: Receiver, is_all: &Cell<bool>) -> Result<Exit,
     }
 }
 
-/// Writes the bytes of a download. Does not write them to a terminal, which might interpret them.
+/// Writes the bytes of a download, but not to a terminal, which might interpret them.
 async fn pass_file(
     receiver: &mut Receiver,
     output: &mut Stdout,

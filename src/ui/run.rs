@@ -248,7 +248,7 @@ pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Res
     executor.run(work).await
 }
 
-/// Starts the command, whose output goes to `end`. Returns whether it leads a process group of its own. If it does, a
+/// Starts the command. Its output goes to `end`. Returns whether it leads a process group of its own. If it does, a
 /// signal also reaches the processes that it has started.
 fn start(program: &str, args: &[String], end: io::PipeWriter) -> io::Result<(Child, bool)> {
     let mut command = std::process::Command::new(program);

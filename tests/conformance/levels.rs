@@ -42,7 +42,7 @@ const COMMANDS: &[(&str, usize)] = &[
 /// The sections that a minimal server need not follow, although it has their commands.
 const OPTIONAL: &[&str] = &["3.4", "8"];
 
-/// The section whose transcripts send `UPLOAD` and `TEXT`, which the server refuses.
+/// The section whose transcripts send `UPLOAD` and `TEXT`. The server refuses both.
 const REFUSALS: &str = "1.4";
 
 /// Transcripts that use only the commands of a minimal server, but need more than a minimal server has, each with the

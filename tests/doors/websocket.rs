@@ -4,7 +4,7 @@
 //!
 //! | section | tests |
 //! |---|---|
-//! | 4.1, 4.2 the handshake; 9.1 extensions, none of which is supported, and 1.9 subprotocols, of which IRC's is | `section_4_2_…`, `section_9_1_…` |
+//! | 4.1, 4.2 the handshake; 9.1 extensions (none is supported); 1.9 subprotocols (only IRC's is supported) | `section_4_2_…`, `section_9_1_…` |
 //! | 5.1, 5.3 masking | `section_5_1_…`, `section_5_3_…` |
 //! | 5.2 lengths, opcodes, reserved bits | `section_5_2_…` |
 //! | 5.4 fragments | `section_5_4_…` |

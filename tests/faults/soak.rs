@@ -102,7 +102,7 @@ fn a_stopped_reader_delays_nobody_takes_no_memory_and_misses_nothing() {
     assert_eq!(line, "OK PING still\n");
 }
 
-/// Returns a connection for which the reader's kernel buffers only little, whatever its settings are.
+/// Returns a connection with a small receive buffer, whatever the settings of the kernel are.
 fn narrow(server: SocketAddr) -> TcpStream {
     let socket = unconnected().expect("a free descriptor");
     sockopt::set_socket_recv_buffer_size(&socket, 64 << 10).expect("before it is connected");

@@ -53,7 +53,7 @@ struct How {
     limits: Limits,
     /// The number of bytes that the network accepts at once.
     takes: usize,
-    /// The delay with which the log stores entries; 0 for no delay.
+    /// How long the log waits before it stores entries; 0 for no delay.
     late: usize,
     is_stamped: bool,
 }

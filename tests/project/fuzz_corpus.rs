@@ -92,7 +92,7 @@ fn the_port_takes_the_corpus_and_serves_the_next() {
     check("port");
 }
 
-/// Lines of an IRC client: commands whose parameters are long or unusual.
+/// Lines of an IRC client: commands with long or unusual parameters.
 fn irc_line() -> impl Strategy<Value = String> {
     let command = prop::sample::select(vec![
         "PRIVMSG",

@@ -33,7 +33,7 @@ fn say(server: &mut Memory, lines: &str) -> String {
     String::from_utf8(out).expect("it is text")
 }
 
-/// Every request that contains a secret, or whose reply contains one.
+/// Every request that contains a secret or has a reply with one.
 const SECRETS: &str = "NICK ann\nREGISTER my secret\nTOKEN ci\nREGISTER my other secret\nNICK ann my other secret\n\
                        PASS anything\n";
 

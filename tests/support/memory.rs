@@ -733,7 +733,7 @@ impl Server for Memory {
     }
 }
 
-/// Returns the limits that a transcript asks for. Other limits are those of the suite, with which no joins are
+/// Returns the limits that a transcript asks for. The other limits are those of the suite, so joins are not
 /// announced.
 fn config(settings: &[Setting]) -> Result<Config, String> {
     let mut config = config_with(Limits {

@@ -110,7 +110,7 @@ impl Peer {
         self.inbox.expect(pattern)
     }
 
-    /// Sends a line, whose reply must fit `pattern`.
+    /// Sends a line. Its reply must fit `pattern`.
     #[track_caller]
     pub fn ask(&mut self, line: &str, pattern: &str) -> String {
         self.send(format!("{line}\n"));

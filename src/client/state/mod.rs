@@ -85,7 +85,7 @@ pub struct ClientState {
     was_connected: bool,
     /// The number of connections in a row that have failed.
     attempts: u32,
-    /// The refusal of a server whose password this connection has not given.
+    /// The refusal with `need-password`, if the server has sent one.
     password_error: Option<Error>,
     /// The server's last line, with the reason why it closed the connection.
     close_reason: Option<Error>,

@@ -331,7 +331,7 @@ fn tags(client: &Client, stamp: Stamp<'_>, more: &str, is_first: bool) -> String
     tags
 }
 
-/// Returns a number that identifies a change of a nick. It is the same in each room in which the nick is.
+/// Returns a number that identifies a change of a nick. It is the same in each room of the nick.
 pub(super) fn change_key(old: &str, new: &str, time: Time) -> u64 {
     let mut hasher = DefaultHasher::new();
     (old, new, time.0).hash(&mut hasher);

@@ -20,7 +20,7 @@ pub enum Label {
 }
 
 impl Label {
-    /// Returns the label of a command in the form in which the answer repeats it.
+    /// Returns the label of a command as the answer repeats it.
     pub fn parse(label: &str) -> Option<Box<str>> {
         let is_label = (1..=LABEL_BYTES_MAX).contains(&label.len());
         is_label.then(|| escape(label).into())

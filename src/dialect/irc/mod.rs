@@ -103,7 +103,7 @@ impl Client {
         write_from(&self.server, command, params, text, out);
     }
 
-    /// Appends a line from the client itself, in the form in which others see it.
+    /// Appends a line from the client itself, as others see it.
     pub fn by_self(&self, command: &str, params: &[&str], text: Option<&str>, out: &mut Vec<u8>) {
         write_from(&self.source(), command, params, text, out);
     }

@@ -11,7 +11,7 @@ use crate::protocol::{Digest, Event, EventId, Nick, RoomName, Time};
 
 /// The key of a row of `rooms`, which stands for a room or for the inbox of a nick.
 pub(super) struct RoomKey<'a> {
-    /// The name in the form in which names are compared (protocol.md 3.5). A room and a nick of the same name have different forms.
+    /// The name in its comparison form (protocol.md 3.5). A room and a nick of the same name have different forms.
     pub form: Cow<'a, str>,
     pub name: &'a str,
 }

@@ -30,7 +30,7 @@ pub enum BodyError {
 }
 
 impl RequestBody {
-    /// Creates a body of which nothing has been read.
+    /// Creates a body that has not been read yet.
     pub fn new(server: &Arc<Server>, body: Incoming, awaits_continue: bool) -> Self {
         Self {
             server: server.clone(),

@@ -1,4 +1,4 @@
-//! The output of a connection under hyper, on which the operating system itself sends the bytes of files
+//! The output of a connection under hyper. The operating system itself sends the bytes of files on it
 //! (`sendfile`).
 //!
 //! hyper writes what a body yields. For the bytes of a file, a body yields a slice of [`FILE_SENTINEL`], which is a

@@ -50,7 +50,7 @@ struct Sender<'a> {
     client: &'a Client,
     carrier: Carrier,
     events: Pieces,
-    /// Whole lines, of which the first `sent` bytes have been sent.
+    /// Whole lines. Their first `sent` bytes have been sent.
     piece: Vec<u8>,
     sent: usize,
 }

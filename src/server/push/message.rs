@@ -89,7 +89,7 @@ impl fmt::Debug for ServerKey {
 }
 
 impl ServerKey {
-    /// Creates a new key, in the form in which it is stored (PKCS #8). Returns `None` without random bits.
+    /// Creates a new key as it is stored (PKCS #8). Returns `None` without random bits.
     pub fn create() -> Option<Vec<u8>> {
         let made =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());

@@ -95,7 +95,7 @@ pub struct Picture {
     shown: Shown,
 }
 
-/// A picture in the size in which it is shown.
+/// A picture, scaled to the size at which it is shown.
 #[derive(Debug)]
 enum Shown {
     /// Text. In each line, the colors of the upper and the lower half of each character.
@@ -176,8 +176,8 @@ impl Picture {
         };
     }
 
-    /// Returns the width and height in which the picture fits into `space`, in pixels. A small picture is not made
-    /// larger than it is.
+    /// Returns the width and height, in pixels, that make the picture fit into `space`. A small picture is not
+    /// enlarged.
     fn scaled_to(&self, space: (u32, u32), graphics: Graphics) -> (u32, u32) {
         let (width, height) = self.image.dimensions();
         let by = |side: u32, space: u32| f64::from(space.max(1)) / f64::from(side.max(1));

@@ -114,7 +114,7 @@ fn a_deleted_room_disappears_from_the_chat_the_disk_and_running_transfers() {
     target.serves_everybody();
 }
 
-/// Only operators can see and delete the rooms with which one user had taken all places.
+/// One user has created as many rooms as the server allows. Only operators can see and delete them.
 #[test]
 fn an_operator_can_delete_invite_only_rooms_that_took_all_places() {
     let mut target = Target::start(&["--operator", "root1", "--max-rooms", "100"]);

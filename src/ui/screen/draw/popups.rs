@@ -53,7 +53,7 @@ fn popup(app: &App, title: &str, lines: Vec<Line<'static>>, area: Rect, frame: &
     frame.render_widget(Paragraph::new(all), place);
 }
 
-/// Draws a picture, or leaves empty the place in which the terminal draws it.
+/// Draws a picture. If the terminal draws it, leaves its place empty.
 fn show_picture(app: &App, picture: &Picture, frame: &mut Frame<'_>) {
     let area = picture_area(app);
     let rows = usize::from(area.height);
