@@ -55,9 +55,9 @@ pub struct Marks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     dialect: Dialect,
-    /// Those capabilities of an IRC client that change the bytes.
+    /// The capabilities of an IRC client that change the bytes.
     caps: irc::Caps,
-    /// Whether the room is the reader's current room, if that changes the bytes.
+    /// Whether the room is the reader's current room; `false` if this makes no difference to the bytes.
     is_here: bool,
 }
 

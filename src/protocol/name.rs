@@ -127,8 +127,8 @@ impl Nick {
     }
 }
 
-/// Returns whether a spelling consists of lower-case ASCII letters, at least one of which is not a stroke. Such a
-/// spelling has no skeleton of its own.
+/// Returns whether a spelling has only lower-case ASCII letters and `-`, `_`, `.`, and not only strokes (`i`, `l`).
+/// Lower case does not change the skeleton of such a spelling.
 fn is_plain(shown: &str) -> bool {
     let is_small = |c: char| c.is_ascii_lowercase() || matches!(c, '-' | '_' | '.');
     shown.chars().all(is_small) && !shown.chars().all(is_stroke)

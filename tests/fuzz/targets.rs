@@ -124,8 +124,8 @@ fn server_line(data: &[u8]) {
     assert_eq!(clean(&cleaned), cleaned);
 }
 
-/// A body that is posted to a hook is refused, or becomes messages: texts that `TEXT` accepts, whose tags and lines are
-/// safe.
+/// A body that is posted to a hook is refused or becomes messages. `TEXT` accepts their texts, and their tags and lines
+/// are safe.
 fn hook(data: &[u8]) {
     let mut messages = hook::read(data).unwrap_or_default();
     messages.extend(hook::read_push(data).map(|push| push.message));

@@ -175,8 +175,8 @@ pub fn control(event: &str, topics: &str, now: Time) -> Value {
     json!({"id": id(None), "time": now.0 / 1000, "event": event, "topic": topics})
 }
 
-/// Returns an event as the message that a subscriber receives; `None` if the event is not a message. Of a text of
-/// several lines, a subscriber receives the first line and the number of the others.
+/// Returns an event as the message that a subscriber receives; `None` if the event is not a message. If a text
+/// has several lines, the subscriber receives the first line and the number of lines that are left out.
 pub fn message(of: Option<EventId>, time: Time, tags: &str, event: &Event<'_>) -> Option<Value> {
     let (nick, text) = match event {
         Event::Msg { nick, text, .. } => (nick, text.to_string()),

@@ -159,8 +159,8 @@ impl SearchIndex {
         self.work.notify_one();
     }
 
-    /// Records that old events were removed from the log, and waits until the index is trimmed too. Returns whether
-    /// it is.
+    /// Records that old events were removed from the log, and waits until the index is trimmed too. Returns `false` if
+    /// trimming failed.
     pub fn trim_now(&self) -> bool {
         let mut state = self.state();
         state.trims += 1;
