@@ -1,4 +1,4 @@
-//! A client that connects again by itself: it runs a [`ClientState`] on real connections.
+//! A client that reconnects automatically: it runs a [`ClientState`] on real connections.
 
 use std::fmt::{self, Display};
 use std::future::Future;

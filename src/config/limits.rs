@@ -15,7 +15,7 @@ use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
 
-/// If the clock was set forward, the time that must pass before events expire according to it.
+/// How long a clock that was set forward must run before events expire according to it.
 pub const CLOCK_TRUSTED_AFTER: Duration = Duration::from_secs(3600);
 
 /// The maximum number of searches that run at once. Most searches take a millisecond.

@@ -161,8 +161,8 @@ pub enum Location {
     Inbox {
         /// The two nicks.
         message: DirectMessage,
-        /// The nicks (in comparison form) that may still read the event: both, one or none of the two. A user who
-        /// releases a nick loses its inbox.
+        /// The nicks (in comparison form) that may still read the message: the sender, the recipient, both or neither.
+        /// A user who releases a nick loses its inbox.
         readers: Vec<Box<str>>,
     },
 }

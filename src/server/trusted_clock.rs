@@ -28,8 +28,8 @@ impl TrustedClock {
         }
     }
 
-    /// Returns the trusted time when the wall clock shows `wall` at this uptime. If there is nothing to compare with,
-    /// the wall clock is trusted.
+    /// Returns the trusted time, if the wall clock shows `wall` at `uptime`. If there is nothing to
+    /// compare with, the wall clock is trusted.
     pub fn now(&mut self, wall: Time, uptime: Duration) -> Time {
         let mut now = self.last.map_or(wall.0, |(last, at)| {
             let passed = uptime.saturating_sub(at).as_millis();

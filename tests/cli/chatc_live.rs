@@ -362,7 +362,7 @@ fn in_between() -> (u16, std::sync::mpsc::Receiver<Vec<u8>>) {
     (port, received)
 }
 
-/// For chatc this address is another machine, so it tries TLS by itself, as over a network.
+/// chatc takes this address for another machine, so it tries TLS automatically, as over a network.
 const FAR: &str = "[::ffff:127.0.0.1]";
 
 #[test]
@@ -626,8 +626,8 @@ fn a_file_that_is_too_large_is_refused_and_the_next_one_is_uploaded() {
     assert!(sent.stderr.ends_with("(too-large)\n"), "{sent:?}");
 }
 
-/// Runs a shell command in a pseudo-terminal, which `script` of util-linux provides; its standard input is
-/// the keyboard.
+/// Runs a shell command in a pseudo-terminal, with `script` of util-linux. What is written to `script` is typed on
+/// the keyboard of that terminal.
 fn in_terminal(command: &str, folder: &Path) -> Running {
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--command", command, "/dev/null"]);

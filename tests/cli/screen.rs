@@ -879,8 +879,8 @@ fn a_terminal_that_cannot_move_its_cursor_gets_the_line_client() {
     assert!(!text.contains('\u{1b}'), "{text:?}");
 }
 
-/// A terminal of unknown size, such as a serial console or `docker run -t`: `script` makes one when it has no
-/// terminal itself.
+/// A serial console, or `docker run -t`, is a terminal of unknown size. `script` makes such a terminal when it is
+/// started without one.
 #[test]
 fn a_terminal_of_no_size_gets_the_line_client() {
     let chatd = chatd(&[]);

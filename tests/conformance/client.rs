@@ -170,7 +170,7 @@ impl Session {
         Ok(Some(text.to_owned()))
     }
 
-    /// Answers requests until one begins with `wanted`, which it returns unanswered.
+    /// Answers requests until one begins with `wanted`. Returns that one, unanswered.
     fn serve_until(&mut self, wanted: &str) -> Result<String, String> {
         loop {
             let request = self.request()?;

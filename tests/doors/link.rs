@@ -31,7 +31,7 @@ fn sent(state: &mut ClientState) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Passes `lines` to the state, and returns its updates, in one word or two each.
+/// Passes `lines` to the state, and returns its updates, each as one or two words.
 fn hear(state: &mut ClientState, lines: &[&str]) -> Vec<String> {
     for line in lines {
         state
@@ -587,7 +587,7 @@ fn a_room_that_always_refuses_is_dropped_and_others_are_resumed() {
     );
 }
 
-/// After the first `JOIN` was refused, the nick enters the lobby by itself. Live events that arrive before the second
+/// After the first `JOIN` was refused, the nick enters the lobby automatically. Live events that arrive before the second
 /// `JOIN`, which has the last id, come again in its replay.
 #[test]
 fn events_before_a_room_is_joined_from_an_id_arrive_once() {

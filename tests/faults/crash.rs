@@ -78,7 +78,7 @@ fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     }
 }
 
-/// Puts the server under load and kills it once enough is acknowledged and a moment has passed.
+/// Puts the server under load. Kills it a moment after enough has been acknowledged.
 fn load(
     chatd: &mut Chatd,
     round: usize,

@@ -82,7 +82,7 @@ fn clients_that_read_nothing_stay_within_the_memory_limit_and_connected() {
     assert_eq!(metric(chatd.address, "chatd_waiting_bytes "), 0);
 }
 
-/// Every direct message that was answered `OK` arrives once its reader reads, and the others were rejected.
+/// Every direct message that was answered `OK` arrives when its reader reads. The others were refused.
 #[test]
 fn a_direct_message_is_ok_only_if_its_reader_receives_it() {
     const SENT: usize = 20_000;

@@ -33,7 +33,7 @@ fn download(address: SocketAddr, id: u64) {
     assert!(file.bytes == bytes(), "what came is what was sent");
 }
 
-/// Takes a nick that has just been released, when the server knows that it is free.
+/// Takes a nick that has just been released. Tries until the server knows that the nick is free.
 fn named_again(address: SocketAddr, nick: &str) -> Peer {
     let end = Instant::now() + DEADLINE;
     loop {

@@ -10,7 +10,7 @@ use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 use crate::support::web::{ask, check_status, say};
 
-/// Returns the number of connections, not counting the one that requests it.
+/// Returns the number of connections, not counting the one that asks for this number.
 fn others(chatd: &Chatd) -> usize {
     let answer = say(chatd, &["GET /metrics HTTP/1.1"], "");
     let lines = answer

@@ -1,6 +1,6 @@
 //! protocol.md 3.9, chatd.md 2: the data folder.
 //!
-//! One server uses it at a time, of this version or a newer one.
+//! Only one server uses it at a time. A server refuses a folder that a newer version wrote.
 
 use std::fs;
 use std::path::Path;

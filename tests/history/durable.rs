@@ -91,7 +91,7 @@ fn traced() -> (Vec<Call>, Vec<Promise>) {
     peer.end().expect("the end");
     let reply = peer.reply().expect("a reply");
     promises.push(file(bytes, &sha256(bytes.as_bytes()), reply));
-    // A call is in the trace once its thread continues, so the last reply is there when the next one has
+    // A call is in the trace as soon as its thread continues, so the last reply is there when the next one has
     // arrived.
     let mut other = Peer::connect(chatd.address).expect("a connection");
     other.expect("PING x", "OK PING x").expect("a reply");

@@ -653,7 +653,7 @@ fn every_link_of_a_document_leads_somewhere() {
     }
 }
 
-/// The events as JSON, of `chatd` over HTTP and of `chatc --json`.
+/// Checks the events as JSON, both from `chatd` over HTTP and from `chatc --json`.
 #[test]
 fn the_members_of_an_event_as_json_are_those_of_http_md() {
     let digest = sample("sha256").expect("it is known");

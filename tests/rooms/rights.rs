@@ -195,7 +195,7 @@ struct Vault {
     maker: usize,
     /// The other registered nicks, in the order of their registration.
     others: Vec<usize>,
-    /// The id of a message there, and of a file.
+    /// The ids of a message and of a file in the room.
     id: String,
     file: String,
 }

@@ -1,4 +1,4 @@
-//! Checks JSON against `http.schema.json`, with the keywords of JSON Schema that it uses.
+//! Checks JSON against `http.schema.json`. Only the keywords of JSON Schema that occur there are supported.
 
 use serde_json::Value;
 

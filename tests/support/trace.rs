@@ -13,7 +13,7 @@ pub struct Call {
 /// A step that must have happened.
 pub struct Step {
     pub what: &'static str,
-    /// The names of the calls that do it.
+    /// The names of the system calls that make up this step.
     pub calls: &'static [&'static str],
     /// What their arguments must contain.
     pub holds: Vec<String>,

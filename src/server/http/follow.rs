@@ -122,7 +122,7 @@ struct Stream {
     not_before: Option<Time>,
     ends_with_past: bool,
     /// The rooms that have not been joined yet. A room is joined only when the past events of the previous room have
-    /// been sent, so that memory holds no more of them than the client reads.
+    /// been sent, so that past events do not accumulate in memory.
     rooms: vec::IntoIter<RoomName>,
     /// The room whose newest events are being sent, and the id of the last event that was sent.
     newest: Option<(RoomName, u64)>,

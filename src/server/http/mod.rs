@@ -127,7 +127,7 @@ impl Client {
 pub struct Upgraded {
     /// The connection's stream.
     pub stream: Stream,
-    /// The bytes that were already read from it.
+    /// The bytes that were already read from the stream.
     pub held: Vec<u8>,
     /// The client that requested the upgrade.
     pub client: Client,

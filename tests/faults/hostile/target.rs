@@ -116,7 +116,7 @@ impl Target {
         value.unwrap_or_else(|| panic!("no {name}: {page}"))
     }
 
-    /// Returns the number of connections, not counting the one that requests it.
+    /// Returns the number of connections, not counting the one that asks for this number.
     pub fn connections(&self) -> u64 {
         let (_, page) = self.http("GET /metrics HTTP/1.1\r\nHost: localhost\r\n");
         let lines = page
