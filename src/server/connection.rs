@@ -205,9 +205,8 @@ impl Connection {
         }
     }
 
-    /// Reads the available input, and returns the slow operation that it starts, if there is one. The operation is
-    /// boxed here: if its future were created where it is awaited, the task of every connection would have space for
-    /// it.
+    /// Reads the available input. If this starts a slow operation, returns the operation. It is boxed here: if its
+    /// future were created where it is awaited, the task of every connection would reserve space for it.
     fn begin_transfer(&mut self) -> Option<Pin<Box<impl Future<Output = ()>>>> {
         let effect = self.take_input()?;
         Some(Box::pin(self.transfer(effect)))

@@ -587,8 +587,8 @@ fn a_room_that_always_refuses_is_dropped_and_others_are_resumed() {
     );
 }
 
-/// After the first `JOIN` was refused, the nick enters the lobby automatically. Live events that arrive before the second
-/// `JOIN`, which has the last id, come again in its replay.
+/// After the first `JOIN` was refused, the nick enters the lobby automatically. Live events that arrive before the
+/// second `JOIN`, which has the last id, come again in its replay.
 #[test]
 fn events_before_a_room_is_joined_from_an_id_arrive_once() {
     let mut state = ClientState::new(options(&[]), 1);

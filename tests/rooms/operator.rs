@@ -92,7 +92,8 @@ fn metrics_count_connections_and_stored_events() {
     metrics_when(chatd.address, "chatd_connections{carrier=\"new\"}", 0.0);
 }
 
-/// Waits until the metric `name` has the expected value, because the end of a connection takes a moment. Returns all metrics.
+/// Waits until the metric `name` has the expected value, because the end of a connection takes a moment. Returns all
+/// metrics.
 fn metrics_when(address: SocketAddr, name: &str, expected: f64) -> BTreeMap<String, f64> {
     let end = std::time::Instant::now() + crate::support::inbox::DEADLINE;
     loop {

@@ -32,7 +32,7 @@ static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 pub struct Tty {
     terminal: Terminal<CrosstermBackend<Stdout>>,
     mouse: bool,
-    /// The size of the screen on which the terminal has drawn a picture, while it shows one.
+    /// The size of the screen when the terminal drew the picture that it shows; `None` if it shows none.
     picture: Option<(u16, u16)>,
 }
 

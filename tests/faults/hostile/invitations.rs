@@ -3,7 +3,8 @@
 use super::target::{Target, ask, pipeline};
 use crate::support::spawn::allow_many_connections;
 
-/// Regression test. An invitation once took time proportional to the square of the number of members, while everyone else waited.
+/// Regression test. An invitation once took time proportional to the square of the number of members, while everyone
+/// else waited.
 #[test]
 fn invitations_take_no_longer_in_a_full_room() {
     const CROWD: usize = 800;
