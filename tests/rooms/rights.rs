@@ -17,8 +17,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use plainchat::protocol::Verb;
 
-/// Every verb, with a request about the closed room, and the first words of the reply to a nick that is not invited
-/// and of the reply to a connection without a nick. `ID` and `FILE` stand for a message and a file in the room.
+/// Returns a row for every verb: a request about the closed room, and the first words of two replies. A nick that is
+/// not invited gets the first reply, and a connection without a nick the second. `ID` and `FILE` stand for a message
+/// and a file in the room.
 fn rows() -> Vec<(Verb, &'static str, &'static str, &'static str)> {
     use Verb::*;
     let nick = "need-nick";

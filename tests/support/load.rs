@@ -1,5 +1,5 @@
 //! Keeps a server busy until it is killed: clients that send messages and files, remove them, and watch.
-//! Each reports what the server has acknowledged as soon as it receives it.
+//! Each client reports every acknowledgement at once.
 
 use std::io;
 use std::net::SocketAddr;
