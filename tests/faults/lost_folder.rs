@@ -35,6 +35,7 @@ bob< OK MSG <id> <time>";
             .unwrap_or_else(|why| panic!("{why}"));
     };
     run(kept);
-    std::fs::remove_dir_all(&data).unwrap();
+    // It is moved and not removed, since the server may create files in it at any time.
+    std::fs::rename(&data, folder.path().join("lost")).unwrap();
     run(lost);
 }

@@ -114,6 +114,24 @@ impl Inbox {
         line
     }
 
+    /// Takes the next line that does not announce that somebody has joined or left a room. That line must fit
+    /// `pattern`. Announcements come a while after what they announce, so they may come before any reply.
+    #[track_caller]
+    pub fn reply(&mut self, pattern: &str) -> String {
+        loop {
+            let line = self.line();
+            if fits(pattern, &line) {
+                return line;
+            }
+            let is_announcement = ["JOIN ", "PART "].iter().any(|verb| line.starts_with(verb));
+            assert!(
+                is_announcement,
+                "wanted {pattern:?}, got {line:?}; so far:\n{}",
+                lossy(&self.seen)
+            );
+        }
+    }
+
     /// Takes the next `length` bytes.
     #[track_caller]
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {

@@ -114,7 +114,7 @@ impl Peer {
     #[track_caller]
     pub fn ask(&mut self, line: &str, pattern: &str) -> String {
         self.send(format!("{line}\n"));
-        self.inbox.expect(pattern)
+        self.inbox.reply(pattern)
     }
 
     /// Closes the sending side.
