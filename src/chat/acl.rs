@@ -52,46 +52,38 @@ impl Chat {
             .then(|| user.nick.casefolded())
     }
 
-    /// Sets the access lists of rooms as the account store has them, unless newer ones are known. Removes the
-    /// connections that may no longer read a room.
-    pub fn set_acls(&mut self, rooms: Vec<VersionedAcl>, now: Now) {
+    /// Sets access lists, unless newer ones are known. Removes the connections that may no longer read a room.
+    pub(super) fn set_acls(&mut self, rooms: &[VersionedAcl], now: Now) {
         for VersionedAcl {
             room: name,
             acl,
             version,
         } in rooms
         {
-            let id = match self.find_room(&name) {
+            let id = match self.find_room(name) {
                 Some(id) => id,
-                None => self.insert_room(name),
+                None => self.insert_room(name.clone()),
             };
             let Some(room) = self.rooms.get_mut(id) else {
                 continue;
             };
-            if room.acl_version < version {
-                room.acl_version = version;
-                self.set_acl(id, Some(Box::new(acl)));
+            if room.acl_version < *version {
+                room.acl_version = *version;
+                self.set_acl(id, Some(Box::new(acl.clone())));
                 self.enforce_acl(id, now);
             }
             self.close_if_unused(id);
         }
     }
 
-    /// Notifies the nick `who` (casefolded) that it was invited to a room, if the nick is online.
-    pub fn notify_invited(&mut self, who: &str, room: &RoomName, by: NickId, now: Now) {
-        let invited = Nick::parse(who).ok().and_then(|who| self.find_here(&who));
-        if let Some(invited) = invited {
-            self.append(
-                Place::Nick(invited),
-                None,
-                now.time,
-                None,
-                "",
-                |chat, line| {
-                    let (room, by) = (room.as_str().into(), chat.nick_text(by).into());
-                    write(&Event::Invite { room, by }, line)
-                },
-            );
+    /// Tells the connections of a nick on this server that `by` has invited it to a room.
+    pub(super) fn show_invitation(&mut self, nick: &Nick, room: &RoomName, by: &Nick, now: Now) {
+        if let Some(invited) = self.find_here(nick) {
+            let place = Place::Nick(invited);
+            self.append(place, None, now.time, None, "", |_, line| {
+                let (room, by) = (room.as_str().into(), by.as_str().into());
+                write(&Event::Invite { room, by }, line)
+            });
         }
     }
 

@@ -75,14 +75,12 @@ impl Chat {
         operators.any(|operator| operator.casefolded() == nick.casefolded())
     }
 
-    /// Closes every connection of `nick`; returns their number.
-    pub fn end_nick(&mut self, nick: NickId, code: Code, text: &str) -> usize {
+    /// Closes every connection of `nick` on this server.
+    pub(super) fn close_nick(&mut self, nick: NickId, code: Code, text: &str) {
         let peers = self.user(nick).map(|user| user.here.connections.clone());
-        let peers = peers.unwrap_or_default();
-        for peer in &peers {
-            self.send_command(*peer, ConnectionCommand::Close(code, text.to_owned()));
+        for peer in peers.into_iter().flatten() {
+            self.send_command(peer, ConnectionCommand::Close(code, text.to_owned()));
         }
-        peers.len()
     }
 
     /// Tells the other connections of a nick that `peer` has moved one of the nick's readers. Does not
@@ -156,17 +154,12 @@ impl Chat {
 
     /// Returns the bans that are in force, in the order in which they were made.
     pub fn bans(&self, now: Time) -> impl Iterator<Item = &Ban> {
-        let bans = self.directory.bans.iter();
+        let bans = self.state.directory().bans.iter();
         bans.filter(move |ban| ban.until.is_none_or(|until| until > now))
     }
 
-    /// Adds a ban, and closes the connections that it concerns.
-    pub fn add_ban(&mut self, ban: Ban, now: Now) {
-        let key = ban.target.key();
-        let is_over = |known: &Ban| known.until.is_some_and(|until| until <= now.time);
-        self.directory
-            .bans
-            .retain(|known| known.target.key() != key && !is_over(known));
+    /// Closes the connections on this server that a ban concerns.
+    pub(super) fn close_banned(&mut self, ban: &Ban) {
         let text = ban.sentence();
         let mut ended: Vec<PeerId> = Vec::new();
         match &ban.target {
@@ -187,24 +180,15 @@ impl Chat {
                 ended.extend(users.flat_map(|user| &user.here.connections));
             }
         }
-        self.directory.bans.push(ban);
         for peer in ended {
             self.send_command(peer, ConnectionCommand::Close(Code::Banned, text.clone()));
         }
     }
 
-    /// Removes a ban.
-    pub fn remove_ban(&mut self, target: &BanTarget) {
-        let key = target.key();
-        self.directory
-            .bans
-            .retain(|known| known.target.key() != key);
-    }
-
-    /// Sends a notice from `who` to everyone.
-    pub fn send_notice(&mut self, who: &str, text: &str, author: Option<PeerId>, now: Now) {
+    /// Shows a notice of the operator `by` to everyone on this server.
+    pub(super) fn show_notice(&mut self, by: &Nick, text: &str, author: Option<PeerId>, now: Now) {
         self.append(Place::Everyone, None, now.time, author, "", |_, line| {
-            let (from, text) = (who.into(), text.into());
+            let (from, text) = (by.as_str().into(), text.into());
             write(&Event::Note { from, text }, line)
         });
     }

@@ -5,14 +5,18 @@
 
 use super::bans::ConnectionCommand;
 use super::room::Room;
-use super::{Chat, Committed, RoomId};
+use super::{Chat, Committed};
 use crate::model::{DeletedFile, Outcome};
 use crate::protocol::{Code, RoomName};
 
 impl Chat {
-    /// Removes a room from the chat before the log deletes it. The room's connections leave it.
-    pub fn delete_room(&mut self, id: RoomId) {
-        let Some(mut room) = self.take_room(id) else {
+    /// Makes all connections of this server leave a room that is being deleted, and removes the room. Its members must
+    /// still be known.
+    pub(super) fn leave_deleted(&mut self, name: &RoomName) {
+        let room = self
+            .find_room(name)
+            .and_then(|id| Some((id, self.take_room(id)?)));
+        let Some((id, mut room)) = room else {
             return;
         };
         for (peer, nick) in self.readers_with_nicks(&room) {
@@ -20,7 +24,6 @@ impl Chat {
             self.send_command(peer, ConnectionCommand::Leave(departure));
         }
         room.readers.clear();
-        self.state.clear_room(&room.name);
         self.removed_live.append(&mut room.live);
         self.new_owners
             .retain(|(name, _)| name.casefolded() != room.name.casefolded());
@@ -40,10 +43,6 @@ impl Chat {
         files: &[DeletedFile],
         outcome: Outcome,
     ) -> Result<Committed, Code> {
-        // If another server on the same log deleted the room, it still exists here.
-        if let (Ok(_), Some(id)) = (&outcome, self.find_room(name)) {
-            self.delete_room(id);
-        }
         let room = self.deleting.remove(name.casefolded());
         match outcome {
             Ok((id, time)) => {

@@ -8,6 +8,7 @@
 pub mod acl;
 mod away;
 pub mod bans;
+mod changes;
 mod deletion;
 mod hooks;
 mod memory_budget;
@@ -152,8 +153,6 @@ pub struct Chat {
     pub(crate) proposed: Vec<Change>,
     /// The largest number of nicks that have been in use at once.
     nicks_most: usize,
-    /// The accounts and bans.
-    directory: Directory,
     /// The number of existing rooms that were created from each address.
     rooms_by_origin: Tally,
     /// The number of rooms that each registered nick (casefolded) owns.
@@ -167,11 +166,6 @@ pub struct Chat {
     uploads: Pace,
     /// The pace of uploads under unregistered nicks. These uploads also count in `uploads`.
     unowned_uploads: Pace,
-    /// The number of registrations and changes of passwords since the start.
-    account_changes: u64,
-    /// The value of `account_changes` at the last change of each nick (casefolded); 0 for a nick that is missing
-    /// here.
-    account_versions: HashMap<Box<str>, u64>,
     /// Commands that connections have not executed yet. This map is nearly always empty.
     commands: BTreeMap<PeerId, Vec<ConnectionCommand>>,
     /// Connections that have not been woken for their commands yet.
@@ -241,7 +235,6 @@ impl Chat {
             #[cfg(test)]
             proposed: Vec::new(),
             nicks_most: 0,
-            directory: Directory::default(),
             rooms_by_origin: Tally::default(),
             rooms_by_owner: Tally::default(),
             hooks: Hooks::default(),
@@ -250,8 +243,6 @@ impl Chat {
             new_readers: Pace::default(),
             uploads: Pace::default(),
             unowned_uploads: Pace::default(),
-            account_changes: 0,
-            account_versions: HashMap::new(),
             commands: BTreeMap::new(),
             commanded: Vec::new(),
             removed_live: Vec::new(),
@@ -417,7 +408,7 @@ impl Chat {
         if self.config.push.is_some() {
             self.push = Push::new(browsers);
         }
-        self.directory = directory;
+        self.state.restore_directory(directory);
         self.recount_unowned();
     }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::state::{self, Done, NickId, Outcome, User};
+use super::state::{Done, NickId, User};
 use super::{Chat, Place, Refused, RoomId};
 use crate::model::{
-    Action, Change, Claim, DirectMessage, FormerNick, Now, PeerId, Reserve, address_prefix, millis,
+    Action, Claim, DirectMessage, FormerNick, Now, PeerId, Reserve, address_prefix, millis,
 };
 use crate::protocol::{Code, Nick, RoomName};
 use crate::tail::{Seq, Tail};
@@ -44,8 +44,9 @@ impl Chat {
         has_password: bool,
     ) -> Result<NickAccess, Refused> {
         let is_own = self.is_registered(nick);
-        if self.directory.looks_like_another(nick) {
-            let own = self.directory.accounts.get(nick).filter(|_| is_own);
+        let directory = self.state.directory();
+        if directory.looks_like_another(nick) {
+            let own = directory.accounts.get(nick).filter(|_| is_own);
             let text = match own {
                 None => format!("{nick} looks like a nick that is registered; choose another"),
                 Some(own) => {
@@ -70,16 +71,15 @@ impl Chat {
 
     /// Returns whether a nick is registered.
     pub fn is_registered(&self, nick: &Nick) -> bool {
-        let account = self.directory.accounts.get(nick);
+        let account = self.state.directory().accounts.get(nick);
         account.is_some_and(|account| account.casefolded() == nick.casefolded())
     }
 
     /// Returns a number that changes whenever that nick is registered or its password is changed; `None` while the
     /// nick is not registered. The result of checking a password is valid only while this number stays the same.
     pub fn account_version(&self, nick: &Nick) -> Option<u64> {
-        let version = self.account_versions.get(nick.casefolded()).copied();
         self.is_registered(nick)
-            .then_some(version.unwrap_or_default())
+            .then(|| self.state.account_version(nick))
     }
 
     /// Returns whether a password reserves a nick, or another nick that looks like it.
@@ -90,30 +90,7 @@ impl Chat {
 
     /// Returns the number of registered nicks.
     pub fn accounts(&self) -> usize {
-        self.directory.accounts.len()
-    }
-
-    /// Records that a nick is registered. From now on only its account protects it, and no reservation.
-    pub fn registered(&mut self, nick: &Nick, now: Now) {
-        let end = Action::EndReservation { nick: nick.clone() };
-        let _ = self.change(end, None, now);
-        self.directory.add_account(nick);
-        self.push.forget(nick);
-        self.account_changes += 1;
-        let version = self.account_changes;
-        self.account_versions
-            .insert(nick.casefolded().into(), version);
-        self.recount_unowned();
-    }
-
-    /// Records that a nick is no longer registered.
-    pub fn unregistered(&mut self, nick: &Nick, now: Now) {
-        self.directory.remove_account(nick);
-        self.hooks.unregistered(nick);
-        self.push.forget(nick);
-        self.account_versions.remove(nick.casefolded());
-        self.recount_unowned();
-        self.forget_in_rooms(nick, now);
+        self.state.directory().accounts.len()
     }
 
     /// Returns the user of a nick, which may be reserved only.
@@ -206,48 +183,6 @@ impl Chat {
         }
         self.nicks_most = self.nicks_most.max(self.nicks_in_use());
         Ok(new)
-    }
-
-    /// Makes a change that this server proposes, if the state accepts it. `by` is the connection that has caused the
-    /// change.
-    pub(super) fn change(&mut self, action: Action, by: Option<PeerId>, now: Now) -> Outcome {
-        let server = self.server.clone();
-        let change = Change { server, action };
-        #[cfg(test)]
-        self.proposed.push(change.clone());
-        self.apply_change(&change, by, now)
-    }
-
-    /// Applies a change of this or another server, if the state accepts it, and shows it to the readers here. `by` is
-    /// the connection that has caused the change, if it belongs to this server.
-    ///
-    /// # Errors
-    /// When the state refuses the change.
-    pub fn apply_change(&mut self, change: &Change, by: Option<PeerId>, now: Now) -> Outcome {
-        let done = state::apply(&mut self.state, change, millis(now.uptime))?;
-        let Some(done) = done else {
-            return Ok(None);
-        };
-        let text = match &change.action {
-            Action::LeaveRoom { text, .. } => text,
-            _ => "",
-        };
-        for seen in &done.seen {
-            self.show_member_change(seen, text, by, now);
-        }
-        if let Action::SetAway { rooms, .. } = &change.action {
-            self.show_away(done.nick, rooms, by, now);
-        }
-        if let Some(released) = done.released {
-            self.drop_inbox(released);
-            self.state.forget(released);
-        }
-        for nick in [Some(done.nick), done.released].into_iter().flatten() {
-            if !self.user(nick).is_some_and(User::is_in_use) {
-                self.forget_paced_away(nick);
-            }
-        }
-        Ok(Some(done))
     }
 
     /// Returns those of `rooms` in which only one connection of this server uses the nick.
@@ -377,7 +312,7 @@ impl Chat {
         }
     }
 
-    fn drop_inbox(&mut self, nick: NickId) {
+    pub(super) fn drop_inbox(&mut self, nick: NickId) {
         if let Some(here) = self.state.here_mut(nick) {
             here.inbox_read_to = 0;
             let inbox = here.inbox.take().map_or(0, |inbox| inbox.memory());

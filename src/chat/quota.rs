@@ -77,7 +77,7 @@ impl Chat {
     /// Recalculates the counts of unregistered nicks after the accounts have changed.
     pub(super) fn recount_unowned(&mut self) {
         let shares = &mut self.file_shares;
-        let accounts = self.directory.accounts.values();
+        let accounts = self.state.directory().accounts.values();
         let mut unowned = shares.kept;
         for owned in accounts.filter_map(|nick| shares.by_nick.get(nick.casefolded())) {
             subtract(&mut unowned, *owned);

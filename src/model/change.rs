@@ -1,4 +1,5 @@
-//! Changes of what all servers of a chat agree on, apart from logged events: who uses which nick, and in which rooms.
+//! Changes of what all servers of a chat agree on, apart from logged events: who uses which nick and is in which rooms,
+//! who is registered or banned, who may join which room, and what operators order.
 //!
 //! Like an [`Entry`](super::Entry), a [`Change`] contains only names, and nothing that belongs to the process that
 //! proposes it. Whether it takes effect is decided when it is applied, from what was applied before it and from what
@@ -7,6 +8,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::{Ban, Hook, VersionedAcl};
+use crate::protocol::ban_target::BanTarget;
 use crate::protocol::{Nick, RoomName};
 
 /// The name of a server. Servers of one chat have different names.
@@ -42,10 +45,58 @@ pub enum Action {
         /// left deliberately.
         reserve: Option<Reserve>,
     },
-    /// The nick is registered now. From now on, its account protects it, and not a reservation.
-    EndReservation {
+    /// A nick was registered, or its password was changed. From now on, its account protects it, and not a reservation.
+    AddAccount {
         /// The nick.
         nick: Nick,
+    },
+    /// A nick is no longer registered.
+    RemoveAccount {
+        /// The nick.
+        nick: Nick,
+    },
+    /// A ban was stored. The connections that it concerns are closed.
+    AddBan(Box<Ban>),
+    /// A ban was lifted.
+    RemoveBan(BanTarget),
+    /// The access lists of rooms were changed and stored. Connections that may no longer read a room leave it.
+    SetAcls(Vec<VersionedAcl>),
+    /// A nick was invited to a room. If the nick is online, its connections are told.
+    Invite {
+        /// The nick.
+        nick: Nick,
+        /// The room.
+        room: Arc<RoomName>,
+        /// The nick that invited it.
+        by: Nick,
+    },
+    /// A hook was stored.
+    AddHook(Box<Hook>),
+    /// A token or hook of a nick was revoked.
+    Revoke {
+        /// The nick.
+        nick: Nick,
+        /// The label of the token or hook.
+        label: Nick,
+    },
+    /// An operator closes all connections of a nick.
+    Kick {
+        /// The nick.
+        nick: Nick,
+        /// The text of the last line that the connections receive.
+        text: Box<str>,
+    },
+    /// An operator sends a notice to everyone.
+    Notify {
+        /// The operator's nick.
+        by: Nick,
+        /// The text.
+        text: Box<str>,
+    },
+    /// An operator deletes a room. Its connections leave it at once, before the log deletes its events.
+    DeleteRoom {
+        /// The room.
+        room: Arc<RoomName>,
     },
     /// A user goes away or comes back.
     SetAway {

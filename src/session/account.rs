@@ -259,10 +259,10 @@ impl Session {
                     self.finish_new_token(&label, result, chat)
                 }
                 AccountQuery::Tokens { .. } => self.finish_tokens(&result),
-                AccountQuery::NewHook { .. } => self.finish_new_hook(result, chat),
+                AccountQuery::NewHook { .. } => self.finish_new_hook(result, chat, now),
                 AccountQuery::Hooks { .. } => self.finish_hooks(&result),
                 AccountQuery::Revoke { nick, label } => {
-                    self.finish_revoke(&nick, &label, &result, chat)
+                    self.finish_revoke(&nick, &label, &result, chat, now)
                 }
                 AccountQuery::Ban(_) | AccountQuery::Unban(_) => {
                     self.finish_ban(query, &result, chat, now);
@@ -357,7 +357,7 @@ impl Session {
     }
 
     fn finish_register(&mut self, nick: &Nick, chat: &mut Chat, now: Now) -> Done {
-        chat.registered(nick, now);
+        chat.add_account(nick, now);
         let talk = format!("{nick} is registered to you; log in with /nick {nick} <password>");
         self.ok(Verb::Register, nick.as_str(), &talk, AfterReply::Nothing);
         self.send_tls_hint(chat);
@@ -373,10 +373,11 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) -> Done {
-        chat.unregistered(nick, now);
-        if let AccountResult::Rooms(rooms) = result {
-            chat.set_acls(rooms, now);
-        }
+        let rooms = match result {
+            AccountResult::Rooms(rooms) => rooms,
+            _ => Vec::new(),
+        };
+        chat.remove_account(nick, rooms, now);
         let talk = format!("{nick} is not registered any more");
         self.ok(verb, nick.as_str(), &talk, AfterReply::Nothing);
         Ok(None)
@@ -444,12 +445,13 @@ impl Session {
         label: &Nick,
         result: &AccountResult,
         chat: &mut Chat,
+        now: Now,
     ) -> Done {
         if !matches!(result, AccountResult::Done) {
             let text = format!("there is no token or hook {label}; TOKENS and HOOKS list them");
             return Err(Refusal::new(Verb::Revoke, Code::BadName, text));
         }
-        chat.hooks.revoked(nick, label);
+        chat.revoke(nick.clone(), label.clone(), now);
         let talk = format!("{label} is revoked");
         self.ok(Verb::Revoke, label.as_str(), &talk, AfterReply::Nothing);
         Ok(None)

@@ -35,7 +35,12 @@ impl Session {
         self.query_accounts(AccountQuery::Hooks { nick })
     }
 
-    pub(super) fn finish_new_hook(&mut self, result: AccountResult, chat: &mut Chat) -> Done {
+    pub(super) fn finish_new_hook(
+        &mut self,
+        result: AccountResult,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Done {
         let verb = Verb::Hook;
         match result {
             AccountResult::NewHook(hook, token) => {
@@ -47,7 +52,7 @@ impl Session {
                     &talk,
                     AfterReply::Nothing,
                 );
-                chat.hooks.made(hook);
+                chat.add_hook(hook, now);
                 self.send_tls_hint(chat);
                 Ok(None)
             }

@@ -146,9 +146,11 @@ impl Session {
     ) -> Done {
         match (change, result) {
             (_, AccountResult::Rooms(rooms)) => {
-                chat.set_acls(rooms, now);
-                if let (AclChange::Invite(who, _), Some(by)) = (change, self.nick) {
-                    chat.notify_invited(who, room, by, now);
+                chat.change_acls(rooms, now);
+                if let (AclChange::Invite(who, _), Some(by)) = (change, self.nick)
+                    && let Ok(who) = Nick::parse(who)
+                {
+                    chat.invite(who, room.clone(), by, now);
                 }
             }
             (_, AccountResult::No) => return Err(no_space_to_invite()),

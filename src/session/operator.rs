@@ -31,21 +31,19 @@ impl Session {
         self.nick.is_some_and(|nick| chat.is_operator(nick))
     }
 
-    pub(super) fn kick(&mut self, nick: &Nick, text: &str, chat: &mut Chat) -> Done {
+    pub(super) fn kick(&mut self, nick: &Nick, text: &str, chat: &mut Chat, now: Now) -> Done {
         let verb = Verb::Kick;
         let operator = self.require_operator(verb, chat)?;
-        let Some(id) = chat.find_nick(nick) else {
+        if chat.find_nick(nick).is_none() {
             let text = format!("no nick {nick} is connected");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
-        };
+        }
         let last_line = match text {
             "" => format!("{operator} has closed your connection"),
             text => format!("{operator} has closed your connection: {text}"),
         };
-        let count = chat.end_nick(id, Code::Kicked, &last_line);
-        chat.record_audit(format!(
-            "{operator} kicks {nick} ({count} connections): {text}"
-        ));
+        chat.record_audit(format!("{operator} kicks {nick}: {text}"));
+        chat.kick(nick.clone(), &last_line, now);
         self.ok(
             verb,
             nick.as_str(),
@@ -157,7 +155,7 @@ impl Session {
         }
         let name = name_of(id, chat)?;
         chat.record_audit(format!("{operator} deletes the room {name}"));
-        chat.delete_room(id);
+        chat.delete_room(name.clone(), now);
         self.run_commands(chat, now);
         let body = ReplyBody::Text(name.as_str().into());
         let (place, scope) = (Place::Nick(NickId::NONE), Scope::Room(name));
@@ -182,8 +180,8 @@ impl Session {
     pub(super) fn note(&mut self, text: &str, chat: &mut Chat, now: Now) -> Done {
         let verb = Verb::Note;
         let operator = self.require_operator(verb, chat)?;
-        chat.send_notice(operator.as_str(), text, Some(self.peer), now);
         chat.record_audit(format!("{operator} sends a notice to everybody"));
+        chat.notify_everyone(operator, text, self.peer, now);
         self.ok(
             verb,
             "",
@@ -234,8 +232,9 @@ impl Session {
             }
             AccountQuery::Unban(target) => {
                 chat.record_audit(format!("{by} lifts the ban of {target}"));
-                chat.remove_ban(&target);
-                let target = target.to_string();
+                let text = target.to_string();
+                chat.remove_ban(target, now);
+                let target = text;
                 self.ok(
                     Verb::Unban,
                     &target,

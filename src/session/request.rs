@@ -94,7 +94,7 @@ impl Session {
             Request::Register { password } => self.register(password.as_deref(), chat, now),
             Request::Token { label, key } => self.token(label, key.as_deref(), chat),
             Request::Pass { password } => self.pass(&password, chat),
-            Request::Kick { nick, text } => self.kick(&nick, &text, chat),
+            Request::Kick { nick, text } => self.kick(&nick, &text, chat, now),
             Request::Ban {
                 target,
                 lasts,

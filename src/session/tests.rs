@@ -22,10 +22,11 @@ use crate::model::{Applied, Entry, FileContents, Now, Ticket};
 use crate::protocol::line::LineEnd;
 use crate::protocol::{Digest, Nick};
 
-/// A log that several servers share. Each server receives all decisions of the log in the same order, and the tickets
-/// of its own entries.
+/// The log and the accounts that several servers share. Each server receives all decisions of the log in the same
+/// order, and the tickets of its own entries.
 struct SharedLog {
     log: MemoryLog,
+    accounts: Accounts,
     /// The entries that each server has not applied yet.
     feeds: RefCell<Vec<VecDeque<Applied>>>,
 }
@@ -34,6 +35,7 @@ impl SharedLog {
     fn new() -> Rc<Self> {
         Rc::new(Self {
             log: MemoryLog::new(1, 1 << 20),
+            accounts: Accounts::new(Arc::new(MemoryBuckets::default()), None),
             feeds: RefCell::default(),
         })
     }
@@ -56,7 +58,6 @@ impl SharedLog {
 /// The sessions of one chat, and the log and accounts that they use.
 struct Table {
     chat: Chat,
-    accounts: Accounts,
     log: Rc<SharedLog>,
     /// The index of this server among the feeds of the log.
     server: usize,
@@ -82,7 +83,6 @@ impl Table {
         log.feeds.borrow_mut().push(VecDeque::new());
         let mut table = Self {
             sessions: Vec::new(),
-            accounts: Accounts::new(Arc::new(MemoryBuckets::default()), None),
             log,
             server,
             chat: Chat::new(Arc::new(config)),
@@ -150,7 +150,8 @@ impl Table {
 
     /// Executes a query to the accounts; the session does not have the result yet.
     fn done(&self, ask: &AccountQuery) -> AccountResult {
-        self.accounts
+        self.log
+            .accounts
             .run(ask, Now::default().time)
             .expect("it is in memory")
     }

@@ -1,10 +1,12 @@
-//! What all servers of a chat agree on, apart from logged events: who uses which nick, and in which rooms.
+//! What all servers of a chat agree on, apart from logged events: who uses which nick, in which rooms, and who is
+//! registered or banned.
 //!
 //! [`apply`] alone decides on a [`Change`]. It is a pure function of the state, the change, and the time at which the
 //! change is applied. With one server, [`Chat`](super::Chat) applies its changes at once, under its lock, and the time
 //! is the server's uptime. Which connections use a nick is known only to their server (`Here`, `MemberHere`), and
 //! does not influence a decision.
 
+mod directory;
 mod reserved;
 #[cfg(test)]
 mod tests;
@@ -15,7 +17,10 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Refused;
-use crate::model::{Action, Arena, Change, Claim, FormerNick, Id, PeerId, Reserve, ServerName};
+use crate::model::{
+    Action, Arena, Change, Claim, Directory, FormerNick, Id, Now, PeerId, Reserve, ServerName,
+    millis,
+};
 use crate::protocol::name::ByLook;
 use crate::protocol::{Code, Nick, RoomName};
 use crate::tail::{Seq, Tail};
@@ -36,6 +41,13 @@ pub struct State {
     members: HashMap<Box<str>, Members>,
     /// The servers, by their numbers.
     servers: Vec<ServerName>,
+    /// The accounts and bans.
+    directory: Directory,
+    /// The number of registrations and changes of passwords since the start.
+    account_changes: u64,
+    /// The value of `account_changes` at the last change of each nick (casefolded); 0 for a nick that is missing
+    /// here.
+    account_versions: HashMap<Box<str>, u64>,
 }
 
 /// The members of a room: the nicks that others see in it, in the order in which the nicks were taken.
@@ -159,17 +171,17 @@ pub(super) enum MemberChange {
 /// The maximum number of servers of a chat.
 const SERVERS_MAX: usize = 64;
 
-/// What a change has done (`None` if it did nothing, because the nick is not in use), or the reason why it was
-/// refused.
+/// What a change has done to a nick (`None` if it concerns no nick that is in use), or the reason why it was refused.
 pub type Outcome = Result<Option<Done>, Refused>;
 
-/// Decides on a change and, if it is accepted, makes it. `at_ms` is the time at which the change is applied, in
-/// milliseconds. It must not be before the time of an earlier change.
+/// Decides on a change and, if it is accepted, makes it. `now` is the time at which the change is applied. It must not
+/// be before the time of an earlier change.
 ///
 /// # Errors
 /// `nick-taken` or `bad-password` for a nick that the server may not use, and `quota` if there are too many servers.
 /// Nothing visible changes in this case.
-pub fn apply(state: &mut State, change: &Change, at_ms: u64) -> Outcome {
+pub fn apply(state: &mut State, change: &Change, now: Now) -> Outcome {
+    let at_ms = millis(now.uptime);
     state.release_due(at_ms);
     let server = state.number_of(&change.server)?;
     Ok(match &change.action {
@@ -182,14 +194,38 @@ pub fn apply(state: &mut State, change: &Change, at_ms: u64) -> Outcome {
             released: state.drop(id, server, reserve.as_ref(), at_ms),
             ..Done::with(id)
         }),
-        Action::EndReservation { nick } => state.change_user(nick, |user| {
-            user.reservation = None;
-        }),
+        Action::AddAccount { nick } => {
+            state.add_account(nick);
+            state.change_user(nick, |user| user.reservation = None)
+        }
+        Action::RemoveAccount { nick } => {
+            state.remove_account(nick);
+            state.find(nick).map(Done::with)
+        }
+        Action::AddBan(ban) => {
+            state.add_ban(ban, now.time);
+            None
+        }
+        Action::RemoveBan(target) => {
+            state.remove_ban(target);
+            None
+        }
         Action::SetAway { nick, text, .. } => state.change_user(nick, |user| {
             user.away.clone_from(text);
         }),
         Action::EnterRoom { room, nick } => state.enter(server, room, nick),
         Action::LeaveRoom { room, nick, .. } => state.leave(server, room, nick),
+        Action::DeleteRoom { room } => {
+            state.members.remove(room.casefolded());
+            None
+        }
+        // These change nothing that later decisions depend on. Each server shows them to its own connections.
+        Action::SetAcls(_)
+        | Action::Invite { .. }
+        | Action::AddHook(_)
+        | Action::Revoke { .. }
+        | Action::Kick { .. }
+        | Action::Notify { .. } => None,
     })
 }
 
@@ -313,11 +349,6 @@ impl State {
     pub(super) fn member_mut(&mut self, room: &RoomName, nick: NickId) -> Option<&mut MemberHere> {
         let member = self.members.get_mut(room.casefolded())?.get_mut(&nick)?;
         Some(&mut member.here)
-    }
-
-    /// Removes all members from a room that is deleted.
-    pub(super) fn clear_room(&mut self, room: &RoomName) {
-        self.members.remove(room.casefolded());
     }
 
     fn enter(&mut self, server: u32, room: &Arc<RoomName>, nick: &Nick) -> Option<Done> {

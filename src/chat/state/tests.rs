@@ -1,9 +1,15 @@
 //! Tests of the state that servers agree on.
 
+use std::time::Duration;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Ban;
+use crate::protocol::Time;
+use crate::protocol::ban_target::BanTarget;
+use crate::protocol::name::Look;
 
 /// Nicks. Some are the same nick in another spelling, and some look like another nick.
 const NICKS: [&str; 6] = ["bob", "Bob", "b0b", "paul", "pauI", "ann"];
@@ -43,7 +49,11 @@ fn password(byte: u8) -> Claim {
 
 fn change(state: &mut State, server: &str, action: Action, at_ms: u64) -> Outcome {
     let server = server.into();
-    let outcome = apply(state, &Change { server, action }, at_ms);
+    let now = Now {
+        time: Time(at_ms),
+        uptime: Duration::from_millis(at_ms),
+    };
+    let outcome = apply(state, &Change { server, action }, now);
     if let Ok(Some(done)) = &outcome
         && let Some(released) = done.released
     {
@@ -94,6 +104,12 @@ fn shared(state: &State) -> Vec<String> {
     }
     let due = &state.reserved.nicks;
     shared.push(format!("{due:?} {:?} {:?}", state.servers, members(state)));
+    let accounts = NICKS.map(|name| {
+        let name = nick(name);
+        let account = state.directory().accounts.get(&name);
+        (account.map(Nick::to_string), state.account_version(&name))
+    });
+    shared.push(format!("{accounts:?} {:?}", state.directory().bans));
     shared
 }
 
@@ -182,7 +198,16 @@ fn action() -> impl Strategy<Value = Action> {
             nick,
             reserve: is_reserved.then_some(RESERVE),
         }),
-        1 => named().prop_map(|nick| Action::EndReservation { nick }),
+        1 => named().prop_map(|nick| Action::AddAccount { nick }),
+        1 => named().prop_map(|nick| Action::RemoveAccount { nick }),
+        1 => (named(), 0..200_u64).prop_map(|(nick, until)| Action::AddBan(Box::new(Ban {
+            target: BanTarget::Nick(Box::new(Look::of(nick))),
+            by: "root".into(),
+            text: String::new(),
+            until: Some(Time(until)),
+        }))),
+        1 => named().prop_map(|nick| Action::RemoveBan(BanTarget::Nick(Box::new(Look::of(nick))))),
+        1 => in_room.clone().prop_map(|room| Action::DeleteRoom { room }),
         1 => (named(), any::<bool>()).prop_map(|(nick, is_away)| Action::SetAway {
             nick,
             text: is_away.then(|| "lunch".into()),

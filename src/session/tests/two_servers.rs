@@ -202,14 +202,21 @@ impl Pair {
         self.share(on);
     }
 
-    /// Passes the changes of a server to the other one.
+    /// Passes the changes of a server to the other one, and back what the other one changes because of them.
     fn share(&mut self, on: usize) {
-        let changes = std::mem::take(&mut self.servers[on].chat.proposed);
-        let other = &mut self.servers[1 - on];
-        for change in changes {
-            let _ = other.chat.apply_change(&change, None, Now::default());
+        let mut from = on;
+        loop {
+            let changes = std::mem::take(&mut self.servers[from].chat.proposed);
+            let other = &mut self.servers[1 - from];
+            for change in changes {
+                let _ = other.chat.apply_change(&change, None, Now::default());
+            }
+            other.apply();
+            if other.chat.proposed.is_empty() {
+                return;
+            }
+            from = 1 - from;
         }
-        other.apply();
     }
 
     fn read(&mut self, on: usize, who: usize) -> String {
@@ -275,6 +282,124 @@ fn a_member_on_one_server_is_seen_on_the_other() {
     assert!(pair.say(1, 1, "ROOMS").contains("ROOM #new 1"));
     pair.say(0, 0, "PART #new");
     assert!(!pair.say(1, 1, "ROOMS").contains("#new"));
+}
+
+/// Returns two servers with an operator on the first one. Connections 0 are registered: `root` and `ann`.
+fn pair_with_accounts(count: usize) -> Pair {
+    let mut pair = Pair::new(count);
+    for (on, nick) in ["root", "ann"].into_iter().enumerate() {
+        pair.say(on, 0, &format!("NICK {nick}"));
+        let registered = pair.say(on, 0, "REGISTER my secret");
+        assert_eq!(registered, format!("OK REGISTER {nick}\n"));
+    }
+    for on in [0, 1] {
+        pair.read(on, 0);
+    }
+    pair
+}
+
+#[test]
+fn a_nick_registered_on_one_server_needs_its_password_on_the_other() {
+    let mut pair = pair_with_accounts(3);
+    for (on, nick) in [(1, "root"), (0, "ann"), (0, "Ann")] {
+        let answer = pair.say(on, 1, &format!("NICK {nick}"));
+        assert!(answer.starts_with("ERR NICK need-password "), "{answer}");
+        let answer = pair.say(on, 1, &format!("NICK {nick} my guess"));
+        assert!(answer.starts_with("ERR NICK bad-password "), "{answer}");
+    }
+    let answer = pair.say(0, 1, "NICK ann my secret");
+    assert!(answer.starts_with("OK NICK ann "), "{answer}");
+    // What somebody else has registered meanwhile on the other server is checked once more.
+    pair.say(0, 2, "NICK bob bob's own");
+    let query = pair.servers[1].ask(2, "NICK bob guess");
+    let query = query.expect("the nick is reserved");
+    pair.say(0, 2, "REGISTER bob's account");
+    let answer = pair.servers[1].done(&query);
+    let again = pair.servers[1].direct_message(2, answer);
+    assert!(again.is_some(), "it is an account's password by now");
+    pair.say(0, 2, "REGISTER -");
+    pair.say(0, 2, "NICK rob");
+    let answer = pair.say(1, 1, "NICK bob");
+    assert!(answer.starts_with("OK NICK bob "), "{answer}");
+}
+
+#[test]
+fn bans_kicks_and_notices_of_one_server_apply_on_the_other() {
+    let mut pair = pair_with_accounts(4);
+    pair.say(1, 1, "NICK eve");
+    pair.read(0, 0);
+    assert_eq!(pair.say(0, 0, "KICK eve enough"), "OK KICK eve\n");
+    let last = pair.read(1, 1);
+    let closed = "CLOSED kicked root has closed your connection: enough\n";
+    assert!(last.ends_with(closed), "{last}");
+    pair.say(1, 2, "NICK eve");
+    pair.read(0, 0);
+    assert_eq!(pair.say(0, 0, "BAN eve 1h"), "OK BAN eve\n");
+    let last = pair.read(1, 2);
+    assert!(last.contains("CLOSED banned "), "{last}");
+    let refused = pair.say(1, 3, "NICK eve");
+    assert!(refused.starts_with("ERR NICK banned "), "{refused}");
+    assert!(pair.say(0, 0, "UNBAN eve").contains("OK UNBAN eve\n"));
+    let taken = pair.say(1, 3, "NICK eve");
+    assert!(taken.starts_with("OK NICK eve "), "{taken}");
+    pair.say(0, 0, "NOTE lunch is ready");
+    for on in [0, 1] {
+        let seen = pair.read(on, 3);
+        assert!(seen.ends_with("NOTE * root lunch is ready\n"), "{seen}");
+    }
+}
+
+#[test]
+fn the_access_list_of_a_room_applies_on_both_servers() {
+    let mut pair = pair_with_accounts(2);
+    pair.say(0, 1, "NICK bob");
+    pair.say(0, 1, "REGISTER bob's secret");
+    pair.say(1, 1, "NICK eve");
+    pair.say(1, 0, "JOIN #plan");
+    pair.say(1, 0, "MSG hello");
+    pair.say(0, 1, "JOIN #plan");
+    pair.read(1, 0);
+    assert_eq!(pair.say(1, 0, "MODE invite"), "OK MODE #plan invite\n");
+    let removed = pair.read(0, 1);
+    assert!(removed.contains("PART #plan bob"), "{removed}");
+    let refused = pair.say(0, 1, "JOIN #plan");
+    assert!(refused.contains("ERR JOIN not-allowed "), "{refused}");
+    let invited = pair.say(1, 0, "INVITE bob");
+    assert!(invited.contains("OK INVITE #plan bob\n"), "{invited}");
+    assert_eq!(pair.read(0, 1), "INVITE #plan ann\n");
+    let joined = pair.say(0, 1, "JOIN #plan");
+    assert!(joined.contains("OK JOIN #plan "), "{joined}");
+    // With the account, its place in the list ends on both servers.
+    pair.say(0, 0, "REMOVE bob");
+    let removed = pair.read(0, 1);
+    assert!(removed.contains("PART #plan bob"), "{removed}");
+    for (on, who) in [(0, 1), (1, 1)] {
+        let hidden = pair.say(on, who, "HISTORY #plan 1");
+        assert!(hidden.contains("ERR HISTORY no-such-room "), "{hidden}");
+    }
+}
+
+#[test]
+fn a_room_deleted_on_one_server_has_gone_on_the_other() {
+    let mut pair = pair_with_accounts(2);
+    pair.say(1, 1, "NICK eve");
+    pair.say(1, 1, "JOIN #ops");
+    pair.say(1, 1, "MSG hello");
+    pair.say(0, 1, "JOIN #ops");
+    let answer = pair.say(0, 0, "REMOVE #ops");
+    assert!(answer.contains("OK REMOVE "), "{answer}");
+    let removed = pair.read(1, 1);
+    assert!(removed.contains("PART #ops eve"), "{removed}");
+    for on in [0, 1] {
+        assert!(!pair.say(on, 0, "ROOMS").contains("#ops"));
+    }
+    // The room can be created again, and is the same on both servers.
+    pair.say(1, 1, "JOIN #ops");
+    pair.say(1, 1, "MSG again");
+    for on in [0, 1] {
+        assert!(pair.say(on, 0, "ROOMS").contains("ROOM #ops 1"));
+        assert!(pair.say(on, 0, "WHO #ops").contains("USER #ops eve"));
+    }
 }
 
 /// The next action of a speaker on one of two servers.

@@ -1,0 +1,162 @@
+//! Makes changes that all servers of the chat agree on, and shows their effects to the connections of this server.
+
+use std::sync::Arc;
+
+use super::state::{self, Outcome, User};
+use super::{Chat, NickId};
+use crate::model::{Action, Ban, Change, Hook, Now, PeerId, VersionedAcl};
+use crate::protocol::ban_target::BanTarget;
+use crate::protocol::{Code, Nick, RoomName};
+
+impl Chat {
+    /// Makes a change that this server proposes, if the state accepts it. `by` is the connection that has caused the
+    /// change.
+    pub(super) fn change(&mut self, action: Action, by: Option<PeerId>, now: Now) -> Outcome {
+        let server = self.server.clone();
+        let change = Change { server, action };
+        #[cfg(test)]
+        self.proposed.push(change.clone());
+        self.apply_change(&change, by, now)
+    }
+
+    /// Makes a change that the state never refuses.
+    fn make(&mut self, action: Action, by: Option<PeerId>, now: Now) {
+        let _ = self.change(action, by, now);
+    }
+
+    /// Applies a change of this or another server, if the state accepts it, and shows it to the readers here. `by` is
+    /// the connection that has caused the change, if it belongs to this server.
+    ///
+    /// # Errors
+    /// When the state refuses the change.
+    pub fn apply_change(&mut self, change: &Change, by: Option<PeerId>, now: Now) -> Outcome {
+        if let Action::DeleteRoom { room } = &change.action {
+            self.leave_deleted(room); // while the room's members are still known
+        }
+        let done = state::apply(&mut self.state, change, now)?;
+        self.show_change(&change.action, by, now);
+        let Some(done) = done else {
+            return Ok(None);
+        };
+        let text = match &change.action {
+            Action::LeaveRoom { text, .. } => text,
+            _ => "",
+        };
+        for seen in &done.seen {
+            self.show_member_change(seen, text, by, now);
+        }
+        if let Action::SetAway { rooms, .. } = &change.action {
+            self.show_away(done.nick, rooms, by, now);
+        }
+        if let Some(released) = done.released {
+            self.drop_inbox(released);
+            self.state.forget(released);
+        }
+        for nick in [Some(done.nick), done.released].into_iter().flatten() {
+            if !self.user(nick).is_some_and(User::is_in_use) {
+                self.forget_paced_away(nick);
+            }
+        }
+        Ok(Some(done))
+    }
+
+    /// Does what a change requires of this server's connections and tables, apart from what the state has reported.
+    fn show_change(&mut self, action: &Action, by: Option<PeerId>, now: Now) {
+        match action {
+            Action::AddAccount { nick } => {
+                self.push.forget(nick);
+                self.recount_unowned();
+            }
+            Action::RemoveAccount { nick } => {
+                self.hooks.unregistered(nick);
+                self.push.forget(nick);
+                self.recount_unowned();
+                self.forget_in_rooms(nick, now);
+            }
+            Action::AddBan(ban) => self.close_banned(ban),
+            Action::SetAcls(rooms) => self.set_acls(rooms, now),
+            Action::Invite { nick, room, by } => self.show_invitation(nick, room, by, now),
+            Action::AddHook(hook) => self.hooks.made(Hook::clone(hook)),
+            Action::Revoke { nick, label } => self.hooks.revoked(nick, label),
+            Action::Kick { nick, text } => {
+                if let Some(nick) = self.find_here(nick) {
+                    self.close_nick(nick, Code::Kicked, text);
+                }
+            }
+            Action::Notify { by: from, text } => self.show_notice(from, text, by, now),
+            Action::TakeNick { .. }
+            | Action::DropNick { .. }
+            | Action::SetAway { .. }
+            | Action::EnterRoom { .. }
+            | Action::LeaveRoom { .. }
+            | Action::DeleteRoom { .. }
+            | Action::RemoveBan(_) => {}
+        }
+    }
+
+    /// Records that a nick was registered, or that its password was changed.
+    pub fn add_account(&mut self, nick: &Nick, now: Now) {
+        let nick = nick.clone();
+        self.make(Action::AddAccount { nick }, None, now);
+    }
+
+    /// Records that a nick is no longer registered. `rooms` are the access lists from which it was removed.
+    pub fn remove_account(&mut self, nick: &Nick, rooms: Vec<VersionedAcl>, now: Now) {
+        let nick = nick.clone();
+        self.make(Action::RemoveAccount { nick }, None, now);
+        self.change_acls(rooms, now);
+    }
+
+    /// Sets the access lists of rooms as the account store has them, unless newer ones are known. Removes the
+    /// connections that may no longer read a room.
+    pub fn change_acls(&mut self, rooms: Vec<VersionedAcl>, now: Now) {
+        if !rooms.is_empty() {
+            self.make(Action::SetAcls(rooms), None, now);
+        }
+    }
+
+    /// Tells a nick, if it is online, that `by` has invited it to a room.
+    pub fn invite(&mut self, nick: Nick, room: RoomName, by: NickId, now: Now) {
+        if let Some(by) = self.user(by).map(|by| by.nick.clone()) {
+            let room = Arc::new(room);
+            self.make(Action::Invite { nick, room, by }, None, now);
+        }
+    }
+
+    /// Adds a hook that has been stored.
+    pub fn add_hook(&mut self, hook: Hook, now: Now) {
+        self.make(Action::AddHook(hook.into()), None, now);
+    }
+
+    /// Records that a token or hook of a nick was revoked.
+    pub fn revoke(&mut self, nick: Nick, label: Nick, now: Now) {
+        self.make(Action::Revoke { nick, label }, None, now);
+    }
+
+    /// Adds a ban that has been stored, and closes the connections that it concerns.
+    pub fn add_ban(&mut self, ban: Ban, now: Now) {
+        self.make(Action::AddBan(ban.into()), None, now);
+    }
+
+    /// Lifts a ban.
+    pub fn remove_ban(&mut self, target: BanTarget, now: Now) {
+        self.make(Action::RemoveBan(target), None, now);
+    }
+
+    /// Closes every connection of `nick`, on every server. `text` is in the last line that they receive.
+    pub fn kick(&mut self, nick: Nick, text: &str, now: Now) {
+        let text = text.into();
+        self.make(Action::Kick { nick, text }, None, now);
+    }
+
+    /// Sends a notice of an operator to everyone. `author` is the operator's connection.
+    pub fn notify_everyone(&mut self, by: Nick, text: &str, author: PeerId, now: Now) {
+        let text = text.into();
+        self.make(Action::Notify { by, text }, Some(author), now);
+    }
+
+    /// Removes a room from the chat before the log deletes it. The room's connections leave it.
+    pub fn delete_room(&mut self, room: Arc<RoomName>, now: Now) {
+        self.make(Action::DeleteRoom { room }, None, now);
+    }
+}

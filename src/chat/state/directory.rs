@@ -1,0 +1,53 @@
+//! The accounts and bans in the state that servers agree on.
+
+use super::State;
+use crate::model::{Ban, Directory};
+use crate::protocol::ban_target::BanTarget;
+use crate::protocol::{Nick, Time};
+
+impl State {
+    /// Returns the accounts and bans.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Sets the accounts and bans at the start, as they are stored.
+    pub fn restore_directory(&mut self, directory: Directory) {
+        self.directory = directory;
+    }
+
+    /// Returns a number that changes with each registration and change of the password of `nick`; 0 if there was none
+    /// since the start.
+    pub fn account_version(&self, nick: &Nick) -> u64 {
+        let version = self.account_versions.get(nick.casefolded());
+        version.copied().unwrap_or_default()
+    }
+
+    pub(super) fn add_account(&mut self, nick: &Nick) {
+        self.directory.add_account(nick);
+        self.account_changes += 1;
+        let version = self.account_changes;
+        self.account_versions
+            .insert(nick.casefolded().into(), version);
+    }
+
+    pub(super) fn remove_account(&mut self, nick: &Nick) {
+        self.directory.remove_account(nick);
+        self.account_versions.remove(nick.casefolded());
+    }
+
+    /// Adds a ban, in place of an earlier one of the same target. Bans that are over are removed.
+    pub(super) fn add_ban(&mut self, ban: &Ban, now: Time) {
+        let key = ban.target.key();
+        let is_over = |known: &Ban| known.until.is_some_and(|until| until <= now);
+        let bans = &mut self.directory.bans;
+        bans.retain(|known| known.target.key() != key && !is_over(known));
+        bans.push(ban.clone());
+    }
+
+    pub(super) fn remove_ban(&mut self, target: &BanTarget) {
+        let key = target.key();
+        let bans = &mut self.directory.bans;
+        bans.retain(|known| known.target.key() != key);
+    }
+}
