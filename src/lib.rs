@@ -83,7 +83,7 @@ passed to them (`tests/project/tidy.rs` checks it).
 | casefolded | the form of a name in which two spellings of it are equal |
 | look-alike | a nick that a person could mistake for another |
 | entry | something that is proposed to the log (`model::Entry`); once it is applied, it is an event |
-| change | a change of what all servers of a chat agree on, apart from events: of who uses which nick (`model::Change`); `chat::state::apply` decides on it |
+| change | a change of what all servers of a chat agree on, apart from events: who uses which nick, who is banned (`model::Change`); `chat::state::apply` decides on it: at once on a single server, or later (`chat::Chat::decide`) |
 | ticket | names the request that waits for the outcome of an entry |
 | event | what readers see: a message, a file, a change of topic, a join … (`protocol::Event`) |
 | inbox | the direct messages of a nick; logged between registered nicks, otherwise in memory only |

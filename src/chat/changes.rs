@@ -10,16 +10,17 @@ use crate::protocol::{Code, Nick, RoomName};
 
 impl Chat {
     /// Makes a change that this server proposes, if the state accepts it. `by` is the connection that has caused the
-    /// change.
+    /// change. Returns `Ok(None)` if it is decided on later.
     pub(super) fn change(&mut self, action: Action, by: Option<PeerId>, now: Now) -> Outcome {
         let server = self.server.clone();
         let change = Change { server, action };
-        #[cfg(test)]
-        self.proposed.push(change.clone());
+        if self.propose_change(&change, by) {
+            return Ok(None);
+        }
         self.apply_change(&change, by, now)
     }
 
-    /// Makes a change that the state never refuses.
+    /// Makes a change that the state never refuses. `by` is the connection that has caused it.
     fn make(&mut self, action: Action, by: Option<PeerId>, now: Now) {
         let _ = self.change(action, by, now);
     }
@@ -29,7 +30,12 @@ impl Chat {
     ///
     /// # Errors
     /// When the state refuses the change.
-    pub fn apply_change(&mut self, change: &Change, by: Option<PeerId>, now: Now) -> Outcome {
+    pub(super) fn apply_change(
+        &mut self,
+        change: &Change,
+        by: Option<PeerId>,
+        now: Now,
+    ) -> Outcome {
         if let Action::DeleteRoom { room } = &change.action {
             self.leave_deleted(room); // while the room's members are still known
         }
@@ -95,58 +101,58 @@ impl Chat {
     }
 
     /// Records that a nick was registered, or that its password was changed.
-    pub fn add_account(&mut self, nick: &Nick, now: Now) {
+    pub fn add_account(&mut self, nick: &Nick, by: PeerId, now: Now) {
         let nick = nick.clone();
-        self.make(Action::AddAccount { nick }, None, now);
+        self.make(Action::AddAccount { nick }, Some(by), now);
     }
 
     /// Records that a nick is no longer registered. `rooms` are the access lists from which it was removed.
-    pub fn remove_account(&mut self, nick: &Nick, rooms: Vec<VersionedAcl>, now: Now) {
+    pub fn remove_account(&mut self, nick: &Nick, rooms: Vec<VersionedAcl>, by: PeerId, now: Now) {
         let nick = nick.clone();
-        self.make(Action::RemoveAccount { nick }, None, now);
-        self.change_acls(rooms, now);
+        self.make(Action::RemoveAccount { nick }, Some(by), now);
+        self.change_acls(rooms, by, now);
     }
 
     /// Sets the access lists of rooms as the account store has them, unless newer ones are known. Removes the
     /// connections that may no longer read a room.
-    pub fn change_acls(&mut self, rooms: Vec<VersionedAcl>, now: Now) {
+    pub fn change_acls(&mut self, rooms: Vec<VersionedAcl>, by: PeerId, now: Now) {
         if !rooms.is_empty() {
-            self.make(Action::SetAcls(rooms), None, now);
+            self.make(Action::SetAcls(rooms), Some(by), now);
         }
     }
 
-    /// Tells a nick, if it is online, that `by` has invited it to a room.
-    pub fn invite(&mut self, nick: Nick, room: RoomName, by: NickId, now: Now) {
+    /// Tells a nick, if it is online, that the nick `by` has invited it to a room.
+    pub fn invite(&mut self, nick: Nick, room: RoomName, by: NickId, peer: PeerId, now: Now) {
         if let Some(by) = self.user(by).map(|by| by.nick.clone()) {
             let room = Arc::new(room);
-            self.make(Action::Invite { nick, room, by }, None, now);
+            self.make(Action::Invite { nick, room, by }, Some(peer), now);
         }
     }
 
     /// Adds a hook that has been stored.
-    pub fn add_hook(&mut self, hook: Hook, now: Now) {
-        self.make(Action::AddHook(hook.into()), None, now);
+    pub fn add_hook(&mut self, hook: Hook, by: PeerId, now: Now) {
+        self.make(Action::AddHook(hook.into()), Some(by), now);
     }
 
     /// Records that a token or hook of a nick was revoked.
-    pub fn revoke(&mut self, nick: Nick, label: Nick, now: Now) {
-        self.make(Action::Revoke { nick, label }, None, now);
+    pub fn revoke(&mut self, nick: Nick, label: Nick, by: PeerId, now: Now) {
+        self.make(Action::Revoke { nick, label }, Some(by), now);
     }
 
     /// Adds a ban that has been stored, and closes the connections that it concerns.
-    pub fn add_ban(&mut self, ban: Ban, now: Now) {
-        self.make(Action::AddBan(ban.into()), None, now);
+    pub fn add_ban(&mut self, ban: Ban, by: PeerId, now: Now) {
+        self.make(Action::AddBan(ban.into()), Some(by), now);
     }
 
     /// Lifts a ban.
-    pub fn remove_ban(&mut self, target: BanTarget, now: Now) {
-        self.make(Action::RemoveBan(target), None, now);
+    pub fn remove_ban(&mut self, target: BanTarget, by: PeerId, now: Now) {
+        self.make(Action::RemoveBan(target), Some(by), now);
     }
 
     /// Closes every connection of `nick`, on every server. `text` is in the last line that they receive.
-    pub fn kick(&mut self, nick: Nick, text: &str, now: Now) {
+    pub fn kick(&mut self, nick: Nick, text: &str, by: PeerId, now: Now) {
         let text = text.into();
-        self.make(Action::Kick { nick, text }, None, now);
+        self.make(Action::Kick { nick, text }, Some(by), now);
     }
 
     /// Sends a notice of an operator to everyone. `author` is the operator's connection.
@@ -156,7 +162,7 @@ impl Chat {
     }
 
     /// Removes a room from the chat before the log deletes it. The room's connections leave it.
-    pub fn delete_room(&mut self, room: Arc<RoomName>, now: Now) {
-        self.make(Action::DeleteRoom { room }, None, now);
+    pub fn delete_room(&mut self, room: Arc<RoomName>, by: PeerId, now: Now) {
+        self.make(Action::DeleteRoom { room }, Some(by), now);
     }
 }

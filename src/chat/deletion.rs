@@ -24,6 +24,7 @@ impl Chat {
             self.send_command(peer, ConnectionCommand::Leave(departure));
         }
         room.readers.clear();
+        self.forget_entering(id);
         self.removed_live.append(&mut room.live);
         self.new_owners
             .retain(|(name, _)| name.casefolded() != room.name.casefolded());

@@ -3,7 +3,7 @@
 //! Its behaviour depends only on its own state, the requests, and the time that the caller passes. Everything that
 //! readers receive is appended to a [`Tail`]; this module sends nothing itself. It is pure: it knows no socket, task
 //! or file. The state of a single connection belongs to [`crate::session`]. Read [`state`] first, then [`room`] and
-//! [`nick`].
+//! [`nick`]. Several servers can share one chat: then their changes are decided on later ([`Chat::decide`]).
 
 pub mod acl;
 mod away;
@@ -20,6 +20,7 @@ pub mod room;
 mod shares;
 pub mod state;
 mod tally;
+mod undecided;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
@@ -29,8 +30,6 @@ use std::time::Duration;
 
 use crate::config::fixed::TEXTS_ARRIVING_MAX;
 use crate::config::{Config, Limits};
-#[cfg(test)]
-use crate::model::Change;
 use crate::model::{
     Applied, Arena, Connected, DeletedFile, Directory, Entry, EventKind, FileSum, FileTotals, Id,
     Now, PeerId, Removed, RoomRow, Scope, ServerName, Ticket, address_prefix, millis,
@@ -50,10 +49,12 @@ use quota::FileShares;
 use room::Room;
 use state::State;
 use tally::Tally;
+use undecided::Undecided;
 
 pub use push::{Notice, words};
 pub use shares::{Reservation, Shares};
 pub use state::NickId;
+pub use undecided::Proposal;
 
 /// A connection, as the chat sees it.
 #[derive(Debug)]
@@ -148,9 +149,8 @@ pub struct Chat {
     state: State,
     /// This server's name in the changes of that state.
     server: ServerName,
-    /// The changes that this server has proposed, for tests of several servers.
-    #[cfg(test)]
-    pub(crate) proposed: Vec<Change>,
+    /// The changes that are not decided on yet; `None` if each change is decided on at once, as on a single server.
+    undecided: Option<Box<Undecided>>,
     /// The largest number of nicks that have been in use at once.
     nicks_most: usize,
     /// The number of existing rooms that were created from each address.
@@ -232,8 +232,7 @@ impl Chat {
             newest_id: 0,
             state: State::default(),
             server: config.name.as_str().into(),
-            #[cfg(test)]
-            proposed: Vec::new(),
+            undecided: None,
             nicks_most: 0,
             rooms_by_origin: Tally::default(),
             rooms_by_owner: Tally::default(),
@@ -363,6 +362,7 @@ impl Chat {
             }
         }
         self.commands.remove(&peer);
+        self.forget_undecided(peer);
         self.end_upload(peer);
     }
 
@@ -548,7 +548,7 @@ impl Chat {
         // A message that is not logged is kept only in the inbox. The inbox had enough space when the message was
         // requested, but may have been filled by other messages since then.
         let bytes = entry.bytes() + entry.events() * DIRECT_LINE_BYTES;
-        if !is_logged && !self.has_inbox_space(here, bytes) {
+        if !is_logged && (!self.has_inbox_space(here, bytes) || self.is_claimed(to)) {
             return Err(Code::Busy);
         }
         Ok(Some(Place::Nick(here)))
@@ -896,8 +896,8 @@ mod tests {
         let [first, second] = [1, 2].map(|n| chat.connect(IpAddr::from([127, 0, 0, n])));
         let ann = || Nick::parse("ann").expect("it is a nick");
         let mut take = |peer| chat.take_nick(peer, None, &[], ann(), Some("secret"), now);
-        let nick = take(first).expect("it is free");
-        assert_eq!(take(second), Ok(nick));
+        let nick = take(first).expect("it is free").expect("at once");
+        assert_eq!(take(second), Ok(Some(nick)));
         for seen in 0..3 {
             for n in 0..1000 {
                 let moved = MovedReader {
@@ -933,7 +933,7 @@ mod tests {
         chat.enter(room, peer, None, at(0));
         let ann = Nick::parse("ann").expect("it is a nick");
         let nick = chat.take_nick(peer, None, &[room], ann, None, at(0));
-        let nick = nick.expect("it is free");
+        let nick = nick.expect("it is free").expect("at once");
         chat.tick(at(2000));
         let mut announced = chat.end(Place::Room(room));
         let mut toggle = |chat: &mut Chat, from: u64| {
@@ -997,7 +997,7 @@ mod tests {
             // Every other nick has a password, which reserves it.
             let password = Some("secret").filter(|_| n % 2 == 0);
             let taken = chat.take_nick(peer, current, &[], nick, password, now);
-            let taken = taken.expect("it is free");
+            let taken = taken.expect("it is free").expect("at once");
             for text in ["gone", ""] {
                 chat.set_away(taken, text, peer, &[room], now);
             }

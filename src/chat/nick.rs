@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::state::{Done, NickId, User};
+use super::state::{NickId, User};
+use super::undecided::PendingClaim;
 use super::{Chat, Place, Refused, RoomId};
 use crate::model::{
     Action, Claim, DirectMessage, FormerNick, Now, PeerId, Reserve, address_prefix, millis,
@@ -131,7 +132,9 @@ impl Chat {
 
     /// Gives `nick` to a connection that uses the nick `current` and reads `rooms`, and announces the change. For a
     /// registered nick, the password must have been checked before, if [`Self::nick_access`] requires it; any number
-    /// of connections may use such a nick.
+    /// of connections may use such a nick. Returns `None` if that is decided on later. Then the connection has a
+    /// change without a ticket; when it has been decided on, [`Self::take_claimed`] returns the decision, or `None` if
+    /// the connection must ask again.
     ///
     /// # Errors
     /// `nick-taken` or `bad-password`. Nothing changes in this case.
@@ -143,27 +146,61 @@ impl Chat {
         nick: Nick,
         password: Option<&str>,
         now: Now,
-    ) -> Result<NickId, Refused> {
+    ) -> Result<Option<NickId>, Refused> {
+        let old = current.and_then(|old| self.user(old));
+        let old = old.map(|user| (user.nick.clone(), user.here.connections.len()));
+        if self.waits_for_claim(peer, [Some(&nick), old.as_ref().map(|(nick, _)| nick)]) {
+            return Ok(None);
+        }
         let claim = self.claim(peer, current, &nick, password);
         let moved = current.map_or_else(Vec::new, |old| self.rooms_of_one(rooms, old));
-        let former = current.and_then(|old| {
-            let user = self.user(old)?;
-            Some(FormerNick {
-                nick: user.nick.clone(),
-                is_last: user.here.connections.len() == 1,
-                rooms: self.room_names(&moved),
-            })
+        let former = old.map(|(nick, connections)| FormerNick {
+            nick,
+            is_last: connections == 1,
+            rooms: self.room_names(&moved),
         });
+        let is_later = self.undecided.is_some();
+        if is_later {
+            let former = former.as_ref().map(|former| former.nick.clone());
+            let pending = PendingClaim {
+                nick: nick.clone(),
+                current,
+                former,
+                rooms: rooms.to_vec(),
+                moved: moved.clone(),
+                reserve: self.reserve(peer),
+                is_lost: false,
+            };
+            self.remember_claim(peer, pending);
+        }
         let take = Action::TakeNick {
             nick,
             claim,
             former,
         };
-        let Some(Done { nick: new, .. }) = self.change(take, Some(peer), now)? else {
-            return Ok(NickId::NONE); // a nick that was taken is in use
-        };
+        let done = self.change(take, Some(peer), now)?;
+        if is_later {
+            return Ok(None);
+        }
+        // A nick that was taken is in use.
+        let new = done.map_or(NickId::NONE, |done| done.nick);
+        self.nick_is_taken(peer, current, rooms, &moved, new, now);
+        Ok(Some(new))
+    }
+
+    /// Moves a connection from the nick `current` to the nick `new`, which the state has given to it. In the rooms
+    /// `moved`, the new nick has replaced the other one already.
+    pub(super) fn nick_is_taken(
+        &mut self,
+        peer: PeerId,
+        current: Option<NickId>,
+        rooms: &[RoomId],
+        moved: &[RoomId],
+        new: NickId,
+        now: Now,
+    ) {
         if Some(new) == current {
-            return Ok(new);
+            return;
         }
         if let Some(here) = self.state.here_mut(new) {
             here.connections.push(peer);
@@ -182,16 +219,15 @@ impl Chat {
             self.end_use(old, peer);
         }
         self.nicks_most = self.nicks_most.max(self.nicks_in_use());
-        Ok(new)
+        self.remove_renamed(peer, new, rooms, now);
     }
 
     /// Returns those of `rooms` in which only one connection of this server uses the nick.
     fn rooms_of_one(&mut self, rooms: &[RoomId], nick: NickId) -> Vec<RoomId> {
         let mut of_one = rooms.to_vec();
         of_one.retain(|room| {
-            let room = self.rooms.get(*room).map(|room| &room.name);
-            let member = room.and_then(|room| self.state.member_mut(room, nick));
-            member.is_some_and(|member| member.connections == 1)
+            let name = self.room(*room).map(|room| room.name.clone());
+            name.is_some_and(|name| self.connections_in(*room, &name, nick) == 1)
         });
         of_one
     }
@@ -280,25 +316,27 @@ impl Chat {
     /// reservation expires, or at once if it has none or the user leaves for good. The number of reserved nicks is
     /// limited.
     pub fn drop_nick(&mut self, id: NickId, peer: PeerId, leaves: Leaves, now: Now) {
-        let origin = self.address(peer).map(address_prefix);
+        let reserve = self.reserve(peer).filter(|_| leaves == Leaves::ForNow);
         self.end_use(id, peer);
         let Some(user) = self.user(id) else {
             return;
         };
-        if !user.here.connections.is_empty() {
-            return;
-        }
-        let limits = self.limits();
-        let reserve = origin
-            .filter(|_| leaves == Leaves::ForNow)
-            .map(|origin| Reserve {
-                for_ms: millis(limits.guard_for),
-                origin,
-                nicks_max: limits.reserved_nicks_max,
-                nicks_per_address_max: limits.reserved_nicks_per_address_max,
-            });
         let nick = user.nick.clone();
-        let _ = self.change(Action::DropNick { nick, reserve }, Some(peer), now);
+        // If another connection is about to take the nick, that decision comes first.
+        if user.here.connections.is_empty() && !self.is_claimed(&nick) {
+            let _ = self.change(Action::DropNick { nick, reserve }, Some(peer), now);
+        }
+    }
+
+    /// Returns how the nick of a connection is reserved when the connection ends.
+    fn reserve(&self, peer: PeerId) -> Option<Reserve> {
+        let limits = self.limits();
+        Some(Reserve {
+            for_ms: millis(limits.guard_for),
+            origin: self.address(peer).map(address_prefix)?,
+            nicks_max: limits.reserved_nicks_max,
+            nicks_per_address_max: limits.reserved_nicks_per_address_max,
+        })
     }
 
     /// Removes a connection from those of a nick. After the last one, the direct messages are dropped.

@@ -219,17 +219,15 @@ impl Chat {
         let Some((room, name)) = self.names(room_id, nick) else {
             return;
         };
-        let known = self.state.member_mut(&room, nick);
-        if known.is_none_or(|member| member.connections == 0) {
+        let is_first = self.connections_in(room_id, &room, nick) == 0;
+        if is_first {
             let enter = Action::EnterRoom {
                 room: room.clone(),
                 nick: name,
             };
             let _ = self.change(enter, Some(peer), now);
         }
-        if let Some(member) = self.state.member_mut(&room, nick) {
-            member.connections += 1;
-        }
+        self.count_joined(room_id, &room, nick, is_first);
     }
 
     /// Returns the names of a room and of a nick.
@@ -270,11 +268,7 @@ impl Chat {
         let Some((room, name)) = self.names(room_id, nick) else {
             return;
         };
-        let Some(member) = self.state.member_mut(&room, nick) else {
-            return;
-        };
-        member.connections = member.connections.saturating_sub(1);
-        if member.connections == 0 {
+        if self.count_gone(room_id, &room, nick) {
             let leave = Action::LeaveRoom {
                 room,
                 nick: name,

@@ -84,7 +84,7 @@ impl Session {
                 let secret = Secret::new(password);
                 self.query_accounts(AccountQuery::ShareNick { nick, secret })
             }
-            _ => self.take_nick(nick, password, chat, now),
+            _ => self.take_nick(nick, password, None, chat, now),
         }
     }
 
@@ -205,7 +205,7 @@ impl Session {
     ) -> Option<Effect> {
         let PendingAccountQuery { query, account } = *self.account_query.take()?;
         self.expects = Expects::Line;
-        let step = self.irc_step();
+        let at = self.next_reply();
         let verb = match &query {
             AccountQuery::Login { .. } | AccountQuery::ShareNick { .. } => Verb::Nick,
             AccountQuery::Register { .. } | AccountQuery::Unregister { .. } => Verb::Register,
@@ -276,12 +276,8 @@ impl Session {
                 AccountQuery::Room { .. } => Ok(None),
             },
         };
-        let effect = done.unwrap_or_else(|refusal| {
-            self.refuse(&refusal);
-            None
-        });
-        let effect = self.irc_continue(effect, chat, now);
-        self.irc_label(step, effect.as_ref());
+        let effect = self.end_step(at, done, chat, now);
+        self.wait_for_changes(at, chat);
         effect
     }
 
@@ -328,9 +324,7 @@ impl Session {
         if let Some(reason) = chat.ban_of_nick(&nick, now.time) {
             return Err(Refusal::new(Verb::Nick, Code::Banned, reason));
         }
-        let done = self.take_nick(nick, Some(secret.expose()), chat, now)?;
-        self.has_token = has_token;
-        Ok(done)
+        self.take_nick(nick, Some(secret.expose()), Some(has_token), chat, now)
     }
 
     /// Continues with a nick that is in use and not registered: its password may now be compared. If the nick has
@@ -353,11 +347,11 @@ impl Session {
         // A nick that looks like this one may have been registered meanwhile.
         let access = chat.nick_access(&nick, self.nick, true);
         access.map_err(super::request::refused(verb))?;
-        self.take_nick(nick, Some(secret.expose()), chat, now)
+        self.take_nick(nick, Some(secret.expose()), None, chat, now)
     }
 
     fn finish_register(&mut self, nick: &Nick, chat: &mut Chat, now: Now) -> Done {
-        chat.add_account(nick, now);
+        chat.add_account(nick, self.peer, now);
         let talk = format!("{nick} is registered to you; log in with /nick {nick} <password>");
         self.ok(Verb::Register, nick.as_str(), &talk, AfterReply::Nothing);
         self.send_tls_hint(chat);
@@ -377,7 +371,7 @@ impl Session {
             AccountResult::Rooms(rooms) => rooms,
             _ => Vec::new(),
         };
-        chat.remove_account(nick, rooms, now);
+        chat.remove_account(nick, rooms, self.peer, now);
         let talk = format!("{nick} is not registered any more");
         self.ok(verb, nick.as_str(), &talk, AfterReply::Nothing);
         Ok(None)
@@ -451,7 +445,7 @@ impl Session {
             let text = format!("there is no token or hook {label}; TOKENS and HOOKS list them");
             return Err(Refusal::new(Verb::Revoke, Code::BadName, text));
         }
-        chat.revoke(nick.clone(), label.clone(), now);
+        chat.revoke(nick.clone(), label.clone(), self.peer, now);
         let talk = format!("{label} is revoked");
         self.ok(Verb::Revoke, label.as_str(), &talk, AfterReply::Nothing);
         Ok(None)

@@ -52,7 +52,7 @@ impl Session {
                     &talk,
                     AfterReply::Nothing,
                 );
-                chat.add_hook(hook, now);
+                chat.add_hook(hook, self.peer, now);
                 self.send_tls_hint(chat);
                 Ok(None)
             }
@@ -99,7 +99,10 @@ impl Session {
             return Err(Refusal::new(verb, Code::Banned, reason));
         }
         let id = chat.take_nick(self.peer, None, &[], nick, None, now);
-        let id = id.map_err(refused(verb))?;
+        let Some(id) = id.map_err(refused(verb))? else {
+            let text = "hooks are not served by several servers yet";
+            return Err(Refusal::new(verb, Code::Internal, text));
+        };
         self.open(chat);
         self.nick = Some(id);
         self.has_token = true;

@@ -349,9 +349,10 @@ impl Session {
             .filter(|membership| !membership.is_leaving);
         let readers = rooms.filter_map(|m| Some((Reader::clone(m.reader.as_deref()?), m.seen)));
         let readers = readers.collect();
-        let step = self.irc_step();
+        let at = self.next_reply();
         let effect = self.move_readers(verb, text, readers, chat, now);
-        self.irc_label(step, effect.as_ref());
+        self.irc_label(at, effect.as_ref());
+        self.wait_for_changes(at, chat);
         effect
     }
 
@@ -439,9 +440,10 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
-        let step = self.irc_step();
+        let at = self.next_reply();
         let effect = self.take_log_result(result, chat, now);
-        self.irc_label(step, effect.as_ref());
+        self.irc_label(at, effect.as_ref());
+        self.wait_for_changes(at, chat);
         effect
     }
 

@@ -42,12 +42,12 @@ use crate::dialect::irc::begins_irc;
 use crate::dialect::{Dialect, FileReply, Line, Marks, Output, ReplyBody};
 use crate::log::{LogQuery, Reader};
 use crate::model::{
-    Entry, EventKind, FileContents, NewFile, Now, PeerId, Removed, Scope, Ticket, millis,
+    Entry, EventKind, FileContents, NewFile, Now, PeerId, Removed, Scope, Secret, Ticket, millis,
 };
 use crate::protocol::line::LineEnd;
 use crate::protocol::request::{Refusal, looks_like_command, verb_of};
 use crate::protocol::tags::SentTags;
-use crate::protocol::{Code, Digest, EventId, FileName, Request, Verb};
+use crate::protocol::{Code, Digest, EventId, FileName, Nick, Request, Verb};
 use crate::tail::Seq;
 
 pub use multiline::IncomingText;
@@ -194,6 +194,19 @@ enum Deferred {
     Line(Vec<u8>, LineEnd),
     /// A request of a client inside this process.
     Request(Box<Request<'static>>),
+    /// A `NICK` that has not been decided on.
+    Nick(Box<WaitingNick>),
+}
+
+/// A `NICK` that waits for the decision on it.
+#[derive(Debug)]
+struct WaitingNick {
+    nick: Nick,
+    password: Option<Secret>,
+    /// Whether the connection has logged in with a token (`true`) or the password (`false`) of the nick.
+    has_token: Option<bool>,
+    /// The direct messages to the former nick that have not been sent.
+    unread: Output,
 }
 
 impl Deferred {
@@ -201,6 +214,7 @@ impl Deferred {
         match self {
             Self::Line(line, _) => line.len(),
             Self::Request(_) => size_of::<Request<'_>>(),
+            Self::Nick(waiting) => size_of::<WaitingNick>() + waiting.unread.len(),
         }
     }
 }
@@ -222,6 +236,21 @@ impl Replies {
         self.outcomes.push_back(None);
         self.bytes += reply.bytes();
         self.pending.push_back(Pending::Entry(reply));
+        number
+    }
+
+    /// Adds a change that is to be decided on before the replies from `at` on are sent. Returns the number of its
+    /// ticket.
+    fn expect_change(&mut self, at: usize) -> u32 {
+        let number = self.expect_outcome(EntryReply::NOTHING);
+        let is_entry = |pending: &Pending| matches!(pending, Pending::Entry(_));
+        let entries = self.pending.iter().skip(at);
+        // Tickets are numbered in the order of their replies, so the change cannot come before an entry.
+        if entries.filter(|pending| is_entry(pending)).count() == 1
+            && let Some(waits) = self.pending.pop_back()
+        {
+            self.pending.insert(at, waits);
+        }
         number
     }
 
@@ -525,6 +554,35 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
+        let at = self.next_reply();
+        let effect = self.apply_line(line, end, chat, now);
+        self.wait_for_changes(at, chat);
+        effect
+    }
+
+    /// Returns the place of the next reply among those that wait.
+    fn next_reply(&self) -> usize {
+        self.replies().pending.len()
+    }
+
+    /// Lets the replies from `at` on wait until the changes that this connection has proposed are decided on.
+    fn wait_for_changes(&mut self, at: usize, chat: &mut Chat) {
+        let count = chat.changes_without_ticket(self.peer);
+        if count > 0 {
+            let replies = self.replies_mut();
+            let places = at..at + count;
+            let numbers: Vec<_> = places.map(|at| replies.expect_change(at)).collect();
+            chat.set_tickets(self.peer, numbers.into_iter());
+        }
+    }
+
+    fn apply_line(
+        &mut self,
+        line: &[u8],
+        end: LineEnd,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Option<Effect> {
         let is_first = self.expects == Expects::FirstLine;
         if is_first {
             self.expects = Expects::Line;
@@ -596,7 +654,8 @@ impl Session {
     ) -> Option<Effect> {
         self.expects = Expects::Line;
         self.asked_ms = millis(now.uptime);
-        match read {
+        let at = self.next_reply();
+        let effect = match read {
             Ok(request) if !self.may_run_now(&request, chat) => {
                 self.replies_mut().deferred = Some(Deferred::Request(Box::new(request)));
                 None
@@ -608,7 +667,9 @@ impl Session {
                     None
                 })
             }
-        }
+        };
+        self.wait_for_changes(at, chat);
+        effect
     }
 
     /// Handles a request, if it could be parsed and is permitted.
@@ -667,7 +728,31 @@ impl Session {
         match self.replies_mut().deferred.take()? {
             Deferred::Line(line, end) => self.apply(&line, end, chat, now),
             Deferred::Request(request) => self.apply_request(Ok(*request), chat, now),
+            Deferred::Nick(waiting) => {
+                let at = self.next_reply();
+                let done = self.nick_decided(*waiting, chat, now);
+                let effect = self.end_step(at, done, chat, now);
+                self.wait_for_changes(at, chat);
+                effect
+            }
         }
+    }
+
+    /// Ends a step of a request whose replies begin at `at`, after a result has arrived.
+    fn end_step(
+        &mut self,
+        at: usize,
+        done: request::Done,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Option<Effect> {
+        let effect = done.unwrap_or_else(|refusal| {
+            self.refuse(&refusal);
+            None
+        });
+        let effect = self.irc_continue(effect, chat, now);
+        self.irc_label(at, effect.as_ref());
+        effect
     }
 
     /// Returns whether there is deferred input that need not wait any longer.
@@ -1044,6 +1129,10 @@ impl Session {
     /// Leaves every room and gives up the nick. Room events that have not been sent yet are not sent any more; the
     /// logs have them.
     fn depart(&mut self, text: &str, leaves: Leaves, chat: &mut Chat, now: Now) {
+        match chat.take_claimed(self.peer) {
+            Some(Ok(taken)) => self.nick = Some(taken),
+            _ => chat.abandon_claim(self.peer),
+        }
         for membership in &mut self.rooms {
             if !std::mem::replace(&mut membership.is_leaving, true) {
                 chat.leave(membership.room, self.peer, self.nick, text, now);

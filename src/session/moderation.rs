@@ -146,11 +146,11 @@ impl Session {
     ) -> Done {
         match (change, result) {
             (_, AccountResult::Rooms(rooms)) => {
-                chat.change_acls(rooms, now);
+                chat.change_acls(rooms, self.peer, now);
                 if let (AclChange::Invite(who, _), Some(by)) = (change, self.nick)
                     && let Ok(who) = Nick::parse(who)
                 {
-                    chat.invite(who, room.clone(), by, now);
+                    chat.invite(who, room.clone(), by, self.peer, now);
                 }
             }
             (_, AccountResult::No) => return Err(no_space_to_invite()),

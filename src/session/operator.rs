@@ -43,7 +43,7 @@ impl Session {
             text => format!("{operator} has closed your connection: {text}"),
         };
         chat.record_audit(format!("{operator} kicks {nick}: {text}"));
-        chat.kick(nick.clone(), &last_line, now);
+        chat.kick(nick.clone(), &last_line, self.peer, now);
         self.ok(
             verb,
             nick.as_str(),
@@ -155,7 +155,7 @@ impl Session {
         }
         let name = name_of(id, chat)?;
         chat.record_audit(format!("{operator} deletes the room {name}"));
-        chat.delete_room(name.clone(), now);
+        chat.delete_room(name.clone(), self.peer, now);
         self.run_commands(chat, now);
         let body = ReplyBody::Text(name.as_str().into());
         let (place, scope) = (Place::Nick(NickId::NONE), Scope::Room(name));
@@ -222,7 +222,7 @@ impl Session {
                     .map_or_else(String::new, |until| format!(" until {until}"));
                 chat.record_audit(format!("{by} bans {}{until}: {}", ban.target, ban.text));
                 let target = ban.target.to_string();
-                chat.add_ban(ban, now);
+                chat.add_ban(ban, self.peer, now);
                 self.ok(
                     Verb::Ban,
                     &target,
@@ -233,7 +233,7 @@ impl Session {
             AccountQuery::Unban(target) => {
                 chat.record_audit(format!("{by} lifts the ban of {target}"));
                 let text = target.to_string();
-                chat.remove_ban(target, now);
+                chat.remove_ban(target, self.peer, now);
                 let target = text;
                 self.ok(
                     Verb::Unban,

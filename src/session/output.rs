@@ -58,6 +58,15 @@ pub(super) struct EntryReply {
     pub body: ReplyBody,
 }
 
+impl EntryReply {
+    /// No reply. Later replies wait for the outcome nevertheless.
+    pub const NOTHING: Self = Self {
+        verb: Verb::Ping,
+        place: Place::Everyone,
+        body: ReplyBody::Nothing,
+    };
+}
+
 /// The entries of a list, as they are sent.
 pub(super) struct Entries<'a> {
     pub lines: Output,

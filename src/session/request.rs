@@ -8,12 +8,12 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::amend::OnEvent;
 use super::lazy_list::{LazyList, Step};
 use super::output::{AfterReply, Pending, UpTo};
-use super::{Effect, Expects, Membership, Session, Upload};
+use super::{Deferred, Effect, Expects, Membership, Session, Upload, WaitingNick};
 use crate::chat::nick::Leaves;
 use crate::chat::{Chat, NickId, Place, Refused, RoomId};
 use crate::dialect::{Dialect, Marks, Output, ReplyBody};
 use crate::log::HistorySource;
-use crate::model::{EventKind, Now, Reaction, Scope};
+use crate::model::{EventKind, Now, Reaction, Scope, Secret};
 use crate::protocol::human::plural;
 use crate::protocol::line::LineEnd;
 use crate::protocol::request::{
@@ -308,14 +308,16 @@ impl Session {
         Ok(effect.map(|effect| effect.with_tags(tags)))
     }
 
+    /// Takes a nick. `has_token` says whether the connection has logged in with a token of the nick, if it has logged
+    /// in.
     pub(super) fn take_nick(
         &mut self,
         nick: Nick,
         password: Option<&str>,
+        has_token: Option<bool>,
         chat: &mut Chat,
         now: Now,
     ) -> Done {
-        let verb = Verb::Nick;
         // While the password was checked, the connection may have been closed or removed from a room.
         self.run_commands(chat, now);
         if self.is_ending() {
@@ -323,11 +325,47 @@ impl Session {
         }
         let rooms = self.room_ids();
         let unread = self.unread_inbox(chat);
-        let id = chat.take_nick(self.peer, self.nick, &rooms, nick, password, now);
-        let id = id.map_err(refused(verb))?;
+        let taken = chat.take_nick(self.peer, self.nick, &rooms, nick.clone(), password, now);
+        let waiting = WaitingNick {
+            nick,
+            password: password.map(Secret::new),
+            has_token,
+            unread,
+        };
+        match taken.map_err(refused(Verb::Nick))? {
+            Some(id) => self.nick_taken(waiting, id, chat, now),
+            None => {
+                self.replies_mut().deferred = Some(Deferred::Nick(waiting.into()));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Continues when the change to a nick has been decided on.
+    pub(super) fn nick_decided(&mut self, waiting: WaitingNick, chat: &mut Chat, now: Now) -> Done {
+        match chat.take_claimed(self.peer) {
+            Some(decided) => {
+                let id = decided.map_err(refused(Verb::Nick))?;
+                self.nick_taken(waiting, id, chat, now)
+            }
+            // It was not proposed, because another connection was changing one of the nicks.
+            None => {
+                let password = waiting.password.as_ref().map(Secret::expose);
+                self.nick(waiting.nick, password, chat, now)
+            }
+        }
+    }
+
+    /// Continues when the connection has the nick.
+    fn nick_taken(&mut self, waiting: WaitingNick, id: NickId, chat: &mut Chat, now: Now) -> Done {
+        let verb = Verb::Nick;
+        let WaitingNick {
+            password,
+            has_token,
+            unread,
+            ..
+        } = waiting;
         let is_first = self.nick.is_none();
-        chat.remove_renamed(self.peer, id, &rooms, now);
-        self.run_commands(chat, now);
         if self.nick.replace(id) != Some(id) {
             self.has_token = false;
             self.inbox = chat.inbox_end(id);
@@ -335,6 +373,13 @@ impl Session {
                 self.push(unread, AfterReply::Nothing);
             }
         }
+        self.has_token = has_token.unwrap_or(self.has_token);
+        // The connection may have been closed, or removed from rooms that the new nick may not read.
+        self.run_commands(chat, now);
+        if self.is_ending() {
+            return Ok(None);
+        }
+        let rooms = self.room_ids();
         // An IRC client itself requests the rooms that it joins.
         if rooms.is_empty() && is_first && self.irc.is_none() && !self.lost_current_room {
             let lobby = chat.lobby();

@@ -165,12 +165,37 @@ impl Table {
 
     /// Passes a line to a session, answers all its queries and returns its output.
     fn say(&mut self, who: usize, line: &str) -> String {
-        let mut ask = self.ask(who, line);
-        while let Some(asked) = ask {
-            let answer = self.done(&asked);
-            ask = self.direct_message(who, answer);
-        }
+        let query = self.ask(who, line);
+        self.answer(who, query);
         self.read(who)
+    }
+
+    /// Answers a session's query to the accounts, and those that follow.
+    fn answer(&mut self, who: usize, mut query: Option<AccountQuery>) {
+        while let Some(asked) = query {
+            let answer = self.done(&asked);
+            query = self.direct_message(who, answer);
+        }
+    }
+
+    /// Returns whether a session accepts a line now.
+    fn takes_lines(&self, who: usize) -> bool {
+        self.sessions[who].takes_lines(self.chat.limits())
+    }
+
+    /// Lets the sessions process input that has waited for decisions.
+    fn go_on(&mut self) {
+        for who in 0..self.sessions.len() {
+            let session = &mut self.sessions[who];
+            session.take_outcomes(&mut self.chat);
+            while self.sessions[who].owes_deferred() {
+                let session = &mut self.sessions[who];
+                let effect = session.apply_deferred(&mut self.chat, Now::default());
+                let query = self.asked(who, effect);
+                self.answer(who, query);
+                self.sessions[who].take_outcomes(&mut self.chat);
+            }
+        }
     }
 
     /// Returns the output of a session.

@@ -306,6 +306,42 @@ impl State {
         Ok(existing)
     }
 
+    /// Returns whether a server uses a nick.
+    pub fn is_used_on(&self, id: NickId, server: &ServerName) -> bool {
+        let number = self.servers.iter().position(|known| known == server);
+        let user = self.users.get(id);
+        number.is_some_and(|number| user.is_some_and(|user| user.servers.contains(number as u32)))
+    }
+
+    /// Returns the nicks that a server uses.
+    #[cfg(test)]
+    pub(super) fn users_on(&self, server: &ServerName) -> Vec<(NickId, &User)> {
+        let mut users = Vec::new();
+        let mut slot = 0;
+        while let Some((id, user)) = self.users.from_slot(slot) {
+            slot = id.slot() + 1;
+            if self.is_used_on(id, server) {
+                users.push((id, user));
+            }
+        }
+        users
+    }
+
+    /// Returns the members that are in a room through a server.
+    #[cfg(test)]
+    pub(super) fn members_on(
+        &self,
+        room: &RoomName,
+        server: &ServerName,
+    ) -> Vec<(NickId, MemberHere)> {
+        let number = self.servers.iter().position(|known| known == server);
+        let members = self.members(room).into_iter().flatten();
+        let members = members.filter(|(_, member)| {
+            number.is_some_and(|number| member.servers.contains(number as u32))
+        });
+        members.map(|(nick, member)| (*nick, member.here)).collect()
+    }
+
     fn change_user(&mut self, nick: &Nick, change: impl FnOnce(&mut User)) -> Option<Done> {
         let id = self.find(nick)?;
         change(self.users.get_mut(id)?);

@@ -27,11 +27,6 @@ enum Progress {
 }
 
 impl Session {
-    /// Returns the position in the queue at which the replies of the next step begin.
-    pub(in super::super) fn irc_step(&self) -> usize {
-        self.replies().pending.len()
-    }
-
     /// Remembers the label of a command, if the client has requested labeled answers. If the line continues a labeled
     /// command, that command keeps its label.
     pub(super) fn irc_take_label(&mut self, line: &IrcLine<'_>) {

@@ -132,7 +132,7 @@ impl Session {
                 return None;
             }
         }
-        let step = self.irc_step();
+        let step = self.next_reply();
         self.irc_take_label(&parsed);
         let done = if self.is_arriving() {
             self.irc_arrive(&parsed, chat, now)

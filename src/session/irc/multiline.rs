@@ -216,7 +216,7 @@ impl Session {
     /// Drops the message that has not arrived in time.
     pub(super) fn irc_drop_late_batch(&mut self, now: Now) {
         if self.irc_batch_due().is_some_and(|due| due <= now.uptime) {
-            let step = self.irc_step();
+            let step = self.next_reply();
             let text = "the batch did not end within a minute";
             let _ = self.irc_drop_lines("TIMEOUT", &[], text);
             self.irc_label(step, None);

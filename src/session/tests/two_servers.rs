@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::{SharedLog, Table};
 use crate::config::{Config, Limits};
 use crate::log::{Log, Span};
-use crate::model::Now;
+use crate::model::{Change, Now, PeerId};
 use crate::protocol::RoomName;
 
 const ROOMS: [&str; 2] = ["#a", "#b"];
@@ -167,9 +167,19 @@ proptest! {
     }
 }
 
-/// Two servers of one chat. What one of them changes, the other applies before it does anything else.
+/// Two servers of one chat, and the log of the changes that both apply.
 struct Pair {
     servers: [Table; 2],
+    log: Vec<Decided>,
+    /// The number of changes in the log that each server has applied.
+    applied: [usize; 2],
+}
+
+/// A change that has its place in the log.
+struct Decided {
+    change: Change,
+    /// The server that has proposed it, and the connection.
+    from: (usize, Option<PeerId>),
 }
 
 impl Pair {
@@ -185,38 +195,75 @@ impl Pair {
                 },
                 ..Config::default()
             };
-            Table::on(log.clone(), count, config)
+            let mut server = Table::on(log.clone(), count, config);
+            server.chat.decide_later();
+            server
         });
-        Self { servers }
-    }
-
-    fn say(&mut self, on: usize, who: usize, line: &str) -> String {
-        let text = self.servers[on].say(who, line);
-        self.share(on);
-        text
-    }
-
-    fn lose(&mut self, on: usize, who: usize) {
-        let table = &mut self.servers[on];
-        table.sessions[who].lost(&mut table.chat, Now::default());
-        self.share(on);
-    }
-
-    /// Passes the changes of a server to the other one, and back what the other one changes because of them.
-    fn share(&mut self, on: usize) {
-        let mut from = on;
-        loop {
-            let changes = std::mem::take(&mut self.servers[from].chat.proposed);
-            let other = &mut self.servers[1 - from];
-            for change in changes {
-                let _ = other.chat.apply_change(&change, None, Now::default());
-            }
-            other.apply();
-            if other.chat.proposed.is_empty() {
-                return;
-            }
-            from = 1 - from;
+        Self {
+            servers,
+            log: Vec::new(),
+            applied: [0; 2],
         }
+    }
+
+    /// Passes a line to a connection, and returns its output when everything has been decided on.
+    fn say(&mut self, on: usize, who: usize, line: &str) -> String {
+        self.send(on, who, line);
+        self.settle();
+        self.servers[on].read(who)
+    }
+
+    /// Passes a line to a connection. What it changes is not decided on.
+    fn send(&mut self, on: usize, who: usize, line: &str) {
+        let query = self.servers[on].ask(who, line);
+        self.servers[on].answer(who, query);
+        self.collect();
+    }
+
+    /// Ends a connection, and applies what follows from that.
+    fn lose(&mut self, on: usize, who: usize) {
+        self.cut(on, who);
+        self.settle();
+    }
+
+    /// Ends a connection. What that changes is not decided on.
+    fn cut(&mut self, on: usize, who: usize) {
+        let table = &mut self.servers[on];
+        let session = &mut table.sessions[who];
+        session.lost(&mut table.chat, Now::default());
+        table.chat.disconnect(session.peer());
+        self.collect();
+    }
+
+    /// Adds to the log what the servers have proposed.
+    fn collect(&mut self) {
+        for (on, server) in self.servers.iter_mut().enumerate() {
+            let proposed = server.chat.take_proposed().into_iter();
+            self.log.extend(proposed.map(|(change, by)| Decided {
+                change,
+                from: (on, by),
+            }));
+        }
+    }
+
+    /// Lets a server apply the next change in the log; returns whether there was one.
+    fn apply_next(&mut self, on: usize) -> bool {
+        let Some(Decided { change, from }) = self.log.get(self.applied[on]) else {
+            return false;
+        };
+        self.applied[on] += 1;
+        let server = &mut self.servers[on];
+        let by = from.1.filter(|_| from.0 == on);
+        server.chat.decide(change, by, Now::default());
+        server.go_on();
+        self.collect();
+        true
+    }
+
+    /// Applies everything on both servers.
+    fn settle(&mut self) {
+        while self.apply_next(0) | self.apply_next(1) {}
+        self.servers.iter_mut().for_each(Table::apply);
     }
 
     fn read(&mut self, on: usize, who: usize) -> String {
@@ -313,7 +360,8 @@ fn a_nick_registered_on_one_server_needs_its_password_on_the_other() {
     pair.say(0, 2, "NICK bob bob's own");
     let query = pair.servers[1].ask(2, "NICK bob guess");
     let query = query.expect("the nick is reserved");
-    pair.say(0, 2, "REGISTER bob's account");
+    let registered = pair.say(0, 2, "REGISTER bob's account");
+    assert!(registered.ends_with("OK REGISTER bob\n"), "{registered}");
     let answer = pair.servers[1].done(&query);
     let again = pair.servers[1].direct_message(2, answer);
     assert!(again.is_some(), "it is an account's password by now");
@@ -359,7 +407,8 @@ fn the_access_list_of_a_room_applies_on_both_servers() {
     pair.say(1, 0, "MSG hello");
     pair.say(0, 1, "JOIN #plan");
     pair.read(1, 0);
-    assert_eq!(pair.say(1, 0, "MODE invite"), "OK MODE #plan invite\n");
+    let closed = pair.say(1, 0, "MODE invite");
+    assert_eq!(closed, "OK MODE #plan invite\nPART #plan bob\n");
     let removed = pair.read(0, 1);
     assert!(removed.contains("PART #plan bob"), "{removed}");
     let refused = pair.say(0, 1, "JOIN #plan");
@@ -414,6 +463,23 @@ enum Step {
     Lose,
 }
 
+impl Step {
+    /// Returns the line with which a speaker does this as its `n`th step; empty if the connection breaks.
+    fn line(&self, n: usize) -> String {
+        match self {
+            Self::Nick(nick, None) => format!("NICK {nick}"),
+            Self::Nick(nick, Some(password)) => format!("NICK {nick} {password}"),
+            Self::Join(room) => format!("JOIN {}", ROOMS[*room]),
+            Self::Part(room) => format!("PART {}", ROOMS[*room]),
+            Self::Say(room) => format!("TELL {} message {n}", ROOMS[*room]),
+            Self::Away(true) => format!("AWAY since {n}"),
+            Self::Away(false) => "AWAY".into(),
+            Self::Bye => "BYE".into(),
+            Self::Lose => String::new(),
+        }
+    }
+}
+
 fn step() -> impl Strategy<Value = (usize, usize, Step)> {
     let nick = proptest::sample::select(&["ann", "Ann", "bob", "b0b", "eve"][..]);
     let password = proptest::option::of(proptest::sample::select(&["one", "two"][..]));
@@ -444,17 +510,7 @@ proptest! {
         let mut speakers = [[0, 1, 2]; 2];
         for (n, (on, speaker, step)) in steps.into_iter().enumerate() {
             let who = speakers[on][speaker];
-            let line = match step {
-                Step::Nick(nick, None) => format!("NICK {nick}"),
-                Step::Nick(nick, Some(password)) => format!("NICK {nick} {password}"),
-                Step::Join(room) => format!("JOIN {}", ROOMS[room]),
-                Step::Part(room) => format!("PART {}", ROOMS[room]),
-                Step::Say(room) => format!("TELL {} message {n}", ROOMS[room]),
-                Step::Away(true) => format!("AWAY since {n}"),
-                Step::Away(false) => "AWAY".into(),
-                Step::Bye => "BYE".into(),
-                Step::Lose => String::new(),
-            };
+            let line = step.line(n);
             if line.is_empty() {
                 pair.lose(on, who);
             } else {
@@ -472,6 +528,189 @@ proptest! {
             };
             prop_assert_eq!(sorted(&one), sorted(&other));
         }
+        for room in ["#lobby", "#a", "#b"] {
+            let [one, other] = [0, 1].map(|on| pair.say(on, 3, &format!("WHO {room}")));
+            prop_assert_eq!(one, other);
+        }
+    }
+}
+
+#[test]
+fn a_request_is_answered_when_what_it_changes_has_been_decided_on() {
+    let mut pair = Pair::new(3);
+    for (line, reply) in [
+        ("NICK bob secret", "OK NICK bob #lobby 0\n"),
+        ("JOIN #ops", "OK JOIN #ops 0\n"),
+        ("NICK rob", "OK NICK rob #ops 0\n"),
+        ("AWAY lunch", "OK AWAY\n"),
+        ("PART #ops", "OK PART #ops\n"),
+        ("BYE", "OK BYE\n"),
+    ] {
+        pair.send(0, 0, line);
+        assert_eq!(pair.read(0, 0), "", "{line}");
+        // The changes of the other server are decided on first.
+        pair.send(1, 0, &format!("NICK eve{}", line.len()));
+        pair.settle();
+        let answer = pair.read(0, 0);
+        assert!(answer.contains(reply), "{line}: {answer}");
+        pair.read(1, 0);
+    }
+    assert!(pair.servers[0].sessions[0].is_over());
+    assert!(pair.say(1, 1, "NICK rob").starts_with("OK NICK rob "));
+}
+
+#[test]
+fn of_two_servers_that_take_a_nick_at_once_one_is_refused() {
+    let mut pair = Pair::new(3);
+    for on in [1, 0] {
+        pair.send(on, 0, "NICK bob");
+        // What was sent at once is handled after the decision.
+        assert!(!pair.servers[on].takes_lines(0));
+    }
+    // On one server, a second connection waits for the decision on the first.
+    pair.send(1, 1, "NICK bob");
+    pair.settle();
+    assert!(pair.read(1, 0).starts_with("OK NICK bob "));
+    for (on, who) in [(0, 0), (1, 1)] {
+        let refused = pair.read(on, who);
+        assert!(refused.starts_with("ERR NICK nick-taken "), "{refused}");
+    }
+    assert!(pair.say(0, 0, "NICK rob").starts_with("OK NICK rob "));
+}
+
+#[test]
+fn a_connection_that_ends_before_its_nick_is_decided_on_leaves_nothing_behind() {
+    let mut pair = Pair::new(3);
+    for (on, last) in [(0, "NICK ann"), (1, "NICK eve secret")] {
+        pair.say(on, 0, "NICK bob");
+        pair.say(on, 0, "JOIN #ops");
+        pair.send(on, 0, last);
+        pair.lose(on, 0);
+        for other in [0, 1] {
+            assert!(!pair.say(other, 2, "ROOMS").contains("#ops"));
+            let taken = pair.say(other, 1, "NICK bob");
+            assert!(taken.contains("OK NICK bob "), "{taken}");
+            let freed = pair.say(other, 1, &format!("NICK free{on}{other}"));
+            assert!(freed.contains("OK NICK free"), "{freed}");
+        }
+    }
+}
+
+#[test]
+fn a_kick_meets_a_connection_whose_nick_was_decided_on_just_before() {
+    let mut pair = pair_with_accounts(3);
+    pair.send(1, 1, "NICK eve");
+    // The session has not learned of the decision when the next change is applied.
+    pair.collect();
+    let Decided { change, from } = &pair.log[pair.applied[1]];
+    pair.applied[1] += 1;
+    pair.servers[1].chat.decide(change, from.1, Now::default());
+    while pair.apply_next(0) {}
+    pair.send(0, 0, "KICK eve");
+    pair.settle();
+    let last = pair.read(1, 1);
+    assert!(last.contains("CLOSED kicked "), "{last}");
+    let taken = pair.say(1, 2, "NICK eve");
+    assert!(taken.starts_with("OK NICK eve "), "{taken}");
+}
+
+/// The next step of a test in which changes are decided on late.
+#[derive(Clone, Debug)]
+enum LateStep {
+    /// A speaker of a server does something.
+    Do(usize, usize, Step),
+    /// A server applies the next changes in the log.
+    Apply(usize, usize),
+}
+
+fn late_step() -> impl Strategy<Value = LateStep> {
+    prop_oneof![
+        3 => step().prop_map(|(on, speaker, step)| LateStep::Do(on, speaker, step)),
+        2 => (0..2_usize, 1..4_usize).prop_map(|(on, count)| LateStep::Apply(on, count)),
+    ]
+}
+
+impl Pair {
+    /// Returns what a server's own connections use: for each nick, and for each room and nick, the number of
+    /// connections.
+    fn used(&self, on: usize) -> BTreeMap<String, usize> {
+        let Table { chat, sessions, .. } = &self.servers[on];
+        let mut used = BTreeMap::new();
+        for session in sessions.iter().filter(|session| !session.is_ending()) {
+            let Some(user) = session.nick.and_then(|nick| chat.user(nick)) else {
+                continue;
+            };
+            *used.entry(user.nick.to_string()).or_default() += 1;
+            for room in session.room_ids() {
+                let room = chat.room(room).expect("the connection is in it");
+                *used
+                    .entry(format!("{} {}", room.name, user.nick))
+                    .or_default() += 1;
+            }
+        }
+        used
+    }
+
+    /// Returns the same according to the state that the servers share.
+    fn agreed(&self, on: usize) -> BTreeMap<String, usize> {
+        self.servers[on].chat.connections_of_this_server()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Each server decides on nothing until the log of changes does, and applies that log at its own pace.
+    #[test]
+    fn late_decisions_leave_both_servers_with_the_same_nicks_and_members(
+        steps in vec(late_step(), 1..80),
+    ) {
+        let mut pair = Pair::new(4);
+        for on in [0, 1] {
+            for room in ["#lobby", "#a", "#b"] {
+                pair.say(on, 3, &format!("JOIN {room}"));
+            }
+        }
+        let mut speakers = [[0, 1, 2]; 2];
+        let mut seen = [String::new(), String::new()];
+        for (n, late) in steps.into_iter().enumerate() {
+            match late {
+                LateStep::Apply(on, count) => {
+                    for _ in 0..count {
+                        pair.apply_next(on);
+                    }
+                }
+                LateStep::Do(on, speaker, step) => {
+                    let who = speakers[on][speaker];
+                    let line = step.line(n);
+                    if line.is_empty() {
+                        pair.cut(on, who);
+                    } else if pair.servers[on].takes_lines(who) {
+                        pair.send(on, who, &line);
+                    }
+                    if pair.servers[on].sessions[who].is_ending() {
+                        pair.servers[on].read(who);
+                        speakers[on][speaker] = pair.servers[on].connect();
+                    }
+                }
+            }
+            for on in [0, 1] {
+                seen[on] += &pair.read(on, 3);
+            }
+        }
+        pair.settle();
+        for on in [0, 1] {
+            seen[on] += &pair.read(on, 3);
+            prop_assert_eq!(pair.used(on), pair.agreed(on), "server {}", on);
+        }
+        let in_rooms = seen.each_ref().map(|text| {
+            let lines = text.lines().filter(|line| !line.starts_with("MSG "));
+            let mut lines: Vec<_> = lines.collect();
+            // The order of lines in different rooms is not promised.
+            lines.sort_by_key(|line| line.split(' ').nth(1));
+            lines.join("\n")
+        });
+        prop_assert_eq!(&in_rooms[0], &in_rooms[1]);
         for room in ["#lobby", "#a", "#b"] {
             let [one, other] = [0, 1].map(|on| pair.say(on, 3, &format!("WHO {room}")));
             prop_assert_eq!(one, other);

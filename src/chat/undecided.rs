@@ -1,0 +1,422 @@
+//! Changes that are decided on later.
+//!
+//! A single server decides on each of its changes at once. Servers that share one chat propose their changes to a
+//! common log, and each server applies a change when the log has given it its place. Until then:
+//!
+//! - A connection that has proposed a change receives no reply after it. Each change has a ticket, like an entry.
+//! - A connection that wants another nick sends no further requests. Two changes of one nick are never undecided at
+//!   once on a server; the second connection waits.
+//! - The connections that have joined a room are counted in [`Undecided::entering`] until their nick is a member.
+//!
+//! What a decision finds changed is set right by another change: a nick or a member without connections is dropped.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::state::{MemberChange, NickId, Outcome};
+use super::{Chat, Committed, Refused, RoomId};
+use crate::model::{Action, Change, Now, PeerId, Reserve};
+use crate::protocol::{Nick, RoomName, Time};
+
+/// A change that this server proposes to the common log, and the connection that has caused it.
+pub type Proposal = (Change, Option<PeerId>);
+
+/// What waits for decisions.
+#[derive(Debug, Default)]
+pub(super) struct Undecided {
+    /// The changes that the log has not received yet.
+    proposed: Vec<Proposal>,
+    /// For each connection, a ticket for each of its undecided changes, oldest first; `None` if no reply waits for the
+    /// change.
+    tickets: BTreeMap<PeerId, Vec<Option<u32>>>,
+    /// The number of connections that have joined a room in which their nick is not a member yet.
+    entering: BTreeMap<(RoomId, NickId), u32>,
+    /// The connections that want another nick.
+    claims: BTreeMap<PeerId, PendingClaim>,
+    /// The nicks (casefolded) of these claims, former and new ones, each with the connections that wait for it.
+    claimed: HashMap<Box<str>, Vec<PeerId>>,
+    /// The decisions on claims, until the sessions take them.
+    results: BTreeMap<PeerId, Result<NickId, Refused>>,
+}
+
+/// A connection's change to another nick.
+#[derive(Debug)]
+pub(super) struct PendingClaim {
+    pub nick: Nick,
+    pub current: Option<NickId>,
+    pub former: Option<Nick>,
+    /// The rooms of the connection.
+    pub rooms: Vec<RoomId>,
+    /// The rooms in which the new nick is to replace the former one.
+    pub moved: Vec<RoomId>,
+    /// How the nick is reserved if the connection ends before the decision.
+    pub reserve: Option<Reserve>,
+    /// Whether the connection has ended.
+    pub is_lost: bool,
+}
+
+impl PendingClaim {
+    fn nicks(&self) -> impl Iterator<Item = &Nick> {
+        [Some(&self.nick), self.former.as_ref()]
+            .into_iter()
+            .flatten()
+    }
+}
+
+impl Undecided {
+    fn ticket(&mut self, by: Option<PeerId>) {
+        if let Some(by) = by {
+            self.tickets.entry(by).or_default().push(None);
+        }
+    }
+
+    fn entering(&self, room: RoomId, nick: NickId) -> u32 {
+        let count = self.entering.get(&(room, nick));
+        count.copied().unwrap_or_default()
+    }
+}
+
+impl Chat {
+    /// From now on, changes are decided on by [`Self::decide`]. The caller passes the changes that
+    /// [`Self::take_proposed`] returns to the log that the servers share.
+    pub fn decide_later(&mut self) {
+        self.undecided = Some(Box::default());
+    }
+
+    /// Takes the changes that this server has proposed since the last call, in their order.
+    pub fn take_proposed(&mut self) -> Vec<Proposal> {
+        let undecided = self.undecided.as_mut();
+        undecided.map_or_else(Vec::new, |undecided| {
+            std::mem::take(&mut undecided.proposed)
+        })
+    }
+
+    /// Proposes a change, if changes are decided on later. Returns whether they are.
+    pub(super) fn propose_change(&mut self, change: &Change, by: Option<PeerId>) -> bool {
+        let Some(undecided) = &mut self.undecided else {
+            return false;
+        };
+        undecided.ticket(by);
+        undecided.proposed.push((change.clone(), by));
+        true
+    }
+
+    /// Applies a change that has its place in the common log now. `by` is the connection that has caused it, if that
+    /// connection belongs to this server.
+    pub fn decide(&mut self, change: &Change, by: Option<PeerId>, now: Now) {
+        if change.server != self.server {
+            let _ = self.apply_change(change, None, now);
+            return;
+        }
+        match (&change.action, by) {
+            (Action::TakeNick { .. }, Some(peer)) => self.decide_claim(peer, change, now),
+            (action, by) => {
+                let outcome = self.apply_change(change, by, now);
+                match action {
+                    Action::EnterRoom { room, .. } => self.count_entered(room, &outcome, now),
+                    Action::LeaveRoom { room, .. } => self.count_left(room, &outcome, now),
+                    _ => {}
+                }
+            }
+        }
+        if let Some(by) = by {
+            self.change_is_decided(by, now.time);
+        }
+    }
+
+    /// Returns the number of changes that a connection has proposed since [`Self::set_tickets`] was called, and that
+    /// are undecided.
+    pub fn changes_without_ticket(&self, peer: PeerId) -> usize {
+        let undecided = self.undecided.as_ref();
+        let tickets = undecided.and_then(|undecided| undecided.tickets.get(&peer));
+        let tickets = tickets.into_iter().flatten();
+        tickets.filter(|ticket| ticket.is_none()).count()
+    }
+
+    /// Gives these numbers to the changes of a connection that have no ticket. Their outcomes are reported with these
+    /// numbers, as those of entries are.
+    pub fn set_tickets(&mut self, peer: PeerId, mut numbers: impl Iterator<Item = u32>) {
+        let undecided = self.undecided.as_mut();
+        let tickets = undecided.and_then(|undecided| undecided.tickets.get_mut(&peer));
+        for ticket in tickets.into_iter().flatten() {
+            if ticket.is_none() {
+                *ticket = numbers.next();
+            }
+        }
+    }
+
+    fn change_is_decided(&mut self, peer: PeerId, time: Time) {
+        let Some(undecided) = &mut self.undecided else {
+            return;
+        };
+        let Some(tickets) = undecided.tickets.get_mut(&peer) else {
+            return;
+        };
+        let number = if tickets.is_empty() {
+            None
+        } else {
+            tickets.remove(0)
+        };
+        if tickets.is_empty() {
+            undecided.tickets.remove(&peer);
+        }
+        if let (Some(number), Some(known)) = (number, self.peers.get_mut(peer)) {
+            known
+                .outcomes
+                .push((number, Ok(Committed::shown_before(None, time))));
+            self.answered.push(peer);
+        }
+    }
+
+    /// Forgets a connection that has ended.
+    pub(super) fn forget_undecided(&mut self, peer: PeerId) {
+        if let Some(undecided) = &mut self.undecided {
+            undecided.tickets.remove(&peer);
+            undecided.results.remove(&peer);
+        }
+    }
+
+    /// Forgets who has joined a room that is deleted.
+    pub(super) fn forget_entering(&mut self, room: RoomId) {
+        if let Some(undecided) = &mut self.undecided {
+            undecided
+                .entering
+                .retain(|(entered, _), _| *entered != room);
+        }
+    }
+
+    /// Returns the number of this server's connections that are in a room under a nick.
+    pub(super) fn connections_in(&mut self, id: RoomId, room: &RoomName, nick: NickId) -> u32 {
+        let entering = self.undecided.as_ref();
+        let entering = entering.map_or(0, |undecided| undecided.entering(id, nick));
+        let member = self.state.member_mut(room, nick);
+        entering + member.map_or(0, |member| member.connections)
+    }
+
+    /// Counts a connection that has joined a room under a nick. `is_first` says whether it is the only one.
+    pub(super) fn count_joined(
+        &mut self,
+        id: RoomId,
+        room: &RoomName,
+        nick: NickId,
+        is_first: bool,
+    ) {
+        let member = self.state.member_mut(room, nick);
+        match (&mut self.undecided, member) {
+            (Some(undecided), _) if is_first || undecided.entering(id, nick) > 0 => {
+                *undecided.entering.entry((id, nick)).or_default() += 1;
+            }
+            (_, Some(member)) => member.connections += 1,
+            (_, None) => {}
+        }
+    }
+
+    /// Removes a connection from the count of those in a room. Returns whether it was the last one.
+    pub(super) fn count_gone(&mut self, id: RoomId, room: &RoomName, nick: NickId) -> bool {
+        let undecided = self.undecided.as_mut();
+        let entering = undecided.and_then(|undecided| undecided.entering.get_mut(&(id, nick)));
+        if let Some(entering) = entering {
+            *entering = entering.saturating_sub(1);
+            return self.connections_in(id, room, nick) == 0;
+        }
+        let Some(member) = self.state.member_mut(room, nick) else {
+            return false;
+        };
+        member.connections = member.connections.saturating_sub(1);
+        member.connections == 0
+    }
+
+    fn count_entered(&mut self, room: &RoomName, outcome: &Outcome, now: Now) {
+        let (Ok(Some(done)), Some(id)) = (outcome, self.find_room(room)) else {
+            return;
+        };
+        let Some(member) = self.state.member_mut(room, done.nick) else {
+            return;
+        };
+        if let Some(undecided) = &mut self.undecided {
+            let entered = undecided.entering.remove(&(id, done.nick));
+            member.connections += entered.unwrap_or_default();
+        }
+        self.leave_if_absent(id, done.nick, now);
+    }
+
+    /// If connections have joined since the last one left, makes their nick a member again.
+    fn count_left(&mut self, room: &RoomName, outcome: &Outcome, now: Now) {
+        let (Ok(Some(done)), Some(id)) = (outcome, self.find_room(room)) else {
+            return;
+        };
+        let left = done.seen.iter().map(|seen| match seen.what {
+            MemberChange::Left(_, here) => here.connections,
+            MemberChange::Joined(_) | MemberChange::Renamed { .. } => 0,
+        });
+        let count = left.sum::<u32>() + self.connections_in(id, room, done.nick);
+        self.enter_again(id, done.nick, count, now);
+    }
+
+    /// If a nick is a member of a room through this server, but no connection here is in the room under it, proposes
+    /// that it leaves.
+    fn leave_if_absent(&mut self, id: RoomId, nick: NickId, now: Now) {
+        let Some((room, name)) = self.names(id, nick) else {
+            return;
+        };
+        if self.connections_in(id, &room, nick) == 0 {
+            let leave = Action::LeaveRoom {
+                room,
+                nick: name,
+                text: "".into(),
+            };
+            let _ = self.change(leave, None, now);
+        }
+    }
+
+    /// Returns whether a nick, or the nick that a connection gives up for it, is claimed by another connection. If so,
+    /// the connection waits for the decision.
+    pub(super) fn waits_for_claim(&mut self, peer: PeerId, nicks: [Option<&Nick>; 2]) -> bool {
+        let Some(undecided) = &mut self.undecided else {
+            return false;
+        };
+        let mut nicks = nicks.into_iter().flatten();
+        let waiting = nicks.find_map(|nick| {
+            let claimed = undecided.claimed.contains_key(nick.casefolded());
+            claimed.then(|| nick.casefolded())
+        });
+        let Some(waiting) = waiting.and_then(|nick| undecided.claimed.get_mut(nick)) else {
+            return false;
+        };
+        waiting.push(peer);
+        undecided.ticket(Some(peer));
+        true
+    }
+
+    /// Returns whether a connection of this server is about to take or give up a nick.
+    pub(super) fn is_claimed(&self, nick: &Nick) -> bool {
+        let undecided = self.undecided.as_ref();
+        undecided.is_some_and(|undecided| undecided.claimed.contains_key(nick.casefolded()))
+    }
+
+    /// Remembers what a connection claims until that is decided.
+    pub(super) fn remember_claim(&mut self, peer: PeerId, claim: PendingClaim) {
+        if let Some(undecided) = &mut self.undecided {
+            for nick in claim.nicks() {
+                let nick = nick.casefolded().into();
+                undecided.claimed.insert(nick, Vec::new());
+            }
+            undecided.claims.insert(peer, claim);
+        }
+    }
+
+    /// Takes the decision on the nick that a connection has claimed; `None` if there is none.
+    pub fn take_claimed(&mut self, peer: PeerId) -> Option<Result<NickId, Refused>> {
+        self.undecided.as_mut()?.results.remove(&peer)
+    }
+
+    /// Records that a connection ends, although the nick that it wants is not decided on yet.
+    pub fn abandon_claim(&mut self, peer: PeerId) {
+        let undecided = self.undecided.as_mut();
+        let claim = undecided.and_then(|undecided| undecided.claims.get_mut(&peer));
+        if let Some(claim) = claim {
+            claim.is_lost = true;
+        }
+    }
+
+    fn decide_claim(&mut self, peer: PeerId, change: &Change, now: Now) {
+        let claim = self
+            .undecided
+            .as_mut()
+            .and_then(|undecided| undecided.claims.remove(&peer));
+        let Some(claim) = claim else {
+            let _ = self.apply_change(change, Some(peer), now);
+            return;
+        };
+        let is_lost = claim.is_lost || self.peers.get(peer).is_none();
+        // Others may have joined these rooms under the former nick since.
+        let mut others = Vec::new();
+        for room in &claim.moved {
+            if let (Some(old), Some(name)) = (
+                claim.current,
+                self.room(*room).map(|room| room.name.clone()),
+            ) {
+                let count = self.connections_in(*room, &name, old);
+                others.push((*room, count.saturating_sub(u32::from(!is_lost))));
+            }
+        }
+        let outcome = self.apply_change(change, Some(peer), now);
+        let result = outcome.map(|done| done.map_or(NickId::NONE, |done| done.nick));
+        if let (Ok(new), false) = (&result, is_lost) {
+            let mut rooms = claim.rooms.clone();
+            rooms.retain(|room| {
+                let room = self.room(*room);
+                room.is_some_and(|room| room.readers.contains(&peer))
+            });
+            self.nick_is_taken(peer, claim.current, &rooms, &claim.moved, *new, now);
+        }
+        if let (Ok(new), Some(old)) = (&result, claim.current)
+            && *new != old
+        {
+            for (room, count) in others {
+                self.enter_again(room, old, count, now);
+                self.leave_if_absent(room, *new, now);
+            }
+        }
+        for nick in claim.nicks() {
+            let undecided = self.undecided.as_mut();
+            let waiting =
+                undecided.and_then(|undecided| undecided.claimed.remove(nick.casefolded()));
+            for peer in waiting.into_iter().flatten() {
+                self.change_is_decided(peer, now.time);
+            }
+            self.drop_unused(nick, claim.reserve, now);
+        }
+        if let (Some(undecided), false) = (&mut self.undecided, is_lost) {
+            undecided.results.insert(peer, result);
+        }
+    }
+
+    /// Makes a nick a member of a room again in which `count` connections of this server are under it.
+    fn enter_again(&mut self, id: RoomId, nick: NickId, count: u32, now: Now) {
+        let Some((room, name)) = self.names(id, nick).filter(|_| count > 0) else {
+            return;
+        };
+        if let Some(member) = self.state.member_mut(&room, nick) {
+            member.connections = 0;
+        }
+        if let Some(undecided) = &mut self.undecided {
+            undecided.entering.insert((id, nick), count);
+        }
+        let _ = self.change(Action::EnterRoom { room, nick: name }, None, now);
+    }
+
+    /// If this server uses a nick, but no connection here has it, proposes to drop it.
+    fn drop_unused(&mut self, nick: &Nick, reserve: Option<Reserve>, now: Now) {
+        let Some(id) = self.state.find(nick) else {
+            return;
+        };
+        let is_used = self.state.is_used_on(id, &self.server);
+        let has_connections = self
+            .user(id)
+            .is_some_and(|user| !user.here.connections.is_empty());
+        if is_used && !has_connections {
+            let nick = nick.clone();
+            let _ = self.change(Action::DropNick { nick, reserve }, None, now);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Chat {
+    /// Returns the number of this server's connections under each nick, and under each nick in each room, for which
+    /// the shared state has an entry of this server.
+    pub(crate) fn connections_of_this_server(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for (id, user) in self.state.users_on(&self.server) {
+            counts.insert(user.nick.to_string(), user.here.connections.len());
+            for room in self.rooms_in_order() {
+                let members = self.state.members_on(&room.name, &self.server);
+                if let Some((_, here)) = members.into_iter().find(|(nick, _)| *nick == id) {
+                    let name = format!("{} {}", room.name, user.nick);
+                    counts.insert(name, here.connections as usize);
+                }
+            }
+        }
+        counts
+    }
+}
