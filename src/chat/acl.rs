@@ -9,8 +9,8 @@ use crate::model::{Now, PeerId, RoomAcl, VersionedAcl};
 use crate::protocol::{Event, EventId, Nick, RoomName};
 
 impl Chat {
-    /// Returns whether `nick`, or a connection without a nick, may read a room and everything in it. To a connection
-    /// that may not read a room, the room seems not to exist. Also returns false if the room does not exist.
+    /// Returns whether `nick`, or a connection without a nick (`None`), may read a room and everything in it. Returns
+    /// false if the room does not exist. If a connection may not read a room, the room must seem not to exist.
     pub fn may_read(&self, room: RoomId, nick: Option<NickId>) -> bool {
         let account = self.account_of(nick);
         self.room(room).is_some_and(|room| room.admits(account))
@@ -36,7 +36,7 @@ impl Chat {
         hidden.map(|room| room.name.casefolded().into()).collect()
     }
 
-    /// Returns whether every room is open, so that everyone may read all of them.
+    /// Returns whether every room is open, so that everyone may read every room.
     pub fn is_all_open(&self) -> bool {
         !self.rooms_in_order().any(|room| {
             let acl = room.acl.as_deref();
@@ -52,7 +52,8 @@ impl Chat {
             .then(|| user.nick.casefolded())
     }
 
-    /// Sets access lists, unless newer ones are known. Removes the connections that may no longer read a room.
+    /// Sets access lists, unless newer lists are known. Removes each connection from the rooms that it may no longer
+    /// read.
     pub(super) fn set_acls(&mut self, rooms: &[VersionedAcl], now: Now) {
         for VersionedAcl {
             room: name,
@@ -103,7 +104,7 @@ impl Chat {
         }
     }
 
-    /// After a change of nick, removes the connection from those of `rooms` that the new nick may not read.
+    /// After a change of nick, removes the connection from each of `rooms` that the new nick may not read.
     pub fn remove_renamed(&mut self, peer: PeerId, nick: NickId, rooms: &[RoomId], now: Now) {
         for room in rooms {
             if !self.may_read(*room, Some(nick)) {
@@ -150,7 +151,7 @@ impl Chat {
         self.send_command(peer, ConnectionCommand::Leave(departure));
     }
 
-    /// Returns the command that makes a reader with that nick leave a room.
+    /// Returns the command that makes a reader with the nick `nick` leave a room.
     pub(super) fn departure(
         &self,
         id: RoomId,
@@ -178,8 +179,8 @@ impl Chat {
         self.set_acl(id, Some(Box::new(RoomAcl::owned_by(&owner))));
     }
 
-    /// Takes the list of rooms that have received their first message, with their owners. The caller stores the
-    /// owners.
+    /// Takes the list of rooms that have received their first message, with the owner of each room. The caller stores
+    /// the owners.
     pub fn take_new_owners(&mut self) -> Vec<(RoomName, String)> {
         std::mem::take(&mut self.new_owners)
     }

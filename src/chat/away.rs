@@ -8,12 +8,12 @@ use super::{Chat, NickId, Place, RoomId, write};
 use crate::model::{Action, Now, PeerId, millis};
 use crate::protocol::{Event, RoomName};
 
-/// A nick of which it was announced just before that it is away or back.
+/// A nick whose state, away or back, was announced recently.
 #[derive(Debug)]
 pub(super) struct PacedAway {
-    /// The time at which it may be announced again, in milliseconds of uptime.
+    /// The time at which the nick may be announced again, in milliseconds of uptime.
     due_ms: u64,
-    /// The connection that has changed the state since.
+    /// The connection that last changed the state.
     by: PeerId,
     /// The rooms in which the newest state is still to be announced.
     rooms: BTreeSet<RoomId>,
@@ -25,8 +25,8 @@ impl Chat {
         self.user(nick)?.away()
     }
 
-    /// Marks a nick as away, or as back if the text is empty. If that changes anything, announces it in those of
-    /// `rooms` whose members have seen the nick join or have listed it.
+    /// Marks a nick as away, or as back if the text is empty. Announces a change of state in each of `rooms` whose
+    /// members have seen the nick join or have listed it.
     pub fn set_away(&mut self, nick: NickId, text: &str, by: PeerId, rooms: &[RoomId], now: Now) {
         let away = Some(text).filter(|text| !text.is_empty());
         if self.away(nick) == away {
@@ -80,7 +80,7 @@ impl Chat {
         }
     }
 
-    /// Announces the newest state of a nick, if it has changed since the announcement before.
+    /// Announces the newest state of a nick, if the state has changed since the last announcement.
     pub(super) fn away_is_due(&mut self, nick: NickId, now: Now) {
         if let Some(PacedAway { by, rooms, .. }) = self.paced_away.remove(&nick)
             && !rooms.is_empty()

@@ -24,12 +24,12 @@ pub enum ConnectionCommand {
     Moved(MovedReader),
 }
 
-/// A reader of a nick that one of the nick's connections has moved.
+/// A named reader that one connection of a nick has moved.
 #[derive(Clone, Debug)]
 pub struct MovedReader {
     /// The nick.
     pub nick: NickId,
-    /// The room or nick whose messages it reads, as it is shown.
+    /// The room or nick whose messages the reader reads, as others see it.
     pub place: Box<str>,
     /// The comparison form of the reader's name.
     pub name: Box<str>,
@@ -37,7 +37,7 @@ pub struct MovedReader {
     pub seen: u64,
 }
 
-/// The last position up to which a connection that is removed from a room may still read it.
+/// The last position that a connection may still read in a room from which it is removed.
 #[derive(Clone, Copy, Debug)]
 pub struct Cutoff {
     /// The number that the next entry of the tail will have.
@@ -83,8 +83,8 @@ impl Chat {
         }
     }
 
-    /// Tells the other connections of a nick that `peer` has moved one of the nick's readers. Does not
-    /// tell a connection for which too much waits already: its client learns the position when it asks.
+    /// Tells the other connections of a nick that `peer` has moved one of the nick's readers. A connection for which
+    /// too many commands wait is not told; its client can still ask for the position.
     pub fn reader_moved(&mut self, peer: PeerId, moved: &MovedReader) {
         let user = self.user(moved.nick);
         let peers = user.map(|user| user.here.connections.clone());
@@ -118,7 +118,7 @@ impl Chat {
         self.commands.contains_key(&peer)
     }
 
-    /// Returns whether the connection of `peer` has been told to close.
+    /// Returns whether the connection `peer` has been told to close.
     pub fn is_ended(&self, peer: PeerId) -> bool {
         let mut commands = self.commands.get(&peer).into_iter().flatten();
         commands.any(|command| matches!(command, ConnectionCommand::Close(..)))
@@ -129,8 +129,7 @@ impl Chat {
         self.commands.remove(&peer).unwrap_or_default()
     }
 
-    /// Returns the reason for which a nick, or another nick that looks like it, is banned; `None` if it is not
-    /// banned.
+    /// Returns the reason why `nick` or a look-alike of `nick` is banned; `None` if neither is banned.
     pub fn ban_of_nick(&self, nick: &Nick, now: Time) -> Option<String> {
         let look = Look::of(nick.clone());
         self.ban(now, |target| match target {
@@ -139,7 +138,7 @@ impl Chat {
         })
     }
 
-    /// Returns the reason for which an address is banned; `None` if it is not banned.
+    /// Returns the reason why an address is banned; `None` if it is not banned.
     pub fn ban_of_address(&self, address: IpAddr, now: Time) -> Option<String> {
         self.ban(now, |target| match target {
             BanTarget::Nick(_) => false,
@@ -158,7 +157,7 @@ impl Chat {
         bans.filter(move |ban| ban.until.is_none_or(|until| until > now))
     }
 
-    /// Closes the connections on this server that a ban concerns.
+    /// Closes the connections of banned users on this server.
     pub(super) fn close_banned(&mut self, ban: &Ban) {
         let text = ban.sentence();
         let mut ended: Vec<PeerId> = Vec::new();

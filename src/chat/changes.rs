@@ -9,8 +9,8 @@ use crate::protocol::ban_target::BanTarget;
 use crate::protocol::{Code, Nick, RoomName};
 
 impl Chat {
-    /// Makes a change that this server proposes, if the state accepts it. `by` is the connection that has caused the
-    /// change. Returns `Ok(None)` if it is decided on later.
+    /// Makes a change that this server proposes, if the state accepts the change. `by` is the connection that has
+    /// caused the change. Returns `Ok(None)` if the change is decided on later.
     pub(super) fn change(&mut self, action: Action, by: Option<PeerId>, now: Now) -> Outcome {
         let server = self.server.clone();
         let change = Change { server, action };
@@ -20,13 +20,13 @@ impl Chat {
         self.apply_change(&change, by, now)
     }
 
-    /// Makes a change that the state never refuses. `by` is the connection that has caused it.
+    /// Makes a change that the state never refuses. `by` is the connection that has caused the change.
     fn make(&mut self, action: Action, by: Option<PeerId>, now: Now) {
         let _ = self.change(action, by, now);
     }
 
-    /// Applies a change of this or another server, if the state accepts it, and shows it to the readers here. `by` is
-    /// the connection that has caused the change, if it belongs to this server.
+    /// Applies a change of this or another server, if the state accepts it, and shows the change to this server's
+    /// connections. `by` is the connection that has caused the change, if the connection belongs to this server.
     ///
     /// # Errors
     /// When the state refuses the change.
@@ -66,7 +66,8 @@ impl Chat {
         Ok(Some(done))
     }
 
-    /// Does what a change requires of this server's connections and tables, apart from what the state has reported.
+    /// Updates this server's connections and tables after a change. The caller handles the results that the state has
+    /// reported.
     fn show_change(&mut self, action: &Action, by: Option<PeerId>, now: Now) {
         match action {
             Action::AddAccount { nick } => {
@@ -106,15 +107,15 @@ impl Chat {
         self.make(Action::AddAccount { nick }, Some(by), now);
     }
 
-    /// Records that a nick is no longer registered. `rooms` are the access lists from which it was removed.
+    /// Records that a nick is no longer registered. `rooms` are the access lists from which the nick was removed.
     pub fn remove_account(&mut self, nick: &Nick, rooms: Vec<VersionedAcl>, by: PeerId, now: Now) {
         let nick = nick.clone();
         self.make(Action::RemoveAccount { nick }, Some(by), now);
         self.change_acls(rooms, by, now);
     }
 
-    /// Sets the access lists of rooms as the account store has them, unless newer ones are known. Removes the
-    /// connections that may no longer read a room.
+    /// Sets access lists that the account store has returned, unless newer lists are known. Removes each connection
+    /// from the rooms that it may no longer read.
     pub fn change_acls(&mut self, rooms: Vec<VersionedAcl>, by: PeerId, now: Now) {
         if !rooms.is_empty() {
             self.make(Action::SetAcls(rooms), Some(by), now);

@@ -1,7 +1,7 @@
 //! The deletion of rooms by operators.
 //!
-//! When a deletion is passed to the log, all connections leave the room at once. Until the log has deleted the room,
-//! no room of that name can be created. If the log fails to delete the room, the room is restored.
+//! When a deletion is passed to the log, all connections leave the room at once. Until the log has deleted the room, no
+//! room can be created under its name. If the log fails to delete the room, the room is restored.
 
 use super::bans::ConnectionCommand;
 use super::room::Room;
@@ -10,8 +10,8 @@ use crate::model::{DeletedFile, Outcome};
 use crate::protocol::{Code, RoomName};
 
 impl Chat {
-    /// Makes all connections of this server leave a room that is being deleted, and removes the room. Its members must
-    /// still be known.
+    /// Makes all connections of this server leave a room that is being deleted, and removes the room. Before the call,
+    /// the members of the room must still be known.
     pub(super) fn leave_deleted(&mut self, name: &RoomName) {
         let room = self
             .find_room(name)
@@ -32,12 +32,12 @@ impl Chat {
         self.deleting.insert(room.name.casefolded().into(), room);
     }
 
-    /// Returns whether a room of that name is being deleted, and the log has not reported the outcome yet.
+    /// Returns whether a room named `name` is being deleted and the log has not reported the outcome yet.
     pub(super) fn is_being_deleted(&self, name: &RoomName) -> bool {
         self.deleting.contains_key(name.casefolded())
     }
 
-    /// Records that the log has deleted a room and these of its files, or that it has failed to delete them.
+    /// Records that the log has deleted a room and `files` of that room, or has failed to.
     pub(super) fn room_deleted(
         &mut self,
         name: &RoomName,
@@ -74,7 +74,7 @@ impl Chat {
         }
     }
 
-    /// Returns whether rooms were deleted since the last call. The log still contains events of such rooms.
+    /// Returns whether rooms were deleted since the last call. The log still contains events of the deleted rooms.
     pub fn take_deleted(&mut self) -> bool {
         std::mem::take(&mut self.has_deleted)
     }

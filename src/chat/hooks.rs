@@ -1,7 +1,7 @@
 //! The hooks in memory. Finds a hook by the digest of its token, limits the rate of its posts, and remembers the
 //! alerts that are not resolved yet.
 //!
-//! A hook that is found here may have been revoked already. Only the account store knows for certain.
+//! A hook in memory may have been revoked already. Only the account store knows for certain.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Hooks {
         self.by_digest.insert(digest, Known { hook, used_up });
     }
 
-    /// Removes the hook with that nick and label, if it exists.
+    /// Removes the hook with this nick and label, if there is one.
     pub fn revoked(&mut self, nick: &Nick, label: &Nick) {
         if let Some(digest) = self.by_label.remove(&key(nick, label)) {
             self.by_digest.remove(&digest);
@@ -72,7 +72,7 @@ impl Hooks {
         }
     }
 
-    /// Returns the hook whose token has that digest.
+    /// Returns the hook whose token has the digest `digest`.
     pub fn find(&self, digest: &Digest) -> Option<&Hook> {
         self.by_digest.get(digest).map(|known| &known.hook)
     }
@@ -115,8 +115,8 @@ fn key(nick: &Nick, label: &Nick) -> (Box<str>, Box<str>) {
     (nick.casefolded().into(), label.casefolded().into())
 }
 
-/// The messages that announced alerts, oldest first for each hook. Their number is bounded, for each hook and for all
-/// hooks together.
+/// The messages that announced alerts, oldest first for each hook. The number of alerts is bounded for each hook and
+/// for all hooks together.
 #[derive(Debug, Default)]
 struct Alerts {
     by_hook: HashMap<Digest, VecDeque<(Box<str>, EventId)>>,
@@ -137,7 +137,7 @@ impl Alerts {
         if own >= ALERTS_PER_HOOK {
             self.remove_oldest(digest);
         } else if self.count >= ALERTS_IN_ALL {
-            // Remove the oldest alert of all.
+            // Remove the oldest alert of all hooks.
             let oldest = self.by_hook.iter();
             let oldest = oldest.min_by_key(|(_, alerts)| alerts.front().map(|(_, id)| *id));
             if let Some(oldest) = oldest.map(|(digest, _)| *digest) {

@@ -19,8 +19,8 @@ pub(super) struct MemoryUse {
 }
 
 impl Chat {
-    /// Records that the size of a tail changes from `from` to `to` bytes. Shrinks the tails of rooms if they exceed
-    /// their bound.
+    /// Records that the size of a tail changes from `from` to `to` bytes. If the tails of all rooms together exceed
+    /// their bound, shrinks them.
     pub(super) fn count_tail(&mut self, place: Place, from: usize, to: usize) {
         match place {
             Place::Everyone => {}
@@ -46,8 +46,8 @@ impl Chat {
         self.memory_use.inboxes > self.limits().inboxes_bytes_max()
     }
 
-    /// If the tails of rooms exceed their bound, shrinks them in turn to three quarters of it, so that this is seldom
-    /// necessary.
+    /// If the tails of all rooms together exceed their bound, shrinks the tails in turn to three quarters of the bound.
+    /// The free quarter makes shrinking rare.
     fn shrink(&mut self) {
         let most = self.limits().tails_bytes_max();
         if self.memory_use.rooms <= most {

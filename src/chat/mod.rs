@@ -1,9 +1,9 @@
 //! The domain: connections and their nicks, rooms, and the events in rooms.
 //!
 //! Its behaviour depends only on its own state, the requests, and the time that the caller passes. Everything that
-//! readers receive is appended to a [`Tail`]; this module sends nothing itself. It is pure: it knows no socket, task
-//! or file. The state of a single connection belongs to [`crate::session`]. Read [`state`] first, then [`room`] and
-//! [`nick`]. Several servers can share one chat: then their changes are decided on later ([`Chat::decide`]).
+//! readers receive is appended to a [`Tail`]; this module sends nothing itself. It is pure: it knows no socket, task or
+//! file. The state of a single connection belongs to [`crate::session`]. Read [`state`] first, then [`room`] and
+//! [`nick`]. If several servers share one chat, their changes are decided on later ([`Chat::decide`]).
 
 pub mod acl;
 mod away;
@@ -90,10 +90,10 @@ pub type RoomId = Id<Room>;
 /// A refusal of a request: a code, and a sentence for the user.
 pub type Refused = (Code, String);
 
-/// The maximum length of a direct message's line in bytes, without its text: the verb and the longest nick.
+/// The maximum number of bytes in the line of a direct message, without the text: the verb and the longest nick.
 const DIRECT_LINE_BYTES: usize = 6 + 4 * NAME_CHARS_MAX;
 
-/// The place of an event, which decides who sees it. Each place has a tail of its own.
+/// The place of an event, which decides who sees it. Each place has its own tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The place of events for everyone.
@@ -109,15 +109,15 @@ pub enum Place {
 pub struct Committed {
     /// The event's id, if it is logged.
     pub id: Option<EventId>,
-    /// When it was stored.
+    /// The time at which the entry was stored.
     pub time: Time,
-    /// The number of its entry in the tail of its place; [`Seq::MAX`] if the tail does not contain it.
+    /// The entry's number in the tail of its place; [`Seq::MAX`] if the tail does not contain the entry.
     pub seq: Seq,
 }
 
 impl Committed {
     /// Returns the outcome of an entry that no tail contains, because the recipient is offline or the event was shown
-    /// before.
+    /// earlier.
     fn shown_before(id: Option<EventId>, time: Time) -> Self {
         let seq = Seq::MAX;
         Self { id, time, seq }
@@ -134,7 +134,7 @@ pub struct Chat {
     peers: Arena<Peer, Connected>,
     /// The number of connections that are single HTTP requests.
     requests: usize,
-    /// The number of connections from each address. This machine's own addresses are not counted.
+    /// The number of connections from each address. Connections from this machine are not counted.
     origins: Tally,
     rooms: Arena<Room>,
     room_ids: HashMap<Box<str>, RoomId>,
@@ -147,7 +147,7 @@ pub struct Chat {
     newest_id: u64,
     /// What all servers of the chat agree on.
     state: State,
-    /// This server's name in the changes of that state.
+    /// This server's name in the changes of `state`.
     server: ServerName,
     /// The changes that are not decided on yet; `None` if each change is decided on at once, as on a single server.
     undecided: Option<Box<Undecided>>,
@@ -159,7 +159,7 @@ pub struct Chat {
     rooms_by_owner: Tally<Box<str>>,
     /// The hooks of all nicks, and the alerts that were posted through them.
     pub hooks: Hooks,
-    /// Decides who is notified while the page is closed, and of which messages.
+    /// Decides which messages are shown as notifications while the page is closed, and to whom.
     pub push: Push,
     registrations: Pace,
     new_readers: Pace,
@@ -186,7 +186,7 @@ pub struct Chat {
     pub farewell: Option<String>,
     /// The events for everyone.
     notes: Tail,
-    /// How much memory the tails take.
+    /// The memory that the tails take.
     memory_use: MemoryUse,
     /// The number of files that can be downloaded.
     files: usize,
@@ -196,7 +196,7 @@ pub struct Chat {
     released: Vec<Digest>,
     /// The places with new events whose readers have not been woken yet.
     news: Vec<Place>,
-    /// The total size of these events' lines in bytes.
+    /// The total size of the lines of the new events in bytes.
     undelivered_bytes: usize,
     /// The texts of several lines that are arriving.
     pub texts: Arc<Shares>,
@@ -206,7 +206,7 @@ pub struct Chat {
     answered: Vec<PeerId>,
     /// The times at which each `JOIN` is announced if the member is still in the room; in milliseconds of uptime.
     announcing: BTreeSet<(u64, RoomId, NickId)>,
-    /// The nicks of which it was announced just before that they are away or back.
+    /// The nicks whose state, away or back, was announced recently.
     paced_away: BTreeMap<NickId, PacedAway>,
     /// The times at which these nicks may be announced again, in milliseconds of uptime.
     away_due: BTreeSet<(u64, NickId)>,
@@ -279,8 +279,8 @@ impl Chat {
         self.add_peer(Peer::new(address))
     }
 
-    /// Registers an HTTP request from `address` as a connection. It does not count towards the limit on connections,
-    /// because its HTTP connection already counts.
+    /// Registers an HTTP request from `address` as a connection. The request does not count towards the limit on
+    /// connections, because its HTTP connection already counts.
     pub fn connect_request(&mut self, address: IpAddr, is_passed_on: bool) -> PeerId {
         self.requests += 1;
         self.add_peer(Peer {
@@ -297,9 +297,9 @@ impl Chat {
         self.peers.insert(peer)
     }
 
-    /// Returns the address towards whose limits a connection counts. Connections from this machine or from a proxy do
-    /// not count, because they may serve many people. A request that a proxy forwards counts towards the limits of
-    /// the client's address; any other request counts through its HTTP connection only.
+    /// Returns the address whose limits apply to a connection. A connection from this machine or from a proxy has no
+    /// such address, because it may serve many people. A request that a proxy forwards counts towards the limits of the
+    /// client's address. Any other request counts only through its HTTP connection.
     fn counted_at(&self, peer: &Peer) -> Option<IpAddr> {
         let origin = address_prefix(peer.address);
         let is_many = origin.is_loopback() || self.is_proxy(peer.address);
@@ -307,8 +307,8 @@ impl Chat {
         (is_counted && !is_many).then_some(origin)
     }
 
-    /// Returns whether `address` belongs to a trusted proxy. The server believes what such a proxy reports as the
-    /// client's address.
+    /// Returns whether `address` belongs to a trusted proxy. The server trusts the client address that a trusted proxy
+    /// reports.
     pub fn is_proxy(&self, address: IpAddr) -> bool {
         let mut proxies = self.config.proxies.iter();
         proxies.any(|proxy| proxy.contains(address))
@@ -393,7 +393,7 @@ impl Chat {
         self.restore_files(files.by_nick);
     }
 
-    /// Restores at the start what the account store contains.
+    /// Restores the contents of the account store when the server starts.
     pub fn restore_accounts(&mut self, mut directory: Directory) {
         for (name, acl) in std::mem::take(&mut directory.rooms) {
             let id = match self.find_room(&name) {
@@ -425,7 +425,7 @@ impl Chat {
         }
     }
 
-    /// Forgets rooms of which the log has deleted the last stored event. Each room comes with the id of that event.
+    /// Forgets rooms whose last stored event the log has deleted. Each room comes with the id of its last event.
     pub fn forget_rooms(&mut self, rooms: &[(RoomName, EventId)]) {
         for (name, last_id) in rooms {
             let Some(id) = self.find_room(name) else {
@@ -462,7 +462,7 @@ impl Chat {
             _ => None,
         };
         if outcome.is_err() || is_repeat {
-            // The bytes of a file are stored before its event. Without the event, nothing refers to them.
+            // The bytes of a file are stored before its event. If the event was rejected, nothing refers to the bytes.
             let contents = match &entry.kind {
                 EventKind::File(file) => file.contents,
                 EventKind::Stored(_, contents) => Some(**contents),
@@ -503,9 +503,9 @@ impl Chat {
         self.tell_author(Some(ticket), kept);
     }
 
-    /// Returns the room of an entry. The room of the previous entry is tried first, because most entries belong to
-    /// the same room as the one before. Looking up every room by its name took a tenth of the instructions of a
-    /// message.
+    /// Returns the room of an entry. Tries the room of the previous entry first, because most entries belong to the
+    /// same room as the previous one. A lookup by name for every entry took a tenth of the instructions that a message
+    /// costs.
     fn room_of_entry(&mut self, name: &Arc<RoomName>) -> Option<RoomId> {
         let newest = self.rooms.get(self.newest_room);
         if !newest.is_some_and(|room| Arc::ptr_eq(&room.name, name)) {
@@ -579,7 +579,7 @@ impl Chat {
         Committed { id, time, seq }
     }
 
-    /// Appends each line of a text as an event; returns the outcome of the first line.
+    /// Appends each line of a text as an event. Returns the outcome of the first line.
     fn append_lines(
         &mut self,
         entry: &Entry,
@@ -685,8 +685,8 @@ impl Chat {
         tags: &str,
         line: &[u8],
     ) -> Option<Seq> {
-        // A stored message is delivered even to a reader whose inbox is full. Then space may have to be made for the
-        // message.
+        // A stored message is delivered even to a reader whose inbox is full. In that case, space may have to be made
+        // for the message.
         let is_short = matches!(place, Place::Nick(_)) && self.are_inboxes_full();
         let tail = self.tail_mut(place)?;
         let from = tail.memory();
@@ -726,8 +726,8 @@ impl Chat {
         std::mem::take(&mut self.removed_live)
     }
 
-    /// Returns whether someone may have lost the right to read a room since the last call. If so, running transfers
-    /// check their rights again.
+    /// Returns whether someone may have lost the right to read a room since the last call. If so, each running transfer
+    /// checks its right again.
     pub fn take_acl_changes(&mut self) -> bool {
         std::mem::take(&mut self.has_acl_changes)
     }
@@ -737,8 +737,8 @@ impl Chat {
         !self.news.is_empty() || !self.answered.is_empty() || !self.commanded.is_empty()
     }
 
-    /// Takes the connections that have received commands since the last call. They are woken even while they wait for
-    /// something else.
+    /// Takes the connections that have received commands since the last call. A connection is woken even while it waits
+    /// for something else.
     pub fn take_commanded(&mut self) -> Vec<PeerId> {
         std::mem::take(&mut self.commanded)
     }
@@ -748,8 +748,8 @@ impl Chat {
         self.undelivered_bytes
     }
 
-    /// Calls `wake` for every connection that has received something to read, or an outcome, since the last call. A
-    /// connection that reads several places may be woken more than once.
+    /// Calls `wake` for every connection that has received new events or an outcome since the last call. A connection
+    /// that reads several places may be woken more than once.
     pub fn take_news(&mut self, mut wake: impl FnMut(PeerId)) {
         self.undelivered_bytes = 0;
         self.answered.drain(..).for_each(&mut wake);
@@ -855,8 +855,8 @@ mod tests {
         woken
     }
 
-    /// Regression test. When the log had stored or rejected a `TELL`, its author was not woken if it was not a member
-    /// of the room and its connection was idle. When any other entry was rejected, its author was not woken either.
+    /// Regression test. When the log had stored or rejected a `TELL`, its idle author was not woken, unless the author
+    /// was a member of the room. When any other entry was rejected, its author was not woken either.
     #[test]
     fn an_author_outside_the_room_is_woken_when_its_entry_is_stored_or_rejected() {
         let name = |name| RoomName::parse(name).expect("it is a name");

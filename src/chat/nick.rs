@@ -37,7 +37,7 @@ impl Chat {
     /// now.
     ///
     /// # Errors
-    /// `need-password` or `nick-taken`, if the nick is registered or looks like a registered one.
+    /// `need-password` or `nick-taken`, if `nick` is registered or looks like a registered nick.
     pub fn nick_access(
         &self,
         nick: &Nick,
@@ -76,14 +76,14 @@ impl Chat {
         account.is_some_and(|account| account.casefolded() == nick.casefolded())
     }
 
-    /// Returns a number that changes whenever that nick is registered or its password is changed; `None` while the
-    /// nick is not registered. The result of checking a password is valid only while this number stays the same.
+    /// Returns a number that changes whenever `nick` is registered or its password is changed; `None` while the nick is
+    /// not registered. The result of checking a password is valid only while this number stays the same.
     pub fn account_version(&self, nick: &Nick) -> Option<u64> {
         self.is_registered(nick)
             .then(|| self.state.account_version(nick))
     }
 
-    /// Returns whether a password reserves a nick, or another nick that looks like it.
+    /// Returns whether a password reserves a nick or a look-alike of the nick.
     pub fn is_reserved(&self, nick: &Nick) -> bool {
         let mut users = self.state.candidates(nick);
         users.any(|(_, user)| user.nick.skeleton() == nick.skeleton() && user.has_reservation())
@@ -94,7 +94,7 @@ impl Chat {
         self.state.directory().accounts.len()
     }
 
-    /// Returns the user of a nick, which may be reserved only.
+    /// Returns the user of a nick that is in use or reserved.
     pub fn user(&self, nick: NickId) -> Option<&User> {
         self.state.user(nick)
     }
@@ -116,8 +116,8 @@ impl Chat {
         is_here.then_some(id)
     }
 
-    /// Returns the two nicks for a message that is stored; `None` unless `by` and `to` are both registered, since
-    /// other direct messages are not stored. `to` may be offline.
+    /// Returns the two nicks of a message that is stored; `None` unless `by` and `to` are both registered, because no
+    /// other direct messages are stored. `to` may be offline.
     pub fn direct_message(&self, by: NickId, to: &Nick) -> Option<DirectMessage> {
         let by = &self.user(by)?.nick;
         if !self.is_registered(by) || !self.is_registered(to) {
@@ -182,14 +182,14 @@ impl Chat {
         if is_later {
             return Ok(None);
         }
-        // A nick that was taken is in use.
+        // A nick that has just been taken exists.
         let new = done.map_or(NickId::NONE, |done| done.nick);
         self.nick_is_taken(peer, current, rooms, &moved, new, now);
         Ok(Some(new))
     }
 
     /// Moves a connection from the nick `current` to the nick `new`, which the state has given to it. In the rooms
-    /// `moved`, the new nick has replaced the other one already.
+    /// `moved`, the new nick has already replaced the former nick.
     pub(super) fn nick_is_taken(
         &mut self,
         peer: PeerId,
@@ -222,7 +222,7 @@ impl Chat {
         self.remove_renamed(peer, new, rooms, now);
     }
 
-    /// Returns those of `rooms` in which only one connection of this server uses the nick.
+    /// Returns the rooms, out of `rooms`, in which only one connection of this server uses the nick.
     fn rooms_of_one(&mut self, rooms: &[RoomId], nick: NickId) -> Vec<RoomId> {
         let mut of_one = rooms.to_vec();
         of_one.retain(|room| {
@@ -285,8 +285,8 @@ impl Chat {
         self.nicks_most
     }
 
-    /// Returns whether an HTTP request may share a nick with other requests. They must come from the same address,
-    /// and all be without a password. For example, two jobs may send under one name at the same time.
+    /// Returns whether an HTTP request may share a nick with other requests. All of the requests must come from the
+    /// same address and have no password. For example, two jobs may send under one nick at the same time.
     fn may_share_request(&self, peer: PeerId, user: &User) -> bool {
         let from = self.request_origin(peer);
         let mut connections = user.here.connections.iter();
@@ -300,7 +300,7 @@ impl Chat {
         peer.is_request.then(|| address_prefix(peer.address))
     }
 
-    /// Returns whether the nick is in use by HTTP requests only. Such requests end soon.
+    /// Returns whether only HTTP requests, which end soon, use the nick.
     pub fn is_used_by_requests(&self, nick: &Nick) -> bool {
         let existing = self.state.find_same_nick(nick, None).ok().flatten();
         let user = existing.and_then(|existing| self.user(existing));
@@ -312,9 +312,9 @@ impl Chat {
         })
     }
 
-    /// Records that a connection no longer uses a nick. After the last connection, the nick is released when its
-    /// reservation expires, or at once if it has none or the user leaves for good. The number of reserved nicks is
-    /// limited.
+    /// Records that a connection no longer uses a nick. If this was the last connection, the nick is released when its
+    /// reservation expires. A nick without a reservation, and a nick whose user leaves for good, is released at once.
+    /// The number of reserved nicks is limited.
     pub fn drop_nick(&mut self, id: NickId, peer: PeerId, leaves: Leaves, now: Now) {
         let reserve = self.reserve(peer).filter(|_| leaves == Leaves::ForNow);
         self.end_use(id, peer);
@@ -322,7 +322,7 @@ impl Chat {
             return;
         };
         let nick = user.nick.clone();
-        // If another connection is about to take the nick, that decision comes first.
+        // If another connection is about to take the nick, the decision on that comes first.
         if user.here.connections.is_empty() && !self.is_claimed(&nick) {
             let _ = self.change(Action::DropNick { nick, reserve }, Some(peer), now);
         }
@@ -339,7 +339,7 @@ impl Chat {
         })
     }
 
-    /// Removes a connection from those of a nick. After the last one, the direct messages are dropped.
+    /// Removes a connection of a nick. After the last connection, drops the nick's direct messages.
     fn end_use(&mut self, nick: NickId, peer: PeerId) {
         let Some(here) = self.state.here_mut(nick) else {
             return;
@@ -371,8 +371,8 @@ impl Chat {
         unread.is_some_and(|unread| unread > most)
     }
 
-    /// Returns whether the inbox of `nick` has space for an unlogged line of `line_bytes` bytes, without unread
-    /// messages being dropped.
+    /// Returns whether the inbox of `nick` has space for an unlogged line of `line_bytes` bytes without dropping unread
+    /// messages.
     pub(super) fn has_inbox_space(&self, nick: NickId, line_bytes: usize) -> bool {
         let Some(here) = self.user(nick).map(|user| &user.here) else {
             return false;

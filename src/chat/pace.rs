@@ -1,5 +1,5 @@
-//! Limits how often an operation is allowed, for each address and for all addresses together. It protects operations
-//! whose total number is bounded, so that one client cannot use up the total in a moment.
+//! Limits how often an operation is allowed, for each address and for all addresses together. The limits protect
+//! operations whose total number is bounded: one client cannot use up the total in a moment.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use super::{Chat, NickId};
 use crate::config::Rate;
 use crate::model::{Now, PeerId, address_prefix};
 
-/// The maximum number of addresses that are tracked at once. When it is reached, only the limit for all addresses
+/// The maximum number of addresses that are tracked at once. Above the maximum, only the limit for all addresses
 /// applies to further addresses.
 const ADDRESSES_MAX: usize = 16 << 10;
 
@@ -18,7 +18,7 @@ const ADDRESSES_MAX: usize = 16 << 10;
 pub(super) struct Pace {
     /// The time from which each address has its full allowance again; see [`Rate`].
     by_origin: HashMap<IpAddr, Duration>,
-    /// The same for all addresses together.
+    /// The time from which all addresses together have their full allowance again.
     all: Duration,
 }
 

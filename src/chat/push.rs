@@ -1,6 +1,6 @@
-//! Who is notified of a message while the page is closed, for Web Push (http.md, section 6).
+//! Decides who is notified of a message while the page is closed, for Web Push (http.md, section 6).
 //!
-//! When a message is applied, it is only queued. Later, its text is searched for nicks that it mentions.
+//! When a message is applied, the message is only queued. Later, its text is searched for the nicks that it mentions.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
@@ -22,7 +22,7 @@ pub struct Push {
     messages: VecDeque<Waiting>,
     /// The size of these messages.
     messages_bytes: usize,
-    /// The ids of the message that was taken last, and whether it has been removed since.
+    /// The ids of the message that was taken last. `is_taken_removed` says whether it has been removed since.
     taken: Range<u64>,
     is_taken_removed: bool,
 }
@@ -31,7 +31,7 @@ pub struct Push {
 #[derive(Debug)]
 struct Waiting {
     entry: Arc<Entry>,
-    /// The ids of its lines.
+    /// The ids of the message's lines.
     ids: Range<u64>,
 }
 
@@ -46,9 +46,9 @@ struct Browsers {
 /// What is shown to the user of a nick.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The browsers that show it.
+    /// The browsers that show the notice.
     pub browsers: Vec<Subscription>,
-    /// Who has sent the message, and to which room.
+    /// The author of the message, and the room.
     pub title: String,
     /// The beginning of the message.
     pub text: String,
@@ -78,7 +78,7 @@ impl Push {
         own.map(|one| one.nick.clone())
     }
 
-    /// Adds a browser that has been stored, or replaces what is known about it.
+    /// Adds a stored browser, or replaces the data of a known one.
     pub fn add(&mut self, one: Subscription) {
         self.remove(&one.id);
         let form: Box<str> = one.nick.casefolded().into();
@@ -107,7 +107,7 @@ impl Push {
         }
     }
 
-    /// Notes an entry that has been applied, with its id. If too many messages wait, nobody is notified of it.
+    /// Notes an applied entry and its id. If too many messages wait, nobody is notified of the entry.
     pub(super) fn applied(&mut self, entry: &Arc<Entry>, id: Option<EventId>) {
         if let EventKind::Remove(of, _) = entry.kind {
             return self.removed(of.get());
@@ -133,7 +133,7 @@ impl Push {
         }
     }
 
-    /// Forgets the waiting message that has a line with this id.
+    /// Forgets the waiting message that contains the event `id`.
     fn removed(&mut self, id: u64) {
         self.is_taken_removed |= self.taken.contains(&id);
         let place = self.messages.iter().position(|one| one.ids.contains(&id));
@@ -164,9 +164,9 @@ impl Chat {
         }
     }
 
-    /// Returns whether a browser may still be notified of the message that was taken last. Since the decision, its nick
-    /// may have given it up, opened the page, or lost the right to read the room. The message may have been removed, or
-    /// its author banned or excluded from the room.
+    /// Returns whether a browser may still be notified of the message that was taken last. Since the decision to
+    /// notify, the browser's nick may have given up the browser, opened the page, or lost the right to read the room.
+    /// The message may have been removed. The author may have been banned, or may have lost access to the room.
     pub fn may_still_notify(&self, entry: &Entry, browser: &Subscription, now: Time) -> bool {
         let form = browser.nick.casefolded();
         let may_read = match &entry.scope {
@@ -188,7 +188,7 @@ impl Chat {
             && self.push.nick_of(&browser.id).as_ref() == Some(&browser.nick)
     }
 
-    /// Returns the notices of a message. `words` are the nicks that its text may mention, from [`words`].
+    /// Returns the notices about a message. `words` are the nicks that the text may mention, from [`words`].
     pub fn notices(
         &mut self,
         entry: &Entry,
@@ -266,8 +266,8 @@ fn beginning(entry: &Entry) -> String {
     format!("{}…", &text[..end])
 }
 
-/// Returns the words of a text that can be nicks, in lower case. The caller looks up each word, so the time does not
-/// grow with the number of nicks that can be notified.
+/// Returns the words of a text that can be nicks, in lower case. The caller looks up each word, so the time that a
+/// message takes does not depend on the number of nicks that can be notified.
 pub fn words(text: &str) -> HashSet<String> {
     let is_part = |c: char| {
         c.is_alphanumeric() || matches!(c, '_' | '-' | '.') || !c.is_ascii() && is_mark(c)

@@ -2,7 +2,7 @@
 //!
 //! The bytes of an upload count from its beginning, so simultaneous uploads cannot exceed a limit together.
 //! Unregistered nicks share one quota, because a client could otherwise evade the quota by changing its nick. The
-//! server remembers the address that sent a file until it stops.
+//! server remembers the address that sent a file until the server stops.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -23,8 +23,8 @@ pub(super) struct FileShares {
     /// The address that sent each file.
     origins: HashMap<EventId, IpAddr>,
     by_origin: Tally,
-    /// The connections with files that the log has received but not decided on yet: the address of each, and
-    /// the number of these files. Some of these connections may be closed already.
+    /// For each connection that has passed files to the log on which the log has not decided yet: its address, and the
+    /// number of these files. Some of the connections may be closed already.
     senders: BTreeMap<PeerId, (IpAddr, usize)>,
     /// The bytes that each connection is uploading, with its casefolded nick if the nick is registered.
     coming: BTreeMap<PeerId, (Option<Box<str>>, u64)>,
@@ -59,7 +59,7 @@ impl FileShares {
 }
 
 impl Chat {
-    /// Sets the counts of each nick. The nicks are spelled as in the log.
+    /// Sets the file counts of each nick. `by_nick` spells the nicks as the log does.
     pub(super) fn restore_files(&mut self, by_nick: Vec<(String, FileSum)>) {
         let shares = &mut self.file_shares;
         shares.kept = FileSum::default();
@@ -93,7 +93,7 @@ impl Chat {
             .change(&casefolded_nick(nick), is_registered, change);
     }
 
-    /// Subtracts a deleted file from the counts of `nick`.
+    /// Subtracts a deleted file from the file counts of `nick`.
     pub(super) fn uncount_file(&mut self, id: EventId, nick: &str, contents: Option<FileContents>) {
         let bytes = contents.map_or(0, |contents| contents.length);
         let sum = FileSum { count: 1, bytes };
@@ -106,8 +106,8 @@ impl Chat {
         }
     }
 
-    /// Records that a connection has passed a file to the log. Once the file has its id, it counts for the address of
-    /// the connection.
+    /// Records that a connection has passed a file to the log. As soon as the file has its id, the file counts for the
+    /// address of the connection.
     pub fn expect_file(&mut self, peer: PeerId) {
         if let Some(from) = self.address(peer).map(address_prefix) {
             self.file_shares.senders.entry(peer).or_insert((from, 0)).1 += 1;
@@ -135,7 +135,7 @@ impl Chat {
     /// Checks whether another file may be uploaded over a connection.
     ///
     /// # Errors
-    /// When there are too many files in total, of that nick, or from the connection's address.
+    /// When there are too many files in total, of `nick`, or from the connection's address.
     pub fn has_space_for_file(&self, peer: PeerId, nick: Option<NickId>) -> Result<(), String> {
         let (limits, shares) = (self.limits(), &self.file_shares);
         if self.files() >= limits.files_max {
@@ -209,8 +209,8 @@ impl Chat {
         Ok(())
     }
 
-    /// Ends the upload in progress over a connection. Its bytes no longer count as those of an upload in
-    /// progress, whether or not the file was stored.
+    /// Ends the upload in progress over a connection. The upload's bytes no longer count as being uploaded, whether or
+    /// not the file was stored.
     pub fn end_upload(&mut self, peer: PeerId) {
         self.file_shares.coming.remove(&peer);
     }

@@ -53,13 +53,13 @@ pub struct Totals {
     pub inbox_bytes: usize,
     /// The number of files.
     pub files: usize,
-    /// The total size of these files in bytes.
+    /// The total size of the room's files in bytes.
     pub file_bytes: u64,
 }
 
 impl Room {
-    /// Returns whether the room may be read by `account`, a registered nick in casefolded form, or by a user without
-    /// one (`None`).
+    /// Returns whether a user may read the room. `account` is the user's casefolded registered nick; `None` if the user
+    /// has none.
     pub(super) fn admits(&self, account: Option<&str>) -> bool {
         match self.acl.as_deref() {
             Some(acl) if acl.is_closed => account.is_some_and(|form| acl.admits(form)),
@@ -132,7 +132,7 @@ impl Chat {
         self.room_order.iter().filter_map(|id| self.rooms.get(*id))
     }
 
-    /// Returns the room with that name, so that `nick` can join it or send to it. Creates the room if necessary.
+    /// Returns the room named `name`, so that `nick` can join the room or send to it. Creates the room if necessary.
     ///
     /// # Errors
     /// `quota` if there are too many rooms. `not-allowed` if the nick may not enter the room, or if the room is being
@@ -204,7 +204,7 @@ impl Chat {
         id
     }
 
-    /// Makes a connection read a room. If the connection has a nick, the nick becomes a member.
+    /// Makes a connection a reader of a room. If the connection has a nick, the nick becomes a member.
     pub fn enter(&mut self, room_id: RoomId, peer: PeerId, nick: Option<NickId>, now: Now) {
         if let Some(room) = self.rooms.get_mut(room_id) {
             room.readers.push(peer);
@@ -279,7 +279,7 @@ impl Chat {
     }
 
     /// Shows the readers of a room what a change has done to its members. `by` is the connection that has caused the
-    /// change, if it belongs to this server.
+    /// change, if the connection belongs to this server.
     pub(super) fn show_member_change(
         &mut self,
         seen: &Seen,
@@ -383,8 +383,8 @@ impl Chat {
         Some(room)
     }
 
-    /// Replaces the access list of a room, and counts the room for its new owner. Every change of a list goes through
-    /// this function.
+    /// Replaces the access list of a room, and counts the room for its new owner. Every change to an access list goes
+    /// through this function.
     pub(super) fn set_acl(&mut self, room_id: RoomId, acl: Option<Box<RoomAcl>>) {
         let Some(room) = self.rooms.get_mut(room_id) else {
             return;
@@ -398,7 +398,7 @@ impl Chat {
         }
     }
 
-    /// Announces `nick` in the room if its time has come. If the nick has left and joined again meanwhile, its
+    /// Announces `nick` in the room if the announcement is due. If the nick has left and joined again meanwhile, the
     /// announcement is due later.
     pub(super) fn announce_due(&mut self, room_id: RoomId, nick: NickId, now: Now) {
         let member = self.member(room_id, nick);
@@ -413,7 +413,8 @@ impl Chat {
         members.get(&nick).map(|member| &member.here)
     }
 
-    /// Announces that `nick` has joined the room, unless this was announced before or the room has too many members.
+    /// Announces that `nick` has joined the room, unless the announcement was already made or the room has too many
+    /// members.
     fn announce(&mut self, room_id: RoomId, nick: NickId, now: Now) {
         self.announce_as(room_id, nick, nick, now);
     }
@@ -493,7 +494,7 @@ impl Chat {
         })
     }
 
-    /// Returns the totals. This looks at every room.
+    /// Returns the totals. Looks at every room.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals {
             nicks: self.state.nicks(),

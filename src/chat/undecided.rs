@@ -1,14 +1,15 @@
 //! Changes that are decided on later.
 //!
 //! A single server decides on each of its changes at once. Servers that share one chat propose their changes to a
-//! common log, and each server applies a change when the log has given it its place. Until then:
+//! common log, and each server applies a change when the change has its place in the log. Until then:
 //!
 //! - A connection that has proposed a change receives no reply after it. Each change has a ticket, like an entry.
 //! - A connection that wants another nick sends no further requests. Two changes of one nick are never undecided at
 //!   once on a server; the second connection waits.
 //! - The connections that have joined a room are counted in [`Undecided::entering`] until their nick is a member.
 //!
-//! What a decision finds changed is set right by another change: a nick or a member without connections is dropped.
+//! A connection may have left before the decision. Then another change drops the nick or member that has no
+//! connections.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -32,7 +33,8 @@ pub(super) struct Undecided {
     entering: BTreeMap<(RoomId, NickId), u32>,
     /// The connections that want another nick.
     claims: BTreeMap<PeerId, PendingClaim>,
-    /// The nicks (casefolded) of these claims, former and new ones, each with the connections that wait for it.
+    /// The nicks (casefolded) that the connections in `claims` give up or want, each with the connections that wait for
+    /// the decision on it.
     claimed: HashMap<Box<str>, Vec<PeerId>>,
     /// The decisions on claims, until the sessions take them.
     results: BTreeMap<PeerId, Result<NickId, Refused>>,
@@ -76,8 +78,8 @@ impl Undecided {
 }
 
 impl Chat {
-    /// From now on, changes are decided on by [`Self::decide`]. The caller passes the changes that
-    /// [`Self::take_proposed`] returns to the log that the servers share.
+    /// Leaves the decisions on changes to a log that several servers share. From now on, the caller passes the changes
+    /// from [`Self::take_proposed`] to that log, and calls [`Self::decide`] for each change in the log.
     pub fn decide_later(&mut self) {
         self.undecided = Some(Box::default());
     }
@@ -90,7 +92,7 @@ impl Chat {
         })
     }
 
-    /// Proposes a change, if changes are decided on later. Returns whether they are.
+    /// If changes are decided on later, proposes `change` and returns true. Otherwise, returns false.
     pub(super) fn propose_change(&mut self, change: &Change, by: Option<PeerId>) -> bool {
         let Some(undecided) = &mut self.undecided else {
             return false;
@@ -100,8 +102,8 @@ impl Chat {
         true
     }
 
-    /// Applies a change that has its place in the common log now. `by` is the connection that has caused it, if that
-    /// connection belongs to this server.
+    /// Applies a change that now has its place in the log of all servers. `by` is the connection that has caused the
+    /// change, if the connection belongs to this server.
     pub fn decide(&mut self, change: &Change, by: Option<PeerId>, now: Now) {
         if change.server != self.server {
             let _ = self.apply_change(change, None, now);
@@ -123,8 +125,8 @@ impl Chat {
         }
     }
 
-    /// Returns the number of changes that a connection has proposed since [`Self::set_tickets`] was called, and that
-    /// are undecided.
+    /// Returns the number of undecided changes that a connection has proposed since the last call of
+    /// [`Self::set_tickets`].
     pub fn changes_without_ticket(&self, peer: PeerId) -> usize {
         let undecided = self.undecided.as_ref();
         let tickets = undecided.and_then(|undecided| undecided.tickets.get(&peer));
@@ -132,8 +134,8 @@ impl Chat {
         tickets.filter(|ticket| ticket.is_none()).count()
     }
 
-    /// Gives these numbers to the changes of a connection that have no ticket. Their outcomes are reported with these
-    /// numbers, as those of entries are.
+    /// Gives `numbers` as tickets to the changes of a connection that have none. The outcome of a change is reported
+    /// with its ticket, as the outcome of an entry is.
     pub fn set_tickets(&mut self, peer: PeerId, mut numbers: impl Iterator<Item = u32>) {
         let undecided = self.undecided.as_mut();
         let tickets = undecided.and_then(|undecided| undecided.tickets.get_mut(&peer));
@@ -239,7 +241,7 @@ impl Chat {
         self.leave_if_absent(id, done.nick, now);
     }
 
-    /// If connections have joined since the last one left, makes their nick a member again.
+    /// If connections have joined after the last one left, makes their nick a member again.
     fn count_left(&mut self, room: &RoomName, outcome: &Outcome, now: Now) {
         let (Ok(Some(done)), Some(id)) = (outcome, self.find_room(room)) else {
             return;
@@ -268,8 +270,8 @@ impl Chat {
         }
     }
 
-    /// Returns whether a nick, or the nick that a connection gives up for it, is claimed by another connection. If so,
-    /// the connection waits for the decision.
+    /// Returns whether another connection claims one of `nicks`: the nick that `peer` wants, or the nick that `peer`
+    /// gives up. If so, `peer` waits for the decision.
     pub(super) fn waits_for_claim(&mut self, peer: PeerId, nicks: [Option<&Nick>; 2]) -> bool {
         let Some(undecided) = &mut self.undecided else {
             return false;
@@ -293,7 +295,7 @@ impl Chat {
         undecided.is_some_and(|undecided| undecided.claimed.contains_key(nick.casefolded()))
     }
 
-    /// Remembers what a connection claims until that is decided.
+    /// Remembers the nick that a connection claims until the claim is decided on.
     pub(super) fn remember_claim(&mut self, peer: PeerId, claim: PendingClaim) {
         if let Some(undecided) = &mut self.undecided {
             for nick in claim.nicks() {
@@ -304,12 +306,12 @@ impl Chat {
         }
     }
 
-    /// Takes the decision on the nick that a connection has claimed; `None` if there is none.
+    /// Takes the decision on the nick that a connection has claimed; `None` if there is no decision yet.
     pub fn take_claimed(&mut self, peer: PeerId) -> Option<Result<NickId, Refused>> {
         self.undecided.as_mut()?.results.remove(&peer)
     }
 
-    /// Records that a connection ends, although the nick that it wants is not decided on yet.
+    /// Records that a connection has ended before the decision on the nick that it wants.
     pub fn abandon_claim(&mut self, peer: PeerId) {
         let undecided = self.undecided.as_mut();
         let claim = undecided.and_then(|undecided| undecided.claims.get_mut(&peer));
@@ -328,7 +330,7 @@ impl Chat {
             return;
         };
         let is_lost = claim.is_lost || self.peers.get(peer).is_none();
-        // Others may have joined these rooms under the former nick since.
+        // Meanwhile, other connections of the former nick may have joined these rooms.
         let mut others = Vec::new();
         for room in &claim.moved {
             if let (Some(old), Some(name)) = (
@@ -371,7 +373,7 @@ impl Chat {
         }
     }
 
-    /// Makes a nick a member of a room again in which `count` connections of this server are under it.
+    /// Makes `nick` a member of a room again. `count` connections of this server are in the room under the nick.
     fn enter_again(&mut self, id: RoomId, nick: NickId, count: u32, now: Now) {
         let Some((room, name)) = self.names(id, nick).filter(|_| count > 0) else {
             return;
@@ -385,7 +387,7 @@ impl Chat {
         let _ = self.change(Action::EnterRoom { room, nick: name }, None, now);
     }
 
-    /// If this server uses a nick, but no connection here has it, proposes to drop it.
+    /// If this server uses a nick but no connection of this server has the nick, proposes to drop the nick.
     fn drop_unused(&mut self, nick: &Nick, reserve: Option<Reserve>, now: Now) {
         let Some(id) = self.state.find(nick) else {
             return;
@@ -403,8 +405,8 @@ impl Chat {
 
 #[cfg(test)]
 impl Chat {
-    /// Returns the number of this server's connections under each nick, and under each nick in each room, for which
-    /// the shared state has an entry of this server.
+    /// Returns the number of this server's connections under each nick, and under each nick in each room. Only contains
+    /// nicks and members for which the shared state has an entry of this server.
     pub(crate) fn connections_of_this_server(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for (id, user) in self.state.users_on(&self.server) {

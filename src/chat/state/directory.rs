@@ -1,4 +1,4 @@
-//! The accounts and bans in the state that servers agree on.
+//! The accounts, rooms, bans and hooks in the state that servers agree on.
 
 use super::State;
 use crate::model::{Ban, Directory};
@@ -11,13 +11,13 @@ impl State {
         &self.directory
     }
 
-    /// Sets the accounts and bans at the start, as they are stored.
+    /// Sets the stored accounts, rooms, bans and hooks when the server starts.
     pub fn restore_directory(&mut self, directory: Directory) {
         self.directory = directory;
     }
 
-    /// Returns a number that changes with each registration and change of the password of `nick`; 0 if there was none
-    /// since the start.
+    /// Returns a number that changes whenever `nick` is registered or its password is changed; 0 if neither has
+    /// happened since the start.
     pub fn account_version(&self, nick: &Nick) -> u64 {
         let version = self.account_versions.get(nick.casefolded());
         version.copied().unwrap_or_default()
@@ -36,7 +36,7 @@ impl State {
         self.account_versions.remove(nick.casefolded());
     }
 
-    /// Adds a ban, in place of an earlier one of the same target. Bans that are over are removed.
+    /// Adds a ban, which replaces an earlier ban of the same target. Removes bans that have ended.
     pub(super) fn add_ban(&mut self, ban: &Ban, now: Time) {
         let key = ban.target.key();
         let is_over = |known: &Ban| known.until.is_some_and(|until| until <= now);

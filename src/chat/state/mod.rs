@@ -3,8 +3,8 @@
 //!
 //! [`apply`] alone decides on a [`Change`]. It is a pure function of the state, the change, and the time at which the
 //! change is applied. With one server, [`Chat`](super::Chat) applies its changes at once, under its lock, and the time
-//! is the server's uptime. Which connections use a nick is known only to their server (`Here`, `MemberHere`), and
-//! does not influence a decision.
+//! is the server's uptime. Only a connection's own server knows which nick the connection uses (`Here`, `MemberHere`).
+//! A decision does not depend on this.
 
 mod directory;
 mod reserved;
@@ -37,20 +37,20 @@ pub struct State {
     /// use at once.
     nicks: ByLook<NickId>,
     reserved: Reserved,
-    /// The members of each room that has any, by the room's casefolded name.
+    /// The members of each room, by the room's casefolded name. A room without members has no entry.
     members: HashMap<Box<str>, Members>,
     /// The servers, by their numbers.
     servers: Vec<ServerName>,
-    /// The accounts and bans.
+    /// The accounts, rooms, bans and hooks.
     directory: Directory,
     /// The number of registrations and changes of passwords since the start.
     account_changes: u64,
-    /// The value of `account_changes` at the last change of each nick (casefolded); 0 for a nick that is missing
-    /// here.
+    /// The value of `account_changes` at the last change of each nick (casefolded); 0 for a nick that is missing in
+    /// this map.
     account_versions: HashMap<Box<str>, u64>,
 }
 
-/// The members of a room: the nicks that others see in it, in the order in which the nicks were taken.
+/// The members of a room: the nicks that others see in the room, in the order in which the nicks were taken.
 pub(super) type Members = BTreeMap<NickId, Member>;
 
 /// A nick in a room.
@@ -67,9 +67,9 @@ pub(super) struct Member {
 pub(super) struct MemberHere {
     /// The number of the nick's connections that are in the room.
     pub connections: u32,
-    /// The connection that joined first. It does not receive the announcement.
+    /// The connection that joined first, which does not receive the announcement.
     pub by: PeerId,
-    /// The time at which the `JOIN` is to be announced, in milliseconds of uptime. That takes half the space of a
+    /// The time at which the `JOIN` is to be announced, in milliseconds of uptime. The number takes half the space of a
     /// `Duration`.
     pub announce_at_ms: u64,
     /// Whether the `JOIN` has been announced.
@@ -78,8 +78,8 @@ pub(super) struct MemberHere {
     pub is_shown: bool,
 }
 
-/// A set of servers, by their numbers. It takes the space of one number, because there is a set for each nick and
-/// each member.
+/// A set of servers, by their numbers. The set is as small as a number, because there is a set for each nick and each
+/// member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct ServerSet(u64);
 
@@ -122,7 +122,7 @@ pub(super) struct Here {
     pub connections: SmallVec<[PeerId; 1]>,
     /// The direct messages; allocated with the first message.
     pub inbox: Option<Box<Tail>>,
-    /// The position in the inbox of the connection that has read furthest.
+    /// The inbox position of the connection that has read the furthest.
     pub inbox_read_to: Seq,
 }
 
@@ -131,8 +131,8 @@ pub(super) struct Here {
 pub struct Done {
     /// The nick that the change was about. After [`Action::TakeNick`], it is the nick that was taken.
     pub nick: NickId,
-    /// The nick that nobody uses or reserves any more. Others can take it now. Its name can still be looked up with
-    /// this id, so that it can be announced, until [`State::forget`] is called.
+    /// The nick that nobody uses or reserves any more. Others can take the nick now. Until [`State::forget`] is called,
+    /// this id still leads to the name, so that the release can be announced.
     pub released: Option<NickId>,
     /// What others see in rooms.
     pub(super) seen: Vec<Seen>,
@@ -174,12 +174,12 @@ const SERVERS_MAX: usize = 64;
 /// What a change has done to a nick (`None` if it concerns no nick that is in use), or the reason why it was refused.
 pub type Outcome = Result<Option<Done>, Refused>;
 
-/// Decides on a change and, if it is accepted, makes it. `now` is the time at which the change is applied. It must not
-/// be before the time of an earlier change.
+/// Decides on a change and makes the change if it is accepted. `now` is the time at which the change is applied. `now`
+/// must not be before the time of an earlier change.
 ///
 /// # Errors
 /// `nick-taken` or `bad-password` for a nick that the server may not use, and `quota` if there are too many servers.
-/// Nothing visible changes in this case.
+/// A refused change has no visible effect.
 pub fn apply(state: &mut State, change: &Change, now: Now) -> Outcome {
     let at_ms = millis(now.uptime);
     state.release_due(at_ms);
@@ -219,7 +219,8 @@ pub fn apply(state: &mut State, change: &Change, now: Now) -> Outcome {
             state.members.remove(room.casefolded());
             None
         }
-        // These change nothing that later decisions depend on. Each server shows them to its own connections.
+        // These actions change nothing that later decisions depend on. Each server shows the actions to its own
+        // connections.
         Action::SetAcls(_)
         | Action::Invite { .. }
         | Action::AddHook(_)
@@ -249,7 +250,7 @@ impl State {
         self.users.remove(released);
     }
 
-    /// Returns the user of a nick, which may be reserved only.
+    /// Returns the user of a nick that is in use or reserved.
     pub fn user(&self, id: NickId) -> Option<&User> {
         self.users.get(id)
     }
@@ -266,7 +267,7 @@ impl State {
         (user.nick.casefolded() == nick.casefolded()).then_some(id)
     }
 
-    /// Returns the nicks that might look like `nick`, some of them twice. Use [`Nick::looks_like`] to decide.
+    /// Returns the nicks that might look like `nick`. A nick may appear twice. Use [`Nick::looks_like`] to decide.
     pub fn candidates(&self, nick: &Nick) -> impl Iterator<Item = (NickId, &User)> {
         let ids = self.nicks.candidates(nick);
         ids.filter_map(|id| Some((*id, self.users.get(*id)?)))
@@ -425,7 +426,7 @@ impl State {
     }
 
     /// Records that `server` has no connection of the nick in the room any more. If no other server has one, removes
-    /// the member and returns what this server knew about it.
+    /// the member and returns what this server knew about the member.
     fn remove_member(&mut self, server: u32, room: &RoomName, nick: NickId) -> Option<MemberHere> {
         let members = self.members.get_mut(room.casefolded())?;
         let member = members.get_mut(&nick)?;
@@ -459,7 +460,7 @@ impl State {
                 Some(MemberChange::Renamed { old, new })
             }
             Some(left) => Some(MemberChange::Left(old, left)),
-            // The old nick stays in the room, because another server has it there too.
+            // The old nick stays in the room, because another server has connections there under the nick.
             None => is_new.then_some(MemberChange::Joined(new)),
         }
     }
@@ -530,7 +531,7 @@ impl State {
         id
     }
 
-    /// Handles a change from a nick to itself: it sets a first password, or changes the spelling.
+    /// Handles a `NICK` with the connection's own nick, which sets a first password or changes the spelling.
     fn change_own_nick(
         &mut self,
         id: NickId,
@@ -580,8 +581,9 @@ impl State {
         })
     }
 
-    /// Records that a server has no connection of a nick any more. After the last server, the nick is reserved if
-    /// that is wanted and a password reserves it; otherwise it is released, and its id is returned.
+    /// Records that a server has no connection of a nick any more. If this was the last server, reserves the nick, if
+    /// `reserve` is set, the nick has a password, and the limits allow it. Otherwise, releases the nick and returns its
+    /// id.
     fn drop(
         &mut self,
         id: NickId,
@@ -633,7 +635,7 @@ impl User {
         match (claim, &self.reservation) {
             (Claim::Account, _) => Ok(()),
             (Claim::Shared, None) if self.servers.contains(server) => Ok(()),
-            // The digests are compared, so the time that this takes reveals nothing about the password.
+            // Digests are compared, so the duration of the comparison reveals nothing about the password.
             (Claim::Password(given), Some(known)) if given == known => Ok(()),
             (Claim::Password(_), Some(_)) => {
                 Err((Code::BadPassword, format!("wrong password for {nick}")))

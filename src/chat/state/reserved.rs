@@ -7,10 +7,10 @@ use super::NickId;
 use crate::chat::tally::Tally;
 use crate::model::Reserve;
 
-/// The nicks that are reserved until their owners return, counted for the address that last used each of them.
+/// The nicks that are reserved until their owners return, counted for the addresses that last used them.
 #[derive(Debug, Default)]
 pub struct Reserved {
-    /// The time at which each nick is released, in milliseconds, and the address that last used it.
+    /// The time at which each nick is released, in milliseconds, and the address that last used the nick.
     pub(super) nicks: BTreeMap<NickId, (u64, IpAddr)>,
     /// The nicks in the order in which they are released.
     due: BTreeSet<(u64, NickId)>,
@@ -28,7 +28,7 @@ impl Reserved {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Removes and returns the next nick, if its time has come.
+    /// Removes and returns the nick whose reservation expires next, if the reservation has expired at `now_ms`.
     pub fn pop_due(&mut self, now_ms: u64) -> Option<NickId> {
         let (at, nick) = *self.due.first()?;
         if at > now_ms {
@@ -44,7 +44,7 @@ impl Reserved {
             && self.by_origin.count(&reserve.origin) < reserve.nicks_per_address_max
     }
 
-    /// Reserves a nick until `at`, in milliseconds, for the user at that address.
+    /// Reserves a nick until `at`, in milliseconds, for the user at the address `origin`.
     pub fn insert(&mut self, nick: NickId, at: u64, origin: IpAddr) {
         self.nicks.insert(nick, (at, origin));
         self.due.insert((at, nick));

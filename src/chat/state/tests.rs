@@ -132,8 +132,8 @@ fn result(outcome: &Outcome) -> String {
     }
 }
 
-/// Returns the changes with which a server does what `action` asks for: its connections of a nick leave their
-/// rooms before they drop the nick, and take their rooms with them to another nick.
+/// Returns the changes with which a server carries out `action`. The connections of a nick leave their rooms before
+/// they drop the nick. If they take another nick, they stay in their rooms.
 fn in_order(state: &State, server: &str, action: Action) -> Vec<Action> {
     let rooms_of = |nick: &Nick| -> Vec<Arc<RoomName>> {
         let id = state.find(nick);
@@ -237,7 +237,7 @@ proptest! {
                     change(state, server, action.clone(), at_ms)
                 });
                 prop_assert_eq!(result(&one), result(&other));
-                // What only one of the servers knows does not matter.
+                // What only one server knows must not influence a decision.
                 if let Ok(Some(done)) = one {
                     states[0].here_mut(done.nick).into_iter().for_each(|here| here.inbox_read_to += 1);
                     let member = states[0].member_mut(&room(ROOMS[0]), done.nick);
@@ -245,7 +245,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(shared(&states[0]), shared(&states[1]));
-            // No two nicks look alike, and no nick is kept that nobody uses or has reserved.
+            // No two nicks look alike, and every nick in the state is in use or reserved.
             let state = &states[0];
             let users = users(state);
             for (n, (id, user)) in users.iter().enumerate() {
@@ -310,7 +310,7 @@ fn the_owner_of_a_registered_nick_uses_it_on_several_servers() {
     for server in SERVERS {
         assert!(change(&mut state, server, take("bob", Claim::Account), 0).is_ok());
     }
-    // Its spelling stays as it is while it is in use elsewhere.
+    // The spelling of a nick cannot change while another connection uses the nick.
     let respelled = Action::TakeNick {
         nick: nick("Bob"),
         claim: Claim::Account,
