@@ -298,8 +298,8 @@ impl Session {
         Ok(None)
     }
 
-    /// Continues after the password of a nick was checked. If the account has changed or been deleted since the check
-    /// began, the result is obsolete and the request starts again.
+    /// Continues after the password of a nick has been checked. If the account has changed or been deleted since the
+    /// check began, the result is obsolete and the request starts again.
     fn finish_login(
         &mut self,
         nick: Nick,
@@ -327,8 +327,8 @@ impl Session {
         self.take_nick(nick, Some(secret.expose()), Some(has_token), chat, now)
     }
 
-    /// Continues with a nick that is in use and not registered: its password may now be compared. If the nick has
-    /// been registered meanwhile, it has another password, and the request starts again.
+    /// Continues a request for a nick that is in use and not registered, as soon as the passwords may be compared. If
+    /// the nick has been registered meanwhile, the account's password counts instead, and the request starts again.
     fn finish_share_nick(
         &mut self,
         nick: Nick,
@@ -344,7 +344,7 @@ impl Session {
         if let Some(reason) = chat.ban_of_nick(&nick, now.time) {
             return Err(Refusal::new(verb, Code::Banned, reason));
         }
-        // A nick that looks like this one may have been registered meanwhile.
+        // A look-alike of `nick` may have been registered meanwhile.
         let access = chat.nick_access(&nick, self.nick, true);
         access.map_err(super::request::refused(verb))?;
         self.take_nick(nick, Some(secret.expose()), None, chat, now)

@@ -10,7 +10,7 @@ use crate::protocol::request::Refusal;
 use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, EventId, Verb};
 
-/// What to do with an event when its author and place are known.
+/// The action on an event, after the author and place of the event have been queried.
 #[derive(Debug)]
 pub(super) enum OnEvent {
     /// Deletes the event. The `REMOVE` event has these tags.
@@ -140,7 +140,7 @@ impl Session {
             OnEvent::Reply(_) => None, // handled above
             OnEvent::React(reaction) => {
                 let scope = match (found.scope, self.nick.and_then(|nick| chat.user(nick))) {
-                    // Either of the two nicks may react. The other one receives the event.
+                    // Either of the two nicks may react. The other nick receives the event.
                     (Scope::Inbox(message), Some(own))
                         if own.nick.casefolded() == message.to.casefolded() =>
                     {

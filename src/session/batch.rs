@@ -9,9 +9,9 @@ use crate::model::PeerId;
 use crate::protocol::EventId;
 use crate::tail::{Seq, Tail};
 
-/// Output for one client, divided into segments. Each segment has the step by which it advances the session. A batch
-/// is reused from one session to the next: the lines of a room that one reader has received are ready for the next
-/// reader that receives them in the same form.
+/// Output for one client, divided into segments. Each segment comes with the progress that it makes in the session. A
+/// batch is reused from one session to the next, so lines of a room that were written for one reader are ready for the
+/// next reader with the same form.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The bytes that belong to this session alone.
@@ -21,7 +21,7 @@ pub struct Batch {
     borrowed_bytes: usize,
     /// Lines for all readers, at most one set for each room and form.
     shared: Vec<SharedLines>,
-    /// How often the batch has been cleared: the number of the batch that is being filled.
+    /// The number of the batch that is being filled: how often the batch has been cleared.
     number: u64,
     pub(super) segments: Vec<Segment>,
     /// The position in each of the session's rooms after this batch; `None` for a room that has been left.
@@ -60,32 +60,32 @@ struct BorrowedRange {
 
 /// The number of bytes of new messages that are collected before they are delivered to the readers (a "round"). The
 /// more bytes one write carries, the less processor time a line costs: from 1 speaker to 100 or 1000 readers, a line
-/// costs 1.4 times as much in rounds of 64 KiB as in rounds of this size. Rounds of 256 KiB were no better; and one
-/// round takes 50 ms for a thousand readers.
+/// costs 1.4 times as much in rounds of 64 KiB as in rounds of 128 KiB. Rounds of 256 KiB were no better, and one such
+/// round takes 50 ms for 1000 readers.
 pub const ROUND_BYTES: usize = 128 << 10;
 
-/// The maximum number of bytes in a batch, unless it is a single line. That is enough for the lines of a round, even
-/// with more fields added to each line.
+/// The maximum number of bytes in a batch, unless it is a single line. The maximum is enough for the lines of a round,
+/// even if each line gets more fields.
 pub const BATCH_BYTES_MAX: usize = 2 * ROUND_BYTES;
 
 /// The maximum number of bytes of values in a batch, unless it is a single value.
 const VALUE_BYTES_MAX: usize = 32 << 10;
 
-/// The maximum number of bytes of a room's lines in one form that are kept for other readers. It is more than one
-/// batch, because the readers of a room are at different positions.
+/// The maximum number of bytes of a room's lines in one form that are kept for other readers. The maximum exceeds that
+/// of a batch, because the readers of a room are at different positions.
 const KEPT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
-/// The maximum number of lines of a room in one form that are kept for other readers. The bytes alone would not limit
-/// them, because a line may be empty: an event need not have one in each form.
+/// The maximum number of lines of a room in one form that are kept for other readers. A limit on bytes alone does not
+/// bound the number of lines, because a line may be empty: some forms have no line for an event.
 const KEPT_LINES_MAX: usize = 64 << 10;
 
-/// The maximum number of pairs of room and form whose lines are kept. A server has readers of only a few forms: IRC
-/// clients request similar capabilities. Above the maximum, the lines that have not been needed for the longest time
-/// are dropped.
+/// The maximum number of kept [`SharedLines`], one for each pair of a room and a form. A server has readers of only a
+/// few forms, because IRC clients request similar capabilities. Above the maximum, the least recently used lines are
+/// dropped.
 const KEPT_MAX: usize = 32;
 
-/// The maximum number of bytes that all kept lines together may allocate. Above it, the lines that have not been
-/// needed for the longest time are freed.
+/// The maximum number of bytes that all kept lines together may allocate. Above the maximum, the least recently used
+/// lines are freed.
 const KEPT_TOTAL_MAX: usize = 8 * KEPT_BYTES_MAX;
 
 /// The minimum size of a part that is sent without being copied. The system handles each slice separately, which
@@ -124,7 +124,7 @@ pub(super) enum Advance {
     Room(RoomId, Seq, Option<EventId>),
     /// A gap in the page's room has been reported.
     Gap,
-    /// The page has been read up to this record, and its room up to this event.
+    /// The page has been read up to this record, and the page's room up to this event.
     Paged(usize, EventId),
     Notices(Seq),
     Inbox(Seq),
@@ -141,7 +141,7 @@ impl Batch {
         self.own.len() + self.borrowed_bytes
     }
 
-    /// Takes the values, for a client inside this process. The caller sends all of them. They still count in
+    /// Takes the values for a client inside this process. The caller sends all of the values. The values still count in
     /// [`Self::len`].
     pub fn take_values(&mut self) -> std::vec::Drain<'_, Delivery> {
         self.own.take_values()
@@ -191,8 +191,8 @@ impl Batch {
         self.span = None;
     }
 
-    /// Records that the batch contains as much of `span` as fits and nothing else. `reader` is the connection for
-    /// which it was filled. Does nothing if an entry in the span is by that reader.
+    /// Records that the batch contains as much of `span` as fits and nothing else. `reader` is the connection for which
+    /// the batch was filled. Does nothing if a line of `span` is by `reader`.
     pub(super) fn note(&mut self, span: SeqRange, reader: PeerId) {
         if !self.has_own(span, reader) {
             self.span = Some(span);
@@ -205,8 +205,8 @@ impl Batch {
         self.span == Some(span) && !self.has_own(span, reader)
     }
 
-    /// Returns whether the batch contains more than shared lines of one room, or a line of `span` that is not for
-    /// `reader`.
+    /// Returns whether the batch contains more than shared lines of one room, or a line of `span` that `reader` must
+    /// not receive.
     fn has_own(&self, span: SeqRange, reader: PeerId) -> bool {
         let lines = match &self.segments[..] {
             [only] => only
@@ -230,14 +230,13 @@ impl Batch {
         });
     }
 
-    /// Adds a segment with the lines of the entries in `span`, as far as there is space. Stops before an entry by
-    /// `reader`, and before one that must be written for this reader alone. Returns the number of the entry after the
-    /// last one added, which is `span.from` if the first entry is such an entry. Returns `None` if the lines must go
-    /// into another batch.
+    /// Adds a segment with the lines of the entries in `span`, as many as there is space for. Stops before an entry
+    /// that is by `reader` or must be written for each reader separately. Returns the number of the entry after the
+    /// last added entry; `span.from` if no entry was added. Returns `None` if the lines must go into another batch.
     ///
-    /// `write` appends the entry with that number in the form of `span`, and returns the number of entries that this
-    /// is: more than one for a text of several lines, and 0 if the entry must be written for each reader. `step`
-    /// returns the step to an entry.
+    /// `write` appends the entry with a given number in the form of `span`. `write` returns the number of appended
+    /// entries: more than one for a text of several lines, and 0 if the entry must be written for each reader
+    /// separately. `step` returns the step to an entry.
     pub(super) fn add_lines(
         &mut self,
         span: SeqRange,
@@ -293,8 +292,8 @@ impl Batch {
         self.shared.get(part.lines)?.bytes.get(part.range.clone())
     }
 
-    /// Returns the index of shared lines that contain the first entry of `span` or end just before it. Returns `None`
-    /// if the lines would have to change for that, and the batch already refers to them.
+    /// Returns the index of shared lines that contain the first entry of `span` or end just before it. Replaces other
+    /// lines if necessary. Returns `None` if the batch refers to the lines that would be replaced.
     fn kept_lines(&mut self, span: SeqRange) -> Option<usize> {
         let known = self.shared.iter().position(|lines| lines.are_of(span));
         let at = match known {
@@ -316,7 +315,7 @@ impl Batch {
         lines.reaches(span).then_some(at)
     }
 
-    /// Frees the lines that have not been needed for the longest time, while all lines together allocate too much.
+    /// Frees the least recently used lines until all lines together allocate no more than the maximum.
     fn free_unused(&mut self) {
         let allocated = |lines: &SharedLines| lines.bytes.capacity();
         while self.shared.len() > 1
@@ -334,8 +333,9 @@ impl Batch {
 }
 
 /// Lines of a room in one form, copied from its tail or written for the first reader with that form. Nearly all readers
-/// are at the same position and receive the same bytes, so the lines are made only once for all of them. Copying them
-/// for each of 1000 readers took 14 % of the server's time, and for each of 100 clients that all talk, 11 %.
+/// are at the same position and receive the same bytes, so the lines are made only once for all of these readers.
+/// Copying the lines for each reader took 14 % of the server's time with 1000 readers, and 11 % with 100 clients that
+/// all talk.
 #[derive(Debug)]
 struct SharedLines {
     room: RoomId,
@@ -344,8 +344,8 @@ struct SharedLines {
     used: u64,
     from: Seq,
     bytes: Vec<u8>,
-    /// The offset in `bytes` at which each line ends. If a text is one message, all its lines have the end of the
-    /// whole text.
+    /// The offset in `bytes` at which each line ends. If a text is one message, the offset of each of its lines is the
+    /// end of the whole text.
     ends: Vec<usize>,
     /// The author of each line, who does not receive that line.
     authors: Vec<PeerId>,
@@ -399,7 +399,8 @@ impl SharedLines {
         self.bytes.len() >= KEPT_BYTES_MAX || self.ends.len() >= KEPT_LINES_MAX
     }
 
-    /// If there is no space for more lines, drops the older half, unless the reader at `from` needs it.
+    /// If there is no space for more lines, drops the older half of the lines, unless the reader at `from` needs that
+    /// half.
     fn drop_older_half(&mut self, from: Seq) {
         while self.is_full() {
             let half = self.bytes.len() / 2;
@@ -423,7 +424,7 @@ impl SharedLines {
         }
     }
 
-    /// Adds the entries that have been appended to the tail since the last call, as far as there is space.
+    /// Adds the entries that have been appended to the tail since the last call, as many as there is space for.
     fn extend(&mut self, tail: &Tail, write: impl FnMut(Seq, &mut Output) -> Seq) {
         if self.to() >= tail.end() || self.is_full() {
             return;
@@ -480,8 +481,8 @@ impl SharedLines {
         self.before_own(reader, first, last) < last - first
     }
 
-    /// Returns the number of lines from `first` up to but not including `last`. Stops counting at a line by `reader`,
-    /// and at one that must be written for each reader.
+    /// Returns the number of lines from `first` up to but not including `last`. Stops counting before the first line
+    /// that is by `reader` or must be written for each reader separately.
     fn before_own(&self, reader: PeerId, first: usize, last: usize) -> usize {
         let authors = self.authors.get(first..last).unwrap_or_default();
         let own = authors.iter().position(|author| *author == reader);
@@ -494,10 +495,10 @@ impl SharedLines {
         }
     }
 
-    /// Returns the range in `bytes` of the lines of the entries from `from` up to but not including `to`, and the
-    /// number of the entry after the last of these lines. The range ends before a line by `reader` and one that must
-    /// be written for each reader. It contains as many lines as fit into `space` bytes, but at least one. It is empty
-    /// if it would contain only a part of a text that these readers receive as one message.
+    /// Returns the range in `bytes` of the lines of the entries in `from..to`, and the number of the entry after the
+    /// last of these lines. The range ends before the first line that is by `reader` or must be written for each reader
+    /// separately. The range contains as many lines as fit into `space` bytes, but at least one. The range is empty if
+    /// it would contain only a part of a text that these readers receive as one message.
     fn lines(&self, from: Seq, to: Seq, reader: PeerId, space: usize) -> (Range<usize>, Seq) {
         let (first, last) = (self.index(from), self.index(to));
         let begin = self.start(first);
@@ -521,8 +522,8 @@ impl SharedLines {
         self.inside.binary_search(&seq).is_ok()
     }
 
-    /// Returns the end of the line in which `offset` lies, and the number of the entry after that line. An offset
-    /// between two lines belongs to the first of them.
+    /// Returns the end of the line that contains `offset`, and the number of the entry after the line. An offset
+    /// between two lines belongs to the first of the two.
     fn line_at(&self, offset: usize) -> (usize, Seq) {
         let mut count = self.ends.partition_point(|end| *end < offset) + 1;
         while self.is_inside(self.from + count as Seq) {
@@ -568,7 +569,7 @@ mod tests {
                     None => break,
                     Some(next) if next > from => from = next,
                     Some(_) => {
-                        // This entry is the reader's own, for which it gets a reply.
+                        // This entry is the reader's own. The reader gets a reply instead of the line.
                         batch.own.bytes.extend_from_slice(b"OK\n");
                         from += 1;
                     }
@@ -651,8 +652,8 @@ mod tests {
         );
     }
 
-    /// Regression test. A reader that only skipped its own line left a batch without bytes behind. The next reader at
-    /// the same position reused that batch, and so received nothing.
+    /// Regression test. A reader that only skipped its own line left an empty batch. The next reader at the same
+    /// position reused that batch and received nothing.
     #[test]
     fn a_batch_that_skips_an_own_line_is_not_reused() {
         let mut peers = Arena::default();

@@ -87,7 +87,7 @@ impl Session {
         }
     }
 
-    /// Admits the connection after the right password. From now on it receives notices to everyone.
+    /// Admits the connection after the right password. From now on, the connection receives notices to everyone.
     pub(super) fn open(&mut self, chat: &Chat) {
         if !std::mem::replace(&mut self.is_open, true) {
             self.notes = chat.end(crate::chat::Place::Everyone);

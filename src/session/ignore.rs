@@ -42,7 +42,7 @@ impl Session {
             .ignored
             .as_mut()
             .is_some_and(|ignored| ignored.remove(nick.casefolded()));
-        // Without ignored nicks, events need not be compared with anything.
+        // If no nick is ignored, events need not be compared with a list.
         self.ignored = self.ignored.take().filter(|ignored| !ignored.is_empty());
         if !was_there {
             let text = format!("{nick} was not ignored; IGNORE lists the ignored nicks");
@@ -63,7 +63,7 @@ impl Session {
         let Some(ignored) = self.ignored.as_deref() else {
             return false;
         };
-        // A change of nick is not hidden either. Otherwise an ignored user would appear under the new nick as a
+        // A change of nick is not hidden either, because an ignored user would otherwise appear under the new nick as a
         // stranger.
         if matches!(layout.verb(), Some(EventVerb::Note | EventVerb::Nick)) {
             return false;

@@ -13,7 +13,7 @@ pub(super) struct LazyList {
     kind: ListKind,
     /// The number of lines written so far.
     count: usize,
-    /// Whether its lines belong to the batch of a labeled answer, for an IRC client.
+    /// Whether the lines of the list belong to the batch of a labeled answer, for an IRC client.
     pub is_labeled: bool,
 }
 
@@ -23,7 +23,7 @@ enum ListKind {
         /// The last room that was listed.
         after: Option<RoomId>,
         reader: Option<NickId>,
-        /// Whether the rooms that `reader` may not read are listed too. Their topics are left out.
+        /// Whether rooms that `reader` may not read are listed too, without their topics.
         is_all: bool,
         /// The minimum and maximum number of members of the listed rooms.
         size: (usize, usize),
@@ -50,8 +50,8 @@ pub(super) enum Step {
     End,
 }
 
-/// The maximum number of rooms that one step looks at. Comparing them with the masks of an IRC client takes less than
-/// a millisecond. After each step, other connections have their turn.
+/// The maximum number of rooms that one step looks at. Comparing 50 rooms with the masks of an IRC client takes less
+/// than a millisecond. After each step, other connections have their turn.
 const LOOKED_AT_MAX: usize = 50;
 
 /// The verbs that a new user needs. `HELP` shows the syntax of each.
@@ -142,7 +142,7 @@ impl LazyList {
         self.mark(to, from, out);
     }
 
-    /// Marks the lines from `from` on as answers to a labeled command, if the list answers such a command.
+    /// Marks the lines from `from` on as answers to a labeled command, if the list answers a labeled command.
     fn mark(&self, to: Writer<'_>, from: usize, out: &mut Output) {
         if let Some(client) = to.irc().filter(|_| self.is_labeled) {
             Label::Inside.mark(client, from, &mut out.bytes);

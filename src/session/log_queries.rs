@@ -1,8 +1,8 @@
 //! The queries of a session to the log, and how the session continues with their results.
 //!
 //! While a query is pending, the session accepts no line. A long result arrives in pieces: the next piece is requested
-//! when the client has received the one before. So even a replay of a million events takes only the memory of one
-//! piece.
+//! when the client has received the piece before. Therefore even a replay of a million events takes only the memory of
+//! one piece.
 
 use std::sync::Arc;
 
@@ -53,11 +53,11 @@ pub(super) enum PendingQuery {
     Files { room: Arc<RoomName>, count: usize },
     /// A file that is to be sent.
     File { id: EventId, offset: u64 },
-    /// The author and place of an event, and what is then to be done with it.
+    /// The author and place of an event, and the action that follows.
     Authorship(EventId, OnEvent),
     /// The reactions to an event.
     Reactions(EventId),
-    /// The deletion of the messages that a nick received before its registration, which comes next.
+    /// The deletion of the messages that a nick received before its registration. The registration is the next query.
     Forget(AccountQuery),
     /// The position of a named reader that joins this room.
     Reader(RoomId, Reader),
@@ -263,8 +263,8 @@ impl Session {
         self.query_log(PendingQuery::Reactions(id), LogQuery::Reactions(id))
     }
 
-    /// Starts the registration of an unregistered nick. First the log deletes the messages to this nick, because they
-    /// may have been for another user.
+    /// Starts the registration of an unregistered nick. First, the log deletes the stored messages to the nick, because
+    /// they may have been for another user.
     pub(super) fn clear_inbox(&mut self, nick: Nick, register: AccountQuery) -> Option<Effect> {
         self.query_log(PendingQuery::Forget(register), LogQuery::ClearInbox(nick))
     }
@@ -316,8 +316,8 @@ impl Session {
         self.query_log(PendingQuery::ForgetReader(reply), query)
     }
 
-    /// Returns the owner of this connection's named readers. That is a registered nick or, because anyone can use any
-    /// number of unregistered nicks, the client's address.
+    /// Returns the owner of this connection's named readers: its registered nick. Without a registered nick, the owner
+    /// is the client's address, because anyone can use any number of unregistered nicks.
     pub(super) fn reader_owner(&self, chat: &Chat) -> String {
         let user = self.nick.and_then(|nick| chat.user(nick));
         match user.filter(|user| chat.is_registered(&user.nick)) {
@@ -329,8 +329,8 @@ impl Session {
         }
     }
 
-    /// Handles `BYE` of a connection with named readers. Their positions are known only when all output has been
-    /// sent.
+    /// Handles `BYE` of a connection with named readers. The positions of the readers are known only when all output
+    /// has been sent.
     pub(super) fn flush_before_bye(&mut self, verb: Verb, text: &str) -> Option<Effect> {
         self.expects = Expects::Nothing;
         self.log_query = Some(Box::new(PendingQuery::Flush(verb, text.into())));
@@ -397,8 +397,8 @@ impl Session {
     /// Returns the query for the events that a slow reader has missed. Returns `None` unless the reader has fallen
     /// behind a room's tail and has received all earlier output. The result must be passed to [`Self::on_backlog`].
     pub fn backlog_query(&self, chat: &Chat) -> Option<(RoomId, LogQuery)> {
-        // A room for which a reply waits comes first. Otherwise neither the reply nor the reading would make
-        // progress.
+        // A room for which a reply waits comes first. Otherwise, neither the reply nor the reading of the backlog would
+        // make progress.
         let awaited = match self.replies().pending.front() {
             Some(Pending::Text(reply)) => reply.after.map(|after| after.room),
             Some(Pending::Entry(EntryReply {
@@ -657,8 +657,8 @@ impl Session {
 
     fn replayed(&mut self, mut replay: Replay, past: &HistoryPage, chat: &Chat) -> Option<Effect> {
         let records = &past.records;
-        // The gap is reported once. It is not reported if a number of events was requested, because the gap is before
-        // the first of them.
+        // The gap is reported once, unless a number of events was requested: then the gap is before the first of those
+        // events.
         if past.has_hole && replay.count == 0 && replay.enters.is_some() {
             let of = replay.source.to_string();
             self.send(Line::Gap {
@@ -702,13 +702,13 @@ impl Session {
         let mut rooms = self.rooms.iter_mut();
         let membership = rooms.find(|m| m.room == room && !m.is_leaving)?;
         membership.reader = Some(Box::new(reader.clone()));
-        // The backlog ends where the live events begin, whatever has been stored since the request.
+        // The backlog ends where the live events begin, even if more events have been stored since the request.
         let up_to = membership.seen;
         match seen {
             Some(seen) => self.query_backlog(room, seen, up_to, chat),
             // A new reader begins with the live events, and its position is stored from now on. In an empty room, the
-            // position is the id of the newest event in the whole log. So an event that is stored and expires before
-            // the reader returns is reported as missed.
+            // position is the id of the newest event in the whole log. Therefore the reader learns of an event that is
+            // stored and expires before the reader returns.
             None => {
                 if !chat.may_make_reader(self.peer, now) {
                     self.on_log_error(&PendingQuery::NewReader(room), Code::Quota, chat, now);
@@ -775,7 +775,7 @@ impl Session {
     }
 
     /// Continues with the events that a slow reader has missed. If the log no longer contains them, reports a gap. If
-    /// the query failed, closes the connection, because it must not continue with events missing.
+    /// the query failed, closes the connection, because the client must not miss events silently.
     pub fn on_backlog(
         &mut self,
         room_id: RoomId,

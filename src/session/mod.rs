@@ -64,11 +64,11 @@ pub enum Effect {
     Receive(Box<Upload>),
     /// Receive this text and report with [`Session::received_text`].
     ReceiveText(Box<IncomingText>),
-    /// Read and drop this many bytes, or with `None` all bytes up to the end of input. Report with
+    /// Read and drop the given number of bytes; `None` stands for all bytes up to the end of input. Report with
     /// [`Session::discarded`].
     Discard(Option<u64>),
-    /// When all replies have been sent, send the `DATA` line and the bytes of this file from the offset on. Report
-    /// with [`Session::sent_file`].
+    /// When all replies have been sent, send the `DATA` line and the bytes of this file from `offset` on. Report with
+    /// [`Session::sent_file`].
     Send(Box<OutgoingFile>),
     /// Send a live file as it arrives, in pieces with a `DATA` line each. If the file is no longer live, call
     /// [`Session::find_file`] instead.
@@ -167,7 +167,8 @@ pub enum Begun {
     Removed,
 }
 
-/// The maximum number of bytes of replies that wait for a client. Above it, the client's requests are no longer read.
+/// The maximum number of bytes of replies that wait for a client. Above this maximum, the server stops reading the
+/// client's requests.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 
 /// The replies that wait to be sent, or that wait for the outcome of an entry.
@@ -183,7 +184,7 @@ struct Replies {
     first_ticket: u32,
     /// The number of outcomes that are not known yet.
     undecided: usize,
-    /// Input that is deferred until all outcomes are known, because it must see the effect of these entries.
+    /// Input that is deferred until all outcomes are known, because the input must see the effect of the entries.
     deferred: Option<Deferred>,
 }
 
@@ -203,7 +204,7 @@ enum Deferred {
 struct WaitingNick {
     nick: Nick,
     password: Option<Secret>,
-    /// Whether the connection has logged in with a token (`true`) or the password (`false`) of the nick.
+    /// How the connection has logged in: with a token (`true`) or with the password (`false`) of the nick.
     has_token: Option<bool>,
     /// The direct messages to the former nick that have not been sent.
     unread: Output,
@@ -254,7 +255,7 @@ impl Replies {
         number
     }
 
-    /// Sets the outcome of the entry with that ticket.
+    /// Sets the outcome of the entry whose ticket has the number `number`.
     fn learn(&mut self, number: u32, outcome: Result<Committed, Code>) {
         let at = number.wrapping_sub(self.first_ticket) as usize;
         if let Some(unknown @ None) = self.outcomes.get_mut(at) {
@@ -282,7 +283,7 @@ struct Membership {
     cursor: Seq,
     /// The newest logged event that was sent, or that existed when the room was joined; 0 for none.
     seen: u64,
-    /// The entry up to which missing unlogged events have been reported as a gap.
+    /// The entry up to which a reported gap also covers unlogged events.
     gap_to: Seq,
     /// The named reader whose position in the room is stored, if there is one.
     reader: Option<Box<Reader>>,
@@ -305,8 +306,8 @@ impl Membership {
         }
     }
 
-    /// Returns whether logged events that have not been sent are no longer in the tail, so that they must be read
-    /// from the log.
+    /// Returns whether the tail no longer contains all logged events that have not been sent. Then the missing ones
+    /// must be read from the log.
     fn is_behind(&self, chat: &Chat) -> bool {
         let tail = chat.tail(Place::Room(self.room));
         tail.is_some_and(|tail| {
@@ -329,7 +330,7 @@ enum Security {
 /// The input that a session accepts next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expects {
-    /// The first line. If it is empty or not a command, a person has typed it.
+    /// The first line. A line that is empty or not a command was typed by a person.
     FirstLine,
     /// A line.
     Line,
@@ -382,20 +383,21 @@ pub struct Session {
     /// The dialect of the next output. It becomes that of `input` when the reply that changes the dialect has been
     /// sent.
     output: Dialect,
-    /// The time of the last request, or at first of the connection, in milliseconds of uptime.
+    /// The time of the last request, in milliseconds of uptime. Before the first request, the time at which the client
+    /// connected.
     asked_ms: u64,
     /// The address to which the client has connected, for hints on what to type.
     local: (IpAddr, u16),
     security: Security,
     /// Whether that port also serves browsers.
     has_web: bool,
-    /// The room whose events are sent first. It changes with each write.
+    /// The room whose events are sent first. Each write begins with another room.
     next_room: u8,
     expects: Expects,
     phase: Phase,
     /// Whether the client has requested to stay connected when its input ends.
     stays: bool,
-    /// Whether the server has no password, or the client has given it.
+    /// Whether the client has given the server's password, or the server has none.
     is_open: bool,
     /// Whether the notice that TLS is available has been sent.
     tls_hint_sent: bool,
@@ -404,12 +406,13 @@ pub struct Session {
     /// Whether the connection was removed from its current room, or a `JOIN` was refused, and it has not joined a room
     /// since. Messages meant for that room must not go to another one.
     lost_current_room: bool,
-    /// Whether an operator has closed the connection. If so, it is over soon, even if the client does not read.
+    /// Whether an operator has closed the connection. If so, the connection ends soon, even if the client does not
+    /// read.
     is_dismissed: bool,
 }
 
 impl Session {
-    /// Creates the session of a new connection. `local` is the address at which the server has accepted it.
+    /// Creates the session of a new connection. `local` is the address at which the server has accepted the connection.
     pub fn new(peer: PeerId, local: SocketAddr, chat: &Chat, now: Now) -> Self {
         Self {
             peer,
@@ -442,7 +445,7 @@ impl Session {
         }
     }
 
-    /// Returns the session with `dialect` instead of the one in which connections begin.
+    /// Returns the session with `dialect` instead of the dialect in which connections begin.
     #[must_use]
     pub fn in_dialect(self, dialect: Dialect) -> Self {
         Self {
@@ -509,7 +512,7 @@ impl Session {
     /// Returns whether another line is accepted now. No line is accepted during a transfer, or if the client does not
     /// read its replies.
     pub fn takes_lines(&self, limits: &Limits) -> bool {
-        // While a list is being sent, a later request must not change what it shows.
+        // While a list is being sent, a later request must not change its contents.
         let replies = self.replies();
         let is_listing = matches!(replies.pending.back(), Some(Pending::List(_)));
         let has_space =
@@ -521,7 +524,7 @@ impl Session {
             && replies.deferred.is_none()
     }
 
-    /// Returns the number of buffered bytes: replies, and lines that wait for their turn.
+    /// Returns the number of bytes in memory: replies that have not been sent, and lines that have not been handled.
     pub fn buffered_bytes(&self) -> usize {
         let replies = self.replies();
         let held = replies.deferred.as_ref().map_or(0, Deferred::bytes);
@@ -535,8 +538,8 @@ impl Session {
         self.phase == Phase::Over && self.unsent.is_empty()
     }
 
-    /// Returns whether an operator has closed the connection. If so, it is over soon, even if the client does not
-    /// read.
+    /// Returns whether an operator has closed the connection. If so, the connection ends soon, even if the client does
+    /// not read.
     pub fn is_dismissed(&self) -> bool {
         self.is_dismissed
     }
@@ -565,7 +568,7 @@ impl Session {
         self.replies().pending.len()
     }
 
-    /// Lets the replies from `at` on wait until the changes that this connection has proposed are decided on.
+    /// Delays the replies from the position `at` on until the changes that this connection has proposed are decided on.
     fn wait_for_changes(&mut self, at: usize, chat: &mut Chat) {
         let count = chat.changes_without_ticket(self.peer);
         if count > 0 {
@@ -738,7 +741,8 @@ impl Session {
         }
     }
 
-    /// Ends a step of a request whose replies begin at `at`, after a result has arrived.
+    /// Ends a step of a request after a result has arrived. `at` is the position at which the replies of the request
+    /// begin.
     fn end_step(
         &mut self,
         at: usize,
@@ -755,7 +759,7 @@ impl Session {
         effect
     }
 
-    /// Returns whether there is deferred input that need not wait any longer.
+    /// Returns whether there is deferred input that can be handled now.
     pub fn owes_deferred(&self) -> bool {
         let replies = self.replies();
         replies.undecided == 0 && replies.deferred.is_some() && self.expects != Expects::Nothing
@@ -786,8 +790,8 @@ impl Session {
         self.push(answer.to_vec().into(), AfterReply::Nothing);
     }
 
-    /// Handles the end of the client's input. The session ends when everything is answered, unless the client has
-    /// requested to stay.
+    /// Handles the end of the client's input. The session ends when all requests have been answered, unless the client
+    /// has requested to stay.
     pub fn end_of_input(&mut self, chat: &mut Chat, now: Now) {
         if !self.stays && !self.is_ending() {
             self.depart_after_unread("", Leaves::ForNow, chat, now);
@@ -828,7 +832,8 @@ impl Session {
         self.close(Code::NotAllowed, text, chat, now);
     }
 
-    /// Closes the connection because the server stops. Everything that was read is answered before `CLOSED` is sent.
+    /// Closes the connection because the server stops. All requests that were read are answered before `CLOSED` is
+    /// sent.
     pub fn shut_down(&mut self, chat: &mut Chat, now: Now) {
         let farewell = chat.farewell.clone();
         let text = farewell
@@ -871,14 +876,14 @@ impl Session {
         }
     }
 
-    /// Does what is due: closes a connection that has been idle for too long, ends a connection that has not taken
+    /// Does what is due: closes a connection that has been idle for too long, ends a connection that has not received
     /// its last line in time, or calls `irc_on_time`.
     pub fn on_time(&mut self, chat: &mut Chat, now: Now) {
         if self.due(chat.limits()).is_none_or(|due| due > now.uptime) {
             return;
         }
         if self.is_dismissed {
-            // The time in which the client could read the last line is over.
+            // The client has not read the last line in time.
             self.unsent = Box::default();
             self.phase = Phase::Over;
             return;
@@ -930,8 +935,8 @@ impl Session {
         Some(effect.with_tags(upload.tags.clone()))
     }
 
-    /// Returns the id of the entry that was appended last, which announced a file or its end. Returns `None` until
-    /// the outcome is known, and `Some(None)` if the entry could not be stored.
+    /// Returns the id of the last appended entry, which announced a file or its end. Returns `None` until the outcome
+    /// is known, and `Some(None)` if the entry could not be stored.
     pub fn announced(&mut self, chat: &mut Chat) -> Option<Option<EventId>> {
         self.take_outcomes(chat);
         let replies = self.replies();
@@ -1019,19 +1024,19 @@ impl Session {
         self.propose_in(Verb::Upload, room, kind, "", ReplyBody::Nothing, chat)
     }
 
-    /// Queries the log for a file that was live a moment ago.
+    /// Queries the log for a file that was still live when the client requested it.
     pub fn find_file(&mut self, id: EventId, offset: u64) -> Option<Effect> {
         self.query_file(id, offset)
     }
 
-    /// Reports that a file can no longer be followed, because its sender broke off or it was removed.
+    /// Reports that a file can no longer be followed, because the sender broke off or the file was removed.
     pub fn lost_file(&mut self, id: EventId) {
         self.expects = Expects::Line;
         let text = format!("file {id} was removed, or its sender broke off");
         self.refuse(&Refusal::new(Verb::Download, Code::NoSuchFile, text));
     }
 
-    /// Returns whether this connection may read the files of `room` now. This is checked again for each piece of a
+    /// Returns whether this connection may read the files of `room` now. The right is checked again for each piece of a
     /// file.
     pub fn may_still_read(&self, room: RoomId, chat: &Chat) -> bool {
         chat.may_read(room, self.nick)
@@ -1112,7 +1117,7 @@ impl Session {
         rooms.map(|membership| membership.room).collect()
     }
 
-    /// Queues what only this connection can still deliver, and then calls [`Self::depart`].
+    /// Queues the output that only this connection can still deliver, and then calls [`Self::depart`].
     ///
     /// Unlogged direct messages and notices have been acknowledged to their senders, so they are sent before the last
     /// reply. A connection that an operator closes receives nothing but its last line.
@@ -1126,8 +1131,8 @@ impl Session {
         self.depart(text, leaves, chat, now);
     }
 
-    /// Leaves every room and gives up the nick. Room events that have not been sent yet are not sent any more; the
-    /// logs have them.
+    /// Leaves every room and gives up the nick. Room events that have not been sent yet stay unsent; the log contains
+    /// them.
     fn depart(&mut self, text: &str, leaves: Leaves, chat: &mut Chat, now: Now) {
         match chat.take_claimed(self.peer) {
             Some(Ok(taken)) => self.nick = Some(taken),
@@ -1167,7 +1172,7 @@ impl Session {
         self.push(line, AfterReply::Close);
     }
 
-    /// Closes the connection with a last line that is sent in place of all other pending output.
+    /// Closes the connection with a last line, which replaces all other pending output.
     fn dismiss(&mut self, code: Code, text: &str, chat: &mut Chat, now: Now) {
         let replies = self.replies_mut();
         replies.pending.clear();

@@ -178,7 +178,8 @@ impl Session {
         Ok(None)
     }
 
-    /// Removes this connection from a room. It may still read what came before the removal, and nothing after that.
+    /// Removes this connection from a room. The connection may still read the events before the removal, but none after
+    /// it.
     pub(super) fn remove_from_room(&mut self, departure: &Departure) {
         let Departure { room, cutoff, .. } = *departure;
         let was_current = self.current() == Some(room);

@@ -21,7 +21,7 @@ pub struct IncomingText {
 }
 
 impl Session {
-    /// Accepts a text, whose bytes come next. If the text is refused, its bytes are dropped.
+    /// Accepts a text. The client sends the bytes next. If the text is refused, the bytes are dropped.
     pub(super) fn text(
         &mut self,
         text: TextRequest,

@@ -31,8 +31,8 @@ pub(super) enum Pending {
     List(Box<LazyList>),
 }
 
-/// A reply whose text is known. If `after` is set, the reply is sent after all events of the room that it names up to
-/// the position that it names, and before all later ones.
+/// A reply whose text is known. If `after` is set, the reply is sent between two events of a room: after the events up
+/// to the position `after`, and before all later events.
 #[derive(Debug)]
 pub(super) struct TextReply {
     pub text: Output,
@@ -40,7 +40,7 @@ pub(super) struct TextReply {
     pub then: AfterReply,
 }
 
-/// A position in a room, given both in its tail and in its log.
+/// A position in a room: in the room's tail, and in the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UpTo {
     pub room: RoomId,
@@ -59,7 +59,7 @@ pub(super) struct EntryReply {
 }
 
 impl EntryReply {
-    /// No reply. Later replies wait for the outcome nevertheless.
+    /// No reply. Even so, later replies wait for the outcome.
     pub const NOTHING: Self = Self {
         verb: Verb::Ping,
         place: Place::Everyone,
@@ -88,7 +88,7 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// Sets the name of the room that follows the word, for programs.
+    /// Sets the name of the room. For programs, the name follows the word.
     pub fn of(self, room: &'a RoomName) -> Self {
         let room = Some(room.as_str());
         Self { room, ..self }
@@ -136,8 +136,8 @@ pub(super) enum AfterReply {
     Close,
 }
 
-/// The maximum number of bytes of a list that are written at once. Each line is looked up, so filling a whole batch
-/// would take milliseconds.
+/// The maximum number of bytes of a list that are written at once. Filling a whole batch would take milliseconds,
+/// because each line is looked up.
 const LIST_BYTES_MAX: usize = 32 << 10;
 
 /// An error: the tail no longer contains the requested entries.
@@ -146,15 +146,15 @@ struct Gone;
 /// The kind of output that can be sent to a connection now.
 enum News {
     Nothing,
-    /// Only entries of one room, as its tail contains them.
+    /// Only entries of one room, in the form that the room's tail contains.
     SeqRange(SeqRange),
     /// Other output.
     More,
 }
 
 impl Session {
-    /// Writes the next output into `batch`, replies first. Returns false if there is none. If the batch was filled
-    /// for another session and this session receives the same bytes, it is reused.
+    /// Writes the next output into `batch`, replies first. Returns false if there is none. If `batch` was filled for
+    /// another session and this session receives the same bytes, `batch` stays as it is.
     pub fn fill(&self, chat: &mut Chat, batch: &mut Batch) -> bool {
         match self.news(chat) {
             News::Nothing => return false,
@@ -168,8 +168,8 @@ impl Session {
         !batch.is_empty()
     }
 
-    /// Returns whether there is something to send. May return true if only formatting the output would show that it
-    /// is empty.
+    /// Returns whether there is something to send. May return true for output that turns out to be empty when it is
+    /// formatted.
     pub fn has_news(&self, chat: &Chat) -> bool {
         !matches!(self.news(chat), News::Nothing)
     }
@@ -305,7 +305,7 @@ impl Session {
         if let Some(nick) = self.nick {
             self.fill_tail(Place::Nick(nick), self.inbox, to, chat, batch);
         }
-        // Another room comes first each time, so that a busy room does not starve the others.
+        // Each write begins with another room, so that a busy room does not starve the others.
         let count = self.rooms.len();
         for n in 0..count {
             let at = (usize::from(self.next_room) + n) % count;
@@ -328,7 +328,7 @@ impl Session {
             && let Some(run) = segments.next()
         {
             let is_whole = self.cut(chat, batch, run, taken);
-            // Segments that end at the same byte have been sent too, unless a part of this one remains.
+            // Segments that end at the same byte have been sent too, unless a part of `run` remains.
             while let Some(same) = segments.next_if(|same| is_whole && same.end == run.end) {
                 self.advance(same.step, chat);
             }
@@ -356,12 +356,12 @@ impl Session {
                 let last = last.filter(|_| split.next == seq);
                 match self.last_read(room, split.next, last, chat) {
                     Ok(last) => (split.end, Advance::Room(room, split.next, last)),
-                    // The tail no longer contains the line. The rest of the segment is kept, so that no line is sent
-                    // twice.
+                    // The tail no longer contains the line. Therefore the rest of the segment is kept, so that no line
+                    // is sent twice.
                     Err(Gone) => (run.end, run.step),
                 }
             }
-            // The segment is one event or reply, so all the rest is kept.
+            // The segment is one event or reply, so the whole rest of the segment is kept.
             (step, _) => (run.end, step),
         };
         let kept = batch.copy(taken, end);
@@ -371,8 +371,8 @@ impl Session {
         is_whole
     }
 
-    /// Returns the newest logged event that has been sent, for a room that was read up to `seq`. Returns `known` if
-    /// that is given.
+    /// Returns the newest logged event that has been sent of a room that was read up to `seq`. If `known` is given,
+    /// returns `known`.
     fn last_read(
         &self,
         room: RoomId,
@@ -403,7 +403,7 @@ impl Session {
                 }
             }
             Advance::Room(room, seq, last) => {
-                // If a room was left and joined again, the older membership comes first.
+                // If a room was left and joined again, the first match is the older membership.
                 if let Some(membership) = self.rooms.iter_mut().find(|m| m.room == room) {
                     membership.seen = last.map_or(membership.seen, EventId::get);
                     membership.cursor = seq;
@@ -501,14 +501,14 @@ impl Session {
         }
     }
 
-    /// Returns the index of the membership of `room` that still exists after `batch`.
+    /// Returns the index of the membership of `room`, if the membership still exists after `batch`.
     fn reading(&self, room: RoomId, batch: &Batch) -> Option<usize> {
         let mut rooms = self.rooms.iter().zip(&batch.cursors);
         rooms.position(|(membership, cursor)| membership.room == room && cursor.is_some())
     }
 
-    /// Writes the events of `room` before the entry `to` whose ids are below `before`. Returns false if there are
-    /// more events than the batch or the page can hold.
+    /// Writes the events of `room` that precede the entry `to` and whose ids are below `before`. Returns false if there
+    /// are more events than the batch or the page can hold.
     fn fill_room(
         &self,
         room: RoomId,
@@ -600,7 +600,7 @@ impl Session {
             if self.ignores(record.layout, &record.line) {
                 next += 1;
             } else {
-                // For a client that receives a text as one message, its lines are one segment.
+                // For a client that receives a text as one message, the lines of the text are one segment.
                 let rest = page.records.get(next..).unwrap_or_default();
                 let lines = lines_of_records(rest, client);
                 for (n, record) in rest.iter().take(lines).enumerate() {
@@ -706,16 +706,16 @@ impl Session {
         from
     }
 
-    /// Returns the form in which the connection receives the live events of `room` with this writer, if it shares
-    /// that form with other readers.
+    /// Returns the form in which `client` writes the live events of `room`, if the connection shares that form with
+    /// other readers.
     fn form(&self, room: RoomId, client: Writer<'_>) -> Option<Form> {
-        // Each reader that ignores others receives other lines.
+        // A reader that ignores nicks receives lines of its own.
         let is_alike = self.ignored.is_none();
         is_alike.then(|| client.form(self.current() == Some(room)))?
     }
 
-    /// Writes an entry of a tail. For a client that receives a text as one message, its lines are written together,
-    /// unless they go on after `to`. Returns the number of entries written.
+    /// Writes an entry of a tail. For a client that receives a text as one message, the lines of a text are written
+    /// together, unless the text ends after `to`. Returns the number of entries written.
     fn write_entry(
         &self,
         place: Place,
@@ -848,8 +848,8 @@ pub(super) fn lines_of_records(records: &[Record], client: Writer<'_>) -> usize 
     )
 }
 
-/// Removes a text from the end of a piece of the log that contains only its first lines, so that the next piece begins
-/// with it. Keeps a text that is longer than a piece: its lines are messages of their own.
+/// If a piece of the log ends with only the first lines of a text, removes those lines, so that the next piece begins
+/// with the text. Keeps the lines of a text that is longer than a piece: each is sent as a separate message.
 pub(super) fn keep_whole_texts(records: &mut Vec<Record>) {
     let Some(last) = records.last() else {
         return;
@@ -866,7 +866,7 @@ pub(super) fn keep_whole_texts(records: &mut Vec<Record>) {
     }
 }
 
-/// Returns whether `nick`, which caused an event, is registered.
+/// Returns whether the nick that caused an event is registered.
 fn is_registered(nick: Option<&str>, chat: &Chat) -> bool {
     let nick = nick.and_then(|nick| Nick::parse(nick).ok());
     nick.is_some_and(|nick| chat.is_registered(&nick))
@@ -878,7 +878,7 @@ impl EntryReply {
         client.refuse(refusal, &self.body, out);
     }
 
-    /// Returns how many events the entry was stored as.
+    /// Returns the number of events that the entry became.
     fn events(&self) -> u64 {
         match self.body {
             ReplyBody::Lines(lines) => lines as u64,
@@ -886,8 +886,8 @@ impl EntryReply {
         }
     }
 
-    /// Returns the size in bytes of the text of several lines that this reply contains, for an IRC client that sent
-    /// it; otherwise 0.
+    /// Returns the size in bytes of the text of several lines that this reply contains. A reply contains such a text
+    /// only for the IRC client that sent the text.
     pub fn bytes(&self) -> usize {
         let more = self.own().and_then(|own| Some((own, own.more.as_deref()?)));
         more.map_or(0, |(own, more)| own.line.len() + more.len())

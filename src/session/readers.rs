@@ -16,7 +16,7 @@ use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Event, Nick, RoomName, Time, Verb};
 
 impl Session {
-    /// Returns the reader of this connection's nick with that name.
+    /// Returns the reader `name` of this connection's nick.
     pub(super) fn own_reader(
         &self,
         verb: Verb,
@@ -32,7 +32,7 @@ impl Session {
         })
     }
 
-    /// Handles `SEEN`. Without a name, it moves the reader with which this connection has joined the room.
+    /// Handles `SEEN`. Without `reader`, moves the reader with which this connection has joined the room.
     pub(super) fn seen(
         &mut self,
         name: &RoomName,
@@ -90,7 +90,7 @@ impl Session {
             if known.is_some_and(|room| !chat.may_read(room, self.nick)) {
                 continue;
             }
-            // A room without events, members and an owner does not exist, but its readers do.
+            // A room without events, members and an owner does not exist, but named readers of it do.
             let room = known.and_then(|room| chat.room(room));
             let room = room.map_or(name.as_str(), |room| room.name.as_str());
             lines.add(&[room, &reader.name, &seen.to_string()]);
@@ -105,8 +105,8 @@ impl Session {
         );
     }
 
-    /// Handles `FORGET`. The reply is the same whether there was such a reader or not, and whether this connection may
-    /// read the room.
+    /// Handles `FORGET`. The reply reveals neither whether the reader existed, nor whether this connection may read the
+    /// room.
     pub(super) fn forget_reader(&mut self, room: RoomName, name: &Nick, chat: &Chat) -> Done {
         let reader = self.own_reader(Verb::Forget, &room, name, chat)?;
         // Otherwise a `BYE` of this connection would create the reader again.
@@ -147,7 +147,7 @@ impl Session {
     }
 
     /// Shows that another connection of this nick has moved a reader, if the client wants to know. A client that does
-    /// not read its replies learns the position when it next asks.
+    /// not read its replies is not told, and learns the position with its next `READERS`.
     pub(super) fn show_moved(&mut self, moved: &MovedReader, chat: &Chat, now: Now) {
         let MovedReader {
             nick,
@@ -193,7 +193,7 @@ impl Session {
         self.refuse(&Refusal::new(verb, Code::Quota, text));
     }
 
-    /// Continues `SEEN` with a name: `seen` is the position of that reader, if there is one.
+    /// Continues a `SEEN` that names a reader. `is_new` tells whether the reader does not exist yet.
     pub(super) fn move_reader(
         &mut self,
         room: Arc<RoomName>,

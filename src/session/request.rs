@@ -46,7 +46,7 @@ pub(super) fn name_of(room: RoomId, chat: &Chat) -> Result<Arc<RoomName>, Refusa
         .ok_or_else(gone)
 }
 
-/// Adds the verb of the failed request to an error.
+/// Adds the verb of the refused request to an error.
 pub(super) fn refused(verb: Verb) -> impl Fn(Refused) -> Refusal {
     move |(code, text)| Refusal::new(verb, code, text)
 }
@@ -264,7 +264,7 @@ impl Session {
         self.ok(verb, "", "bye", AfterReply::Close);
     }
 
-    /// Turns on or off what is added to the events for a program: stamps or tags.
+    /// Turns stamps or tags on or off: fields that events get for a program.
     fn set_marks(&mut self, verb: Verb, on: bool, change: impl FnOnce(Marks) -> Marks) -> Done {
         if self.input.is_for_people() {
             let text = "STAMPS and TAGS are for programs; type /raw first, which ends CHAT";
@@ -308,8 +308,8 @@ impl Session {
         Ok(effect.map(|effect| effect.with_tags(tags)))
     }
 
-    /// Takes a nick. `has_token` says whether the connection has logged in with a token of the nick, if it has logged
-    /// in.
+    /// Takes a nick. `has_token` is true after a login with a token, and false after a login with the password; `None`
+    /// if the connection has not logged in.
     pub(super) fn take_nick(
         &mut self,
         nick: Nick,
@@ -348,7 +348,7 @@ impl Session {
                 let id = decided.map_err(refused(Verb::Nick))?;
                 self.nick_taken(waiting, id, chat, now)
             }
-            // It was not proposed, because another connection was changing one of the nicks.
+            // The change was not proposed, because another connection was changing one of the nicks.
             None => {
                 let password = waiting.password.as_ref().map(Secret::expose);
                 self.nick(waiting.nick, password, chat, now)
@@ -423,7 +423,7 @@ impl Session {
             .iter()
             .position(|m| Some(m.room) == known && !m.is_leaving);
         let room_id = match at {
-            // A room that is joined again becomes the current one.
+            // A room that is joined again becomes the current room.
             Some(at) => {
                 let membership = self.rooms.remove(at);
                 let room = membership.room;
@@ -621,7 +621,8 @@ impl Session {
         Ok(self.propose_in(verb, room, EventKind::Topic, text, body, chat))
     }
 
-    /// Replies with a list. A short list is sent at once, any other line by line as the client receives it.
+    /// Replies with a list. A short list is sent at once; a longer list is sent line by line, as the client receives
+    /// the lines.
     pub(super) fn list(&mut self, mut list: LazyList, chat: &mut Chat) -> Done {
         let mut text = Output::default();
         while text.len() < LIST_BYTES_MAX {
@@ -733,7 +734,7 @@ impl Session {
         self.current().ok_or_else(none)
     }
 
-    /// Returns the room with that name; without a name, the current room or the lobby.
+    /// Returns the room named `name`. Without `name`, returns the current room or the lobby.
     pub(super) fn room_to_read(
         &self,
         verb: Verb,
@@ -755,7 +756,7 @@ impl Session {
             .ok_or_else(none)
     }
 
-    /// Queues the reply to a request that succeeded, to be sent after every event that `room` has had so far.
+    /// Queues the reply to a request that succeeded, to be sent after the events that `room` contains now.
     fn ok_in(
         &mut self,
         verb: Verb,
@@ -771,7 +772,7 @@ impl Session {
         }
     }
 
-    /// Moves the last reply after every event that `room` has had so far, and before all later ones.
+    /// Moves the last reply after the events that `room` contains now, and before all later events.
     fn place_last(&mut self, room: RoomId, chat: &Chat) {
         if let Some(Pending::Text(reply)) = self.replies_mut().pending.back_mut() {
             reply.after = Some(UpTo {

@@ -102,7 +102,7 @@ impl Table {
         self.sessions.len() - 1
     }
 
-    /// Applies what the log has decided and this server has not applied yet.
+    /// Applies the log's decisions that this server has not applied yet.
     fn apply(&mut self) {
         let feed = std::mem::take(&mut self.log.feeds.borrow_mut()[self.server]);
         for applied in feed {
@@ -278,13 +278,13 @@ fn a_former_moderator_changes_nothing_and_a_released_nick_is_not_invited() {
     table.say(0, "MODE invite");
     assert_eq!(table.say(0, "INVITE bob keeper"), "OK INVITE #plan bob\n");
     table.say(1, "JOIN #plan");
-    // Bob is a moderator when he sends the request, but no longer when it is carried out.
+    // Bob is a moderator when he sends the request, but no longer when the request is carried out.
     let invite = table.ask(1, "INVITE eve").expect("it waits");
     assert_eq!(table.say(0, "UNINVITE bob"), "OK UNINVITE #plan bob\n");
     let answer = table.done(&invite);
     table.direct_message(1, answer);
     assert!(table.read(1).contains("ERR INVITE not-allowed "));
-    // Eve has an account when she is invited, but no longer when the invitation is carried out.
+    // Eve has an account when she is invited, but no longer when the request is carried out.
     let invite = table.ask(0, "INVITE eve").expect("it waits");
     table.say(2, "REGISTER -");
     let answer = table.done(&invite);
@@ -415,7 +415,7 @@ fn nobody_can_take_a_look_alike_nick_and_an_owner_may_change_its_case() {
     for own in ["bob", "Bob"] {
         assert!(table.say(1, &format!("NICK {own}")).contains("OK NICK "));
     }
-    // The owner of a registered nick cannot spell it in such a way that it reads as another nick.
+    // The owner of a registered nick cannot choose a spelling that looks like another nick.
     assert!(table.say(3, "NICK aiice").contains("OK NICK aiice "));
     assert_eq!(table.say(3, "REGISTER my secret"), "OK REGISTER aiice\n");
     let answer = table.say(3, "NICK AIice");
@@ -445,7 +445,7 @@ fn no_other_user_gets_any_spelling_of_a_registered_nick() {
         let answer = table.say(3, &format!("NICK {fake}"));
         assert!(!answer.contains("OK NICK "), "{fake}: {answer}");
     }
-    // The owner of one nick must not spell it like the other.
+    // The owner of one nick must not change its spelling to that of the other nick.
     let answer = table.say(0, "NICK lan");
     assert!(
         answer.starts_with("ERR NICK nick-taken ") && answer.contains("spell yours Lan"),
@@ -542,7 +542,7 @@ fn acknowledged_direct_messages_are_sent_before_the_goodbye() {
                 .starts_with("ERR TELL no-such-nick ")
         );
     }
-    // The same is true of the end of the input, and of the stop of the server.
+    // At the end of the input and at the stop of the server, unread messages are sent too.
     let mut table = Table::new(3);
     table.say(0, "NICK ann");
     for (who, nick) in [(1, "bob"), (2, "carol")] {

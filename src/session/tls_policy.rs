@@ -1,4 +1,4 @@
-//! The policy for passwords that others could read, because they are sent without TLS from another machine.
+//! The policy for passwords that are sent without TLS from another machine, so that others could read them.
 
 use super::{Security, Session};
 use crate::chat::Chat;
@@ -17,8 +17,8 @@ impl Session {
         self.security == Security::Plain && !address.is_some_and(|address| address.is_loopback())
     }
 
-    /// Refuses a request that contains or returns a secret, if the operator requires TLS for it and the connection
-    /// has none.
+    /// Refuses a request with a secret in the request or the reply, if the operator requires TLS for secrets and the
+    /// connection has no TLS.
     pub(super) fn require_tls(&self, verb: Verb, chat: &Chat) -> Result<(), Refusal> {
         if !chat.config.require_tls || !self.is_overheard(chat) {
             return Ok(());

@@ -51,7 +51,7 @@ impl Session {
                     return Ok(None);
                 };
                 arriving.nick = Some(nick);
-                // As in plainchat's own `NICK`, a password may follow the nick.
+                // A password may follow the nick, as in plainchat's own `NICK`.
                 if let Some(secret) = line.param(1) {
                     arriving.pass = Some(Secret::new(secret));
                 }
@@ -290,7 +290,7 @@ impl Session {
         let refused = |code, text| crate::protocol::request::Refusal::of_line(code, text);
         let (nick, secret) = read_plain(&answer)
             .ok_or_else(|| refused(Code::BadSyntax, "invalid answer to PLAIN"))?;
-        // Only a registered nick has a password to check. With any other nick, an attempt would reserve that nick.
+        // Only a registered nick has a password to check. An attempt with any other nick would reserve that nick.
         if self.is_open && !chat.is_registered(&nick) {
             return Err(refused(Code::BadPassword, "that nick is not registered"));
         }

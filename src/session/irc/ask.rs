@@ -137,7 +137,7 @@ impl Session {
         }
     }
 
-    /// Executes one of plainchat's own verbs, in the syntax of `protocol.md`. It is answered with notices.
+    /// Executes one of plainchat's own verbs, in the syntax of `protocol.md`. The answer consists of notices.
     fn irc_as_plain(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         let read = Request::parse(line.rest.as_bytes());
         self.carry_out(read, LineEnd::Lf, chat, now)
@@ -199,7 +199,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Sends those rooms of a list that match one of the masks.
+    /// Sends the rooms of a list that match one of the masks.
     fn irc_list_masked(&mut self, list: LazyList, masks: &[&str], chat: &mut Chat) -> Done {
         // The connection has only one set of masks, and a list that is still being sent needs it.
         let is_listing = |pending: &Pending| matches!(pending, Pending::List(_));
@@ -239,7 +239,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Lists the nicks that match a mask, among those that share a room with this connection.
+    /// Lists the nicks that match a mask and share a room with this connection.
     fn irc_who_matches(&mut self, mask: &str, form: WhoForm, chat: &mut Chat) {
         let mask: Vec<char> = mask.to_lowercase().chars().collect();
         if mask.len() > MASK_CHARS_MAX {
@@ -392,7 +392,7 @@ impl Session {
                 .and_then(|nick| chat.find_nick(&nick))
                 .is_some();
             self.irc_send(|client, out| match is_own {
-                // Some clients set `+i` by themselves, so their users would wonder about an error.
+                // Some clients set `+i` automatically, so an error would surprise their users.
                 true => client.words(numeric::UMODE_IS, &["+"], out),
                 false if is_known => {
                     client.numeric(numeric::USERS_DONT_MATCH, &[], "that is not your nick", out)

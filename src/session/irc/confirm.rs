@@ -12,7 +12,7 @@ use crate::dialect::irc::{IrcLine, Message};
 use crate::log::Reader;
 use crate::model::Now;
 
-/// The positions of named readers about which the client is asked.
+/// The state of asking an IRC client, with `PING`, to confirm the positions of its named readers.
 #[derive(Debug)]
 pub(super) struct Confirm {
     /// The uptime at which the client was asked last, or began to use a named reader.
@@ -25,7 +25,7 @@ pub(super) struct Confirm {
 #[derive(Debug)]
 struct AskedReader {
     reader: Reader,
-    /// The last event before the `PING`.
+    /// The id of the last event that was sent before the `PING`.
     seen: u64,
     is_confirmed: bool,
 }
@@ -103,7 +103,8 @@ impl Session {
         });
     }
 
-    /// Handles `PONG`. If it answers the last `PING`, stores the positions of the named readers before it.
+    /// Handles `PONG`. If it answers the last `PING`, stores the positions that the named readers had when the `PING`
+    /// was sent.
     pub(super) fn irc_pong(&mut self, line: &IrcLine<'_>, chat: &Chat) -> Done {
         self.irc_asks(Asked::Silent);
         let confirm = self

@@ -1,6 +1,6 @@
-//! `CHATHISTORY` (IRCv3 draft): sends a page of past messages, which is selected by ids or times. If a page is
-//! shorter than requested, clients conclude that there is no more. Therefore only what the client is shown counts:
-//! messages and, with `draft/event-playback`, topics and reactions.
+//! `CHATHISTORY` (IRCv3 draft): sends a page of past messages, which is selected by ids or times. If a page is shorter
+//! than requested, clients conclude that there are no more messages. Therefore the length of a page counts only what
+//! the client is shown: messages and, with `draft/event-playback`, topics and reactions.
 
 use super::super::output::keep_whole_texts;
 use super::super::request::Done;
@@ -13,10 +13,11 @@ use crate::protocol::event::EventVerb;
 use crate::protocol::multiline::{TEXT_LINES_MAX, text_lines, text_of};
 use crate::protocol::{EventId, Nick, RoomName, Time};
 
-/// The maximum number of pieces of the log to read for one page. It bounds the work for a room with many reactions.
+/// The maximum number of pieces of the log to read for one page. The maximum bounds the work for a room with many
+/// reactions.
 const PIECES_MAX: usize = 40;
 
-/// The beginning or end of a page: an event, or a time whose event is not known yet.
+/// The beginning or end of a page: an event, or a time for which the event is not known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Edge {
     Id(u64),
@@ -30,7 +31,7 @@ struct Page {
     after: Edge,
     up_to: Edge,
     wanted: usize,
-    /// Whether the first of the messages in the range are requested, and not the last.
+    /// Whether the first (`true`) or the last (`false`) messages in the range are requested.
     is_forward: bool,
     and_after: usize,
 }
@@ -43,13 +44,13 @@ pub(in super::super) struct ChatHistory {
     target: Box<str>,
     /// The other nick of the conversation, casefolded; `None` for a room.
     peer: Option<Box<str>>,
-    /// The page contains only events after this one.
+    /// The page contains only events after this edge.
     after: Edge,
-    /// The page contains only events up to this one.
+    /// The page contains only events up to this edge.
     up_to: Edge,
     /// The number of requested messages.
     wanted: usize,
-    /// Whether the first of the messages in the range are requested, and not the last.
+    /// Whether the first (`true`) or the last (`false`) messages in the range are requested.
     is_forward: bool,
     /// For a page around an event: the number of messages requested after the event.
     and_after: usize,
@@ -64,10 +65,10 @@ pub(in super::super) struct ChatHistory {
     span: Option<Span>,
     /// The id of the event before the current piece.
     before_piece: u64,
-    /// While the event with the wanted time is being searched for: two ids, between which that event is.
+    /// While the log is searched for the event with the wanted time: two ids, between which the event is.
     seek: Option<(u64, u64)>,
     pieces: usize,
-    /// Once all messages have been found: the part of the log that contains the messages that have not been sent yet.
+    /// After all messages have been found: the part of the log with the messages that have not been sent yet.
     unsent: Option<Span>,
 }
 
@@ -145,7 +146,7 @@ impl ChatHistory {
         })
     }
 
-    /// Returns two ids, between which the event with the wanted time is; `None` when that event has been found.
+    /// Returns two ids between which the event with the wanted time is; `None` if the event has been found.
     fn seek_range(&mut self, newest: u64) -> Option<(u64, u64)> {
         for edge in [&mut self.after, &mut self.up_to] {
             if !matches!(edge, Edge::Time(_)) {
@@ -171,7 +172,7 @@ impl ChatHistory {
             (LogResult::Records(page), Some(time), Some((low, high))) => match page.records.first()
             {
                 Some(record) if record.time.0 < time => *low = record.id.get(),
-                // No event after the middle of the range is earlier than that time.
+                // No event after the middle of the range is earlier than the wanted time.
                 _ => *high = *low + (*high - *low).div_ceil(2) - 1,
             },
             (LogResult::Span(span), ..) => {
@@ -200,7 +201,8 @@ impl ChatHistory {
         }
     }
 
-    /// Adds a part to a piece. Pieces are read backwards: when this piece is complete, the one before it comes next.
+    /// Adds a part to a piece. Pieces are read backwards: when this piece is complete, the piece before it is read
+    /// next.
     fn take_piece(&mut self, records: &[Record]) {
         let Some(span) = self.span else {
             return;
@@ -251,7 +253,7 @@ impl ChatHistory {
         (*from == **peer && to == own) || (from == own && *to == **peer)
     }
 
-    /// Returns whether the client is shown this event although it is not a message.
+    /// Returns whether the client is shown this event although the event is not a message.
     fn plays(&self, record: &Record) -> bool {
         self.caps.has(Cap::EventPlayback)
             && match record.layout.verb() {
@@ -261,8 +263,8 @@ impl ChatHistory {
             }
     }
 
-    /// Keeps only those of `records` that belong to the page, and updates the part of the log that has not been sent
-    /// yet.
+    /// Removes the records that do not belong to the page from `records`, and updates the part of the log that has not
+    /// been sent yet.
     fn send(&mut self, records: &mut Vec<Record>) {
         if self.caps.joins_texts() {
             keep_whole_texts(records);
@@ -284,7 +286,7 @@ impl ChatHistory {
         });
     }
 
-    /// Ends the search, because the log has nothing more.
+    /// Ends the search, because the log has no more events in the range.
     fn end(&mut self) {
         (self.span, self.pieces) = (None, PIECES_MAX);
     }
@@ -302,8 +304,8 @@ impl ChatHistory {
     }
 }
 
-/// Parses `*`, `msgid=…` or `timestamp=…`; returns `None` for anything else. `msgid` means the event itself, and
-/// `timestamp` the first event that is not earlier.
+/// Parses `*`, `msgid=…` or `timestamp=…`; returns `None` for anything else. `msgid` means the event with that id.
+/// `timestamp` means the first event that is not before that time.
 fn read_edge(text: &str) -> Option<Option<Edge>> {
     if text == "*" {
         return Some(None);
@@ -451,7 +453,7 @@ impl Session {
             if !history.go_on() {
                 break;
             }
-            // A page around an event continues where its first half has ended.
+            // A page around an event continues where the first half of the page has ended.
             history.after = Edge::Id(
                 from.or(match history.up_to {
                     Edge::Id(id) => Some(id),
@@ -470,7 +472,7 @@ impl Session {
             self.irc_end_history();
             return None;
         };
-        // The last message may be a text, whose other lines follow.
+        // The last message may be a text of several lines. Then its other lines follow.
         let more = if history.caps.joins_texts() {
             TEXT_LINES_MAX as u64 - 1
         } else {
@@ -552,7 +554,7 @@ mod tests {
     use crate::log::HistoryPage;
     use crate::protocol::Event;
 
-    /// Returns the records of a log: its ids have gaps, two events have the same time, and every third event is a
+    /// Returns the records of a log. The ids have gaps, two events have the same time, and every third event is a
     /// topic.
     fn log() -> Vec<Record> {
         let record = |n: u64| {
@@ -571,7 +573,7 @@ mod tests {
         (1..300).map(record).collect()
     }
 
-    /// Answers a query as a log does, in small pieces.
+    /// Answers a query in small pieces, as a log does.
     fn answer(log: &[Record], query: LogQuery) -> LogResult {
         let copy = |record: &Record| Record {
             tags: record.tags.clone(),

@@ -22,7 +22,7 @@ enum Progress {
     Begun,
     /// The batch for the answer is open.
     InBatch,
-    /// The answer is itself a batch, which has the label.
+    /// The answer is a batch, which has the label.
     IsBatch,
 }
 
@@ -43,7 +43,7 @@ impl Session {
         }
     }
 
-    /// Marks the replies that a step has queued, which begin at `step`, if they answer a labeled command.
+    /// If the replies that a step has queued answer a labeled command, marks them. They begin at the position `step`.
     pub(in super::super) fn irc_label(&mut self, step: usize, effect: Option<&Effect>) {
         let labeled = self.irc.as_deref_mut().and_then(|irc| irc.labeled.take());
         let Some(mut labeled) = labeled else {
@@ -84,8 +84,8 @@ impl Session {
                 self.push(out, AfterReply::Nothing);
             }
             (Progress::Begun, [_, ..]) if let Some(last) = closing => {
-                // The connection closes after this line, so a batch could not be ended. The line has the label
-                // itself.
+                // The connection closes after this line, so a batch could not be ended. Therefore the line itself has
+                // the label.
                 self.irc_mark_reply(*last, &whole);
             }
             (Progress::Begun, [first, ..])
@@ -107,7 +107,7 @@ impl Session {
                 if labeled.progress == Progress::Begun {
                     labeled.progress = Progress::InBatch;
                     self.irc_send(|client, out| begin_batch(client, &labeled.label, out));
-                    // This line was queued last, but must come first.
+                    // The line that begins the batch was queued last, but must come first.
                     let pending = &mut self.replies_mut().pending;
                     if let Some(begin) = pending.pop_back() {
                         pending.insert(step, begin);

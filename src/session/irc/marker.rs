@@ -1,5 +1,5 @@
 //! `MARKREAD` (`draft/read-marker`): the time up to which a nick has read a room, or the direct messages with another
-//! nick. The log stores it as a named reader, whose position is that time. No other reader can have the same name.
+//! nick. The log stores the marker as a named reader whose position is the time. No other reader can have its name.
 
 use super::super::request::Done;
 use super::super::{Effect, Session};
@@ -12,7 +12,7 @@ use crate::model::Now;
 use crate::protocol::request::JoinFrom;
 use crate::protocol::{Request, RoomName, Time, Verb};
 
-/// The name of the reader. The name of any other reader is a nick, which cannot begin with `@`.
+/// The name of the reader. The names of all other readers are nicks, which cannot begin with `@`.
 pub(in super::super) const NAME: &str = "@read";
 
 /// A read marker that is being read from the log or set.
@@ -30,7 +30,7 @@ enum Then {
     Show,
     /// Sets the marker to this time, if the marker is earlier.
     Set(Time),
-    /// The marker has been set to this time, which is then shown.
+    /// The marker has been set to this time. The client is shown the time next.
     Stored(Time),
     /// Joins the room after the marker has been read.
     Join(RoomName, JoinFrom),
@@ -115,8 +115,8 @@ impl Session {
         Ok(None)
     }
 
-    /// Joins a room. If the client supports read markers, the marker is read first, because it is shown before the
-    /// members.
+    /// Joins a room. If the client supports read markers, the session first queries the marker, because the client is
+    /// shown the marker before the members.
     pub(super) fn irc_enter(
         &mut self,
         room: RoomName,

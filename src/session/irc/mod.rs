@@ -35,18 +35,18 @@ use reply::Asked;
 #[derive(Debug)]
 pub(super) struct Irc {
     pub client: Client,
-    /// What the client has sent before it is welcomed; `None` after that.
+    /// What the client has sent before the welcome; `None` after the welcome.
     arriving: Option<Box<Arriving>>,
     /// The part of the SASL answer that has arrived so far.
     sasl: Option<String>,
     /// The command that is being answered.
     asked: Asked,
-    /// The label of that command, if the answer must contain it.
+    /// The label of the command that is being answered, if the answer must contain the label.
     labeled: Option<Box<Labeled>>,
     /// The message of several lines that is arriving.
     incoming: Option<Box<Incoming>>,
-    /// The times up to which the messages of nicks have been read, by the comparison forms of the nicks. The newest
-    /// is last.
+    /// The comparison forms of nicks, each with the time up to which the nick's messages have been read. The newest is
+    /// last.
     read: Vec<(Box<str>, Time)>,
     /// The read marker of the room that is being joined; `None` if it is not to be shown.
     marker: Option<Option<Time>>,
@@ -75,13 +75,13 @@ impl Session {
         self.irc.is_some()
     }
 
-    /// Returns whether this is an IRC client that has not been welcomed yet. Until it is, it receives no events.
+    /// Returns whether this is an IRC client that has not been welcomed yet. Such a client receives no events.
     pub(super) fn is_arriving(&self) -> bool {
         let irc = self.irc.as_deref();
         irc.is_some_and(|irc| irc.arriving.is_some())
     }
 
-    /// Makes this the connection of an IRC client. It keeps its nick and rooms.
+    /// Makes this connection that of an IRC client. The connection keeps its nick and rooms.
     pub fn speak_irc(&mut self, chat: &Chat) {
         let files = match (self.has_web, self.security) {
             (false, _) => String::new(),
@@ -190,8 +190,8 @@ impl Session {
         due.into_iter().flatten().min()
     }
 
-    /// Does what is due: drops a message of several lines that has not arrived in time, and asks the client to
-    /// confirm what it has received.
+    /// Does what is due: drops a message of several lines that has not arrived in time, and asks the client to confirm
+    /// the events that it has received.
     pub(super) fn irc_on_time(&mut self, now: Now) {
         self.irc_drop_late_batch(now);
         if self.irc_confirm_due().is_some_and(|due| due <= now.uptime) {

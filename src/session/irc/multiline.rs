@@ -25,7 +25,7 @@ pub(super) struct Incoming {
     /// The room or nick to which the message goes.
     to: Box<str>,
     tags: SentTags,
-    /// Whether the lines are notices; `None` before the first one.
+    /// Whether the lines are notices; `None` before the first line.
     is_notice: Option<bool>,
     text: String,
     lines: usize,
@@ -38,7 +38,8 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Adds a line, or continues the last one. If a line is too long for `TEXT`, it continues in the next line.
+    /// Adds a line, or appends to the last line if `continues` is set. A line that is too long for `TEXT` is split into
+    /// several lines.
     fn add(&mut self, text: &str, continues: bool) {
         if self.lines == 0 {
             self.lines = 1;
@@ -68,7 +69,7 @@ impl Session {
         if let Some(name) = name.strip_prefix('-') {
             return match irc.incoming.take() {
                 Some(incoming) if *incoming.name == *name => self.irc_say_lines(*incoming, chat),
-                // This includes the end of a batch that was refused.
+                // The line may also end a batch that was refused.
                 other => {
                     irc.incoming = other;
                     Ok(None)
@@ -169,7 +170,7 @@ impl Session {
         };
         self.irc_asks(Asked::Say(to.to_string()));
         if to.to_ascii_lowercase().ends_with("serv") {
-            // Clients send passwords to such names by themselves, so nobody may receive the text.
+            // Clients send passwords to services automatically, so nobody may receive the text.
             self.irc_numeric(
                 numeric::NO_SUCH_NICK,
                 &[&to],
@@ -195,7 +196,7 @@ impl Session {
         self.irc_send_message(message, chat)
     }
 
-    /// Reports why a batch cannot be sent, and drops it.
+    /// Reports why a batch cannot be sent, and drops the batch.
     fn irc_drop_lines(&mut self, why: &str, about: &[&str], text: &str) -> Done {
         if let Some(irc) = self.irc.as_deref_mut()
             && let Some(incoming) = irc.incoming.take()

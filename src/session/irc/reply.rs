@@ -11,11 +11,11 @@ use crate::protocol::{Code, Verb};
 /// The command that is being answered. It has the parameters on which the answer depends, as the client wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// A command for which IRC has no numeric answer. It is answered with a notice.
+    /// A command for which IRC has no numeric answer. The answer is a notice.
     Nothing,
     /// The first nick of the client.
     Arrival(String),
-    /// The first nick, with a password. If the password is refused, the connection is closed.
+    /// The first nick of the client, with a password. If the password is refused, the connection is closed.
     Secret(String),
     /// `AUTHENTICATE`.
     Sasl,
@@ -46,7 +46,7 @@ pub(super) enum Asked {
 }
 
 impl Irc {
-    /// Returns the answer to a request, as it is written for the client.
+    /// Returns the answer to a request in the form that the client receives.
     pub(super) fn reply(&mut self, line: Line<'_>) -> Output {
         let mut out = Output::default();
         let bytes = &mut out.bytes;
@@ -215,7 +215,7 @@ impl Irc {
         client.numeric(number, about, text, out);
     }
 
-    /// Appends the refusal of a nick. Clients then try another nick by themselves.
+    /// Appends the refusal of a nick. Clients then try another nick automatically.
     fn nick_refused(&mut self, code: Code, text: &str, nick: &str, out: &mut Vec<u8>) {
         let number = match code {
             Code::BadName => numeric::BAD_NICK,
@@ -294,7 +294,7 @@ impl Irc {
         }
     }
 
-    /// Returns whether the client receives the list of members of a room that it joins.
+    /// Returns whether the client receives the list of members when it joins a room.
     pub(super) fn wants_names(&self) -> bool {
         !self.client.caps.has(Cap::NoImplicitNames)
     }

@@ -109,7 +109,7 @@ impl Session {
         }
         let text = line.params.get(1).copied().unwrap_or_default();
         if to.to_ascii_lowercase().ends_with("serv") {
-            // Clients send passwords to such names by themselves, so nobody may receive these messages.
+            // Clients send passwords to services automatically, so nobody may receive these messages.
             return if is_notice {
                 Ok(None)
             } else {
@@ -147,8 +147,8 @@ impl Session {
         self.irc_send_message(message, chat)
     }
 
-    /// Returns how many bytes of text fit in one line to other IRC clients, if this text does not fit. IRC clients
-    /// cut a message before they send it, at better places than the server could find.
+    /// If `text` does not fit in one line to other IRC clients, returns how many bytes of text would fit. Then the
+    /// client splits the message before sending it, at better places than the server could find.
     fn irc_space_if_exceeded(
         &self,
         to: &str,
@@ -179,8 +179,8 @@ impl Session {
         }
     }
 
-    /// Sends a message that replies to an event. If the event does not exist, or is not in the same room or private
-    /// chat, the message is sent without the tag `reply`, as IRC clients expect.
+    /// Sends a message that replies to an event. If the room or private chat of the message does not contain the event,
+    /// the message is sent without the tag `reply`, as IRC clients expect.
     pub(in super::super) fn irc_send_reply(
         &mut self,
         mut message: IrcMessage,
@@ -277,7 +277,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Handles the commands of NickServ that clients send by themselves.
+    /// Handles the commands to NickServ that clients send automatically.
     fn irc_nickserv(&mut self, text: &str, chat: &mut Chat, now: Now) -> Done {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let own = self.nick.and_then(|nick| chat.user(nick));
@@ -318,7 +318,7 @@ impl Session {
     }
 
     /// Handles `JOIN`. A channel key is the name of a reader. If the line has keys, the rooms are joined one after the
-    /// other, because each needs a query to the log.
+    /// other, because each room needs a query to the log.
     fn irc_join(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         let Some(rooms) = line.param(0) else {
             self.irc_asks(Asked::Join("*".into()));
@@ -493,7 +493,7 @@ impl Session {
         self.irc_request(Request::Bye { text }, chat, now)
     }
 
-    /// Returns the reply to the connection's own event. For an IRC client, it is the event itself.
+    /// Returns the reply to the connection's own event. For an IRC client, the reply is the event itself.
     pub(in super::super) fn irc_body(&self, entry: &Entry, body: ReplyBody) -> ReplyBody {
         let Some(irc) = self.irc.as_deref() else {
             return body;

@@ -13,7 +13,8 @@ use crate::protocol::{Nick, RoomName, Time};
 /// The number of events in a piece.
 const PIECE: usize = 50;
 
-/// The maximum number of pieces to read from the log of one room. It bounds the work for a room with many reactions.
+/// The maximum number of pieces to read from the log of one room. The maximum bounds the work for a room with many
+/// reactions.
 const ROOM_PIECES_MAX: usize = 4;
 
 /// The maximum number of pieces to read from the direct messages.
@@ -22,18 +23,19 @@ const INBOX_PIECES_MAX: usize = 40;
 /// A list of targets that is being collected. The log is read in pieces, backwards from the newest event.
 #[derive(Debug)]
 pub(in super::super) struct Targets {
-    /// A target is listed if the time of its newest message is later than `after` and earlier than `before`.
+    /// A target is listed if its newest message is later than `after` and earlier than `before`.
     after: Time,
     before: Time,
     wanted: usize,
-    /// Whether the targets with the newest messages are kept, and not those with the oldest, if there are too many.
+    /// Whether, if there are too many targets, the targets with the newest messages are kept (`true`) or those with the
+    /// oldest (`false`).
     is_backward: bool,
     /// The sources that have not been read completely. The last one is being read.
     left: Vec<HistorySource>,
     /// The id before which the next piece ends.
     before_id: u64,
     pieces: usize,
-    /// The part of the current piece that has not been read yet, and the id before the piece.
+    /// The part of the current piece that has not been read yet, and the id of the event before the piece.
     span: Option<(Span, u64)>,
     /// The newest message to each target in the current piece.
     piece: Vec<Target>,
@@ -111,7 +113,7 @@ impl Targets {
         }
     }
 
-    /// Remembers a message as the newest one of its target in this piece.
+    /// Remembers a message as the newest message of its target in this piece.
     fn see(&mut self, record: &Record) {
         let Some(event) = record
             .layout
@@ -221,7 +223,7 @@ impl Session {
             return self.query_targets(targets, query);
         }
         let mut found = targets.list();
-        // The connection may have left or lost a room since the beginning.
+        // The connection may have left or been removed from a room since the request.
         let rooms = self.room_ids();
         found.retain(|target| {
             !target.name.starts_with('#')

@@ -15,7 +15,7 @@ use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINES_MAX};
 use crate::protocol::{Event, EventId, Time};
 
 impl Table {
-    /// Welcomes an IRC client with these capabilities, and lets it join `#a` and read what is there.
+    /// Welcomes an IRC client with the capabilities `caps`. The client joins `#a` and reads all output.
     fn arrive_with(&mut self, who: usize, caps: &str) {
         let request = format!("CAP REQ :{caps}");
         let nick = format!("NICK n{who}");
@@ -157,7 +157,7 @@ fn a_client_that_does_not_read_sends_no_second_long_text() {
     assert!(table.sessions[0].takes_lines(&limits));
 }
 
-/// A client that is refused knows how many bytes fit, and nobody has received a part of its message.
+/// A client whose message is refused is told how many bytes fit, and nobody receives a part of the message.
 #[test]
 fn a_message_that_does_not_fit_in_one_line_is_refused() {
     let mut table = Table::new(2);
@@ -191,8 +191,8 @@ fn a_message_that_does_not_fit_in_one_line_is_refused() {
     }
 }
 
-/// A client that leaves without `QUIT` gets again only what it has not confirmed. A client is asked only if it uses a
-/// named reader and has received something new.
+/// If a client leaves without `QUIT`, it receives again only the events that it has not confirmed. The server asks a
+/// client to confirm only if the client uses a named reader and has received new events.
 #[test]
 fn an_answered_ping_moves_the_named_readers_to_what_was_sent_before_it() {
     let mut table = Table::new(2);
@@ -349,7 +349,7 @@ fn a_text_is_one_batch_or_separate_messages_whatever_part_is_read() {
             let is_joined = |id: u64, lines: usize| shown.contains(&(id, lines));
             assert_eq!(is_joined(2, 3), whole(2, 3), "{from} to {end}: {shown:?}");
             assert_eq!(is_joined(5, 2), whole(5, 2), "{from} to {end}: {shown:?}");
-            // What was left for the next piece is the beginning of a text.
+            // The record that was left for the next piece is the beginning of a text.
             if let Some(left) = log
                 .get(from + records.len())
                 .filter(|_| records.len() < all)
@@ -452,7 +452,7 @@ fn readers_with_the_same_capabilities_share_the_bytes_of_a_message() {
     for who in 0..=caps.len() {
         table.read_by(who, &mut batch, usize::MAX);
     }
-    // Short lines are copied, because that costs less than a further slice.
+    // Short lines are copied, because a copy costs less than another slice.
     for _ in 0..10 {
         table.say(0, &format!("PRIVMSG #a :{}", "x".repeat(400)));
     }

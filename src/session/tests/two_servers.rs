@@ -21,13 +21,13 @@ const ROOMS: [&str; 2] = ["#a", "#b"];
 enum Act {
     Say(usize),
     SetTopic(usize),
-    /// Removes the message that was sent last on that server.
+    /// Removes the last message that was sent on the server.
     Remove,
-    /// Joins a room with a new connection that resumes after one of the earlier ids, which is given by its index.
+    /// Joins a room with a new connection that resumes after an earlier id. The second number is the index of the id.
     Resume(usize, usize),
     /// Applies the log's decisions on the server.
     Apply,
-    /// Sends a message on the other server. The log has it before this server applies it.
+    /// Sends a message on the other server. The log contains the message before this server applies it.
     SayUnheard(usize),
 }
 
@@ -178,7 +178,7 @@ struct Pair {
 /// A change that has its place in the log.
 struct Decided {
     change: Change,
-    /// The server that has proposed it, and the connection.
+    /// The server that has proposed the change, and the connection that has caused it.
     from: (usize, Option<PeerId>),
 }
 
@@ -213,7 +213,7 @@ impl Pair {
         self.servers[on].read(who)
     }
 
-    /// Passes a line to a connection. What it changes is not decided on.
+    /// Passes a line to a connection. The changes that the line causes are not decided on.
     fn send(&mut self, on: usize, who: usize, line: &str) {
         let query = self.servers[on].ask(who, line);
         self.servers[on].answer(who, query);
@@ -226,7 +226,7 @@ impl Pair {
         self.settle();
     }
 
-    /// Ends a connection. What that changes is not decided on.
+    /// Ends a connection. The changes that this causes are not decided on.
     fn cut(&mut self, on: usize, who: usize) {
         let table = &mut self.servers[on];
         let session = &mut table.sessions[who];
@@ -235,7 +235,7 @@ impl Pair {
         self.collect();
     }
 
-    /// Adds to the log what the servers have proposed.
+    /// Adds the servers' proposed changes to the log.
     fn collect(&mut self) {
         for (on, server) in self.servers.iter_mut().enumerate() {
             let proposed = server.chat.take_proposed().into_iter();
@@ -246,7 +246,7 @@ impl Pair {
         }
     }
 
-    /// Lets a server apply the next change in the log; returns whether there was one.
+    /// Lets a server apply the next change in the log. Returns false if there is none.
     fn apply_next(&mut self, on: usize) -> bool {
         let Some(Decided { change, from }) = self.log.get(self.applied[on]) else {
             return false;
@@ -260,7 +260,7 @@ impl Pair {
         true
     }
 
-    /// Applies everything on both servers.
+    /// Applies all decisions of both logs on both servers.
     fn settle(&mut self) {
         while self.apply_next(0) | self.apply_next(1) {}
         self.servers.iter_mut().for_each(Table::apply);
@@ -285,7 +285,7 @@ fn a_nick_is_used_on_one_of_two_servers_and_is_free_after_its_last_connection() 
     assert!(answer.contains("ERR NICK nick-taken "), "{answer}");
     pair.lose(1, 0);
     assert!(pair.say(0, 0, "NICK bob").contains("OK NICK bob "));
-    // With the password that reserves the nick, a connection may use it on both servers.
+    // With the password that reserves the nick, connections may use the nick on both servers.
     assert!(pair.say(0, 1, "NICK ann secret").contains("OK NICK ann "));
     let answer = pair.say(1, 1, "NICK ann guess");
     assert!(answer.contains("ERR NICK bad-password "), "{answer}");
@@ -331,7 +331,8 @@ fn a_member_on_one_server_is_seen_on_the_other() {
     assert!(!pair.say(1, 1, "ROOMS").contains("#new"));
 }
 
-/// Returns two servers with an operator on the first one. Connections 0 are registered: `root` and `ann`.
+/// Returns two servers. Connection 0 of the first server is the operator `root`; connection 0 of the second server is
+/// the registered nick `ann`.
 fn pair_with_accounts(count: usize) -> Pair {
     let mut pair = Pair::new(count);
     for (on, nick) in ["root", "ann"].into_iter().enumerate() {
@@ -356,7 +357,7 @@ fn a_nick_registered_on_one_server_needs_its_password_on_the_other() {
     }
     let answer = pair.say(0, 1, "NICK ann my secret");
     assert!(answer.starts_with("OK NICK ann "), "{answer}");
-    // What somebody else has registered meanwhile on the other server is checked once more.
+    // A password whose check began before the nick was registered on the other server is checked once more.
     pair.say(0, 2, "NICK bob bob's own");
     let query = pair.servers[1].ask(2, "NICK bob guess");
     let query = query.expect("the nick is reserved");
@@ -418,7 +419,7 @@ fn the_access_list_of_a_room_applies_on_both_servers() {
     assert_eq!(pair.read(0, 1), "INVITE #plan ann\n");
     let joined = pair.say(0, 1, "JOIN #plan");
     assert!(joined.contains("OK JOIN #plan "), "{joined}");
-    // With the account, its place in the list ends on both servers.
+    // When the account is removed, the nick also disappears from the room's access list, on both servers.
     pair.say(0, 0, "REMOVE bob");
     let removed = pair.read(0, 1);
     assert!(removed.contains("PART #plan bob"), "{removed}");
@@ -442,7 +443,7 @@ fn a_room_deleted_on_one_server_has_gone_on_the_other() {
     for on in [0, 1] {
         assert!(!pair.say(on, 0, "ROOMS").contains("#ops"));
     }
-    // The room can be created again, and is the same on both servers.
+    // The room can be created again, and both servers then have the new room.
     pair.say(1, 1, "JOIN #ops");
     pair.say(1, 1, "MSG again");
     for on in [0, 1] {
@@ -464,7 +465,7 @@ enum Step {
 }
 
 impl Step {
-    /// Returns the line with which a speaker does this as its `n`th step; empty if the connection breaks.
+    /// Returns the line that a speaker sends for this step, its `n`th; empty if the connection breaks.
     fn line(&self, n: usize) -> String {
         match self {
             Self::Nick(nick, None) => format!("NICK {nick}"),
@@ -548,7 +549,7 @@ fn a_request_is_answered_when_what_it_changes_has_been_decided_on() {
     ] {
         pair.send(0, 0, line);
         assert_eq!(pair.read(0, 0), "", "{line}");
-        // The changes of the other server are decided on first.
+        // Meanwhile, the other server proposes a change.
         pair.send(1, 0, &format!("NICK eve{}", line.len()));
         pair.settle();
         let answer = pair.read(0, 0);
@@ -564,10 +565,10 @@ fn of_two_servers_that_take_a_nick_at_once_one_is_refused() {
     let mut pair = Pair::new(3);
     for on in [1, 0] {
         pair.send(on, 0, "NICK bob");
-        // What was sent at once is handled after the decision.
+        // Lines that the client has already sent are handled after the decision.
         assert!(!pair.servers[on].takes_lines(0));
     }
-    // On one server, a second connection waits for the decision on the first.
+    // On the server that comes first, a second connection waits for the decision on the first connection.
     pair.send(1, 1, "NICK bob");
     pair.settle();
     assert!(pair.read(1, 0).starts_with("OK NICK bob "));

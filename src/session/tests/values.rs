@@ -10,7 +10,7 @@ use crate::protocol::request::{JoinFrom, Refusal};
 use crate::protocol::{Request, RoomName};
 use crate::session::batch::Batch;
 
-/// Connects such a client; returns its number.
+/// Connects a client inside this process. Returns the client's number.
 fn connect(table: &mut Table) -> usize {
     let who = table.connect();
     let session = table.sessions.remove(who);
@@ -25,7 +25,7 @@ fn ask(table: &mut Table, who: usize, request: Result<Request<'static>, Refusal>
     assert!(table.asked(who, effect).is_none());
 }
 
-/// Returns what the client is sent, as lines.
+/// Returns the output for the client as lines.
 fn read(table: &mut Table, who: usize) -> Vec<String> {
     let session = &mut table.sessions[who];
     let mut batch = Batch::default();
