@@ -14,7 +14,7 @@ pub struct RoomAcl {
     pub owner: Option<String>,
     /// Whether only the nicks in this list may join the room or know of it.
     pub is_closed: bool,
-    /// The moderators: nicks that may change this list, besides the owner.
+    /// The moderators: nicks that may change this list besides the owner.
     #[serde(rename = "keepers")]
     pub moderators: BTreeSet<String>,
     /// The other nicks that may join.
@@ -61,7 +61,7 @@ impl RoomAcl {
         self.is_moderator(form) || self.invited.contains(form)
     }
 
-    /// Returns whether a nick is the owner or a moderator. Only they may change the list.
+    /// Returns whether a nick is the owner or a moderator. Only the owner and the moderators may change the list.
     pub fn is_moderator(&self, form: &str) -> bool {
         self.owner.as_deref() == Some(form) || self.moderators.contains(form)
     }

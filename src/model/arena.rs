@@ -4,17 +4,16 @@ use std::marker::PhantomData;
 
 use slab::Slab;
 
-/// The id of a value in an [`Arena`]: its slot and a serial number. A slot is reused, but with another serial number,
-/// so the id of a removed value finds nothing. `T` only distinguishes the ids of one kind of value from those of
-/// another.
+/// The id of a value in an [`Arena`]: its slot and a serial number. A slot is reused with another serial number, so the
+/// id of a removed value finds nothing. `T` only distinguishes the ids of one kind of value from those of another.
 pub struct Id<T> {
     slot: u32,
     serial: u32,
     of: PhantomData<fn() -> T>,
 }
 
-/// A table that stores values in slots. Apart from its own size, a value takes only the space of a serial number. The
-/// ids are `Id<K>`.
+/// A table that stores values in slots. A value takes no more than its own size and a serial number. The ids are
+/// `Id<K>`.
 #[derive(Debug)]
 pub struct Arena<T, K = T> {
     places: Slab<(u32, T)>,
@@ -30,7 +29,7 @@ impl<T> Id<T> {
         of: PhantomData,
     };
 
-    /// Returns the slot, as an index into a parallel table. The slot is reused after this value is removed.
+    /// Returns the slot, as an index into a parallel table. The slot is reused after the value is removed.
     pub fn slot(self) -> usize {
         self.slot as usize
     }
@@ -52,7 +51,7 @@ impl<T, K> Arena<T, K> {
         }
     }
 
-    /// Returns the value with that id, unless it was removed.
+    /// Returns the value with the id `id`, unless the value was removed.
     pub fn get(&self, id: Id<K>) -> Option<&T> {
         let (serial, thing) = self.places.get(id.slot())?;
         (*serial == id.serial).then_some(thing)
@@ -64,7 +63,7 @@ impl<T, K> Arena<T, K> {
         (*serial == id.serial).then_some(thing)
     }
 
-    /// Removes and returns the value with that id, unless it was removed before.
+    /// Removes and returns the value with the id `id`, unless the value was removed before.
     pub fn remove(&mut self, id: Id<K>) -> Option<T> {
         self.get(id)?;
         self.places.try_remove(id.slot()).map(|(_, thing)| thing)

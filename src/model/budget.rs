@@ -23,7 +23,7 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Returns whether more is in use than the budget allows.
+    /// Returns whether more memory is in use than the budget allows.
     pub fn is_full(&self) -> bool {
         self.used() > self.most
     }

@@ -20,32 +20,33 @@ pub type ServerName = Arc<str>;
 pub struct Change {
     /// The server.
     pub server: ServerName,
-    /// What is to change.
+    /// The action that causes the change.
     pub action: Action,
 }
 
-/// What a change is about. A nick is used by servers, and is in rooms through servers. Only the server itself knows
-/// how many of its connections use the nick, and how many of these are in each room.
+/// The action of a change. For the state, servers use nicks, and a nick is in a room through servers. Only the server
+/// itself knows how many of its connections use a nick, and how many of these connections are in each room.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// A connection of the server takes a nick, in place of the one that it used before, if it used any.
+    /// A connection of the server takes a nick. The nick replaces the connection's former nick, if there is one.
     TakeNick {
         /// The nick.
         nick: Nick,
-        /// Why the connection may use the nick, even if others use it.
+        /// The reason why the connection may use the nick even if others use the nick.
         claim: Claim,
         /// The nick that the connection used before.
         former: Option<FormerNick>,
     },
-    /// The last connection of the server that used a nick has ended. Before this, it has left its rooms.
+    /// The last connection of the server that used a nick has ended, and has left its rooms before.
     DropNick {
         /// The nick.
         nick: Nick,
-        /// How the nick is reserved, if a password reserves it; `None` if it becomes free at once, because its user
-        /// left deliberately.
+        /// How the nick is reserved if it has a password. `None` if the user left deliberately: then the nick becomes
+        /// free at once.
         reserve: Option<Reserve>,
     },
-    /// A nick was registered, or its password was changed. From now on, its account protects it, and not a reservation.
+    /// A nick was registered, or its password was changed. From now on, the account protects the nick, instead of a
+    /// reservation.
     AddAccount {
         /// The nick.
         nick: Nick,
@@ -55,7 +56,7 @@ pub enum Action {
         /// The nick.
         nick: Nick,
     },
-    /// A ban was stored. The connections that it concerns are closed.
+    /// A ban was stored. The connections of the banned users are closed.
     AddBan(Box<Ban>),
     /// A ban was lifted.
     RemoveBan(BanTarget),
@@ -67,7 +68,7 @@ pub enum Action {
         nick: Nick,
         /// The room.
         room: Arc<RoomName>,
-        /// The nick that invited it.
+        /// The nick of the moderator who sent the invitation.
         by: Nick,
     },
     /// A hook was stored.
@@ -104,7 +105,7 @@ pub enum Action {
         nick: Nick,
         /// The text that others see; `None` if the user is back.
         text: Option<Box<str>>,
-        /// The rooms in which that is announced.
+        /// The rooms in which the change is announced.
         rooms: Vec<Arc<RoomName>>,
     },
     /// The first of the server's connections with a nick has joined a room.
@@ -128,7 +129,7 @@ pub enum Action {
 /// The reason why a connection may use a nick.
 #[derive(Clone, Debug)]
 pub enum Claim {
-    /// There is no special reason, so the nick must be free.
+    /// The connection has no claim to the nick, so the nick must be free.
     Free,
     /// The nick must be free, or reserved with the password that has this SHA-256 digest.
     Password(Box<[u8; 32]>),
@@ -153,7 +154,7 @@ impl Claim {
 pub struct FormerNick {
     /// The nick.
     pub nick: Nick,
-    /// Whether no other connection of the server uses it.
+    /// Whether no other connection of the server uses the nick.
     pub is_last: bool,
     /// The rooms in which no other connection of the server uses the nick. There, the new
     /// nick replaces the former one.

@@ -13,7 +13,7 @@ use crate::protocol::{Digest, Nick, RoomName, Time};
 /// The accounts, rooms, bans and hooks that every server holds in memory, without passwords and tokens.
 #[derive(Debug, Default)]
 pub struct Directory {
-    /// The registered nicks, as they were spelled when they were registered.
+    /// The registered nicks, with the spelling at their registration.
     pub accounts: ByLook<Nick>,
     /// The bans, in the order in which they were made.
     pub bans: Vec<Ban>,
@@ -73,7 +73,7 @@ pub struct Subscription {
     pub nick: Nick,
     /// The address of the browser at its push service.
     pub endpoint: Box<str>,
-    /// The digest of that address, which identifies the browser.
+    /// The digest of `endpoint`, which identifies the browser.
     pub id: Digest,
     /// The browser's public key, an uncompressed point of P-256 (RFC 8291).
     pub key: Box<[u8]>,

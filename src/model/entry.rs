@@ -1,8 +1,9 @@
-//! Entries and their outcomes. An entry is something that is to be logged or to be sent as a direct message.
+//! Entries and their outcomes. An entry is something that is proposed to the log, or an unlogged direct message.
 //!
-//! An [`Entry`] contains only names, and nothing that belongs to the process that proposes it. It is submitted to a
-//! log with a [`Ticket`], and comes back as [`Applied`]. All servers on one log apply the same entries in the same
-//! order, their own and those of other servers. The ticket leads the outcome to the connection that waits for it.
+//! An [`Entry`] contains only names, and nothing that belongs to the process that proposes it. It is submitted to a log
+//! with a [`Ticket`], and comes back as [`Applied`]. All servers on one log apply all entries in the same order,
+//! whichever server proposed them. The ticket leads the outcome of an entry to the connection that waits for the
+//! outcome.
 
 use std::sync::Arc;
 
@@ -17,14 +18,14 @@ pub enum Connected {}
 /// The id of a connection of this server.
 pub type PeerId = Id<Connected>;
 
-/// Something to be logged, or to be sent as a direct message. It becomes an event when it gets its id.
+/// Something that is proposed to the log, or an unlogged direct message. An entry becomes an event when it gets its id.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The room or the nicks that can read the event.
     pub scope: Scope,
     /// The kind of event, with its data.
     pub kind: EventKind,
-    /// The tags that the author gave it.
+    /// The tags that the author gave the entry.
     pub tags: SentTags,
     /// The author's nick followed by the text. One allocation holds both, because there is an entry for each message.
     words: Box<str>,
@@ -57,7 +58,7 @@ pub struct DirectMessage {
 pub enum EventKind {
     Msg,
     Me,
-    /// Several lines, separated by LF. Each line becomes a message of its own.
+    /// Several lines, separated by LF. Each line becomes a separate message.
     Text,
     Topic,
     Remove(EventId, Box<Removed>),
@@ -68,7 +69,7 @@ pub enum EventKind {
     File(Box<NewFile>),
     /// A live file is now complete.
     Stored(EventId, Box<FileContents>),
-    /// Deletes the room. This kind does not become an event. The log adds the list of the room's files.
+    /// Deletes the room. The deletion does not become an event. The log adds the list of the room's files.
     DeleteRoom(Vec<DeletedFile>),
 }
 
@@ -94,14 +95,14 @@ pub struct DeletedFile {
     pub contents: Option<FileContents>,
 }
 
-/// The thing that is removed.
+/// The message or file that is removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removed {
     /// A message or action.
     Message,
     /// A file, live or complete.
     File {
-        /// The nick that uploaded the file, spelled as in the file's event.
+        /// The nick that uploaded the file, as the file's event spells it.
         owner: Box<str>,
         /// The contents; `None` if the file was still live.
         contents: Option<FileContents>,
@@ -113,7 +114,7 @@ pub enum Removed {
 pub struct NewFile {
     /// The file's name.
     pub name: FileName,
-    /// The contents; `None` while the file is live, which means that it is still being uploaded.
+    /// The contents; `None` while the file is live (still being uploaded).
     pub contents: Option<FileContents>,
 }
 
@@ -136,8 +137,8 @@ pub struct FileContents {
     pub sha256: Digest,
 }
 
-/// Identifies the request that waits for the outcome of an entry. It has a meaning only on the server that proposed
-/// the entry.
+/// Identifies the request that waits for the outcome of an entry. A ticket has a meaning only on the server that
+/// proposed the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The connection.
@@ -156,8 +157,8 @@ pub struct Applied {
     pub entry: Arc<Entry>,
     /// The outcome of the entry.
     pub outcome: Outcome,
-    /// Whether the entry changes nothing, because an earlier entry had the same nonce, or because the reaction
-    /// already exists. With the same nonce, the outcome is that of the earlier entry.
+    /// Whether the entry changes nothing, because an earlier entry had the same nonce, or because the reaction already
+    /// exists. After an equal nonce, `outcome` is the outcome of the earlier entry.
     pub is_repeat: bool,
     /// The request on this server that waits for the outcome. `None` if no request waits, or if another server
     /// proposed the entry.
@@ -173,8 +174,8 @@ pub fn casefolded(nick: &str) -> String {
 }
 
 impl Entry {
-    /// Returns an entry of the nick `author`, spelled as it is shown. The text is empty, except in messages, actions,
-    /// topics and edits.
+    /// Returns an entry by the nick `author`, spelled as others see it. `text` is empty unless the entry is a message,
+    /// an action, a topic or an edit.
     pub fn new(scope: Scope, kind: EventKind, author: &str, text: &str) -> Self {
         let mut words = String::with_capacity(author.len() + text.len());
         words.push_str(author);
@@ -300,7 +301,7 @@ impl Entry {
         let (nick, text) = self.words();
         let (nick, text) = (nick.into(), text.into());
         match &self.kind {
-            // Each line of a text is sent as a message of its own.
+            // Each line of a text is sent as a separate message.
             EventKind::Msg | EventKind::Text => Event::Msg { to, nick, text },
             EventKind::Me => Event::Me { to, nick, text },
             EventKind::Topic => Event::Topic { room, nick, text },

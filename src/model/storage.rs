@@ -10,8 +10,8 @@ use crate::protocol::{Code, EventId, RoomName};
 pub struct FileTotals {
     /// Number of files.
     pub count: usize,
-    /// The number and size of the files of each nick, spelled as in the log. If two files have the same contents,
-    /// both count.
+    /// The number and size of the files of each nick. The log's spelling of the nicks is kept. If two files have the
+    /// same contents, both count.
     pub by_nick: Vec<(String, FileSum)>,
 }
 
@@ -58,7 +58,7 @@ pub enum StorageError {
     Ended,
     /// The message or file to be removed does not exist.
     NoSuchFile,
-    /// The message does not exist, or the user may not read it, or it is in another room.
+    /// The message does not exist, is in another room, or may not be read by the user.
     NoSuchId,
     /// There is no space for another named reader.
     TooMany,

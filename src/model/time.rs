@@ -13,8 +13,8 @@ pub struct Now {
     pub uptime: Duration,
 }
 
-/// Converts an uptime to milliseconds. They take half the space of a [`Duration`], which matters where thousands are
-/// stored.
+/// Converts an uptime to milliseconds. A number takes half the space of a [`Duration`], which matters where thousands
+/// are stored.
 pub fn millis(uptime: Duration) -> u64 {
     u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
 }
