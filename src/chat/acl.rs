@@ -16,7 +16,7 @@ impl Chat {
         self.room(room).is_some_and(|room| room.admits(account))
     }
 
-    /// Returns whether `nick` may moderate a room. The owner and the moderators may; if the room has no owner,
+    /// Returns whether `nick` may moderate a room. The owner and the moderators may. If the room has no owner,
     /// operators may too.
     pub fn may_moderate(&self, room: RoomId, nick: NickId) -> bool {
         let acl = self.room(room).and_then(|room| room.acl.as_deref());
@@ -77,7 +77,7 @@ impl Chat {
         }
     }
 
-    /// Tells the connections of a nick on this server that `by` has invited it to a room.
+    /// Tells the connections of a nick on this server that `by` has invited the nick to a room.
     pub(super) fn show_invitation(&mut self, nick: &Nick, room: &RoomName, by: &Nick, now: Now) {
         if let Some(invited) = self.find_here(nick) {
             let place = Place::Nick(invited);
@@ -89,7 +89,7 @@ impl Chat {
     }
 
     /// Removes a nick that is no longer registered from the access lists of rooms, so that the next owner of the nick
-    /// does not inherit its invitations. For rooms that are in the account store, [`Self::set_acls`] does this.
+    /// does not inherit its invitations. For rooms in the account store, [`Self::set_acls`] removes the nick.
     pub(super) fn forget_in_rooms(&mut self, nick: &Nick, now: Now) {
         let mut after = None;
         while let Some((id, _)) = self.room_after(after) {

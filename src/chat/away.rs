@@ -1,4 +1,4 @@
-//! Users who are away. `AWAY` sets a text that others see until the user changes or clears it, or until the last
+//! Users who are away. `AWAY` sets a text that others see until the user changes or clears the text, or until the last
 //! connection of the nick ends.
 
 use std::collections::BTreeSet;
@@ -43,8 +43,8 @@ impl Chat {
         let _ = self.change(set, Some(by), now);
     }
 
-    /// Announces that a nick is away or back, in those of `rooms` whose readers know that it is there. If something
-    /// was announced just before, waits, and then announces only the newest state.
+    /// Announces that a nick is away or back in each of `rooms` whose readers know that the nick is there. After a
+    /// recent announcement, waits, and then announces only the newest state.
     pub(super) fn show_away(
         &mut self,
         nick: NickId,
@@ -89,15 +89,16 @@ impl Chat {
         }
     }
 
-    /// Forgets when a nick that nobody uses any more may be announced again. So there are never more of these times
-    /// than nicks in use.
+    /// Forgets when a nick that nobody uses any more may be announced again. This bounds the number of stored times by
+    /// the number of nicks in use.
     pub(super) fn forget_paced_away(&mut self, nick: NickId) {
         if let Some(paced) = self.paced_away.remove(&nick) {
             self.away_due.remove(&(paced.due_ms, nick));
         }
     }
 
-    /// Announces the newest state of a nick in a room, if that still waits, after the nick has been replaced.
+    /// After a nick has been replaced in a room, announces its newest state there, if that announcement is still
+    /// waiting.
     pub(super) fn announce_away_of_renamed(
         &mut self,
         room: RoomId,

@@ -150,7 +150,7 @@ impl Chat {
         self.make(Action::RemoveBan(target), Some(by), now);
     }
 
-    /// Closes every connection of `nick`, on every server. `text` is in the last line that they receive.
+    /// Closes every connection of `nick`, on every server. The last line that the connections receive contains `text`.
     pub fn kick(&mut self, nick: Nick, text: &str, by: PeerId, now: Now) {
         let text = text.into();
         self.make(Action::Kick { nick, text }, Some(by), now);

@@ -14,7 +14,7 @@ pub(super) struct MemoryUse {
     rooms: usize,
     /// The memory of all direct messages.
     inboxes: usize,
-    /// The room that was shrunk last. The next room is shrunk next.
+    /// The last room whose tail was shrunk. Shrinking continues with the room after it.
     shrunk_to: Option<RoomId>,
 }
 

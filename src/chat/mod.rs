@@ -200,15 +200,16 @@ pub struct Chat {
     undelivered_bytes: usize,
     /// The texts of several lines that are arriving.
     pub texts: Arc<Shares>,
-    /// A buffer in which lines are formatted. It is reused, so that a message allocates nothing.
+    /// A buffer in which lines are formatted. The buffer is reused, so that a message allocates nothing.
     line: Vec<u8>,
-    /// The authors whose entries have been decided on, to be woken. An author need not read the place of its entry.
+    /// The authors whose entries have been decided on, to be woken. An author is not necessarily a reader of the
+    /// entry's place.
     answered: Vec<PeerId>,
     /// The times at which each `JOIN` is announced if the member is still in the room; in milliseconds of uptime.
     announcing: BTreeSet<(u64, RoomId, NickId)>,
     /// The nicks whose state, away or back, was announced recently.
     paced_away: BTreeMap<NickId, PacedAway>,
-    /// The times at which these nicks may be announced again, in milliseconds of uptime.
+    /// The times at which the nicks in `paced_away` may be announced again, in milliseconds of uptime.
     away_due: BTreeSet<(u64, NickId)>,
 }
 
@@ -314,8 +315,8 @@ impl Chat {
         proxies.any(|proxy| proxy.contains(address))
     }
 
-    /// Replaces the address of a connection that a proxy forwards. `address` is the client's, as the proxy reports
-    /// it.
+    /// Replaces the address of a connection that a proxy forwards. `address` is the client's address, as the proxy
+    /// reports it.
     pub fn passes_on(&mut self, peer: PeerId, address: IpAddr) {
         let was_counted_at = self.peers.get(peer).and_then(|peer| self.counted_at(peer));
         if let Some(known) = self.peers.get_mut(peer) {
@@ -376,7 +377,7 @@ impl Chat {
         self.peers.count() == 0
     }
 
-    /// Restores at the start what the log contains: the rooms, and the totals of files.
+    /// Restores the contents of the log when the server starts: the rooms, and the totals of files.
     pub fn restore(&mut self, rooms: Vec<RoomRow>, files: FileTotals) {
         for row in rooms {
             let id = match self.find_room(&row.name) {
@@ -656,7 +657,7 @@ impl Chat {
         }
     }
 
-    /// Appends an event to the tail of its place, once for all readers. `write` writes its line.
+    /// Appends an event to the tail of its place. All readers share this copy. `write` writes the event's line.
     fn append(
         &mut self,
         place: Place,
@@ -952,7 +953,7 @@ mod tests {
             announced - before
         };
         assert_eq!(toggle(&mut chat, 5000), 1);
-        // The one that has waited since.
+        // Announces the newest state, which has waited until now.
         chat.tick(at(6000));
         assert_eq!(toggle(&mut chat, 6050), 1);
         let last = |chat: &Chat| {
@@ -964,7 +965,7 @@ mod tests {
         chat.tick(at(7000));
         assert_eq!(last(&chat), before + 1);
         assert_eq!(chat.away(nick), None);
-        // Nothing has changed since.
+        // The state has not changed since.
         for ms in [8000, 9000, 10_000] {
             chat.tick(at(ms));
         }

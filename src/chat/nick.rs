@@ -130,14 +130,14 @@ impl Chat {
         })
     }
 
-    /// Gives `nick` to a connection that uses the nick `current` and reads `rooms`, and announces the change. For a
-    /// registered nick, the password must have been checked before, if [`Self::nick_access`] requires it; any number
-    /// of connections may use such a nick. Returns `None` if that is decided on later. Then the connection has a
-    /// change without a ticket; when it has been decided on, [`Self::take_claimed`] returns the decision, or `None` if
-    /// the connection must ask again.
+    /// Gives `nick` to a connection that uses the nick `current` and reads `rooms`, and announces the change. If
+    /// [`Self::nick_access`] requires the password of a registered nick, the password must have been checked before.
+    /// Any number of connections may use a registered nick. Returns `Ok(None)` if the change is decided on later. Then
+    /// the connection has a change without a ticket. After the decision, [`Self::take_claimed`] returns the result, or
+    /// `None` if the connection must ask again.
     ///
     /// # Errors
-    /// `nick-taken` or `bad-password`. Nothing changes in this case.
+    /// `nick-taken` or `bad-password`. A refused request changes nothing.
     pub fn take_nick(
         &mut self,
         peer: PeerId,
@@ -238,8 +238,8 @@ impl Chat {
         rooms.map(|room| room.name.clone()).collect()
     }
 
-    /// Moves the count of the only connection in a room from the nick `old` to the nick `new`, which has replaced
-    /// `old` there.
+    /// Moves a connection count from the nick `old` to the nick `new`, which has replaced `old` in a room. The moved
+    /// connection is the only one under the nick in the room.
     fn count_renamed(&mut self, room: RoomId, old: NickId, new: NickId) {
         let Some(room) = self.rooms.get(room).map(|room| &room.name) else {
             return;
@@ -400,7 +400,7 @@ impl Chat {
         }
     }
 
-    /// Returns the position in the inbox at which a connection that takes `nick` now begins to read.
+    /// Returns the inbox position at which a connection that now takes `nick` begins to read.
     pub fn inbox_end(&self, nick: NickId) -> Seq {
         self.end(Place::Nick(nick))
     }

@@ -20,7 +20,7 @@ pub struct Push {
     /// The casefolded nick of each browser.
     nicks: HashMap<Digest, Box<str>>,
     messages: VecDeque<Waiting>,
-    /// The size of these messages.
+    /// The size of the waiting messages.
     messages_bytes: usize,
     /// The ids of the message that was taken last. `is_taken_removed` says whether it has been removed since.
     taken: Range<u64>,

@@ -36,7 +36,7 @@ impl FileShares {
         self.kept.bytes
     }
 
-    /// Changes the counts of the nick `form` (casefolded), and the totals that include them.
+    /// Changes the counts of the nick `form` (casefolded), and the totals that include these counts.
     fn change(&mut self, form: &str, is_registered: bool, change: impl Fn(&mut FileSum)) {
         change(&mut self.kept);
         if !is_registered {
@@ -85,7 +85,7 @@ impl Chat {
         shares.unowned = unowned;
     }
 
-    /// Adds `sum` to the counts of `nick`, which is spelled as in the events of its files.
+    /// Adds `sum` to the file counts of `nick`, which is spelled as in its files' events.
     pub(super) fn count_files(&mut self, nick: &str, sum: FileSum) {
         let is_registered = Nick::parse(nick).is_ok_and(|nick| self.is_registered(&nick));
         let change = |known: &mut FileSum| add(known, sum);

@@ -23,9 +23,9 @@ pub struct Room {
     pub topic: Box<str>,
     /// The access list; `None` if no registered nick owns the room.
     pub acl: Option<Box<RoomAcl>>,
-    /// The version of the access list; see [`crate::accounts::VersionedAcl`].
+    /// The version of the access list; see [`crate::model::VersionedAcl`].
     pub(super) acl_version: u64,
-    /// The address from which the room was created; `None` if it was created before the server started.
+    /// The address from which the room was created; `None` for a room from before the start of the server.
     origin: Option<IpAddr>,
     /// The files that are still being uploaded to the room.
     pub(super) live: Vec<EventId>,
@@ -235,8 +235,7 @@ impl Chat {
         Some((self.room(room)?.name.clone(), self.user(nick)?.nick.clone()))
     }
 
-    /// Makes a connection stop reading a room. When the last connection of a nick does so, the nick is no longer a
-    /// member.
+    /// Makes a connection leave a room. When the last connection of a nick leaves, the nick is no longer a member.
     pub fn leave(
         &mut self,
         room_id: RoomId,

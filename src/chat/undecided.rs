@@ -21,7 +21,7 @@ use crate::protocol::{Nick, RoomName, Time};
 /// A change that this server proposes to the common log, and the connection that has caused it.
 pub type Proposal = (Change, Option<PeerId>);
 
-/// What waits for decisions.
+/// The changes that wait for decisions, and the connections that they concern.
 #[derive(Debug, Default)]
 pub(super) struct Undecided {
     /// The changes that the log has not received yet.
@@ -194,7 +194,8 @@ impl Chat {
         entering + member.map_or(0, |member| member.connections)
     }
 
-    /// Counts a connection that has joined a room under a nick. `is_first` says whether it is the only one.
+    /// Counts a connection that has joined a room under a nick. `is_first` says whether it is the nick's first
+    /// connection in the room.
     pub(super) fn count_joined(
         &mut self,
         id: RoomId,
@@ -212,7 +213,7 @@ impl Chat {
         }
     }
 
-    /// Removes a connection from the count of those in a room. Returns whether it was the last one.
+    /// Decreases the number of connections in a room under a nick. Returns whether the last connection has left.
     pub(super) fn count_gone(&mut self, id: RoomId, room: &RoomName, nick: NickId) -> bool {
         let undecided = self.undecided.as_mut();
         let entering = undecided.and_then(|undecided| undecided.entering.get_mut(&(id, nick)));
@@ -254,8 +255,8 @@ impl Chat {
         self.enter_again(id, done.nick, count, now);
     }
 
-    /// If a nick is a member of a room through this server, but no connection here is in the room under it, proposes
-    /// that it leaves.
+    /// If a nick is a member of a room through this server but no connection of this server is in the room under the
+    /// nick, proposes that the nick leaves.
     fn leave_if_absent(&mut self, id: RoomId, nick: NickId, now: Now) {
         let Some((room, name)) = self.names(id, nick) else {
             return;

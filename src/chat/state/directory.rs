@@ -6,7 +6,7 @@ use crate::protocol::ban_target::BanTarget;
 use crate::protocol::{Nick, Time};
 
 impl State {
-    /// Returns the accounts and bans.
+    /// Returns the accounts, rooms, bans and hooks.
     pub fn directory(&self) -> &Directory {
         &self.directory
     }

@@ -129,7 +129,7 @@ pub(super) struct Here {
 /// What a change has done.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// The nick that the change was about. After [`Action::TakeNick`], it is the nick that was taken.
+    /// The nick that the change concerned. After [`Action::TakeNick`], this is the new nick.
     pub nick: NickId,
     /// The nick that nobody uses or reserves any more. Others can take the nick now. Until [`State::forget`] is called,
     /// this id still leads to the name, so that the release can be announced.
@@ -171,7 +171,8 @@ pub(super) enum MemberChange {
 /// The maximum number of servers of a chat.
 const SERVERS_MAX: usize = 64;
 
-/// What a change has done to a nick (`None` if it concerns no nick that is in use), or the reason why it was refused.
+/// What a change has done to a nick (`None` if the change concerns no nick that is in use), or the reason why the
+/// change was refused.
 pub type Outcome = Result<Option<Done>, Refused>;
 
 /// Decides on a change and makes the change if it is accepted. `now` is the time at which the change is applied. `now`

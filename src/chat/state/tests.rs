@@ -113,7 +113,7 @@ fn shared(state: &State) -> Vec<String> {
     shared
 }
 
-/// Returns what happened, as text, without what a server alone knows.
+/// Returns an outcome as text, without what a server alone knows.
 fn result(outcome: &Outcome) -> String {
     match outcome {
         Ok(Some(done)) => {
@@ -272,7 +272,7 @@ fn a_nick_is_used_on_one_server_until_its_last_connection_there_ends() {
         let refused = change(&mut state, "two", take(other, Claim::Free), 0);
         assert_eq!(code(&refused), Some(Code::NickTaken), "{other}");
     }
-    // Only the server that has the connections can allow another one to share the nick.
+    // Only the server that has the connections can allow another connection to share the nick.
     let shared = change(&mut state, "two", take("bob", Claim::Shared), 0);
     assert_eq!(code(&shared), Some(Code::NickTaken));
     assert!(change(&mut state, "one", take("bob", Claim::Shared), 0).is_ok());
