@@ -1,7 +1,7 @@
 //! Queries of a session to the accounts: checks of passwords, and changes that the owner of a nick makes.
 //!
-//! Checking a password takes milliseconds on another thread, so its result comes later. Until then the session
-//! accepts no line, so that replies stay in order.
+//! A password check takes milliseconds on another thread. Until the result arrives, the session accepts no line, so
+//! that replies stay in order.
 
 use super::output::AfterReply;
 use super::output::Entries;
@@ -175,8 +175,9 @@ impl Session {
         user.map(|user| user.nick.clone()).ok_or_else(gone)
     }
 
-    /// Returns the nick of this connection, if it is registered and the connection has given its password. A token is
-    /// not enough: with a stolen one, an attacker could create more tokens or lock the owner out.
+    /// Returns the nick of this connection, if the nick is registered and the connection has given its password. A
+    /// token is not enough, because an attacker could use a stolen token to create more tokens or to lock the owner
+    /// out.
     pub(super) fn registered_nick(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
         let nick = self.own_nick(verb, chat)?;
         if !chat.is_registered(&nick) {

@@ -1,5 +1,5 @@
 //! Deletes and edits stored events, and reacts to them. The session first queries the log for the author and place of
-//! the event. The log checks them again when it stores the change.
+//! the event. The log checks the author and place again when it stores the change.
 
 use super::{Effect, Session};
 use crate::chat::{Chat, NickId, Place};
@@ -15,7 +15,7 @@ use crate::protocol::{Code, EventId, Verb};
 pub(super) enum OnEvent {
     /// Deletes the event. The `REMOVE` event has these tags.
     Remove(SentTags),
-    /// Replaces the event's text with this one.
+    /// Replaces the event's text with this text.
     Edit(Box<str>),
     React(Reaction),
     /// Sends a message that replies to the event.
@@ -44,7 +44,7 @@ pub(super) struct IrcMessage {
     pub tags: SentTags,
 }
 
-/// The facts about a message or file that a connection may know.
+/// What a connection may know about a message or file.
 pub(super) struct FoundEvent {
     place: Place,
     pub scope: Scope,
@@ -55,8 +55,7 @@ pub(super) struct FoundEvent {
 }
 
 impl Session {
-    /// Returns the facts about an event that this connection may know; `None` if the event does not exist or cannot
-    /// be changed.
+    /// Returns what this connection may know about an event; `None` if the event does not exist or cannot be changed.
     pub(super) fn find_event(
         &self,
         authorship: Option<Authorship>,

@@ -16,7 +16,7 @@ use crate::tail::{Seq, Tail};
 pub struct Batch {
     /// The bytes that belong to this session alone.
     pub(super) own: Output,
-    /// The parts of `shared` that are sent between those bytes.
+    /// The parts of `shared` that are sent between the bytes of `own`.
     borrowed: Vec<BorrowedRange>,
     borrowed_bytes: usize,
     /// Lines for all readers, at most one set for each room and form.
@@ -88,8 +88,8 @@ const KEPT_MAX: usize = 32;
 /// lines are freed.
 const KEPT_TOTAL_MAX: usize = 8 * KEPT_BYTES_MAX;
 
-/// The minimum size of a part that is sent without being copied. The system handles each slice separately, which
-/// costs as much as copying a shorter one.
+/// The minimum size of a part that is sent without being copied. The operating system handles each slice separately,
+/// which costs as much as copying a shorter part.
 const BORROWED_BYTES_MIN: usize = 2 << 10;
 
 #[derive(Debug)]
@@ -120,7 +120,7 @@ pub(super) enum Advance {
     /// Lines of the list that is the first pending reply have been sent.
     Listed(LazyList),
     /// A room has been read up to this entry. The id is that of the newest logged event in the segment, if there is
-    /// one; by the time the segment has been sent, the tail may no longer contain that event.
+    /// one. The id is stored because the tail may no longer contain the event when the segment has been sent.
     Room(RoomId, Seq, Option<EventId>),
     /// A gap in the page's room has been reported.
     Gap,
@@ -199,8 +199,8 @@ impl Batch {
         }
     }
 
-    /// Returns whether the batch contains `span` and nothing else, and no line in it is by `reader`. If so, it need
-    /// not be filled again for that reader.
+    /// Returns whether the batch contains only `span`, and no line by `reader`. If so, the batch need not be filled
+    /// again for that reader.
     pub(super) fn is_just(&self, span: SeqRange, reader: PeerId) -> bool {
         self.span == Some(span) && !self.has_own(span, reader)
     }
@@ -276,8 +276,8 @@ impl Batch {
         Some(next)
     }
 
-    /// Returns where the client's first `taken` bytes of the batch split a line of a segment. Returns `None` if the
-    /// segment does not consist of shared lines.
+    /// Returns the place at which the end of the first `taken` bytes of the batch splits a line of a segment. Returns
+    /// `None` if the segment does not consist of shared lines.
     pub(super) fn split(&self, segment: &Segment, taken: usize) -> Option<Split> {
         let part = segment.shared.as_ref()?;
         let (end, next) = self
@@ -347,7 +347,7 @@ struct SharedLines {
     /// The offset in `bytes` at which each line ends. If a text is one message, the offset of each of its lines is the
     /// end of the whole text.
     ends: Vec<usize>,
-    /// The author of each line, who does not receive that line.
+    /// The author of each line. A line is not sent to its author.
     authors: Vec<PeerId>,
     /// The entries that must be written for each reader separately, in order. Their lines are empty here.
     apart: Vec<Seq>,
@@ -557,7 +557,7 @@ mod tests {
         panic!("the tail has the lines in this form")
     }
 
-    /// Returns everything that `reader` receives of the entries from `from` on, batch after batch.
+    /// Returns everything that `reader` receives from the entry `from` on, batch after batch.
     fn read(batch: &mut Batch, room: RoomId, tail: &Tail, mut from: Seq, reader: PeerId) -> String {
         let mut got = Vec::new();
         while from < tail.end() {

@@ -1,8 +1,8 @@
-//! The rights that a connection needs before a request is handled. They are in one table, so that no request bypasses
-//! it.
+//! The rights that a connection needs before a request is handled. All rights are in one table, so that no request
+//! bypasses the checks.
 //!
-//! Two checks are made elsewhere, where their result is used: whether a nick is needed (`need_nick`), and whether a
-//! room may be read (`room_to_read`).
+//! Two checks are made where their results are used: whether the connection has a nick (`need_nick`), and whether it
+//! may read a room (`room_to_read`).
 
 use super::Session;
 use crate::chat::Chat;
@@ -12,11 +12,11 @@ use crate::protocol::{Code, Request, Verb};
 /// Returns whether a server with a password handles this verb even if the connection has not given the password.
 fn is_open_to_all(verb: Verb) -> bool {
     match verb {
-        // The password of a registered nick also admits a connection to the server. A `NICK` without one is refused
-        // later.
+        // The password of a registered nick also admits a connection to the server. A `NICK` without a password is
+        // refused later.
         Verb::Pass | Verb::Nick => true,
         Verb::Ping | Verb::Hello | Verb::Help | Verb::Bye | Verb::Quit => true,
-        // Bytes follow these requests. They are dropped when the request is refused.
+        // Bytes follow these requests. If the request is refused, the bytes are dropped.
         Verb::Text | Verb::Upload => true,
         Verb::Msg
         | Verb::Me

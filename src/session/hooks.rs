@@ -90,7 +90,7 @@ impl Session {
     /// joins no room.
     ///
     /// # Errors
-    /// When the nick may not send now, or when a token must not be sent in plain text.
+    /// When the nick may not send now, or when a token may not be sent in plain text.
     pub fn speak_for(&mut self, hook: &Hook, chat: &mut Chat, now: Now) -> Result<(), Refusal> {
         let verb = Verb::Nick;
         self.require_tls(verb, chat)?;

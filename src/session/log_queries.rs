@@ -81,10 +81,10 @@ pub(super) enum PendingQuery {
     ForgetReader(Box<str>),
     /// No query: the replies are being sent, before `BYE` updates the named readers.
     Flush(Verb, Box<str>),
-    /// The named readers that `BYE` still has to update; the last of them is being updated.
+    /// The named readers that `BYE` still has to update. The last of the readers is being updated.
     Bye(Verb, Box<str>, Vec<(Reader, u64)>),
-    /// The named readers that are still to be updated, because an IRC client has confirmed what it has received. The
-    /// last of them is being updated.
+    /// The named readers that are still to be updated after an IRC client has confirmed the events that it has
+    /// received. The last of the readers is being updated.
     Confirmed(Vec<(Reader, u64)>),
 }
 
@@ -600,7 +600,8 @@ impl Session {
             PendingQuery::Readers => Verb::Readers,
             PendingQuery::ForgetReader(_) => Verb::Forget,
             PendingQuery::Flush(verb, _) | PendingQuery::Bye(verb, ..) => *verb,
-            // The client has not asked for anything. It will receive some events again.
+            // The client has not requested this query, so it gets no error. After a reconnect, the client receives some
+            // events again.
             PendingQuery::Confirmed(_) => return,
         };
         let room = match pending {

@@ -240,8 +240,8 @@ impl Replies {
         number
     }
 
-    /// Adds a change that is to be decided on before the replies from `at` on are sent. Returns the number of its
-    /// ticket.
+    /// Adds a change that must be decided on before the replies from the position `at` on are sent. Returns the number
+    /// of the change's ticket.
     fn expect_change(&mut self, at: usize) -> u32 {
         let number = self.expect_outcome(EntryReply::NOTHING);
         let is_entry = |pending: &Pending| matches!(pending, Pending::Entry(_));
@@ -287,7 +287,7 @@ struct Membership {
     gap_to: Seq,
     /// The named reader whose position in the room is stored, if there is one.
     reader: Option<Box<Reader>>,
-    /// Whether `PART` was requested. The events before it are still sent.
+    /// Whether `PART` was requested. The events before the `PART` are still sent.
     is_leaving: bool,
     /// Whether live events are held back until the reply to `JOIN`, because the backlog comes first.
     waits_for_backlog: bool,
@@ -380,8 +380,8 @@ pub struct Session {
     unsent: Box<[u8]>,
     /// The dialect in which further requests are read.
     input: Dialect,
-    /// The dialect of the next output. It becomes that of `input` when the reply that changes the dialect has been
-    /// sent.
+    /// The dialect of the next output. After the reply that changes the dialect has been sent, this is the same as
+    /// `input`.
     output: Dialect,
     /// The time of the last request, in milliseconds of uptime. Before the first request, the time at which the client
     /// connected.
@@ -403,8 +403,8 @@ pub struct Session {
     tls_hint_sent: bool,
     /// Whether the nick was taken with a token and not with the password.
     has_token: bool,
-    /// Whether the connection was removed from its current room, or a `JOIN` was refused, and it has not joined a room
-    /// since. Messages meant for that room must not go to another one.
+    /// Whether the connection was removed from its current room or a `JOIN` was refused, and the connection has joined
+    /// no room since. Messages meant for that room must not go to another room.
     lost_current_room: bool,
     /// Whether an operator has closed the connection. If so, the connection ends soon, even if the client does not
     /// read.
@@ -485,8 +485,8 @@ impl Session {
         self.has_web = has_web;
     }
 
-    /// Returns a hint for a person in talker mode on how to transfer a file: at `path` in a browser, or with a
-    /// command. `command` returns that command; its argument is the beginning of the command line of a client.
+    /// Returns a hint for a person in talker mode on how to transfer a file: at `path` in a browser, or with a command.
+    /// `command` returns the command. Its argument is the command line of a network client, up to the port.
     fn transfer_hint(&self, path: &str, command: impl FnOnce(&str) -> String) -> String {
         let (host, port) = self.local;
         let (scheme, client) = match self.security {
@@ -630,7 +630,7 @@ impl Session {
             return None;
         }
         let done = match read {
-            // An unknown number of bytes follows that are not lines.
+            // An unknown number of bytes follows, and these bytes are not lines.
             Err(refusal)
                 if refusal.verb.is_some_and(Verb::has_bytes) && !self.input.is_for_people() =>
             {
@@ -1275,7 +1275,7 @@ impl Session {
     }
 }
 
-/// Returns the fields of the reply to an upload. `announced` is the id of the file, if it has one already.
+/// Returns the fields of the reply to an upload. `announced` is the id of the file, if the file already has one.
 fn shown_file(announced: Option<EventId>, contents: FileContents) -> ReplyBody {
     let reply = FileReply {
         announced,

@@ -134,8 +134,8 @@ impl Session {
         Ok(None)
     }
 
-    /// Continues after the access list of a room was changed. The nick may have lost the right to change it since the
-    /// request.
+    /// Continues after the access list of a room was changed. Since the request, the nick may have lost the right to
+    /// change the list.
     pub(super) fn finish_change(
         &mut self,
         room: &RoomName,

@@ -141,7 +141,8 @@ impl Session {
         self.query_accounts(AccountQuery::RemoveAccount { nick })
     }
 
-    /// Deletes a room with everything in it. The room's connections leave it at once; the reply waits for the log.
+    /// Deletes a room with all of its events and files. The room's connections leave at once. The reply waits for the
+    /// log.
     pub(super) fn remove_room(&mut self, room: &RoomName, chat: &mut Chat, now: Now) -> Done {
         let verb = Verb::Remove;
         let operator = self.require_operator(verb, chat)?;
@@ -246,8 +247,8 @@ impl Session {
         }
     }
 
-    /// Executes the commands of other connections to this one. A command to close waits until the request in progress
-    /// has ended.
+    /// Executes the commands that other connections have sent to this connection. A command to close waits until the
+    /// request in progress has ended.
     pub fn run_commands(&mut self, chat: &mut Chat, now: Now) {
         let is_busy = self.expects == Expects::Nothing;
         if !chat.has_commands(self.peer) || is_busy && chat.is_ended(self.peer) {

@@ -1,9 +1,9 @@
-//! The output of a session: the queued replies, and everything that comes after its cursors.
+//! The output of a session: the queued replies, and all events after the session's cursors.
 //!
-//! [`Session::fill`] writes into a batch without changing the session. When the network has accepted some of the
-//! bytes, [`Session::sent`] advances the session by them. So for a slow reader, only its position and at most the
-//! rest of one line are stored. A batch is a sequence of segments, and each segment has the step by which it advances
-//! the session.
+//! [`Session::fill`] writes into a batch without changing the session. When the network has accepted some of the bytes,
+//! [`Session::sent`] advances the session by these bytes. So for a slow reader, only its position and at most the rest
+//! of one line are stored. A batch is a sequence of segments. Each segment comes with the progress that it makes in the
+//! session.
 
 use super::batch::{Advance, Batch, Segment, SeqRange};
 use super::lazy_list::{LazyList, Step};
@@ -22,8 +22,8 @@ use crate::tail::{Seq, Tail};
 /// A reply that waits to be sent.
 #[derive(Debug)]
 pub(super) enum Pending {
-    /// Lines. The reply is boxed to keep `Pending` small: while a client sends a thousand messages, a thousand
-    /// replies to entries wait.
+    /// Lines. The reply is boxed to keep `Pending` small: when a client sends a thousand messages, a thousand replies
+    /// to entries wait.
     Text(Box<TextReply>),
     /// The reply to an entry that is being stored.
     Entry(EntryReply),
@@ -102,8 +102,7 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// Events from the log that a reader has missed because it fell behind a room's tail. After the page, the reader
-/// continues in the tail.
+/// Events from the log for a reader that fell behind a room's tail. After the page, the reader continues in the tail.
 #[derive(Debug)]
 pub(super) struct BacklogPage {
     pub room: RoomId,
@@ -348,8 +347,8 @@ impl Session {
         !self.replies().pending.is_empty() || !self.unsent.is_empty()
     }
 
-    /// Advances by a segment that has been sent in part, and keeps the rest of the line that was split. Returns
-    /// whether nothing else of the segment remains.
+    /// Advances by a segment that has been sent in part. Keeps the rest of the line that was split. Returns whether
+    /// that is all that remains of the segment.
     fn cut(&mut self, chat: &mut Chat, batch: &Batch, run: &Segment, taken: usize) -> bool {
         let (end, step) = match (run.step, batch.split(run, taken)) {
             (Advance::Room(room, seq, last), Some(split)) => {
@@ -565,8 +564,8 @@ impl Session {
         batch.own
     }
 
-    /// Returns the page of the membership at that index. If there are two memberships of one room, the page belongs
-    /// to the older one.
+    /// Returns the page of the membership at index `at`. If there are two memberships of one room, the page belongs to
+    /// the older membership.
     fn page_of(&self, at: usize) -> Option<&BacklogPage> {
         let page = self.page.as_deref()?;
         let owner = self.rooms.iter().position(|m| m.room == page.room);
@@ -635,8 +634,8 @@ impl Session {
         self.fill_span(place, from, Seq::MAX, client, chat, batch);
     }
 
-    /// Writes those of the entries `from..to` that the tail contains and that other connections have sent, as far as
-    /// the batch has space. Returns the number of the entry after the last one handled.
+    /// Writes the entries in `from..to` that the tail contains, except the connection's own, as many as the batch has
+    /// space for. Returns the number of the entry after the last handled entry.
     fn fill_span(
         &self,
         place: Place,
@@ -780,8 +779,8 @@ impl Session {
         client.write(Line::Gap { of: name, was_slow }, out);
     }
 
-    /// Writes the reply to an entry, after all earlier events of its room. Returns false if the batch is full before
-    /// that.
+    /// Writes the reply to an entry, after all earlier events of the entry's room. Returns false if the batch is full
+    /// before the reply is written.
     fn fill_own(
         &self,
         reply: &EntryReply,
@@ -819,7 +818,7 @@ impl Session {
                 _ => None,
             };
             if let Some(step) = passes {
-                // The reply also advances past the entry: both segments end at the same byte.
+                // The reply also advances the session past the entry: both segments end at the same byte.
                 reply.write(kept, client, &mut batch.own);
                 if let Advance::Paged(next, _) = step {
                     batch.page_next = Some(next);
@@ -835,8 +834,8 @@ impl Session {
     }
 }
 
-/// Returns how many of the records at the beginning are the lines of one text, for a client that receives a text as
-/// one message; otherwise 1.
+/// For a client that receives a text as one message, returns how many of the first records are lines of one text. For
+/// any other client, returns 1.
 pub(super) fn lines_of_records(records: &[Record], client: Writer<'_>) -> usize {
     if !client.joins_texts() {
         return 1;

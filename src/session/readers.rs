@@ -66,7 +66,7 @@ impl Session {
         }
         let moved = moved.clone();
         Ok(match reader {
-            // The number of new readers is limited, so it must be known whether there is one.
+            // The number of new readers is limited, so the session must know whether the reader exists.
             Some(_) => self.query_reader_to_move(room, moved, id),
             None => self.set_reader(room, moved, id, chat),
         })

@@ -380,7 +380,7 @@ impl Session {
             return Ok(None);
         }
         let rooms = self.room_ids();
-        // An IRC client itself requests the rooms that it joins.
+        // An IRC client requests its rooms itself.
         if rooms.is_empty() && is_first && self.irc.is_none() && !self.lost_current_room {
             let lobby = chat.lobby();
             self.enter(lobby, chat, now);

@@ -170,7 +170,7 @@ impl Table {
         self.read(who)
     }
 
-    /// Answers a session's query to the accounts, and those that follow.
+    /// Answers a session's query to the accounts, and all queries that follow.
     fn answer(&mut self, who: usize, mut query: Option<AccountQuery>) {
         while let Some(asked) = query {
             let answer = self.done(&asked);

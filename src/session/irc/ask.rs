@@ -201,7 +201,7 @@ impl Session {
 
     /// Sends the rooms of a list that match one of the masks.
     fn irc_list_masked(&mut self, list: LazyList, masks: &[&str], chat: &mut Chat) -> Done {
-        // The connection has only one set of masks, and a list that is still being sent needs it.
+        // The connection has only one set of masks, and a list that is still being sent needs that set.
         let is_listing = |pending: &Pending| matches!(pending, Pending::List(_));
         let is_long = |mask: &&str| mask.chars().count() > MASK_CHARS_MAX;
         if masks.len() > MASKS_MAX
@@ -453,7 +453,7 @@ impl Session {
                 self.irc_numeric(numeric::END_OF_BAN_LIST, &[target], NO_BANS);
                 Ok(None)
             }
-            // Clients show the text of this answer, but not that of the answer for an unknown mode.
+            // Clients show the text of this answer, but not the text of the answer for an unknown mode.
             ("b", _) => {
                 self.irc_numeric(numeric::NOT_MODERATOR, &[target], NO_BANS);
                 Ok(None)

@@ -1,5 +1,5 @@
-//! Moves the named readers of a client that leaves without `QUIT`. From time to time the server sends `PING`. The
-//! client's `PONG` proves that it has received everything that was sent before.
+//! Moves the named readers of a client that may leave without `QUIT`. From time to time, the server sends `PING`. The
+//! client's `PONG` proves that the client has received everything that was sent before the `PING`.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ impl Session {
         }
     }
 
-    /// Returns when the client is to be asked next; `None` if it has received nothing new.
+    /// Returns the time at which the client must be asked next; `None` if the client has received nothing new.
     pub(super) fn irc_confirm_due(&self) -> Option<Duration> {
         let confirm = self.irc.as_deref()?.confirm.as_deref()?;
         let mut moved = self.irc_read_by_name();
@@ -63,7 +63,7 @@ impl Session {
         rooms.filter_map(|room| Some((room.reader.as_deref()?, room.seen)))
     }
 
-    /// Asks the client whether it has received everything up to now.
+    /// Asks the client to confirm that it has received everything up to now.
     pub(super) fn irc_ask_to_confirm(&mut self, now: Now) {
         let positions: Vec<(Reader, u64)> = self
             .irc_read_by_name()

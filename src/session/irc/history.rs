@@ -325,7 +325,7 @@ pub(super) fn is_message(record: &Record) -> bool {
         && !is_removed(&record.tags)
 }
 
-/// Returns the beginning of a page that contains only what is after `edge`.
+/// Returns the beginning of a page that contains only events after `edge`.
 fn after(edge: Edge) -> Edge {
     match edge {
         Edge::Id(id) => Edge::Id(id),
@@ -333,7 +333,7 @@ fn after(edge: Edge) -> Edge {
     }
 }
 
-/// Returns the end of a page that contains only what is before `edge`.
+/// Returns the end of a page that contains only events before `edge`.
 fn before(edge: Edge) -> Edge {
     match edge {
         Edge::Id(id) => Edge::Id(id.saturating_sub(1)),

@@ -2,7 +2,7 @@
 //! command.
 //!
 //! A command may be answered in several steps, with queries to the log or the accounts between them. If lines are
-//! queued before the last step, a batch is opened for them, because their number is not known yet.
+//! queued before the last step, their total number is not known yet, so a batch is opened for them.
 
 use super::super::output::{AfterReply, Pending};
 use super::super::{Effect, Session};

@@ -79,8 +79,8 @@ impl Session {
         }))
     }
 
-    /// Shows or moves the marker of the messages with a nick. If the own nick is not registered, only this connection
-    /// remembers the marker, because another user may have that nick later.
+    /// Shows or moves the marker of the direct messages with a nick. If the connection's nick is not registered, only
+    /// this connection remembers the marker, because another user may have the nick later.
     fn irc_mark_nick(&mut self, target: &str, time: Option<Time>, chat: &Chat) -> Done {
         let Ok(nick) = nick_name(Verb::Seen, target) else {
             return self.irc_markread_fails("INVALID_PARAMS", target, "that is not a nick");
@@ -218,7 +218,7 @@ impl Session {
         None
     }
 
-    /// Shows a marker that another connection of the nick has moved.
+    /// Shows the client a marker that another connection of its nick has moved.
     pub(in super::super) fn irc_marker_moved(&mut self, place: &str, time: Time) {
         let irc = self.irc.as_deref().filter(|irc| irc.arriving.is_none());
         if irc.is_some_and(|irc| irc.client.caps.has(Cap::ReadMarker)) {

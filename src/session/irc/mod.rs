@@ -48,7 +48,7 @@ pub(super) struct Irc {
     /// The comparison forms of nicks, each with the time up to which the nick's messages have been read. The newest is
     /// last.
     read: Vec<(Box<str>, Time)>,
-    /// The read marker of the room that is being joined; `None` if it is not to be shown.
+    /// The read marker of the room that is being joined; `None` if the marker is not to be shown.
     marker: Option<Option<Time>>,
     /// The positions of named readers that the client confirms; `None` if it uses no named reader.
     confirm: Option<Box<Confirm>>,

@@ -1,4 +1,4 @@
-//! Messages of several lines (`draft/multiline`). A client sends the lines in a batch. When the batch ends, they
+//! Messages of several lines (`draft/multiline`). A client sends the lines in a batch. When the batch ends, the lines
 //! become one `TEXT`.
 
 use std::time::Duration;

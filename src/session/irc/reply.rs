@@ -8,7 +8,7 @@ use crate::dialect::{Dialect, Line, Output};
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Verb};
 
-/// The command that is being answered. It has the parameters on which the answer depends, as the client wrote them.
+/// The command that is being answered, with the parameters on which the answer depends, as the client wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// A command for which IRC has no numeric answer. The answer is a notice.
@@ -284,7 +284,7 @@ impl Irc {
         client.by_self("JOIN", &[room, account], Some(&client.nick), out);
     }
 
-    /// Appends the topic of a room. If there is no topic, says so only if the client asked for the topic.
+    /// Appends the topic of a room. If there is no topic, reports that only if the client asked for the topic.
     pub(super) fn write_topic(&self, room: &str, topic: &str, was_asked: bool, out: &mut Vec<u8>) {
         if !topic.is_empty() {
             self.client.numeric(numeric::TOPIC, &[room], topic, out);

@@ -464,7 +464,7 @@ impl Session {
         Ok(self.query_authorship(id, OnEvent::Remove(tags)))
     }
 
-    /// Handles `TAGMSG`, which is a reaction or is ignored.
+    /// Handles `TAGMSG`. Ignores it unless it is a reaction.
     fn irc_tagmsg(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         self.irc_asks(Asked::Silent);
         let (on, off) = (line.tag("+draft/react"), line.tag("+draft/unreact"));

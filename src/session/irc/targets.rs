@@ -1,5 +1,5 @@
-//! `CHATHISTORY TARGETS` (IRCv3 draft): lists the joined rooms, and the nicks with which the connection's nick has
-//! exchanged direct messages, if their newest message is between two times.
+//! `CHATHISTORY TARGETS` (IRCv3 draft): lists targets whose newest message is between two times. The targets are the
+//! joined rooms and the nicks with which the connection's nick has exchanged direct messages.
 
 use super::super::request::Done;
 use super::super::{Effect, Session};
@@ -145,7 +145,7 @@ impl Targets {
         });
     }
 
-    /// Ends the current piece. Continues with the piece before it, unless nothing more can be found there.
+    /// Ends the current piece. Continues with the piece before it, unless the list is complete.
     fn end_piece(&mut self, begin: u64, is_old: bool) {
         for target in std::mem::take(&mut self.piece) {
             if self.found.iter().all(|known| known.form != target.form) {

@@ -133,7 +133,7 @@ fn incomplete_batches_are_limited_in_number_and_time() {
         "{out}"
     );
     assert_eq!(table.say(most, "BATCH +1 draft/multiline #a"), "");
-    // A connection that is lost gives its place back too.
+    // A lost connection also releases its place.
     assert_ne!(table.say(0, "BATCH +1 draft/multiline #a"), "");
     table.sessions.truncate(most);
     assert_eq!(table.say(0, "BATCH +1 draft/multiline #a"), "");
@@ -515,7 +515,7 @@ fn a_slow_reader_receives_the_same_bytes_as_a_fast_one() {
     }
 }
 
-/// Comparing thousands of names with masks in one go would make everybody wait.
+/// A comparison of thousands of names with masks in a single step would delay every connection.
 #[test]
 fn a_list_of_rooms_that_match_no_mask_is_made_in_many_small_steps() {
     const ROOMS: usize = 40;

@@ -1,6 +1,6 @@
-//! Tests of two servers on one log, without a network between them. A message sent on one server appears on the other
-//! in the same order and with the same id, however late each server applies the log's decisions. A nick is used on one
-//! of them, and who is in a room is the same on both.
+//! Tests of two servers on one log, without a network between them. Messages appear on both servers in the same order
+//! and with the same ids, however late each server applies the log's decisions. A nick is used on one of the servers,
+//! and a room has the same members on both.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -220,7 +220,7 @@ impl Pair {
         self.collect();
     }
 
-    /// Ends a connection, and applies what follows from that.
+    /// Ends a connection, and applies the changes that this causes.
     fn lose(&mut self, on: usize, who: usize) {
         self.cut(on, who);
         self.settle();
@@ -317,14 +317,14 @@ fn a_member_on_one_server_is_seen_on_the_other() {
     for on in [0, 1] {
         assert_eq!(pair.say(on, 1, "WHO #ops"), who);
     }
-    // The nick stays in the room for as long as it is there through one of the servers.
+    // The nick stays in the room as long as one server has it there.
     pair.say(1, 0, "NICK bob secret");
     pair.say(1, 0, "JOIN #ops");
     pair.say(0, 0, "PART #ops");
     assert_eq!(pair.read(1, 1), "");
     pair.say(1, 0, "PART #ops");
     assert_eq!(pair.read(1, 1), "PART #ops bob\n");
-    // A room exists on both servers for as long as somebody is in it.
+    // A room exists on both servers as long as somebody is in it.
     pair.say(0, 0, "JOIN #new");
     assert!(pair.say(1, 1, "ROOMS").contains("ROOM #new 1"));
     pair.say(0, 0, "PART #new");
@@ -652,7 +652,7 @@ impl Pair {
         used
     }
 
-    /// Returns the same according to the state that the servers share.
+    /// Returns what [`Self::used`] returns, but according to the state that the servers share.
     fn agreed(&self, on: usize) -> BTreeMap<String, usize> {
         self.servers[on].chat.connections_of_this_server()
     }

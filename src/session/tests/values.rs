@@ -1,5 +1,5 @@
-//! Tests of a client inside this process. It passes the same gate as every other client, and receives the same in the
-//! same order.
+//! Tests of a client inside this process. Such a client passes the same gate as every other client, and receives the
+//! same events in the same order.
 
 use std::sync::Arc;
 
