@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::RoomName;
 
-/// The access list of a room. All nicks in it are registered, and written in comparison form.
+/// The access list of a room. All nicks in the list are registered, and are stored in comparison form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomAcl {
     /// The registered nick that created the room; `None` if the nick was not registered.
     #[serde(rename = "maker")]
     pub owner: Option<String>,
-    /// Whether only the nicks in this list may join the room or know of it.
+    /// Whether the room is invite-only: only the nicks in this list may join the room or know of it.
     pub is_closed: bool,
     /// The moderators: nicks that may change this list besides the owner.
     #[serde(rename = "keepers")]
@@ -35,7 +35,7 @@ pub enum AclChange {
 }
 
 /// An access list as it was stored, with its version. The version counts the changes to all access lists. Answers may
-/// arrive in any order, and the list with the higher version is the newer one.
+/// arrive in any order, so the list with the higher version is the newer list.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // the names of the fields say what they are
 pub struct VersionedAcl {
@@ -45,7 +45,7 @@ pub struct VersionedAcl {
 }
 
 impl RoomAcl {
-    /// The maximum number of nicks in one list, besides the owner.
+    /// The maximum number of nicks in one list besides the owner.
     pub const NAMES_MAX: usize = 1000;
 
     /// Returns the list of a room that `owner` has just created.

@@ -57,7 +57,7 @@ impl<T, K> Arena<T, K> {
         (*serial == id.serial).then_some(thing)
     }
 
-    /// Returns the value with that id, unless it was removed.
+    /// Returns the value with the id `id`, unless the value was removed.
     pub fn get_mut(&mut self, id: Id<K>) -> Option<&mut T> {
         let (serial, thing) = self.places.get_mut(id.slot())?;
         (*serial == id.serial).then_some(thing)

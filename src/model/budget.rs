@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A budget: the bytes, or events, that are in use, and their maximum.
+/// A budget: the number of bytes or events in use, and the maximum.
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicUsize,
@@ -18,7 +18,7 @@ impl Budget {
         }
     }
 
-    /// Returns how much is in use.
+    /// Returns the number of bytes or events in use.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
@@ -33,7 +33,7 @@ impl Budget {
         self.used() + bytes <= self.most
     }
 
-    /// Records that one holder uses `to` now, and not `from` as before.
+    /// Records that the use of one holder has changed from `from` to `to`.
     pub fn change(&self, from: usize, to: usize) {
         self.used.fetch_add(to, Ordering::Relaxed);
         self.used.fetch_sub(from, Ordering::Relaxed);

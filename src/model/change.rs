@@ -2,8 +2,8 @@
 //! who is registered or banned, who may join which room, and what operators order.
 //!
 //! Like an [`Entry`](super::Entry), a [`Change`] contains only names, and nothing that belongs to the process that
-//! proposes it. Whether it takes effect is decided when it is applied, from what was applied before it and from what
-//! it contains, such as limits. So servers that apply the same changes in the same order agree.
+//! proposes it. Whether a change takes effect is decided when it is applied. The decision depends only on the changes
+//! before it and on its own contents, such as limits. So servers that apply the same changes in the same order agree.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ pub enum Action {
         /// The text.
         text: Box<str>,
     },
-    /// An operator deletes a room. Its connections leave it at once, before the log deletes its events.
+    /// An operator deletes a room. The room's connections leave it at once, before the log deletes its events.
     DeleteRoom {
         /// The room.
         room: Arc<RoomName>,

@@ -40,8 +40,8 @@ impl Directory {
         }
     }
 
-    /// Returns whether a person could mistake `nick` for another registered nick. Always false for a registered nick
-    /// that is spelled exactly as it was registered.
+    /// Returns whether a person could mistake `nick` for another registered nick. Always false for a nick that is
+    /// spelled exactly as it was registered.
     pub fn looks_like_another(&self, nick: &Nick) -> bool {
         if self.accounts.get(nick) == Some(nick) {
             return false;
@@ -51,10 +51,10 @@ impl Directory {
     }
 }
 
-/// A hook: a token with which a tool can send messages to one room under one nick, and do nothing else.
+/// A hook: a token with which a tool can only send messages, to one room and under one nick.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// The nick that created the hook, and under which the tool sends.
+    /// The nick that created the hook. The tool sends under this nick.
     pub nick: Nick,
     /// The name that the owner gave the hook.
     pub label: Nick,
@@ -66,7 +66,7 @@ pub struct Hook {
     pub made: Time,
 }
 
-/// A browser that is notified of mentions and direct messages of a nick while the page is closed (RFC 8030).
+/// A browser that is notified of mentions of a nick and direct messages to it while the page is closed (RFC 8030).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// The nick.

@@ -37,7 +37,7 @@ pub struct Entry {
 pub enum Scope {
     /// The members of a room.
     Room(Arc<RoomName>),
-    /// Two registered nicks. The event is logged, so they can also read it later.
+    /// Two registered nicks. The event is logged, so both nicks can also read it later.
     Inbox(Box<DirectMessage>),
     /// The connections that use this nick now. The event is not logged.
     Unsaved(Box<Nick>),
@@ -294,8 +294,7 @@ impl Entry {
         }
     }
 
-    /// Returns the entry as an event with this id. `place` is the room or the recipient, as it is spelled in the
-    /// event.
+    /// Returns the entry as an event with this id. `place` is the room or the recipient, as the event spells it.
     pub fn event<'a>(&'a self, place: &'a str, id: Option<EventId>) -> Event<'a> {
         let (to, room) = (place.into(), place.into());
         let (nick, text) = self.words();

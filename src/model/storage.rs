@@ -35,7 +35,7 @@ pub struct RoomRow {
     pub last_id: EventId,
 }
 
-/// Why something cannot be stored or read back; `Display` is one line for the operator.
+/// The reason why data cannot be stored or read back. `Display` writes one line for the operator.
 #[derive(Debug)]
 pub enum StorageError {
     /// The database failed.
