@@ -97,7 +97,8 @@ impl Chat {
             | Action::EnterRoom { .. }
             | Action::LeaveRoom { .. }
             | Action::DeleteRoom { .. }
-            | Action::RemoveBan(_) => {}
+            | Action::RemoveBan(_)
+            | Action::CatchUp => {}
         }
     }
 

@@ -44,6 +44,9 @@ impl Chat {
         files: &[DeletedFile],
         outcome: Outcome,
     ) -> Result<Committed, Code> {
+        if outcome.is_ok() {
+            self.leave_deleted(name); // if another server deletes the room
+        }
         let room = self.deleting.remove(name.casefolded());
         match outcome {
             Ok((id, time)) => {

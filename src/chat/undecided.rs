@@ -6,12 +6,13 @@
 //! - A connection that has proposed a change receives no reply after it. Each change has a ticket, like an entry.
 //! - A connection that wants another nick sends no further requests. Two changes of one nick are never undecided at
 //!   once on a server; the second connection waits.
+//! - A request that reads what others have changed waits until this server has caught up with the log.
 //! - The connections that have joined a room are counted in [`Undecided::entering`] until their nick is a member.
 //!
 //! A connection may have left before the decision. Then another change drops the nick or member that has no
 //! connections.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::state::{MemberChange, NickId, Outcome};
 use super::{Chat, Committed, Refused, RoomId};
@@ -29,6 +30,8 @@ pub(super) struct Undecided {
     /// For each connection, a ticket for each of its undecided changes, oldest first; `None` if no reply waits for the
     /// change.
     tickets: BTreeMap<PeerId, Vec<Option<u32>>>,
+    /// For each [`Action::CatchUp`], oldest first, the connections that wait for it.
+    catching_up: VecDeque<Vec<PeerId>>,
     /// The number of connections that have joined a room in which their nick is not a member yet.
     entering: BTreeMap<(RoomId, NickId), u32>,
     /// The connections that want another nick.
@@ -84,6 +87,11 @@ impl Chat {
         self.undecided = Some(Box::default());
     }
 
+    /// Returns whether other servers may share the chat, so that changes are decided on later.
+    pub fn is_shared(&self) -> bool {
+        self.undecided.is_some()
+    }
+
     /// Takes the changes that this server has proposed since the last call, in their order.
     pub fn take_proposed(&mut self) -> Vec<Proposal> {
         let undecided = self.undecided.as_mut();
@@ -116,12 +124,42 @@ impl Chat {
                 match action {
                     Action::EnterRoom { room, .. } => self.count_entered(room, &outcome, now),
                     Action::LeaveRoom { room, .. } => self.count_left(room, &outcome, now),
+                    Action::CatchUp => self.has_caught_up(now.time),
                     _ => {}
                 }
             }
         }
         if let Some(by) = by {
             self.change_is_decided(by, now.time);
+        }
+    }
+
+    /// If changes are decided on later, lets a connection wait until this server knows everything that any server has
+    /// acknowledged before now: the connection has a change without a ticket then.
+    pub fn catch_up(&mut self, peer: PeerId) {
+        let server = self.server.clone();
+        let Some(undecided) = &mut self.undecided else {
+            return;
+        };
+        undecided.ticket(Some(peer));
+        // A change that the log has not received yet serves all connections.
+        let mut proposed = undecided.proposed.iter();
+        let is_proposed = proposed.any(|(change, _)| matches!(change.action, Action::CatchUp));
+        match undecided.catching_up.back_mut() {
+            Some(waiting) if is_proposed => waiting.push(peer),
+            _ => {
+                let action = Action::CatchUp;
+                undecided.proposed.push((Change { server, action }, None));
+                undecided.catching_up.push_back(vec![peer]);
+            }
+        }
+    }
+
+    fn has_caught_up(&mut self, time: Time) {
+        let undecided = self.undecided.as_mut();
+        let waiting = undecided.and_then(|undecided| undecided.catching_up.pop_front());
+        for peer in waiting.into_iter().flatten() {
+            self.change_is_decided(peer, time);
         }
     }
 

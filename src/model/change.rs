@@ -94,6 +94,9 @@ pub enum Action {
         /// The text.
         text: Box<str>,
     },
+    /// Nothing changes. When a server applies this change of its own, it knows everything that any server has
+    /// acknowledged before the change was proposed.
+    CatchUp,
     /// An operator deletes a room. The room's connections leave it at once, before the log deletes its events.
     DeleteRoom {
         /// The room.

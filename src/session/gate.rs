@@ -6,7 +6,7 @@
 
 use super::Session;
 use crate::chat::Chat;
-use crate::protocol::request::Refusal;
+use crate::protocol::request::{Refusal, Target};
 use crate::protocol::{Code, Request, Verb};
 
 /// Returns whether a server with a password handles this verb even if the connection has not given the password.
@@ -64,6 +64,70 @@ fn is_open_to_all(verb: Verb) -> bool {
         | Verb::Bans
         | Verb::Note
         | Verb::Shutdown => false,
+    }
+}
+
+/// Returns whether a request depends on what others have changed before. If several servers share the chat, such a
+/// request is handled when this server has caught up with them.
+pub(super) fn depends_on_others(request: &Request<'_>) -> bool {
+    match request {
+        Request::Msg { .. }
+        | Request::Me { .. }
+        | Request::Ping { .. }
+        | Request::Hello
+        | Request::Help { .. }
+        | Request::Pass { .. }
+        | Request::Stamps { .. }
+        | Request::Tags { .. }
+        | Request::Stay
+        | Request::Chat
+        | Request::Raw
+        | Request::Ignore { .. }
+        | Request::Unignore { .. }
+        | Request::Bye { .. }
+        | Request::Quit { .. }
+        | Request::Part { .. }
+        | Request::Away { .. }
+        | Request::Note { .. }
+        | Request::Shutdown { .. }
+        // Bytes follow these requests.
+        | Request::Text(_)
+        | Request::Upload(_) => false,
+        Request::Tell { to, .. } => matches!(to, Target::Nick(_)),
+        Request::Nick { .. }
+        | Request::Register { .. }
+        | Request::Token { .. }
+        | Request::Tokens
+        | Request::Hook { .. }
+        | Request::Hooks
+        | Request::Revoke { .. }
+        | Request::Kick { .. }
+        | Request::Ban { .. }
+        | Request::Unban { .. }
+        | Request::Bans
+        | Request::Mode { .. }
+        | Request::Invite { .. }
+        | Request::Uninvite { .. }
+        | Request::Invites { .. }
+        | Request::Join { .. }
+        | Request::Seen { .. }
+        | Request::Readers
+        | Request::Forget { .. }
+        | Request::History { .. }
+        | Request::Search { .. }
+        | Request::Topic { .. }
+        | Request::Rooms { .. }
+        | Request::Who { .. }
+        | Request::Whois { .. }
+        | Request::Mine
+        | Request::Files { .. }
+        | Request::Download { .. }
+        | Request::Remove { .. }
+        | Request::Edit { .. }
+        | Request::React { .. }
+        | Request::Reacts { .. }
+        | Request::RemoveAccount { .. }
+        | Request::RemoveRoom { .. } => true,
     }
 }
 

@@ -186,6 +186,18 @@ struct Replies {
     undecided: usize,
     /// Input that is deferred until all outcomes are known, because the input must see the effect of the entries.
     deferred: Option<Deferred>,
+    freshness: Freshness,
+}
+
+/// What a session knows about how far this server is behind others that share the chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Freshness {
+    /// Others may have acknowledged what this server does not know yet.
+    Unknown,
+    /// The deferred request waits until this server has caught up.
+    CatchingUp,
+    /// This server has caught up for the deferred request.
+    CaughtUp,
 }
 
 /// Input that waits for the outcome of earlier entries.
@@ -228,6 +240,7 @@ impl Replies {
         first_ticket: 0,
         undecided: 0,
         deferred: None,
+        freshness: Freshness::Unknown,
     };
 
     /// Adds a reply that waits for an outcome. Returns the number of its ticket.
@@ -714,11 +727,23 @@ impl Session {
     /// Returns whether a request may be handled now. A message may be handled before the outcome of earlier entries
     /// is known, because the log keeps messages in order; any other request must wait.
     fn may_run_now(&mut self, request: &Request<'_>, chat: &mut Chat) -> bool {
-        if matches!(request.verb(), Verb::Msg | Verb::Me | Verb::Tell) {
+        let depends = chat.is_shared() && gate::depends_on_others(request);
+        if !depends && matches!(request.verb(), Verb::Msg | Verb::Me | Verb::Tell) {
             return true;
         }
         self.take_outcomes(chat);
-        self.replies().undecided == 0
+        self.replies().undecided == 0 && (!depends || self.has_caught_up(chat))
+    }
+
+    /// Returns whether this server has caught up with the others that share the chat. If not, the request must be
+    /// deferred until then.
+    fn has_caught_up(&mut self, chat: &mut Chat) -> bool {
+        if self.replies().freshness == Freshness::CaughtUp {
+            return true;
+        }
+        chat.catch_up(self.peer);
+        self.replies_mut().freshness = Freshness::CatchingUp;
+        false
     }
 
     /// Handles the deferred input, if the entries before it have been decided on.
@@ -728,7 +753,13 @@ impl Session {
         if !self.owes_deferred() {
             return None;
         }
-        match self.replies_mut().deferred.take()? {
+        let replies = self.replies_mut();
+        let deferred = replies.deferred.take()?;
+        replies.freshness = match replies.freshness {
+            Freshness::CatchingUp => Freshness::CaughtUp,
+            _ => Freshness::Unknown,
+        };
+        let effect = match deferred {
             Deferred::Line(line, end) => self.apply(&line, end, chat, now),
             Deferred::Request(request) => self.apply_request(Ok(*request), chat, now),
             Deferred::Nick(waiting) => {
@@ -738,7 +769,11 @@ impl Session {
                 self.wait_for_changes(at, chat);
                 effect
             }
+        };
+        if self.replies().freshness == Freshness::CaughtUp {
+            self.replies_mut().freshness = Freshness::Unknown;
         }
+        effect
     }
 
     /// Ends a step of a request after a result has arrived. `at` is the position at which the replies of the request

@@ -227,7 +227,8 @@ pub fn apply(state: &mut State, change: &Change, now: Now) -> Outcome {
         | Action::AddHook(_)
         | Action::Revoke { .. }
         | Action::Kick { .. }
-        | Action::Notify { .. } => None,
+        | Action::Notify { .. }
+        | Action::CatchUp => None,
     })
 }
 

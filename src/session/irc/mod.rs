@@ -126,9 +126,9 @@ impl Session {
         let parsed = IrcLine::parse(text)?;
         if !matches!(&*parsed.command, "PRIVMSG" | "NOTICE") {
             self.take_outcomes(chat);
-            let replies = self.replies_mut();
-            if replies.undecided > 0 {
-                replies.deferred = Some(Deferred::Line(line.to_vec(), end));
+            let depends = chat.is_shared() && depends_on_others(&parsed.command);
+            if self.replies().undecided > 0 || depends && !self.has_caught_up(chat) {
+                self.replies_mut().deferred = Some(Deferred::Line(line.to_vec(), end));
                 return None;
             }
         }
@@ -251,6 +251,23 @@ impl Session {
             let _ = self.list(super::lazy_list::LazyList::names(room), chat);
         }
     }
+}
+
+/// Returns whether the answer to a command depends on what others have changed before.
+fn depends_on_others(command: &str) -> bool {
+    !matches!(
+        command,
+        "CAP"
+            | "USER"
+            | "PASS"
+            | "PING"
+            | "PONG"
+            | "QUIT"
+            | "PART"
+            | "AWAY"
+            | "AUTHENTICATE"
+            | "BATCH"
+    )
 }
 
 /// Returns the refusal of a line with a missing parameter.

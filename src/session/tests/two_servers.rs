@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::{SharedLog, Table};
 use crate::config::{Config, Limits};
 use crate::log::{Log, Span};
-use crate::model::{Change, Now, PeerId};
+use crate::model::{Action, Change, Now, PeerId};
 use crate::protocol::RoomName;
 
 const ROOMS: [&str; 2] = ["#a", "#b"];
@@ -253,6 +253,8 @@ impl Pair {
         };
         self.applied[on] += 1;
         let server = &mut self.servers[on];
+        // Messages that were sent before have their places in the log before it.
+        server.apply();
         let by = from.1.filter(|_| from.0 == on);
         server.chat.decide(change, by, Now::default());
         server.go_on();
@@ -357,15 +359,12 @@ fn a_nick_registered_on_one_server_needs_its_password_on_the_other() {
     }
     let answer = pair.say(0, 1, "NICK ann my secret");
     assert!(answer.starts_with("OK NICK ann "), "{answer}");
-    // A password whose check began before the nick was registered on the other server is checked once more.
+    // An account replaces the password that reserved the nick, on the other server, too.
     pair.say(0, 2, "NICK bob bob's own");
-    let query = pair.servers[1].ask(2, "NICK bob guess");
-    let query = query.expect("the nick is reserved");
     let registered = pair.say(0, 2, "REGISTER bob's account");
     assert!(registered.ends_with("OK REGISTER bob\n"), "{registered}");
-    let answer = pair.servers[1].done(&query);
-    let again = pair.servers[1].direct_message(2, answer);
-    assert!(again.is_some(), "it is an account's password by now");
+    let answer = pair.say(1, 2, "NICK bob bob's own");
+    assert!(answer.starts_with("ERR NICK bad-password "), "{answer}");
     pair.say(0, 2, "REGISTER -");
     pair.say(0, 2, "NICK rob");
     let answer = pair.say(1, 1, "NICK bob");
@@ -447,7 +446,8 @@ fn a_room_deleted_on_one_server_has_gone_on_the_other() {
     pair.say(1, 1, "JOIN #ops");
     pair.say(1, 1, "MSG again");
     for on in [0, 1] {
-        assert!(pair.say(on, 0, "ROOMS").contains("ROOM #ops 1"));
+        let rooms = pair.say(on, 0, "ROOMS");
+        assert!(rooms.contains("ROOM #ops 1"), "{on}: {rooms}");
         assert!(pair.say(on, 0, "WHO #ops").contains("USER #ops eve"));
     }
 }
@@ -561,6 +561,68 @@ fn a_request_is_answered_when_what_it_changes_has_been_decided_on() {
 }
 
 #[test]
+fn a_request_knows_what_was_acknowledged_on_the_other_server() {
+    let mut pair = pair_with_accounts(3);
+    pair.say(1, 2, "NICK eve");
+    for (line, reply, request, expected) in [
+        (
+            "NICK bob secret",
+            "OK NICK ",
+            "WHO #lobby",
+            "USER #lobby bob",
+        ),
+        ("JOIN #ops", "OK JOIN ", "ROOMS", "ROOM #ops 1"),
+        (
+            "TOPIC #ops plan",
+            "OK TOPIC ",
+            "TOPIC #ops",
+            "OK TOPIC #ops plan",
+        ),
+        (
+            "REGISTER bob's own",
+            "OK REGISTER ",
+            "WHOIS bob",
+            "registered",
+        ),
+        (
+            "NICK rob",
+            "OK NICK ",
+            "NICK bob",
+            "ERR NICK need-password ",
+        ),
+        (
+            "NICK bob bob's own",
+            "OK NICK ",
+            "TELL rob hello",
+            "ERR TELL no-such-nick ",
+        ),
+    ] {
+        pair.send(0, 1, line);
+        // The first server decides, and the second one has not heard of it.
+        while pair.apply_next(0) {}
+        let answer = pair.read(0, 1);
+        assert!(answer.contains(reply), "{line}: {answer}");
+        let known = pair.say(1, 2, request);
+        assert!(known.contains(expected), "{line}, {request}: {known}");
+    }
+}
+
+#[test]
+fn connections_that_ask_at_once_catch_up_together() {
+    let mut pair = Pair::new(4);
+    for who in 0..4 {
+        let query = pair.servers[0].ask(who, "WHO #lobby");
+        assert!(query.is_none());
+    }
+    pair.collect();
+    assert_eq!(pair.log.len(), 1);
+    pair.settle();
+    for who in 0..4 {
+        assert_eq!(pair.read(0, who), "OK WHO 0\n");
+    }
+}
+
+#[test]
 fn of_two_servers_that_take_a_nick_at_once_one_is_refused() {
     let mut pair = Pair::new(3);
     for on in [1, 0] {
@@ -601,8 +663,14 @@ fn a_connection_that_ends_before_its_nick_is_decided_on_leaves_nothing_behind() 
 fn a_kick_meets_a_connection_whose_nick_was_decided_on_just_before() {
     let mut pair = pair_with_accounts(3);
     pair.send(1, 1, "NICK eve");
+    let is_taken = |pair: &Pair| {
+        let next = pair.log.get(pair.applied[1]);
+        next.is_some_and(|next| matches!(next.change.action, Action::TakeNick { .. }))
+    };
+    while !is_taken(&pair) {
+        assert!(pair.apply_next(1));
+    }
     // The session has not learned of the decision when the next change is applied.
-    pair.collect();
     let Decided { change, from } = &pair.log[pair.applied[1]];
     pair.applied[1] += 1;
     pair.servers[1].chat.decide(change, from.1, Now::default());
