@@ -44,16 +44,15 @@ impl Chat {
         })
     }
 
-    /// Returns the casefolded form of a nick; `None` if the nick is not registered, because then it does not identify
-    /// a person.
+    /// Returns the casefolded form of a registered nick. Returns `None` for an unregistered nick, because such a nick
+    /// does not identify a person.
     pub(super) fn account_of(&self, nick: Option<NickId>) -> Option<&str> {
         let user = self.user(nick?)?;
         self.is_registered(&user.nick)
             .then(|| user.nick.casefolded())
     }
 
-    /// Sets access lists, unless newer lists are known. Removes each connection from the rooms that it may no longer
-    /// read.
+    /// Sets access lists, unless newer lists are known. Removes connections from rooms that they may no longer read.
     pub(super) fn set_acls(&mut self, rooms: &[VersionedAcl], now: Now) {
         for VersionedAcl {
             room: name,
@@ -88,8 +87,8 @@ impl Chat {
         }
     }
 
-    /// Removes a nick that is no longer registered from the access lists of rooms, so that the next owner of the nick
-    /// does not inherit its invitations. For rooms in the account store, [`Self::set_acls`] removes the nick.
+    /// Removes an unregistered nick from the access lists of rooms, so that the next owner of the nick does not inherit
+    /// its invitations. For rooms in the account store, [`Self::set_acls`] removes the nick.
     pub(super) fn forget_in_rooms(&mut self, nick: &Nick, now: Now) {
         let mut after = None;
         while let Some((id, _)) = self.room_after(after) {

@@ -15,18 +15,18 @@ pub(super) struct PacedAway {
     due_ms: u64,
     /// The connection that last changed the state.
     by: PeerId,
-    /// The rooms in which the newest state is still to be announced.
+    /// The rooms in which the newest state has not been announced yet.
     rooms: BTreeSet<RoomId>,
 }
 
 impl Chat {
-    /// Returns the text of a nick that is away; `None` if it is not away.
+    /// Returns the text of a nick that is away; `None` if the nick is not away.
     pub fn away(&self, nick: NickId) -> Option<&str> {
         self.user(nick)?.away()
     }
 
-    /// Marks a nick as away, or as back if the text is empty. Announces a change of state in each of `rooms` whose
-    /// members have seen the nick join or have listed it.
+    /// Marks a nick as away, or as back if the text is empty. If that changes the state, announces it in each of
+    /// `rooms` whose members know that the nick is there.
     pub fn set_away(&mut self, nick: NickId, text: &str, by: PeerId, rooms: &[RoomId], now: Now) {
         let away = Some(text).filter(|text| !text.is_empty());
         if self.away(nick) == away {
@@ -80,7 +80,7 @@ impl Chat {
         }
     }
 
-    /// Announces the newest state of a nick, if the state has changed since the last announcement.
+    /// If the state of a nick has changed since the last announcement, announces the newest state.
     pub(super) fn away_is_due(&mut self, nick: NickId, now: Now) {
         if let Some(PacedAway { by, rooms, .. }) = self.paced_away.remove(&nick)
             && !rooms.is_empty()
@@ -89,15 +89,15 @@ impl Chat {
         }
     }
 
-    /// Forgets when a nick that nobody uses any more may be announced again. This bounds the number of stored times by
-    /// the number of nicks in use.
+    /// Removes a nick that nobody uses any more from `paced_away`, so that the table never exceeds the number of nicks
+    /// in use.
     pub(super) fn forget_paced_away(&mut self, nick: NickId) {
         if let Some(paced) = self.paced_away.remove(&nick) {
             self.away_due.remove(&(paced.due_ms, nick));
         }
     }
 
-    /// After a nick has been replaced in a room, announces its newest state there, if that announcement is still
+    /// Announces the newest state of a nick that has been replaced in a room, if the announcement in that room is still
     /// waiting.
     pub(super) fn announce_away_of_renamed(
         &mut self,

@@ -51,7 +51,7 @@ pub struct Cutoff {
 pub struct Departure {
     /// The room.
     pub room: RoomId,
-    /// The position up to which the connection may still read the room.
+    /// The last position that the connection may still read in the room.
     pub cutoff: Cutoff,
     /// The name of the room.
     pub name: Arc<RoomName>,
@@ -62,8 +62,8 @@ pub struct Departure {
 }
 
 impl Chat {
-    /// Returns whether a nick is an operator. An operator is listed in the configuration and registered; otherwise
-    /// anybody could use the nick.
+    /// Returns whether a nick is an operator. The configuration must list the nick. The nick must also be registered,
+    /// because otherwise anybody could use it.
     pub fn is_operator(&self, nick: NickId) -> bool {
         self.user(nick)
             .is_some_and(|user| self.is_operators(&user.nick) && self.is_registered(&user.nick))
@@ -83,8 +83,8 @@ impl Chat {
         }
     }
 
-    /// Tells the other connections of a nick that `peer` has moved one of the nick's readers. A connection for which
-    /// too many commands wait is not told; its client can still ask for the position.
+    /// Tells the other connections of a nick that `peer` has moved one of the nick's readers. A connection with too
+    /// many waiting commands is not told. Its client can still ask for the position.
     pub fn reader_moved(&mut self, peer: PeerId, moved: &MovedReader) {
         let user = self.user(moved.nick);
         let peers = user.map(|user| user.here.connections.clone());

@@ -25,8 +25,9 @@ impl Chat {
         let _ = self.change(action, by, now);
     }
 
-    /// Applies a change of this or another server, if the state accepts it, and shows the change to this server's
-    /// connections. `by` is the connection that has caused the change, if the connection belongs to this server.
+    /// Applies a change of this or another server, if the state accepts the change, and shows its effects to this
+    /// server's connections. `by` is the connection that has caused the change, if the connection belongs to this
+    /// server.
     ///
     /// # Errors
     /// When the state refuses the change.
@@ -66,7 +67,7 @@ impl Chat {
         Ok(Some(done))
     }
 
-    /// Updates this server's connections and tables after a change. The caller handles the results that the state has
+    /// Updates this server's connections and tables after a change. The caller handles what the state itself has
     /// reported.
     fn show_change(&mut self, action: &Action, by: Option<PeerId>, now: Now) {
         match action {
@@ -115,15 +116,15 @@ impl Chat {
         self.change_acls(rooms, by, now);
     }
 
-    /// Sets access lists that the account store has returned, unless newer lists are known. Removes each connection
-    /// from the rooms that it may no longer read.
+    /// Sets access lists that the account store has returned, unless newer lists are known. Removes connections from
+    /// rooms that they may no longer read.
     pub fn change_acls(&mut self, rooms: Vec<VersionedAcl>, by: PeerId, now: Now) {
         if !rooms.is_empty() {
             self.make(Action::SetAcls(rooms), Some(by), now);
         }
     }
 
-    /// Tells a nick, if it is online, that the nick `by` has invited it to a room.
+    /// If `nick` is online, tells it that the nick `by` has invited it to a room.
     pub fn invite(&mut self, nick: Nick, room: RoomName, by: NickId, peer: PeerId, now: Now) {
         if let Some(by) = self.user(by).map(|by| by.nick.clone()) {
             let room = Arc::new(room);
@@ -141,7 +142,7 @@ impl Chat {
         self.make(Action::Revoke { nick, label }, Some(by), now);
     }
 
-    /// Adds a ban that has been stored, and closes the connections that it concerns.
+    /// Adds a stored ban, and closes the banned users' connections.
     pub fn add_ban(&mut self, ban: Ban, by: PeerId, now: Now) {
         self.make(Action::AddBan(ban.into()), Some(by), now);
     }
@@ -157,13 +158,13 @@ impl Chat {
         self.make(Action::Kick { nick, text }, Some(by), now);
     }
 
-    /// Sends a notice of an operator to everyone. `author` is the operator's connection.
+    /// Sends an operator's notice to everyone. `author` is the operator's connection.
     pub fn notify_everyone(&mut self, by: Nick, text: &str, author: PeerId, now: Now) {
         let text = text.into();
         self.make(Action::Notify { by, text }, Some(author), now);
     }
 
-    /// Removes a room from the chat before the log deletes it. The room's connections leave it.
+    /// Removes a room from the chat before the log deletes it. All connections leave the room.
     pub fn delete_room(&mut self, room: Arc<RoomName>, by: PeerId, now: Now) {
         self.make(Action::DeleteRoom { room }, Some(by), now);
     }

@@ -37,7 +37,7 @@ impl Chat {
         self.deleting.contains_key(name.casefolded())
     }
 
-    /// Records that the log has deleted a room and `files` of that room, or has failed to.
+    /// Records that the log has deleted a room and its files `files`, or that the deletion has failed.
     pub(super) fn room_deleted(
         &mut self,
         name: &RoomName,

@@ -1,9 +1,9 @@
 //! Bounds the memory of events in all rooms and inboxes together.
 //!
-//! The tail of each room and each inbox have limits of their own; this module bounds their sums. When the tails of
-//! rooms exceed their bound, the rooms drop the older half of their tails, one room after the other; a reader that
-//! needs a dropped line is served from the log. When the inboxes exceed their bound, a nick that does not read its
-//! messages receives only messages that are stored.
+//! Each room's tail and each inbox has its own limit; this module bounds their sums. When the tails of rooms exceed
+//! their bound, one room after the other drops the older half of its tail. A reader that needs a dropped line is served
+//! from the log. When the inboxes exceed their bound, a nick that does not read its messages receives only messages
+//! that are stored.
 
 use super::{Chat, Place, RoomId};
 
@@ -14,7 +14,7 @@ pub(super) struct MemoryUse {
     rooms: usize,
     /// The memory of all direct messages.
     inboxes: usize,
-    /// The last room whose tail was shrunk. Shrinking continues with the room after it.
+    /// The last room whose tail was shrunk. The next turn begins after this room.
     shrunk_to: Option<RoomId>,
 }
 
@@ -46,8 +46,8 @@ impl Chat {
         self.memory_use.inboxes > self.limits().inboxes_bytes_max()
     }
 
-    /// If the tails of all rooms together exceed their bound, shrinks the tails in turn to three quarters of the bound.
-    /// The free quarter makes shrinking rare.
+    /// If the tails of all rooms together exceed their bound, shrinks them in turn until they fill three quarters of
+    /// the bound. The free quarter makes shrinking rare.
     fn shrink(&mut self) {
         let most = self.limits().tails_bytes_max();
         if self.memory_use.rooms <= most {

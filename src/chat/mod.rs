@@ -1,9 +1,9 @@
 //! The domain: connections and their nicks, rooms, and the events in rooms.
 //!
-//! Its behaviour depends only on its own state, the requests, and the time that the caller passes. Everything that
-//! readers receive is appended to a [`Tail`]; this module sends nothing itself. It is pure: it knows no socket, task or
-//! file. The state of a single connection belongs to [`crate::session`]. Read [`state`] first, then [`room`] and
-//! [`nick`]. If several servers share one chat, their changes are decided on later ([`Chat::decide`]).
+//! The behaviour of this module depends only on its own state, the requests, and the time that the caller passes. The
+//! module is pure: it uses no socket, task or file. It sends nothing itself: everything that readers receive is
+//! appended to a [`Tail`]. The state of a single connection belongs to [`crate::session`]. Read [`state`] first, then
+//! [`room`] and [`nick`]. If several servers share one chat, their changes are decided on later ([`Chat::decide`]).
 
 pub mod acl;
 mod away;
@@ -65,9 +65,10 @@ pub struct Peer {
     is_request: bool,
     /// Whether a proxy has reported that it forwards the connection.
     is_passed_on: bool,
-    /// Whether this is the page in a browser, or another client over WebSocket.
+    /// Whether this is a client over WebSocket: the page in a browser, or another client.
     is_page: bool,
-    /// The outcomes of this connection's entries, with the numbers of their tickets, until the session takes them.
+    /// The outcomes of this connection's entries that the session has not taken yet, each with the number of the
+    /// ticket.
     outcomes: Vec<(u32, Result<Committed, Code>)>,
 }
 
@@ -93,7 +94,7 @@ pub type Refused = (Code, String);
 /// The maximum number of bytes in the line of a direct message, without the text: the verb and the longest nick.
 const DIRECT_LINE_BYTES: usize = 6 + 4 * NAME_CHARS_MAX;
 
-/// The place of an event, which decides who sees it. Each place has its own tail.
+/// The place of an event decides who sees the event. Each place has its own tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The place of events for everyone.
@@ -116,7 +117,7 @@ pub struct Committed {
 }
 
 impl Committed {
-    /// Returns the outcome of an entry that no tail contains, because the recipient is offline or the event was shown
+    /// Returns the outcome of an entry that is in no tail, because the recipient is offline or the event was shown
     /// earlier.
     fn shown_before(id: Option<EventId>, time: Time) -> Self {
         let seq = Seq::MAX;
@@ -141,7 +142,7 @@ pub struct Chat {
     /// The rooms in the order of their creation.
     room_order: BTreeSet<RoomId>,
     lobby: RoomId,
-    /// The room of the newest entry; it may have been deleted.
+    /// The room of the newest entry. The room may have been deleted.
     newest_room: RoomId,
     /// The id of the newest event in the log.
     newest_id: u64,
@@ -174,11 +175,11 @@ pub struct Chat {
     removed_live: Vec<EventId>,
     /// Whether someone may have lost the right to read a room.
     has_acl_changes: bool,
-    /// The rooms that the log is deleting, by their casefolded names. They have no members or readers.
+    /// The rooms that the log is deleting, by their casefolded names. The rooms have no members or readers.
     deleting: BTreeMap<Box<str>, Room>,
-    /// Whether rooms were deleted and the log must still delete their events.
+    /// Whether rooms were deleted whose events the log must still delete.
     has_deleted: bool,
-    /// Rooms that have received their first message, with their owners, which are to be stored.
+    /// Rooms that have received their first message, with their owners. The owners must be stored.
     new_owners: Vec<(RoomName, String)>,
     /// What operators have done, for the server's audit log.
     audit_log: Vec<String>,
@@ -192,7 +193,7 @@ pub struct Chat {
     files: usize,
     /// The number of files of each nick and address, and their bytes. Uploads in progress count as well.
     file_shares: FileShares,
-    /// The digests of the contents of deleted files, once for each deleted file.
+    /// The digests of deleted files' contents, once for each deleted file.
     released: Vec<Digest>,
     /// The places with new events whose readers have not been woken yet.
     news: Vec<Place>,
@@ -200,12 +201,13 @@ pub struct Chat {
     undelivered_bytes: usize,
     /// The texts of several lines that are arriving.
     pub texts: Arc<Shares>,
-    /// A buffer in which lines are formatted. The buffer is reused, so that a message allocates nothing.
+    /// A buffer in which lines are formatted. The buffer is reused, so that messages need no allocation.
     line: Vec<u8>,
     /// The authors whose entries have been decided on, to be woken. An author is not necessarily a reader of the
     /// entry's place.
     answered: Vec<PeerId>,
-    /// The times at which each `JOIN` is announced if the member is still in the room; in milliseconds of uptime.
+    /// The time at which each `JOIN` must be announced, in milliseconds of uptime, unless the member has left the room
+    /// before.
     announcing: BTreeSet<(u64, RoomId, NickId)>,
     /// The nicks whose state, away or back, was announced recently.
     paced_away: BTreeMap<NickId, PacedAway>,
@@ -298,9 +300,9 @@ impl Chat {
         self.peers.insert(peer)
     }
 
-    /// Returns the address whose limits apply to a connection. A connection from this machine or from a proxy has no
-    /// such address, because it may serve many people. A request that a proxy forwards counts towards the limits of the
-    /// client's address. Any other request counts only through its HTTP connection.
+    /// Returns the address whose limits apply to a connection. Returns `None` for a connection from this machine or
+    /// from a proxy, because such a connection may serve many people. A request that a proxy forwards counts towards
+    /// the limits of the client's address. Any other request counts only through its HTTP connection.
     fn counted_at(&self, peer: &Peer) -> Option<IpAddr> {
         let origin = address_prefix(peer.address);
         let is_many = origin.is_loopback() || self.is_proxy(peer.address);
@@ -377,7 +379,7 @@ impl Chat {
         self.peers.count() == 0
     }
 
-    /// Restores the contents of the log when the server starts: the rooms, and the totals of files.
+    /// When the server starts, restores what the log contains: the rooms, and the totals of files.
     pub fn restore(&mut self, rooms: Vec<RoomRow>, files: FileTotals) {
         for row in rooms {
             let id = match self.find_room(&row.name) {
@@ -418,7 +420,7 @@ impl Chat {
         self.newest_id
     }
 
-    /// Records that files were deleted, because of their age or with their room.
+    /// Records that files were deleted because of their age or with their room.
     pub fn files_went(&mut self, files: &[DeletedFile]) {
         self.files = self.files.saturating_sub(files.len());
         for DeletedFile { id, nick, contents } in files {
@@ -426,7 +428,7 @@ impl Chat {
         }
     }
 
-    /// Forgets rooms whose last stored event the log has deleted. Each room comes with the id of its last event.
+    /// Forgets rooms after the log has deleted their last stored event. Each room comes with the id of that event.
     pub fn forget_rooms(&mut self, rooms: &[(RoomName, EventId)]) {
         for (name, last_id) in rooms {
             let Some(id) = self.find_room(name) else {
@@ -444,7 +446,7 @@ impl Chat {
     }
 
     /// Applies an entry that the log has decided on. Every logged event becomes visible through this function,
-    /// whichever connection or server proposed it. The author learns the outcome through the ticket.
+    /// whichever connection or server proposed the event. The author learns the outcome through the ticket.
     pub fn apply(&mut self, applied: Applied) {
         let Applied {
             entry,
@@ -463,7 +465,7 @@ impl Chat {
             _ => None,
         };
         if outcome.is_err() || is_repeat {
-            // The bytes of a file are stored before its event. If the event was rejected, nothing refers to the bytes.
+            // The bytes of a file are stored before its event. If the event is rejected, nothing refers to the bytes.
             let contents = match &entry.kind {
                 EventKind::File(file) => file.contents,
                 EventKind::Stored(_, contents) => Some(**contents),
@@ -505,8 +507,8 @@ impl Chat {
     }
 
     /// Returns the room of an entry. Tries the room of the previous entry first, because most entries belong to the
-    /// same room as the previous one. A lookup by name for every entry took a tenth of the instructions that a message
-    /// costs.
+    /// same room as their predecessor. A lookup of every room by its name took a tenth of the instructions of a
+    /// message.
     fn room_of_entry(&mut self, name: &Arc<RoomName>) -> Option<RoomId> {
         let newest = self.rooms.get(self.newest_room);
         if !newest.is_some_and(|room| Arc::ptr_eq(&room.name, name)) {
@@ -600,7 +602,7 @@ impl Chat {
         committed
     }
 
-    /// Updates the room's topic, files or owner after a logged event.
+    /// After a logged event, updates the room's topic, files or owner.
     fn change_room(&mut self, room: RoomId, entry: &Entry, id: EventId) {
         let Some(room) = self.rooms.get_mut(room) else {
             return;
@@ -657,7 +659,7 @@ impl Chat {
         }
     }
 
-    /// Appends an event to the tail of its place. All readers share this copy. `write` writes the event's line.
+    /// Appends an event once, for all readers, to the tail of its place. `write` writes the event's line.
     fn append(
         &mut self,
         place: Place,
@@ -717,7 +719,8 @@ impl Chat {
         self.released.push(digest);
     }
 
-    /// Takes the digests of contents that have lost a reference. The file store deletes contents without references.
+    /// Takes the digests of file contents that have lost a reference. The file store then deletes the contents that
+    /// have none left.
     pub fn take_released(&mut self) -> Vec<Digest> {
         std::mem::take(&mut self.released)
     }
@@ -727,8 +730,8 @@ impl Chat {
         std::mem::take(&mut self.removed_live)
     }
 
-    /// Returns whether someone may have lost the right to read a room since the last call. If so, each running transfer
-    /// checks its right again.
+    /// Returns whether someone may have lost the right to read a room since the last call. If so, the caller checks the
+    /// rights of running transfers again.
     pub fn take_acl_changes(&mut self) -> bool {
         std::mem::take(&mut self.has_acl_changes)
     }
@@ -744,7 +747,7 @@ impl Chat {
         std::mem::take(&mut self.commanded)
     }
 
-    /// Returns the total size of the lines whose readers have not been woken yet, in bytes.
+    /// Returns the total size in bytes of the lines whose readers have not been woken yet.
     pub fn undelivered_bytes(&self) -> usize {
         self.undelivered_bytes
     }
@@ -836,7 +839,7 @@ impl Chat {
     }
 }
 
-/// Appends the line of an event; returns the positions of its parts.
+/// Appends the line of an event. Returns the positions of the line's parts.
 fn write(event: &Event<'_>, line: &mut Vec<u8>) -> EventLayout {
     event.encode(line);
     event.layout()
@@ -856,8 +859,8 @@ mod tests {
         woken
     }
 
-    /// Regression test. When the log had stored or rejected a `TELL`, its idle author was not woken, unless the author
-    /// was a member of the room. When any other entry was rejected, its author was not woken either.
+    /// Regression test. The idle author of a `TELL` was not woken after the log had stored or rejected the message,
+    /// unless the author was a member of the room. Authors of other entries were not woken after a rejection.
     #[test]
     fn an_author_outside_the_room_is_woken_when_its_entry_is_stored_or_rejected() {
         let name = |name| RoomName::parse(name).expect("it is a name");

@@ -14,7 +14,7 @@ use crate::model::{
 use crate::protocol::{Code, Nick, RoomName};
 use crate::tail::{Seq, Tail};
 
-/// Whether a user who drops a nick may want it back.
+/// Whether a user who drops a nick may want the nick back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaves {
     /// The user has left deliberately, so the nick is not reserved any longer.
@@ -33,8 +33,7 @@ pub enum NickAccess {
 }
 
 impl Chat {
-    /// Returns the check that a connection must pass to take `nick`. `current` is the nick that the connection uses
-    /// now.
+    /// Returns the check that a connection must pass to take `nick`. `current` is the connection's nick now.
     ///
     /// # Errors
     /// `need-password` or `nick-taken`, if `nick` is registered or looks like a registered nick.
@@ -77,7 +76,7 @@ impl Chat {
     }
 
     /// Returns a number that changes whenever `nick` is registered or its password is changed; `None` while the nick is
-    /// not registered. The result of checking a password is valid only while this number stays the same.
+    /// not registered. The result of a password check is valid only while this number stays the same.
     pub fn account_version(&self, nick: &Nick) -> Option<u64> {
         self.is_registered(nick)
             .then(|| self.state.account_version(nick))
@@ -116,8 +115,8 @@ impl Chat {
         is_here.then_some(id)
     }
 
-    /// Returns the two nicks of a message that is stored; `None` unless `by` and `to` are both registered, because no
-    /// other direct messages are stored. `to` may be offline.
+    /// Returns the two nicks of a direct message if both are registered. Otherwise returns `None`, because the message
+    /// is not stored. `to` may be offline.
     pub fn direct_message(&self, by: NickId, to: &Nick) -> Option<DirectMessage> {
         let by = &self.user(by)?.nick;
         if !self.is_registered(by) || !self.is_registered(to) {
@@ -188,8 +187,8 @@ impl Chat {
         Ok(Some(new))
     }
 
-    /// Moves a connection from the nick `current` to the nick `new`, which the state has given to it. In the rooms
-    /// `moved`, the new nick has already replaced the former nick.
+    /// Moves a connection from the nick `current` to the nick `new`, which the state has already given to the
+    /// connection. In the rooms `moved`, the new nick has already replaced the old one.
     pub(super) fn nick_is_taken(
         &mut self,
         peer: PeerId,
@@ -222,7 +221,7 @@ impl Chat {
         self.remove_renamed(peer, new, rooms, now);
     }
 
-    /// Returns the rooms, out of `rooms`, in which only one connection of this server uses the nick.
+    /// Returns the rooms in `rooms` in which only one connection of this server uses the nick.
     fn rooms_of_one(&mut self, rooms: &[RoomId], nick: NickId) -> Vec<RoomId> {
         let mut of_one = rooms.to_vec();
         of_one.retain(|room| {
@@ -238,8 +237,7 @@ impl Chat {
         rooms.map(|room| room.name.clone()).collect()
     }
 
-    /// Moves a connection count from the nick `old` to the nick `new`, which has replaced `old` in a room. The moved
-    /// connection is the only one under the nick in the room.
+    /// Counts the only connection of a nick in a room under the nick `new`, which has replaced the nick `old` there.
     fn count_renamed(&mut self, room: RoomId, old: NickId, new: NickId) {
         let Some(room) = self.rooms.get(room).map(|room| &room.name) else {
             return;
@@ -280,7 +278,7 @@ impl Chat {
         self.state.nicks_in_use()
     }
 
-    /// Returns the largest number of nicks that have had a connection at once since the start.
+    /// Returns the largest number of nicks that have had connections at the same time since the start.
     pub fn nicks_most(&self) -> usize {
         self.nicks_most
     }
@@ -313,8 +311,8 @@ impl Chat {
     }
 
     /// Records that a connection no longer uses a nick. If this was the last connection, the nick is released when its
-    /// reservation expires. A nick without a reservation, and a nick whose user leaves for good, is released at once.
-    /// The number of reserved nicks is limited.
+    /// reservation expires. A nick is released at once if it has no reservation, if the user leaves for good, or if too
+    /// many nicks are reserved.
     pub fn drop_nick(&mut self, id: NickId, peer: PeerId, leaves: Leaves, now: Now) {
         let reserve = self.reserve(peer).filter(|_| leaves == Leaves::ForNow);
         self.end_use(id, peer);
@@ -322,7 +320,7 @@ impl Chat {
             return;
         };
         let nick = user.nick.clone();
-        // If another connection is about to take the nick, the decision on that comes first.
+        // If another connection is about to take the nick, its claim must be decided on first.
         if user.here.connections.is_empty() && !self.is_claimed(&nick) {
             let _ = self.change(Action::DropNick { nick, reserve }, Some(peer), now);
         }
@@ -391,7 +389,7 @@ impl Chat {
             return;
         };
         here.inbox_read_to = here.inbox_read_to.max(seq);
-        // If there is only one connection, messages that it has received are no longer needed.
+        // If the nick has only one connection, messages that this connection has received are no longer needed.
         if let (Some(inbox), [_]) = (&mut here.inbox, &here.connections[..]) {
             let from = inbox.memory();
             inbox.drop_before(seq);
@@ -400,7 +398,7 @@ impl Chat {
         }
     }
 
-    /// Returns the inbox position at which a connection that now takes `nick` begins to read.
+    /// Returns the inbox position from which a connection reads if it takes `nick` now.
     pub fn inbox_end(&self, nick: NickId) -> Seq {
         self.end(Place::Nick(nick))
     }

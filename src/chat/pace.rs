@@ -1,5 +1,5 @@
-//! Limits how often an operation is allowed, for each address and for all addresses together. The limits protect
-//! operations whose total number is bounded: one client cannot use up the total in a moment.
+//! Limits how often an operation is allowed, for each address and for all addresses together. For an operation whose
+//! total number is bounded, this prevents one client from using up the total at once.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -77,7 +77,7 @@ impl Chat {
             && self.uploads.take(from, each, None, now.uptime)
     }
 
-    /// Returns whether a nick that is in use is registered.
+    /// Returns whether `nick`, which is in use, is registered.
     pub fn is_own(&self, nick: NickId) -> bool {
         self.account_of(Some(nick)).is_some()
     }

@@ -13,7 +13,7 @@ use crate::model::{Entry, EventKind, PeerId, Scope, Subscription};
 use crate::protocol::name::NAME_CHARS_MAX;
 use crate::protocol::{Digest, EventId, Nick, Time};
 
-/// The browsers that are notified, and the messages that have not been looked at yet.
+/// The browsers that are notified, and the messages that have not been searched for nicks yet.
 #[derive(Debug, Default)]
 pub struct Push {
     by_nick: HashMap<Box<str>, Browsers>,
@@ -78,7 +78,7 @@ impl Push {
         own.map(|one| one.nick.clone())
     }
 
-    /// Adds a stored browser, or replaces the data of a known one.
+    /// Adds a stored browser, or updates a known browser.
     pub fn add(&mut self, one: Subscription) {
         self.remove(&one.id);
         let form: Box<str> = one.nick.casefolded().into();
@@ -107,7 +107,8 @@ impl Push {
         }
     }
 
-    /// Notes an applied entry and its id. If too many messages wait, nobody is notified of the entry.
+    /// Notes an applied entry: queues a message for notification, or forgets a removed message. Does not queue a
+    /// message if too many wait already.
     pub(super) fn applied(&mut self, entry: &Arc<Entry>, id: Option<EventId>) {
         if let EventKind::Remove(of, _) = entry.kind {
             return self.removed(of.get());
@@ -157,7 +158,7 @@ impl Push {
 }
 
 impl Chat {
-    /// Records that a connection is the page, or another client over WebSocket.
+    /// Records that a connection is a client over WebSocket: the page, or another client.
     pub fn came_as_page(&mut self, peer: PeerId) {
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.is_page = true;
@@ -248,7 +249,7 @@ impl Chat {
     }
 }
 
-/// Returns how much of the memory for messages a message takes.
+/// Returns the number of bytes for which a message counts.
 fn size(entry: &Entry) -> usize {
     size_of::<Entry>() + entry.author().len() + entry.text().len()
 }

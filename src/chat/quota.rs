@@ -23,10 +23,10 @@ pub(super) struct FileShares {
     /// The address that sent each file.
     origins: HashMap<EventId, IpAddr>,
     by_origin: Tally,
-    /// For each connection that has passed files to the log on which the log has not decided yet: its address, and the
-    /// number of these files. Some of the connections may be closed already.
+    /// For each connection: its address, and the number of its files that the log has received but not decided on yet.
+    /// Some of the connections may be closed already.
     senders: BTreeMap<PeerId, (IpAddr, usize)>,
-    /// The bytes that each connection is uploading, with its casefolded nick if the nick is registered.
+    /// The number of bytes that each connection is uploading, and the connection's casefolded nick if it is registered.
     coming: BTreeMap<PeerId, (Option<Box<str>>, u64)>,
 }
 
@@ -49,7 +49,7 @@ impl FileShares {
         }
     }
 
-    /// Returns the counts of a registered nick (casefolded), or of all unregistered nicks.
+    /// Returns the file counts of a registered nick (casefolded), or of all unregistered nicks together.
     fn of(&self, owner: Option<&str>) -> FileSum {
         match owner {
             Some(form) => self.by_nick.get(form).copied().unwrap_or_default(),
@@ -85,7 +85,7 @@ impl Chat {
         shares.unowned = unowned;
     }
 
-    /// Adds `sum` to the file counts of `nick`, which is spelled as in its files' events.
+    /// Adds `sum` to the file counts of `nick`, in the spelling of the files' events.
     pub(super) fn count_files(&mut self, nick: &str, sum: FileSum) {
         let is_registered = Nick::parse(nick).is_ok_and(|nick| self.is_registered(&nick));
         let change = |known: &mut FileSum| add(known, sum);
@@ -106,7 +106,7 @@ impl Chat {
         }
     }
 
-    /// Records that a connection has passed a file to the log. As soon as the file has its id, the file counts for the
+    /// Records that a connection has passed a file to the log. As soon as the file has its id, it counts for the
     /// address of the connection.
     pub fn expect_file(&mut self, peer: PeerId) {
         if let Some(from) = self.address(peer).map(address_prefix) {
@@ -209,8 +209,8 @@ impl Chat {
         Ok(())
     }
 
-    /// Ends the upload in progress over a connection. The upload's bytes no longer count as being uploaded, whether or
-    /// not the file was stored.
+    /// Ends the upload in progress over a connection. Whether or not the file was stored, its bytes no longer count as
+    /// an upload in progress.
     pub fn end_upload(&mut self, peer: PeerId) {
         self.file_shares.coming.remove(&peer);
     }

@@ -34,7 +34,7 @@ pub struct Room {
     pub(super) tail: Tail,
     pub(super) readers: Vec<PeerId>,
     /// The number of this room's events that the log has not decided on yet. The room must exist until the log has
-    /// decided on all of them.
+    /// decided on all of these events.
     pub(super) coming: usize,
 }
 
@@ -49,7 +49,7 @@ pub struct Totals {
     pub members: usize,
     /// The total size of the rooms' tails in bytes.
     pub tail_bytes: usize,
-    /// The total size of direct messages in memory in bytes.
+    /// The total size in bytes of the direct messages in memory.
     pub inbox_bytes: usize,
     /// The number of files.
     pub files: usize,
@@ -119,7 +119,7 @@ impl Chat {
         self.room_order.len()
     }
 
-    /// Returns the room that was created next after `after`, or the first room for `None`.
+    /// Returns the first room that was created after `after`; for `None`, the first of all rooms.
     pub fn room_after(&self, after: Option<RoomId>) -> Option<(RoomId, &Room)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
@@ -397,8 +397,8 @@ impl Chat {
         }
     }
 
-    /// Announces `nick` in the room if the announcement is due. If the nick has left and joined again meanwhile, the
-    /// announcement is due later.
+    /// Announces `nick` in the room if the announcement is due. If the nick has left and joined again meanwhile, its
+    /// new announcement is due later.
     pub(super) fn announce_due(&mut self, room_id: RoomId, nick: NickId, now: Now) {
         let member = self.member(room_id, nick);
         if member.is_some_and(|member| member.announce_at_ms <= millis(now.uptime)) {
@@ -418,7 +418,7 @@ impl Chat {
         self.announce_as(room_id, nick, nick, now);
     }
 
-    /// Announces that a member has joined the room under the nick `shown`, which may have been replaced by now.
+    /// Announces that a member has joined the room under the nick `shown`, even if another nick has replaced it since.
     fn announce_as(&mut self, room_id: RoomId, nick: NickId, shown: NickId, now: Now) {
         let announce_up_to = self.limits().announce_up_to;
         let Some(room) = self.room(room_id).map(|room| room.name.clone()) else {
@@ -449,7 +449,7 @@ impl Chat {
         }
     }
 
-    /// Returns whether the other members know that `nick` is in the room, and the room is small enough for
+    /// Returns whether the other members know that `nick` is in the room and the room is small enough for
     /// announcements.
     pub(super) fn is_known_in(&self, room: RoomId, nick: NickId) -> bool {
         let member = self.member(room, nick);
@@ -464,7 +464,7 @@ impl Chat {
         (room.into(), self.nick_text(nick).into())
     }
 
-    /// Returns the member that comes after `after`, in the order in which nicks were taken, and marks it as listed.
+    /// Returns the member that comes after `after` in the order in which nicks were taken. Marks this member as listed.
     pub fn show_member(&mut self, room: RoomId, after: Option<NickId>) -> Option<NickId> {
         let room = &self.rooms.get(room)?.name;
         let (nick, member) = self.state.members_after(room, after).next()?;

@@ -22,7 +22,7 @@ struct Taken {
     by_origin: HashMap<IpAddr, usize>,
 }
 
-/// The places that an address has taken. They are released when this is dropped.
+/// The places that an address has taken. Dropping this value releases the places.
 #[derive(Debug)]
 pub struct Reservation {
     of: Arc<Shares>,
@@ -31,7 +31,7 @@ pub struct Reservation {
 }
 
 impl Shares {
-    /// Creates `all` places. One address may take half of the places, and always at least `least`.
+    /// Creates `all` places. One address may take half of the places, but always at least `least`.
     pub fn new(all: usize, least: usize) -> Self {
         Self {
             all,

@@ -3,7 +3,7 @@
 //! A single server decides on each of its changes at once. Servers that share one chat propose their changes to a
 //! common log, and each server applies a change when the change has its place in the log. Until then:
 //!
-//! - A connection that has proposed a change receives no reply after it. Each change has a ticket, like an entry.
+//! - A connection that has proposed a change receives no later replies. Each change has a ticket, like an entry.
 //! - A connection that wants another nick sends no further requests. Two changes of one nick are never undecided at
 //!   once on a server; the second connection waits.
 //! - A request that reads what others have changed waits until this server has caught up with the log.
@@ -22,7 +22,7 @@ use crate::protocol::{Nick, RoomName, Time};
 /// A change that this server proposes to the common log, and the connection that has caused it.
 pub type Proposal = (Change, Option<PeerId>);
 
-/// The changes that wait for decisions, and the connections that they concern.
+/// The changes that are not decided on yet, and the connections that wait for the decisions.
 #[derive(Debug, Default)]
 pub(super) struct Undecided {
     /// The changes that the log has not received yet.
@@ -36,8 +36,8 @@ pub(super) struct Undecided {
     entering: BTreeMap<(RoomId, NickId), u32>,
     /// The connections that want another nick.
     claims: BTreeMap<PeerId, PendingClaim>,
-    /// The nicks (casefolded) that the connections in `claims` give up or want, each with the connections that wait for
-    /// the decision on it.
+    /// The casefolded nicks that the connections in `claims` want or give up. For each nick: the connections that wait
+    /// for the decision.
     claimed: HashMap<Box<str>, Vec<PeerId>>,
     /// The decisions on claims, until the sessions take them.
     results: BTreeMap<PeerId, Result<NickId, Refused>>,
@@ -82,7 +82,7 @@ impl Undecided {
 
 impl Chat {
     /// Leaves the decisions on changes to a log that several servers share. From now on, the caller passes the changes
-    /// from [`Self::take_proposed`] to that log, and calls [`Self::decide`] for each change in the log.
+    /// from [`Self::take_proposed`] to the log, and calls [`Self::decide`] for each change in the log.
     pub fn decide_later(&mut self) {
         self.undecided = Some(Box::default());
     }
@@ -92,7 +92,7 @@ impl Chat {
         self.undecided.is_some()
     }
 
-    /// Takes the changes that this server has proposed since the last call, in their order.
+    /// Takes the changes that this server has proposed since the last call, in the order of the proposals.
     pub fn take_proposed(&mut self) -> Vec<Proposal> {
         let undecided = self.undecided.as_mut();
         undecided.map_or_else(Vec::new, |undecided| {
@@ -172,8 +172,8 @@ impl Chat {
         tickets.filter(|ticket| ticket.is_none()).count()
     }
 
-    /// Gives `numbers` as tickets to the changes of a connection that have none. The outcome of a change is reported
-    /// with its ticket, as the outcome of an entry is.
+    /// Gives tickets with the numbers `numbers` to the changes of a connection that have no ticket. The outcome of a
+    /// change is reported with its ticket, like the outcome of an entry.
     pub fn set_tickets(&mut self, peer: PeerId, mut numbers: impl Iterator<Item = u32>) {
         let undecided = self.undecided.as_mut();
         let tickets = undecided.and_then(|undecided| undecided.tickets.get_mut(&peer));
@@ -280,7 +280,7 @@ impl Chat {
         self.leave_if_absent(id, done.nick, now);
     }
 
-    /// If connections have joined after the last one left, makes their nick a member again.
+    /// If connections have joined after the nick's last connection left, makes the nick a member again.
     fn count_left(&mut self, room: &RoomName, outcome: &Outcome, now: Now) {
         let (Ok(Some(done)), Some(id)) = (outcome, self.find_room(room)) else {
             return;
@@ -293,8 +293,7 @@ impl Chat {
         self.enter_again(id, done.nick, count, now);
     }
 
-    /// If a nick is a member of a room through this server but no connection of this server is in the room under the
-    /// nick, proposes that the nick leaves.
+    /// If this server has a nick in a room but no connection there under the nick, proposes that the nick leaves.
     fn leave_if_absent(&mut self, id: RoomId, nick: NickId, now: Now) {
         let Some((room, name)) = self.names(id, nick) else {
             return;
@@ -350,7 +349,7 @@ impl Chat {
         self.undecided.as_mut()?.results.remove(&peer)
     }
 
-    /// Records that a connection has ended before the decision on the nick that it wants.
+    /// Records that a connection has ended before its claim to a nick was decided on.
     pub fn abandon_claim(&mut self, peer: PeerId) {
         let undecided = self.undecided.as_mut();
         let claim = undecided.and_then(|undecided| undecided.claims.get_mut(&peer));
@@ -412,7 +411,7 @@ impl Chat {
         }
     }
 
-    /// Makes `nick` a member of a room again. `count` connections of this server are in the room under the nick.
+    /// Makes `nick` a member of a room again. Under the nick, `count` connections of this server are in the room.
     fn enter_again(&mut self, id: RoomId, nick: NickId, count: u32, now: Now) {
         let Some((room, name)) = self.names(id, nick).filter(|_| count > 0) else {
             return;
@@ -444,8 +443,8 @@ impl Chat {
 
 #[cfg(test)]
 impl Chat {
-    /// Returns the number of this server's connections under each nick, and under each nick in each room. Only contains
-    /// nicks and members for which the shared state has an entry of this server.
+    /// Returns the number of this server's connections under each nick, and under each nick in each room. Omits nicks
+    /// and members for which the shared state has no entry of this server.
     pub(crate) fn connections_of_this_server(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for (id, user) in self.state.users_on(&self.server) {

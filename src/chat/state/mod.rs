@@ -1,5 +1,5 @@
-//! What all servers of a chat agree on, apart from logged events: who uses which nick, in which rooms, and who is
-//! registered or banned.
+//! The state that all servers of a chat agree on, apart from logged events: who uses which nick, in which rooms, and
+//! who is registered or banned.
 //!
 //! [`apply`] alone decides on a [`Change`]. It is a pure function of the state, the change, and the time at which the
 //! change is applied. With one server, [`Chat`](super::Chat) applies its changes at once, under its lock, and the time
@@ -26,15 +26,14 @@ use crate::protocol::{Code, Nick, RoomName};
 use crate::tail::{Seq, Tail};
 use reserved::Reserved;
 
-/// Identifies a nick that is in use or reserved. Servers that apply the same changes give the same ids.
+/// Identifies a nick that is in use or reserved. Servers that apply the same changes assign the same ids.
 pub type NickId = Id<User>;
 
 /// The state that servers agree on.
 #[derive(Debug, Default)]
 pub struct State {
     users: Arena<User>,
-    /// The nicks in use or reserved. The map also finds look-alikes, so that two nicks that look alike cannot be in
-    /// use at once.
+    /// The nicks in use or reserved. The map also finds look-alikes, so that no two of them are in use at once.
     nicks: ByLook<NickId>,
     reserved: Reserved,
     /// The members of each room, by the room's casefolded name. A room without members has no entry.
@@ -45,8 +44,8 @@ pub struct State {
     directory: Directory,
     /// The number of registrations and changes of passwords since the start.
     account_changes: u64,
-    /// The value of `account_changes` at the last change of each nick (casefolded); 0 for a nick that is missing in
-    /// this map.
+    /// For each casefolded nick, the value of `account_changes` at the last change of the nick's account; 0 if the map
+    /// does not contain the nick.
     account_versions: HashMap<Box<str>, u64>,
 }
 
@@ -56,7 +55,7 @@ pub(super) type Members = BTreeMap<NickId, Member>;
 /// A nick in a room.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
-    /// The servers whose connections are in the room under the nick.
+    /// The servers that have connections in the room under the nick.
     servers: ServerSet,
     /// What this server alone knows about the member.
     pub here: MemberHere,
@@ -69,7 +68,7 @@ pub(super) struct MemberHere {
     pub connections: u32,
     /// The connection that joined first, which does not receive the announcement.
     pub by: PeerId,
-    /// The time at which the `JOIN` is to be announced, in milliseconds of uptime. The number takes half the space of a
+    /// The time at which the `JOIN` must be announced, in milliseconds of uptime. A number takes half the space of a
     /// `Duration`.
     pub announce_at_ms: u64,
     /// Whether the `JOIN` has been announced.
@@ -78,8 +77,7 @@ pub(super) struct MemberHere {
     pub is_shown: bool,
 }
 
-/// A set of servers, by their numbers. The set is as small as a number, because there is a set for each nick and each
-/// member.
+/// A set of servers, by their numbers. The set is a bit mask, because every nick and every member has such a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct ServerSet(u64);
 
@@ -108,7 +106,7 @@ pub struct User {
     pub nick: Nick,
     /// The SHA-256 digest of the password that reserves the nick.
     reservation: Option<Box<[u8; 32]>>,
-    /// The servers that have connections of the nick. There are none while the nick is only reserved.
+    /// The servers that have connections of the nick. The set is empty while the nick is only reserved.
     servers: ServerSet,
     /// The text that others see while the user is away; `None` while the user is not away.
     away: Option<Box<str>>,
@@ -122,7 +120,7 @@ pub(super) struct Here {
     pub connections: SmallVec<[PeerId; 1]>,
     /// The direct messages; allocated with the first message.
     pub inbox: Option<Box<Tail>>,
-    /// The inbox position of the connection that has read the furthest.
+    /// The inbox position of the connection that has read furthest.
     pub inbox_read_to: Seq,
 }
 
@@ -132,7 +130,7 @@ pub struct Done {
     /// The nick that the change concerned. After [`Action::TakeNick`], this is the new nick.
     pub nick: NickId,
     /// The nick that nobody uses or reserves any more. Others can take the nick now. Until [`State::forget`] is called,
-    /// this id still leads to the name, so that the release can be announced.
+    /// the nick's text can still be looked up by this id, so that the release can be announced.
     pub released: Option<NickId>,
     /// What others see in rooms.
     pub(super) seen: Vec<Seen>,
@@ -171,11 +169,11 @@ pub(super) enum MemberChange {
 /// The maximum number of servers of a chat.
 const SERVERS_MAX: usize = 64;
 
-/// What a change has done to a nick (`None` if the change concerns no nick that is in use), or the reason why the
-/// change was refused.
+/// The effect of a change on a nick, or the reason why the change was refused. The effect is `None` if the change
+/// concerns no nick that is in use.
 pub type Outcome = Result<Option<Done>, Refused>;
 
-/// Decides on a change and makes the change if it is accepted. `now` is the time at which the change is applied. `now`
+/// Decides on a change, and makes the change if it is accepted. `now` is the time at which the change is applied, and
 /// must not be before the time of an earlier change.
 ///
 /// # Errors
@@ -285,7 +283,7 @@ impl State {
         self.users.count().saturating_sub(self.reserved.count())
     }
 
-    /// Returns the user whose nick is `nick` in any spelling. If a connection changes its own nick to a look-alike,
+    /// Returns the user whose nick is `nick` in any spelling. If the connection's own nick `current` looks like `nick`,
     /// returns `current`.
     ///
     /// # Errors
@@ -427,7 +425,7 @@ impl State {
         })
     }
 
-    /// Records that `server` has no connection of the nick in the room any more. If no other server has one, removes
+    /// Records that `server` has no connection of the nick in the room any more. If no server has one any more, removes
     /// the member and returns what this server knew about the member.
     fn remove_member(&mut self, server: u32, room: &RoomName, nick: NickId) -> Option<MemberHere> {
         let members = self.members.get_mut(room.casefolded())?;
@@ -444,7 +442,7 @@ impl State {
         Some(here)
     }
 
-    /// In a room, replaces the nick `old` of a server by `new`.
+    /// In a room, replaces the nick `old` of a server with the nick `new`.
     fn rename_member(
         &mut self,
         server: u32,
@@ -503,7 +501,7 @@ impl State {
         if let Some((old, former)) = former {
             done.seen = self.rename_in_rooms(server, &former.rooms, old, new);
             if former.is_last {
-                // The user has changed nicks deliberately, so the old nick is not reserved.
+                // The user has changed the nick deliberately, so the old nick is not reserved.
                 done.released = self.drop(old, server, None, 0);
             }
         }
@@ -567,7 +565,7 @@ impl State {
                 format!("{} is in use by another connection", user.nick),
             ));
         }
-        // Others see that the old spelling is replaced by the new one.
+        // Others see that the new spelling replaces the old one.
         let (reservation, away) = (user.reservation.take(), user.away.take());
         let servers = user.servers;
         self.nicks.remove(&user.nick, &id);
@@ -583,9 +581,9 @@ impl State {
         })
     }
 
-    /// Records that a server has no connection of a nick any more. If this was the last server, reserves the nick, if
-    /// `reserve` is set, the nick has a password, and the limits allow it. Otherwise, releases the nick and returns its
-    /// id.
+    /// Records that a server has no connection of a nick any more. After the last server, reserves the nick if
+    /// `reserve` is set, a password protects the nick, and the limits allow it. Otherwise, releases the nick and
+    /// returns its id.
     fn drop(
         &mut self,
         id: NickId,
@@ -629,7 +627,7 @@ impl User {
         self.away.as_deref()
     }
 
-    /// Checks whether another connection, on `server`, may use `nick`, which is in use or reserved.
+    /// Checks whether another connection on `server` may use `nick`. The nick is already in use or reserved.
     fn check_claim(&self, server: u32, nick: &Nick, claim: &Claim) -> Result<(), Refused> {
         if self.nick.casefolded() != nick.casefolded() {
             return Err(taken(nick));

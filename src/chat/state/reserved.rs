@@ -7,7 +7,7 @@ use super::NickId;
 use crate::chat::tally::Tally;
 use crate::model::Reserve;
 
-/// The nicks that are reserved until their owners return, counted for the addresses that last used them.
+/// The nicks that are reserved until their owners return, with a count for each address that last used such nicks.
 #[derive(Debug, Default)]
 pub struct Reserved {
     /// The time at which each nick is released, in milliseconds, and the address that last used the nick.

@@ -113,7 +113,7 @@ fn shared(state: &State) -> Vec<String> {
     shared
 }
 
-/// Returns an outcome as text, without what a server alone knows.
+/// Returns the part of an outcome that servers must agree on, as text.
 fn result(outcome: &Outcome) -> String {
     match outcome {
         Ok(Some(done)) => {
@@ -132,8 +132,8 @@ fn result(outcome: &Outcome) -> String {
     }
 }
 
-/// Returns the changes with which a server carries out `action`. The connections of a nick leave their rooms before
-/// they drop the nick. If they take another nick, they stay in their rooms.
+/// Returns the changes with which a server carries out `action`. The connections leave their rooms before they drop
+/// their nick. If they take another nick, they stay in their rooms.
 fn in_order(state: &State, server: &str, action: Action) -> Vec<Action> {
     let rooms_of = |nick: &Nick| -> Vec<Arc<RoomName>> {
         let id = state.find(nick);
@@ -276,7 +276,7 @@ fn a_nick_is_used_on_one_server_until_its_last_connection_there_ends() {
     let shared = change(&mut state, "two", take("bob", Claim::Shared), 0);
     assert_eq!(code(&shared), Some(Code::NickTaken));
     assert!(change(&mut state, "one", take("bob", Claim::Shared), 0).is_ok());
-    // A server that does not use the nick cannot drop it.
+    // A server that does not use the nick cannot drop the nick.
     assert!(change(&mut state, "two", drop("bob", None), 0).is_ok());
     assert_eq!(
         code(&change(&mut state, "two", take_bob(), 0)),
@@ -380,7 +380,7 @@ fn a_member_leaves_a_room_with_its_last_server_and_is_renamed_if_it_is_alone_the
     for server in ["one", "two"] {
         seen(&mut state, server, enter());
     }
-    // The old nick stays in the room through server "two", so "ann" joins as another member.
+    // The old nick stays in the room through the server "two", so "ann" joins as another member.
     assert!(matches!(
         seen(&mut state, "one", rename("ann"))[..],
         [MemberChange::Joined(_)]
