@@ -63,8 +63,8 @@ impl Session {
         if password.is_some() {
             self.require_tls(Verb::Nick, chat)?;
         }
-        // As long as the server's own password has not been given, a wrong password gets the same reply after the
-        // same time, whether or not the nick is registered.
+        // Before the client has given the server's own password, a wrong password for a nick gets the same reply after
+        // the same time, whether or not the nick is registered.
         match password {
             Some(password) if !self.is_open => return self.check_password(nick, password, chat),
             _ => self.require_open(Verb::Nick)?,
@@ -328,8 +328,8 @@ impl Session {
         self.take_nick(nick, Some(secret.expose()), Some(has_token), chat, now)
     }
 
-    /// Continues a request for a nick that is in use and not registered, as soon as the passwords may be compared. If
-    /// the nick has been registered meanwhile, the account's password counts instead, and the request starts again.
+    /// Continues a request to share an unregistered nick, when the password may be compared. If the nick has been
+    /// registered meanwhile, the account's password counts instead, and the request starts again.
     fn finish_share_nick(
         &mut self,
         nick: Nick,

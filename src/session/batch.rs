@@ -1,4 +1,4 @@
-//! The bytes that are sent to a client in one go, and how far each part of them advances the client's session.
+//! The bytes of one write to a client, and how far each part advances the client's session.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use crate::protocol::EventId;
 use crate::tail::{Seq, Tail};
 
 /// Output for one client, divided into segments. Each segment comes with the progress that it makes in the session. A
-/// batch is reused from one session to the next, so lines of a room that were written for one reader are ready for the
-/// next reader with the same form.
+/// batch is reused from one session to the next, so that a room's lines are written only once for all readers with the
+/// same form.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The bytes that belong to this session alone.
@@ -19,7 +19,7 @@ pub struct Batch {
     /// The parts of `shared` that are sent between the bytes of `own`.
     borrowed: Vec<BorrowedRange>,
     borrowed_bytes: usize,
-    /// Lines for all readers, at most one set for each room and form.
+    /// Lines for all readers, at most one element for each room and form.
     shared: Vec<SharedLines>,
     /// The number of the batch that is being filled: how often the batch has been cleared.
     number: u64,
@@ -32,8 +32,7 @@ pub struct Batch {
     span: Option<SeqRange>,
 }
 
-/// The entries of a room's tail from `from` up to but not including `to`, as readers with the form `form` receive
-/// them.
+/// The entries `from..to` of a room's tail, in the form `form`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SeqRange {
     pub room: RoomId,
@@ -64,15 +63,15 @@ struct BorrowedRange {
 /// round takes 50 ms for 1000 readers.
 pub const ROUND_BYTES: usize = 128 << 10;
 
-/// The maximum number of bytes in a batch, unless it is a single line. The maximum is enough for the lines of a round,
-/// even if each line gets more fields.
+/// The maximum number of bytes in a batch, unless the batch contains a single line. The maximum is enough for the lines
+/// of a round, even if each line gets more fields.
 pub const BATCH_BYTES_MAX: usize = 2 * ROUND_BYTES;
 
-/// The maximum number of bytes of values in a batch, unless it is a single value.
+/// The maximum number of bytes of values in a batch, unless the batch contains a single value.
 const VALUE_BYTES_MAX: usize = 32 << 10;
 
-/// The maximum number of bytes of a room's lines in one form that are kept for other readers. The maximum exceeds that
-/// of a batch, because the readers of a room are at different positions.
+/// The maximum number of bytes of a room's lines in one form that are kept for other readers. The readers of a room are
+/// at different positions, so one batch of lines would not be enough.
 const KEPT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
 /// The maximum number of lines of a room in one form that are kept for other readers. A limit on bytes alone does not
@@ -89,7 +88,7 @@ const KEPT_MAX: usize = 32;
 const KEPT_TOTAL_MAX: usize = 8 * KEPT_BYTES_MAX;
 
 /// The minimum size of a part that is sent without being copied. The operating system handles each slice separately,
-/// which costs as much as copying a shorter part.
+/// and copying a shorter part costs no more than that.
 const BORROWED_BYTES_MIN: usize = 2 << 10;
 
 #[derive(Debug)]
@@ -110,7 +109,7 @@ pub(super) struct Split {
     pub next: Seq,
 }
 
-/// The progress that a session has made when a segment has been sent.
+/// The progress of a session through one sent segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Advance {
     /// The rest of a split line has been sent.
@@ -120,7 +119,7 @@ pub(super) enum Advance {
     /// Lines of the list that is the first pending reply have been sent.
     Listed(LazyList),
     /// A room has been read up to this entry. The id is that of the newest logged event in the segment, if there is
-    /// one. The id is stored because the tail may no longer contain the event when the segment has been sent.
+    /// one. It is kept here because the tail may no longer contain the event when the segment has been sent.
     Room(RoomId, Seq, Option<EventId>),
     /// A gap in the page's room has been reported.
     Gap,
@@ -205,8 +204,8 @@ impl Batch {
         self.span == Some(span) && !self.has_own(span, reader)
     }
 
-    /// Returns whether the batch contains more than shared lines of one room, or a line of `span` that `reader` must
-    /// not receive.
+    /// Returns whether the batch contains anything besides shared lines of one room, or a line of `span` that `reader`
+    /// must not receive.
     fn has_own(&self, span: SeqRange, reader: PeerId) -> bool {
         let lines = match &self.segments[..] {
             [only] => only
@@ -232,11 +231,11 @@ impl Batch {
 
     /// Adds a segment with the lines of the entries in `span`, as many as there is space for. Stops before an entry
     /// that is by `reader` or must be written for each reader separately. Returns the number of the entry after the
-    /// last added entry; `span.from` if no entry was added. Returns `None` if the lines must go into another batch.
+    /// last added one, or `span.from` if no entry was added. Returns `None` if the lines must go into another batch.
     ///
-    /// `write` appends the entry with a given number in the form of `span`. `write` returns the number of appended
-    /// entries: more than one for a text of several lines, and 0 if the entry must be written for each reader
-    /// separately. `step` returns the step to an entry.
+    /// `write` appends the entry with a given number, in the form of `span`. It returns the number of appended entries:
+    /// more than one for a text of several lines, and 0 if the entry must be written for each reader separately. `step`
+    /// returns the progress up to an entry.
     pub(super) fn add_lines(
         &mut self,
         span: SeqRange,
@@ -276,8 +275,8 @@ impl Batch {
         Some(next)
     }
 
-    /// Returns the place at which the end of the first `taken` bytes of the batch splits a line of a segment. Returns
-    /// `None` if the segment does not consist of shared lines.
+    /// Returns the place at which `segment` is split if only the first `taken` bytes of the batch have been sent.
+    /// Returns `None` if the segment does not consist of shared lines.
     pub(super) fn split(&self, segment: &Segment, taken: usize) -> Option<Split> {
         let part = segment.shared.as_ref()?;
         let (end, next) = self
@@ -292,8 +291,8 @@ impl Batch {
         self.shared.get(part.lines)?.bytes.get(part.range.clone())
     }
 
-    /// Returns the index of shared lines that contain the first entry of `span` or end just before it. Replaces other
-    /// lines if necessary. Returns `None` if the batch refers to the lines that would be replaced.
+    /// Returns the index of shared lines that contain the first entry of `span` or end just before it. Creates such
+    /// lines if necessary. Returns `None` if they would replace lines to which the batch refers.
     fn kept_lines(&mut self, span: SeqRange) -> Option<usize> {
         let known = self.shared.iter().position(|lines| lines.are_of(span));
         let at = match known {
@@ -333,9 +332,8 @@ impl Batch {
 }
 
 /// Lines of a room in one form, copied from its tail or written for the first reader with that form. Nearly all readers
-/// are at the same position and receive the same bytes, so the lines are made only once for all of these readers.
-/// Copying the lines for each reader took 14 % of the server's time with 1000 readers, and 11 % with 100 clients that
-/// all talk.
+/// are at the same position and receive the same bytes, so the lines are made only once for all of them. Copying the
+/// lines for each reader took 14 % of the server's time with 1000 readers, and 11 % with 100 clients that all talk.
 #[derive(Debug)]
 struct SharedLines {
     room: RoomId,
@@ -344,12 +342,13 @@ struct SharedLines {
     used: u64,
     from: Seq,
     bytes: Vec<u8>,
-    /// The offset in `bytes` at which each line ends. If a text is one message, the offset of each of its lines is the
-    /// end of the whole text.
+    /// The offset in `bytes` at which each line ends. If a text is one message, each of its lines has the end of the
+    /// whole text.
     ends: Vec<usize>,
     /// The author of each line. A line is not sent to its author.
     authors: Vec<PeerId>,
-    /// The entries that must be written for each reader separately, in order. Their lines are empty here.
+    /// The entries that must be written for each reader separately, in order. The lines of these entries are empty
+    /// here.
     apart: Vec<Seq>,
     /// The entries that continue a message from an earlier entry, in order.
     inside: Vec<Seq>,
@@ -379,7 +378,7 @@ impl SharedLines {
         self.room == span.room && self.form == span.form
     }
 
-    /// Returns whether these lines contain the first entry of `span`, or end just before it.
+    /// Returns whether these lines contain the first entry of `span` or end just before that entry.
     fn reaches(&self, span: SeqRange) -> bool {
         self.are_of(span) && (self.from..=self.to()).contains(&span.from)
     }
@@ -399,8 +398,8 @@ impl SharedLines {
         self.bytes.len() >= KEPT_BYTES_MAX || self.ends.len() >= KEPT_LINES_MAX
     }
 
-    /// If there is no space for more lines, drops the older half of the lines, unless the reader at `from` needs that
-    /// half.
+    /// If there is no space for more lines and the reader at `from` does not need the older half of the lines, drops
+    /// that half.
     fn drop_older_half(&mut self, from: Seq) {
         while self.is_full() {
             let half = self.bytes.len() / 2;
@@ -481,8 +480,8 @@ impl SharedLines {
         self.before_own(reader, first, last) < last - first
     }
 
-    /// Returns the number of lines from `first` up to but not including `last`. Stops counting before the first line
-    /// that is by `reader` or must be written for each reader separately.
+    /// Returns the number of lines in `first..last` that precede the first line that is by `reader` or must be written
+    /// for each reader separately.
     fn before_own(&self, reader: PeerId, first: usize, last: usize) -> usize {
         let authors = self.authors.get(first..last).unwrap_or_default();
         let own = authors.iter().position(|author| *author == reader);

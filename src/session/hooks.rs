@@ -12,7 +12,7 @@ use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, RoomName, Verb};
 
 impl Session {
-    /// Handles `HOOK`: creates a hook for a room to which the nick may send.
+    /// Handles `HOOK`: creates a hook for a room. The nick must be allowed to send to the room.
     pub(super) fn hook(&mut self, label: Nick, room: &RoomName, chat: &mut Chat) -> Done {
         let verb = Verb::Hook;
         let nick = self.registered_nick(verb, chat)?;

@@ -57,8 +57,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Returns whether a live event is hidden from this connection. Notices from an operator to everyone are never
-    /// hidden.
+    /// Returns whether a live event is hidden from this connection. An operator's notices to everyone are never hidden.
     pub(super) fn ignores(&self, layout: EventLayout, line: &str) -> bool {
         let Some(ignored) = self.ignored.as_deref() else {
             return false;

@@ -27,7 +27,7 @@ enum ListKind {
         is_all: bool,
         /// The minimum and maximum number of members of the listed rooms.
         size: (usize, usize),
-        /// Whether only rooms are listed that match one of the IRC client's masks.
+        /// Whether the list contains only the rooms that match one of the IRC client's masks.
         is_masked: bool,
     },
     /// The members of a room for IRC's `NAMES`, and the last member that was listed.
@@ -35,7 +35,7 @@ enum ListKind {
     /// The members of a room for IRC's `WHO`, and the last member that was listed.
     Shown(RoomId, Option<NickId>, WhoForm),
     Members(RoomId, Option<NickId>),
-    /// The help on one verb, or on all verbs (`None`), followed by how long messages are kept.
+    /// The help on one verb, or on all verbs (`None`), followed by the time for which messages are kept.
     Help(Option<Verb>, usize),
 }
 
@@ -44,7 +44,7 @@ enum ListKind {
 pub(super) enum Step {
     /// A line.
     Line,
-    /// Nothing yet: none of the rooms that were looked at belongs to the list, and there may be more.
+    /// Nothing yet: none of the checked rooms belongs to the list, and there may be more rooms.
     Nothing,
     /// Nothing, because the list is complete.
     End,
@@ -142,7 +142,7 @@ impl LazyList {
         self.mark(to, from, out);
     }
 
-    /// Marks the lines from `from` on as answers to a labeled command, if the list answers a labeled command.
+    /// If the list answers a labeled command, marks the lines from `from` on as part of that answer.
     fn mark(&self, to: Writer<'_>, from: usize, out: &mut Output) {
         if let Some(client) = to.irc().filter(|_| self.is_labeled) {
             Label::Inside.mark(client, from, &mut out.bytes);

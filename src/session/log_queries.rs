@@ -77,7 +77,7 @@ pub(super) enum PendingQuery {
     },
     /// The list of the readers of this nick.
     Readers,
-    /// The deletion of a reader; the fields of the reply.
+    /// The deletion of a reader, with the fields of the reply.
     ForgetReader(Box<str>),
     /// No query: the replies are being sent, before `BYE` updates the named readers.
     Flush(Verb, Box<str>),
@@ -90,7 +90,7 @@ pub(super) enum PendingQuery {
 
 impl PendingQuery {
     /// Returns the room whose history is being read, and the verb of the request. Returns `None` for a `JOIN`, because
-    /// a member that is removed from a room still receives everything before the removal.
+    /// even a removed member still receives everything before the removal.
     fn reads(&self) -> Option<(Verb, &RoomName)> {
         match self {
             Self::Replay(Replay {
@@ -134,7 +134,7 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    /// Creates a replay for `HISTORY`. It sends at most `left` events of the span.
+    /// Creates a replay for `HISTORY`, which sends at most `left` events of the span.
     fn history(source: HistorySource, span: Span, left: usize) -> Self {
         Self {
             verb: Verb::History,
@@ -394,8 +394,8 @@ impl Session {
         self.query_log(PendingQuery::Confirmed(readers), query)
     }
 
-    /// Returns the query for the events that a slow reader has missed. Returns `None` unless the reader has fallen
-    /// behind a room's tail and has received all earlier output. The result must be passed to [`Self::on_backlog`].
+    /// If the reader has fallen behind a room's tail and has received all earlier output, returns the query for the
+    /// events that it has missed. Otherwise, returns `None`. The result must be passed to [`Self::on_backlog`].
     pub fn backlog_query(&self, chat: &Chat) -> Option<(RoomId, LogQuery)> {
         // A room for which a reply waits comes first. Otherwise, neither the reply nor the reading of the backlog would
         // make progress.
@@ -600,7 +600,7 @@ impl Session {
             PendingQuery::Readers => Verb::Readers,
             PendingQuery::ForgetReader(_) => Verb::Forget,
             PendingQuery::Flush(verb, _) | PendingQuery::Bye(verb, ..) => *verb,
-            // The client has not requested this query, so it gets no error. After a reconnect, the client receives some
+            // The client has not requested this query, so it receives no error. After it reconnects, it receives some
             // events again.
             PendingQuery::Confirmed(_) => return,
         };
@@ -658,8 +658,8 @@ impl Session {
 
     fn replayed(&mut self, mut replay: Replay, past: &HistoryPage, chat: &Chat) -> Option<Effect> {
         let records = &past.records;
-        // The gap is reported once, unless a number of events was requested: then the gap is before the first of those
-        // events.
+        // The gap is reported once. If a number of events was requested, the gap precedes those events, so it is not
+        // reported.
         if past.has_hole && replay.count == 0 && replay.enters.is_some() {
             let of = replay.source.to_string();
             self.send(Line::Gap {
@@ -708,8 +708,8 @@ impl Session {
         match seen {
             Some(seen) => self.query_backlog(room, seen, up_to, chat),
             // A new reader begins with the live events, and its position is stored from now on. In an empty room, the
-            // position is the id of the newest event in the whole log. Therefore the reader learns of an event that is
-            // stored and expires before the reader returns.
+            // position is the id of the newest event in the whole log. Therefore, if an event is stored and expires
+            // before the reader returns, the event is reported as missed.
             None => {
                 if !chat.may_make_reader(self.peer, now) {
                     self.on_log_error(&PendingQuery::NewReader(room), Code::Quota, chat, now);
@@ -776,7 +776,7 @@ impl Session {
     }
 
     /// Continues with the events that a slow reader has missed. If the log no longer contains them, reports a gap. If
-    /// the query failed, closes the connection, because the client must not miss events silently.
+    /// the query failed, closes the connection, because the client would otherwise miss events without notice.
     pub fn on_backlog(
         &mut self,
         room_id: RoomId,

@@ -70,7 +70,7 @@ pub enum Effect {
     /// When all replies have been sent, send the `DATA` line and the bytes of this file from `offset` on. Report with
     /// [`Session::sent_file`].
     Send(Box<OutgoingFile>),
-    /// Send a live file as it arrives, in pieces with a `DATA` line each. If the file is no longer live, call
+    /// Send a live file as it arrives, in pieces. Each piece has a `DATA` line. If the file is no longer live, call
     /// [`Session::find_file`] instead.
     Follow {
         /// The file's id.
@@ -93,7 +93,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Adds these tags to the entry, if the effect stores one.
+    /// If the effect stores an entry, adds `tags` to the entry.
     pub(crate) fn with_tags(mut self, tags: SentTags) -> Self {
         if let Self::Append(entry, _) = &mut self
             && !tags.is_empty()
@@ -104,7 +104,7 @@ impl Effect {
     }
 }
 
-/// A complete file, or the rest of one, that a client has requested.
+/// A complete file that a client has requested, or the rest of one.
 #[derive(Debug)]
 pub struct OutgoingFile {
     /// The file's id.
@@ -177,8 +177,8 @@ struct Replies {
     pending: VecDeque<Pending>,
     /// The number of bytes of text in `pending`.
     bytes: usize,
-    /// The outcomes for the [`Pending::Entry`] replies in `pending`, in the same order; `None` while an outcome is
-    /// not known.
+    /// The outcomes for the [`Pending::Entry`] replies, in the order of `pending`; `None` while an outcome is not
+    /// known.
     outcomes: VecDeque<Option<Result<Committed, Code>>>,
     /// The ticket number of the first outcome.
     first_ticket: u32,
@@ -218,7 +218,7 @@ struct WaitingNick {
     password: Option<Secret>,
     /// How the connection has logged in: with a token (`true`) or with the password (`false`) of the nick.
     has_token: Option<bool>,
-    /// The direct messages to the former nick that have not been sent.
+    /// The unsent direct messages to the former nick.
     unread: Output,
 }
 
@@ -243,7 +243,7 @@ impl Replies {
         freshness: Freshness::Unknown,
     };
 
-    /// Adds a reply that waits for an outcome. Returns the number of its ticket.
+    /// Adds a reply that waits for an outcome. Returns the number of the ticket.
     fn expect_outcome(&mut self, reply: EntryReply) -> u32 {
         let number = self.first_ticket.wrapping_add(self.outcomes.len() as u32);
         self.undecided += 1;
@@ -253,8 +253,8 @@ impl Replies {
         number
     }
 
-    /// Adds a change that must be decided on before the replies from the position `at` on are sent. Returns the number
-    /// of the change's ticket.
+    /// Adds an undecided change. The replies from the position `at` on wait for the decision. Returns the number of the
+    /// change's ticket.
     fn expect_change(&mut self, at: usize) -> u32 {
         let number = self.expect_outcome(EntryReply::NOTHING);
         let is_entry = |pending: &Pending| matches!(pending, Pending::Entry(_));
@@ -302,7 +302,7 @@ struct Membership {
     reader: Option<Box<Reader>>,
     /// Whether `PART` was requested. The events before the `PART` are still sent.
     is_leaving: bool,
-    /// Whether live events are held back until the reply to `JOIN`, because the backlog comes first.
+    /// Whether live events wait until the reply to `JOIN`, because the backlog comes first.
     waits_for_backlog: bool,
 }
 
@@ -319,8 +319,7 @@ impl Membership {
         }
     }
 
-    /// Returns whether the tail no longer contains all logged events that have not been sent. Then the missing ones
-    /// must be read from the log.
+    /// Returns whether the tail has lost logged events that have not been sent, so that they must be read from the log.
     fn is_behind(&self, chat: &Chat) -> bool {
         let tail = chat.tail(Place::Room(self.room));
         tail.is_some_and(|tail| {
@@ -358,7 +357,7 @@ enum Expects {
 enum Phase {
     /// Lines are accepted.
     Active,
-    /// No line is accepted any more. The session is over when all replies have been sent.
+    /// No more lines are accepted. The session is over when all replies have been sent.
     Ending,
     /// All replies have been sent, except perhaps the rest of a line.
     Over,
@@ -369,23 +368,23 @@ enum Phase {
 pub struct Session {
     peer: PeerId,
     nick: Option<NickId>,
-    /// The rooms, in the order in which they were last joined. The current room is the last one that is not being
+    /// The rooms, in the order in which they were last joined. The current room is the last room that is not being
     /// left.
     rooms: SmallVec<[Membership; 1]>,
     /// The position up to which the events for everyone have been read.
     notes: Seq,
     /// The position up to which the direct messages to the nick have been read.
     inbox: Seq,
-    /// The replies that wait; `None` if there are none, which is nearly always the case.
+    /// The waiting replies. Nearly always, there are none (`None`).
     replies: Option<Box<Replies>>,
     /// The pending query to the log.
     log_query: Option<Box<log_queries::PendingQuery>>,
-    /// The casefolded nicks that are ignored; `None` if there are none, which is nearly always the case.
+    /// The casefolded nicks that are ignored. Nearly always, there are none (`None`).
     #[allow(clippy::box_collection)] // 16 bytes less in each connection
     ignored: Option<Box<BTreeSet<Box<str>>>>,
     /// The pending query to the accounts.
     account_query: Option<Box<account::PendingAccountQuery>>,
-    /// Events that a slow reader has missed, read from the log.
+    /// The events from the log that a slow reader has missed.
     page: Option<Box<output::BacklogPage>>,
     /// The state of an IRC client; `None` for other clients.
     irc: Option<Box<irc::Irc>>,
@@ -410,14 +409,14 @@ pub struct Session {
     phase: Phase,
     /// Whether the client has requested to stay connected when its input ends.
     stays: bool,
-    /// Whether the client has given the server's password, or the server has none.
+    /// Whether the server has no password or the client has given it.
     is_open: bool,
     /// Whether the notice that TLS is available has been sent.
     tls_hint_sent: bool,
-    /// Whether the nick was taken with a token and not with the password.
+    /// Whether the nick was taken with a token (`true`) or with the password (`false`).
     has_token: bool,
     /// Whether the connection was removed from its current room or a `JOIN` was refused, and the connection has joined
-    /// no room since. Messages meant for that room must not go to another room.
+    /// no room since. Messages for the lost room must not go to another room.
     lost_current_room: bool,
     /// Whether an operator has closed the connection. If so, the connection ends soon, even if the client does not
     /// read.
@@ -468,7 +467,7 @@ impl Session {
         }
     }
 
-    /// Adds the id, time and tags to all events, for a client that receives each line as an object.
+    /// From now on, adds the id, time and tags to all events, for a client that receives each line as an object.
     pub fn mark_events(&mut self) {
         let dialect = Dialect::Program(Marks {
             stamps: true,
@@ -576,12 +575,12 @@ impl Session {
         effect
     }
 
-    /// Returns the place of the next reply among those that wait.
+    /// Returns the position of the next reply among the waiting replies.
     fn next_reply(&self) -> usize {
         self.replies().pending.len()
     }
 
-    /// Delays the replies from the position `at` on until the changes that this connection has proposed are decided on.
+    /// Delays the replies from the position `at` on until this connection's changes are decided on.
     fn wait_for_changes(&mut self, at: usize, chat: &mut Chat) {
         let count = chat.changes_without_ticket(self.peer);
         if count > 0 {
@@ -643,7 +642,7 @@ impl Session {
             return None;
         }
         let done = match read {
-            // An unknown number of bytes follows, and these bytes are not lines.
+            // The refused request is followed by an unknown number of bytes that are not lines.
             Err(refusal)
                 if refusal.verb.is_some_and(Verb::has_bytes) && !self.input.is_for_people() =>
             {
@@ -724,8 +723,8 @@ impl Session {
         }
     }
 
-    /// Returns whether a request may be handled now. A message may be handled before the outcome of earlier entries
-    /// is known, because the log keeps messages in order; any other request must wait.
+    /// Returns whether a request may be handled now. A message need not wait for the outcome of earlier entries,
+    /// because the log keeps messages in order. Any other request must wait.
     fn may_run_now(&mut self, request: &Request<'_>, chat: &mut Chat) -> bool {
         let depends = chat.is_shared() && gate::depends_on_others(request);
         if !depends && matches!(request.verb(), Verb::Msg | Verb::Me | Verb::Tell) {
@@ -776,8 +775,7 @@ impl Session {
         effect
     }
 
-    /// Ends a step of a request after a result has arrived. `at` is the position at which the replies of the request
-    /// begin.
+    /// Ends a step of a request after a result has arrived. The replies of the request begin at the position `at`.
     fn end_step(
         &mut self,
         at: usize,
@@ -805,7 +803,7 @@ impl Session {
         self.replies().undecided == 0 && self.replies().deferred.is_none()
     }
 
-    /// Reports a line that was too long and has been skipped; `head` is its beginning.
+    /// Reports a line that was skipped because it was too long. `head` is the line's beginning.
     pub fn skipped(&mut self, head: &[u8], chat: &mut Chat, now: Now) {
         let refusal = Refusal::too_long();
         self.asked_ms = millis(now.uptime);
@@ -834,7 +832,8 @@ impl Session {
         }
     }
 
-    /// Cancels the client's request to stay. Called for a client that reads nothing after the end of its input.
+    /// Cancels the client's request to stay connected. Called for a client that reads nothing after the end of its
+    /// input.
     pub fn stay_no_longer(&mut self) {
         self.stays = false;
     }
@@ -867,8 +866,8 @@ impl Session {
         self.close(Code::NotAllowed, text, chat, now);
     }
 
-    /// Closes the connection because the server stops. All requests that were read are answered before `CLOSED` is
-    /// sent.
+    /// Closes the connection because the server stops. Before `CLOSED`, the client receives the answers to all requests
+    /// that the server has read.
     pub fn shut_down(&mut self, chat: &mut Chat, now: Now) {
         let farewell = chat.farewell.clone();
         let text = farewell
@@ -877,8 +876,8 @@ impl Session {
         self.close(Code::ShuttingDown, text, chat, now);
     }
 
-    /// Closes the connection if there are too many connections, or if its address is banned. Must be called whenever
-    /// the client's address becomes known.
+    /// Closes the connection if its address is banned or there are too many connections. Must be called as soon as the
+    /// client's address is known, and after each change of the address.
     pub fn admit(&mut self, chat: &mut Chat, now: Now) {
         if chat.has_too_many(self.peer) {
             let text = "there are too many connections; try again later";
@@ -970,8 +969,8 @@ impl Session {
         Some(effect.with_tags(upload.tags.clone()))
     }
 
-    /// Returns the id of the last appended entry, which announced a file or its end. Returns `None` until the outcome
-    /// is known, and `Some(None)` if the entry could not be stored.
+    /// Returns the id of the last appended entry, which announced a file or its completion. Returns `None` until the
+    /// outcome is known, and `Some(None)` if the entry could not be stored.
     pub fn announced(&mut self, chat: &mut Chat) -> Option<Option<EventId>> {
         self.take_outcomes(chat);
         let replies = self.replies();
@@ -980,8 +979,7 @@ impl Session {
         last.map(|kept| kept.as_ref().ok().and_then(|kept| kept.id))
     }
 
-    /// Handles the end of an upload. Announces the file, or announces that a live file is complete, or reports the
-    /// error.
+    /// Handles the end of an upload. Announces a file, announces that a live file is complete, or reports the error.
     pub fn received(
         &mut self,
         upload: Upload,
@@ -1154,8 +1152,8 @@ impl Session {
 
     /// Queues the output that only this connection can still deliver, and then calls [`Self::depart`].
     ///
-    /// Unlogged direct messages and notices have been acknowledged to their senders, so they are sent before the last
-    /// reply. A connection that an operator closes receives nothing but its last line.
+    /// Unlogged direct messages and notices have been acknowledged to their senders, so this session sends them before
+    /// the last reply. A connection that an operator closes receives nothing but its last line.
     fn depart_after_unread(&mut self, text: &str, leaves: Leaves, chat: &mut Chat, now: Now) {
         if !self.is_ending() && !self.is_dismissed {
             let unread = self.unread(chat);
@@ -1166,8 +1164,7 @@ impl Session {
         self.depart(text, leaves, chat, now);
     }
 
-    /// Leaves every room and gives up the nick. Room events that have not been sent yet stay unsent; the log contains
-    /// them.
+    /// Leaves every room and gives up the nick. Unsent room events stay unsent, because the log contains them.
     fn depart(&mut self, text: &str, leaves: Leaves, chat: &mut Chat, now: Now) {
         match chat.take_claimed(self.peer) {
             Some(Ok(taken)) => self.nick = Some(taken),

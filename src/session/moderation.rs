@@ -178,8 +178,8 @@ impl Session {
         Ok(None)
     }
 
-    /// Removes this connection from a room. The connection may still read the events before the removal, but none after
-    /// it.
+    /// Removes this connection from a room. The connection may still read the events before the removal, but no later
+    /// ones.
     pub(super) fn remove_from_room(&mut self, departure: &Departure) {
         let Departure { room, cutoff, .. } = *departure;
         let was_current = self.current() == Some(room);

@@ -64,7 +64,7 @@ impl Session {
         Ok(Some(effect))
     }
 
-    /// Sends a text that has arrived, or reports why it could not be received.
+    /// Sends a text that has arrived, or reports why the text could not be received.
     pub fn received_text(
         &mut self,
         text: IncomingText,

@@ -22,8 +22,8 @@ use crate::tail::{Seq, Tail};
 /// A reply that waits to be sent.
 #[derive(Debug)]
 pub(super) enum Pending {
-    /// Lines. The reply is boxed to keep `Pending` small: when a client sends a thousand messages, a thousand replies
-    /// to entries wait.
+    /// Lines. The reply is boxed to keep `Pending` small: after a client has sent a thousand messages, a thousand
+    /// replies wait.
     Text(Box<TextReply>),
     /// The reply to an entry that is being stored.
     Entry(EntryReply),
@@ -31,8 +31,8 @@ pub(super) enum Pending {
     List(Box<LazyList>),
 }
 
-/// A reply whose text is known. If `after` is set, the reply is sent between two events of a room: after the events up
-/// to the position `after`, and before all later events.
+/// A reply whose text is known. If `after` is set, the reply is sent after the events up to that position in a room,
+/// and before all later events.
 #[derive(Debug)]
 pub(super) struct TextReply {
     pub text: Output,
@@ -40,7 +40,7 @@ pub(super) struct TextReply {
     pub then: AfterReply,
 }
 
-/// A position in a room: in the room's tail, and in the log.
+/// A position in a room, both in the tail and in the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UpTo {
     pub room: RoomId,
@@ -50,7 +50,7 @@ pub(super) struct UpTo {
     pub id: u64,
 }
 
-/// The reply to an entry that has been proposed. It is sent at the entry's position in its room.
+/// The reply to an entry that has been proposed. The reply is sent at the entry's position in its room.
 #[derive(Debug)]
 pub(super) struct EntryReply {
     pub verb: Verb,
@@ -59,7 +59,7 @@ pub(super) struct EntryReply {
 }
 
 impl EntryReply {
-    /// No reply. Even so, later replies wait for the outcome.
+    /// No reply is sent, but later replies wait for the outcome.
     pub const NOTHING: Self = Self {
         verb: Verb::Ping,
         place: Place::Everyone,
@@ -109,7 +109,7 @@ pub(super) struct BacklogPage {
     pub records: Vec<Record>,
     /// The index of the first record that has not been sent.
     pub next: usize,
-    /// Whether a gap before these records must still be reported.
+    /// Whether a gap before these records has not been reported yet.
     pub has_gap: bool,
     /// The entry up to which the reported gap also covers unlogged events.
     pub gap_to: Seq,
@@ -145,7 +145,7 @@ struct Gone;
 /// The kind of output that can be sent to a connection now.
 enum News {
     Nothing,
-    /// Only entries of one room, in the form that the room's tail contains.
+    /// Only entries of one room, in the form that the connection shares with other readers.
     SeqRange(SeqRange),
     /// Other output.
     More,
@@ -167,8 +167,7 @@ impl Session {
         !batch.is_empty()
     }
 
-    /// Returns whether there is something to send. May return true for output that turns out to be empty when it is
-    /// formatted.
+    /// Returns whether there is output. May return true for output that turns out to be empty when it is formatted.
     pub fn has_news(&self, chat: &Chat) -> bool {
         !matches!(self.news(chat), News::Nothing)
     }
@@ -314,7 +313,7 @@ impl Session {
         }
     }
 
-    /// Advances the session by the first `taken` bytes of `batch`, which this session has filled.
+    /// Advances the session by the first `taken` bytes of `batch`. This session must have filled the batch.
     pub fn sent(&mut self, chat: &mut Chat, batch: &Batch, taken: usize) {
         self.next_room = self.next_room.wrapping_add(1);
         let mut start = 0;
@@ -327,7 +326,7 @@ impl Session {
             && let Some(run) = segments.next()
         {
             let is_whole = self.cut(chat, batch, run, taken);
-            // Segments that end at the same byte have been sent too, unless a part of `run` remains.
+            // If all of `run` has been sent, so have the segments that end at the same byte.
             while let Some(same) = segments.next_if(|same| is_whole && same.end == run.end) {
                 self.advance(same.step, chat);
             }
@@ -348,15 +347,15 @@ impl Session {
     }
 
     /// Advances by a segment that has been sent in part. Keeps the rest of the line that was split. Returns whether
-    /// that is all that remains of the segment.
+    /// nothing else of the segment remains.
     fn cut(&mut self, chat: &mut Chat, batch: &Batch, run: &Segment, taken: usize) -> bool {
         let (end, step) = match (run.step, batch.split(run, taken)) {
             (Advance::Room(room, seq, last), Some(split)) => {
                 let last = last.filter(|_| split.next == seq);
                 match self.last_read(room, split.next, last, chat) {
                     Ok(last) => (split.end, Advance::Room(room, split.next, last)),
-                    // The tail no longer contains the line. Therefore the rest of the segment is kept, so that no line
-                    // is sent twice.
+                    // The tail no longer contains the line. The rest of the segment is kept, so that no line is sent
+                    // twice.
                     Err(Gone) => (run.end, run.step),
                 }
             }
@@ -370,8 +369,8 @@ impl Session {
         is_whole
     }
 
-    /// Returns the newest logged event that has been sent of a room that was read up to `seq`. If `known` is given,
-    /// returns `known`.
+    /// Returns the newest logged event of a room that has been sent, if the room was read up to `seq`. If `known` is
+    /// given, returns `known`.
     fn last_read(
         &self,
         room: RoomId,
@@ -402,7 +401,7 @@ impl Session {
                 }
             }
             Advance::Room(room, seq, last) => {
-                // If a room was left and joined again, the first match is the older membership.
+                // If the connection has left the room and joined it again, the first match is the older membership.
                 if let Some(membership) = self.rooms.iter_mut().find(|m| m.room == room) {
                     membership.seen = last.map_or(membership.seen, EventId::get);
                     membership.cursor = seq;
@@ -466,8 +465,7 @@ impl Session {
         }
     }
 
-    /// Closes the page. Reading continues in the tail, if the tail contains everything after the last event that was
-    /// sent.
+    /// Closes the page. If the tail contains all events after the last sent one, reading continues in the tail.
     pub(super) fn close_page(&mut self, chat: &Chat) {
         let Some(page) = self.page.take().filter(|page| !page.has_gap) else {
             return;
@@ -500,13 +498,13 @@ impl Session {
         }
     }
 
-    /// Returns the index of the membership of `room`, if the membership still exists after `batch`.
+    /// Returns the index of the membership of `room`; `None` if `batch` ends the membership.
     fn reading(&self, room: RoomId, batch: &Batch) -> Option<usize> {
         let mut rooms = self.rooms.iter().zip(&batch.cursors);
         rooms.position(|(membership, cursor)| membership.room == room && cursor.is_some())
     }
 
-    /// Writes the events of `room` that precede the entry `to` and whose ids are below `before`. Returns false if there
+    /// Writes the events of `room` that come before the entry `to` and have ids below `before`. Returns false if there
     /// are more events than the batch or the page can hold.
     fn fill_room(
         &self,
@@ -542,7 +540,7 @@ impl Session {
         next >= to.min(end)
     }
 
-    /// Returns the direct messages and notices that have not been sent yet, for a connection that ends.
+    /// Returns the unsent direct messages and notices of a connection that is ending.
     pub(super) fn unread(&self, chat: &Chat) -> Output {
         let mut batch = Batch::default();
         if self.is_open {
@@ -554,7 +552,7 @@ impl Session {
         unread
     }
 
-    /// Returns the direct messages to the nick that have not been sent yet, for a connection that changes its nick.
+    /// Returns the unsent direct messages to the nick of a connection that is changing its nick.
     pub(super) fn unread_inbox(&self, chat: &Chat) -> Output {
         let mut batch = Batch::default();
         if let Some(nick) = self.nick {
@@ -572,7 +570,7 @@ impl Session {
         (owner == Some(at)).then_some(page)
     }
 
-    /// Writes the records of the page whose ids are below `before`. Returns false if the page ends before that.
+    /// Writes the page's records with ids below `before`. Returns false if the page or the batch ends before that id.
     fn fill_page(
         &self,
         page: &BacklogPage,
@@ -634,8 +632,8 @@ impl Session {
         self.fill_span(place, from, Seq::MAX, client, chat, batch);
     }
 
-    /// Writes the entries in `from..to` that the tail contains, except the connection's own, as many as the batch has
-    /// space for. Returns the number of the entry after the last handled entry.
+    /// Writes the entries in `from..to` except the connection's own, as many as the batch has space for. Returns the
+    /// number of the entry after the last handled entry.
     fn fill_span(
         &self,
         place: Place,
@@ -691,7 +689,7 @@ impl Session {
                     None => break,
                 }
             }
-            // The entry must be written for this reader, or it is the reader's own and is skipped.
+            // Here, either the entry must be written for this reader, or the entry is the reader's own and is skipped.
             if let Some((entry, line)) = tail.get(from)
                 && entry.author != Some(self.peer)
                 && !self.ignores(entry.layout, line)
@@ -714,7 +712,7 @@ impl Session {
     }
 
     /// Writes an entry of a tail. For a client that receives a text as one message, the lines of a text are written
-    /// together, unless the text ends after `to`. Returns the number of entries written.
+    /// together, unless the text continues after `to`. Returns the number of entries written.
     fn write_entry(
         &self,
         place: Place,
@@ -847,8 +845,8 @@ pub(super) fn lines_of_records(records: &[Record], client: Writer<'_>) -> usize 
     )
 }
 
-/// If a piece of the log ends with only the first lines of a text, removes those lines, so that the next piece begins
-/// with the text. Keeps the lines of a text that is longer than a piece: each is sent as a separate message.
+/// If a piece of the log ends within a text, removes the text's lines from the piece, so that the next piece begins
+/// with the text. Keeps the lines of a text that is longer than a piece: each line is sent as a separate message.
 pub(super) fn keep_whole_texts(records: &mut Vec<Record>) {
     let Some(last) = records.last() else {
         return;
@@ -885,8 +883,8 @@ impl EntryReply {
         }
     }
 
-    /// Returns the size in bytes of the text of several lines that this reply contains. A reply contains such a text
-    /// only for the IRC client that sent the text.
+    /// If this is the reply to an IRC client that has sent a text of several lines, returns the text's size in bytes.
+    /// Otherwise, returns 0.
     pub fn bytes(&self) -> usize {
         let more = self.own().and_then(|own| Some((own, own.more.as_deref()?)));
         more.map_or(0, |(own, more)| own.line.len() + more.len())

@@ -79,7 +79,7 @@ impl Session {
         Ok(self.query_readers(nick, chat))
     }
 
-    /// Lists readers, but none of a room that this connection may not read.
+    /// Lists readers, except those of rooms that this connection may not read.
     pub(super) fn list_readers(&mut self, readers: &[(Reader, u64)], chat: &Chat) {
         let mut lines = Entries::new("READER", self.input);
         for (reader, seen) in readers {
@@ -90,7 +90,7 @@ impl Session {
             if known.is_some_and(|room| !chat.may_read(room, self.nick)) {
                 continue;
             }
-            // A room without events, members and an owner does not exist, but named readers of it do.
+            // A room without events, members and an owner does not exist, but its named readers may.
             let room = known.and_then(|room| chat.room(room));
             let room = room.map_or(name.as_str(), |room| room.name.as_str());
             lines.add(&[room, &reader.name, &seen.to_string()]);
@@ -105,7 +105,7 @@ impl Session {
         );
     }
 
-    /// Handles `FORGET`. The reply reveals neither whether the reader existed, nor whether this connection may read the
+    /// Handles `FORGET`. The reply does not reveal whether the reader existed or whether this connection may read the
     /// room.
     pub(super) fn forget_reader(&mut self, room: RoomName, name: &Nick, chat: &Chat) -> Done {
         let reader = self.own_reader(Verb::Forget, &room, name, chat)?;
@@ -146,8 +146,8 @@ impl Session {
         self.tell_moved(&reader.name, room.as_str(), seen, chat);
     }
 
-    /// Shows that another connection of this nick has moved a reader, if the client wants to know. A client that does
-    /// not read its replies is not told, and learns the position with its next `READERS`.
+    /// If the client wants to know, shows that another connection of this nick has moved a reader. A client that does
+    /// not read its replies is not told. Its next `READERS` shows the position.
     pub(super) fn show_moved(&mut self, moved: &MovedReader, chat: &Chat, now: Now) {
         let MovedReader {
             nick,
@@ -193,7 +193,7 @@ impl Session {
         self.refuse(&Refusal::new(verb, Code::Quota, text));
     }
 
-    /// Continues a `SEEN` that names a reader. `is_new` tells whether the reader does not exist yet.
+    /// Continues a `SEEN` that names a reader. `is_new` is true if the reader does not exist yet.
     pub(super) fn move_reader(
         &mut self,
         room: Arc<RoomName>,

@@ -51,7 +51,7 @@ pub(super) fn refused(verb: Verb) -> impl Fn(Refused) -> Refusal {
     move |(code, text)| Refusal::new(verb, code, text)
 }
 
-/// Returns the place in which a message to a nick is seen, and its readers.
+/// Returns the place and the readers of a message to a nick.
 fn direct(verb: Verb, own: NickId, to: Nick, chat: &mut Chat) -> Result<(Place, Scope), Refusal> {
     let here = chat.find_nick(&to);
     let (place, scope) = match (chat.direct_message(own, &to), here) {
@@ -264,7 +264,7 @@ impl Session {
         self.ok(verb, "", "bye", AfterReply::Close);
     }
 
-    /// Turns stamps or tags on or off: fields that events get for a program.
+    /// Turns stamps or tags on or off. They are extra fields of events, for programs.
     fn set_marks(&mut self, verb: Verb, on: bool, change: impl FnOnce(Marks) -> Marks) -> Done {
         if self.input.is_for_people() {
             let text = "STAMPS and TAGS are for programs; type /raw first, which ends CHAT";
@@ -341,7 +341,7 @@ impl Session {
         }
     }
 
-    /// Continues when the change to a nick has been decided on.
+    /// Continues after the decision on a change to another nick.
     pub(super) fn nick_decided(&mut self, waiting: WaitingNick, chat: &mut Chat, now: Now) -> Done {
         match chat.take_claimed(self.peer) {
             Some(decided) => {
@@ -429,7 +429,7 @@ impl Session {
                 let room = membership.room;
                 self.rooms.push(membership);
                 if *from != JoinFrom::Now {
-                    // The live events up to now are sent first, and then the history.
+                    // The live events up to now are sent before the history.
                     self.push(Output::default(), AfterReply::Hold(room));
                     self.place_last(room, chat);
                 }
@@ -509,7 +509,7 @@ impl Session {
 
     fn enter(&mut self, room: RoomId, chat: &mut Chat, now: Now) {
         chat.enter(room, self.peer, self.nick, now);
-        // The connection reads from here on, after its own `JOIN`.
+        // The connection reads the room from this position on, after its own `JOIN`.
         self.rooms.push(Membership::new(room, chat));
     }
 

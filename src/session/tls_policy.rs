@@ -1,4 +1,4 @@
-//! The policy for passwords that are sent without TLS from another machine, so that others could read them.
+//! The policy for passwords from other machines without TLS, which others could read.
 
 use super::{Security, Session};
 use crate::chat::Chat;
@@ -17,8 +17,8 @@ impl Session {
         self.security == Security::Plain && !address.is_some_and(|address| address.is_loopback())
     }
 
-    /// Refuses a request with a secret in the request or the reply, if the operator requires TLS for secrets and the
-    /// connection has no TLS.
+    /// If the operator requires TLS for secrets and the connection has no TLS, refuses a request that contains or
+    /// returns a secret.
     pub(super) fn require_tls(&self, verb: Verb, chat: &Chat) -> Result<(), Refusal> {
         if !chat.config.require_tls || !self.is_overheard(chat) {
             return Ok(());
@@ -28,7 +28,8 @@ impl Session {
         Err(Refusal::new(verb, Code::NotAllowed, text))
     }
 
-    /// Tells the client once that TLS is available, after a request with a secret has succeeded in plain text.
+    /// After a request with a secret has succeeded in plain text, tells the client that TLS is available. Does so only
+    /// once.
     pub(super) fn send_tls_hint(&mut self, chat: &Chat) {
         if !chat.config.protocols.tls
             || !self.is_overheard(chat)

@@ -15,7 +15,7 @@ use crate::model::{Now, Secret};
 use crate::protocol::text::is_clean;
 use crate::protocol::{Code, Nick, Request};
 
-/// The length in bytes of each line of a client's SASL answer. A shorter line is the last one.
+/// The length in bytes of each line of a client's SASL answer. A shorter line is the last line of the answer.
 const SASL_PIECE_BYTES: usize = 400;
 
 /// What a client has sent before the server welcomes it.
@@ -290,7 +290,7 @@ impl Session {
         let refused = |code, text| crate::protocol::request::Refusal::of_line(code, text);
         let (nick, secret) = read_plain(&answer)
             .ok_or_else(|| refused(Code::BadSyntax, "invalid answer to PLAIN"))?;
-        // Only a registered nick has a password to check. An attempt with any other nick would reserve that nick.
+        // Only a registered nick has a password to check. A login with any other nick would reserve that nick.
         if self.is_open && !chat.is_registered(&nick) {
             return Err(refused(Code::BadPassword, "that nick is not registered"));
         }

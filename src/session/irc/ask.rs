@@ -18,7 +18,8 @@ use crate::protocol::{Code, Nick, Request, Verb};
 /// The maximum number of masks of one `LIST`.
 const MASKS_MAX: usize = 4;
 
-/// The maximum number of characters in a mask. A nick has 32, and a `*` may precede and follow each of them.
+/// The maximum number of characters in a mask. A nick has at most 32 characters, and a `*` may precede and follow each
+/// of them.
 const MASK_CHARS_MAX: usize = 65;
 
 impl Session {
@@ -610,7 +611,7 @@ impl Session {
     }
 }
 
-/// The answer to a client that asks for the bans of a room, or changes them.
+/// The answer to a client that asks for a room's bans or changes them.
 const NO_BANS: &str = "rooms have no bans; an operator can ban a nick from the server with BAN";
 
 /// The commands of IRC that this server executes.

@@ -1,4 +1,4 @@
-//! Moves the named readers of a client that may leave without `QUIT`. From time to time, the server sends `PING`. The
+//! Moves the named readers of a client that may leave without `QUIT`. From time to time, the server sends a `PING`. The
 //! client's `PONG` proves that the client has received everything that was sent before the `PING`.
 
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::dialect::irc::{IrcLine, Message};
 use crate::log::Reader;
 use crate::model::Now;
 
-/// The state of asking an IRC client, with `PING`, to confirm the positions of its named readers.
+/// The last `PING` with which the server has asked an IRC client to confirm the positions of its named readers.
 #[derive(Debug)]
 pub(super) struct Confirm {
-    /// The uptime at which the client was asked last, or began to use a named reader.
+    /// The uptime at which the client was last asked or, before that, began to use a named reader.
     asked_ms: u64,
     /// The number in the last `PING`.
     number: u64,
@@ -103,8 +103,8 @@ impl Session {
         });
     }
 
-    /// Handles `PONG`. If it answers the last `PING`, stores the positions that the named readers had when the `PING`
-    /// was sent.
+    /// Handles `PONG`. If the `PONG` answers the last `PING`, stores the positions that the named readers had when the
+    /// `PING` was sent.
     pub(super) fn irc_pong(&mut self, line: &IrcLine<'_>, chat: &Chat) -> Done {
         self.irc_asks(Asked::Silent);
         let confirm = self

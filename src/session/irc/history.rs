@@ -56,7 +56,7 @@ pub(in super::super) struct ChatHistory {
     and_after: usize,
     /// The capabilities of the client.
     caps: Caps,
-    /// The ids of the messages found, oldest first. The messages are read again when they are sent, so that a page of
+    /// The ids of the found messages, oldest first. The messages are read again before they are sent, so that a page of
     /// long messages takes only the memory of one piece.
     found: Vec<u64>,
     /// The messages found so far in the current piece.
@@ -68,7 +68,7 @@ pub(in super::super) struct ChatHistory {
     /// While the log is searched for the event with the wanted time: two ids, between which the event is.
     seek: Option<(u64, u64)>,
     pieces: usize,
-    /// After all messages have been found: the part of the log with the messages that have not been sent yet.
+    /// After all messages have been found: the part of the log that contains the unsent messages.
     unsent: Option<Span>,
 }
 
@@ -201,8 +201,8 @@ impl ChatHistory {
         }
     }
 
-    /// Adds a part to a piece. Pieces are read backwards: when this piece is complete, the piece before it is read
-    /// next.
+    /// Adds records to the current piece. Pieces are read backwards: when the current piece is complete, the piece
+    /// before it is next.
     fn take_piece(&mut self, records: &[Record]) {
         let Some(span) = self.span else {
             return;
@@ -253,7 +253,7 @@ impl ChatHistory {
         (*from == **peer && to == own) || (from == own && *to == **peer)
     }
 
-    /// Returns whether the client is shown this event although the event is not a message.
+    /// Returns whether the client also receives `record`, an event that is not a message.
     fn plays(&self, record: &Record) -> bool {
         self.caps.has(Cap::EventPlayback)
             && match record.layout.verb() {
@@ -263,8 +263,7 @@ impl ChatHistory {
             }
     }
 
-    /// Removes the records that do not belong to the page from `records`, and updates the part of the log that has not
-    /// been sent yet.
+    /// Removes from `records` what does not belong to the page, and updates the unsent part of the log.
     fn send(&mut self, records: &mut Vec<Record>) {
         if self.caps.joins_texts() {
             keep_whole_texts(records);
@@ -304,8 +303,8 @@ impl ChatHistory {
     }
 }
 
-/// Parses `*`, `msgid=…` or `timestamp=…`; returns `None` for anything else. `msgid` means the event with that id.
-/// `timestamp` means the first event that is not before that time.
+/// Parses `*`, `msgid=…` or `timestamp=…`; returns `None` for anything else. `msgid=` names the event with the given
+/// id; `timestamp=` names the first event that is not before the given time.
 fn read_edge(text: &str) -> Option<Option<Edge>> {
     if text == "*" {
         return Some(None);

@@ -1,5 +1,5 @@
-//! Labels (`labeled-response`): the answer to a command is marked with the label that the client has given the
-//! command.
+//! Labels (`labeled-response`): the answer to a command is marked with the command's label, which the client has
+//! chosen.
 //!
 //! A command may be answered in several steps, with queries to the log or the accounts between them. If lines are
 //! queued before the last step, their total number is not known yet, so a batch is opened for them.

@@ -28,7 +28,7 @@ pub(in super::super) struct Marker {
 enum Then {
     /// Shows the marker.
     Show,
-    /// Sets the marker to this time, if the marker is earlier.
+    /// Moves the marker to this time, unless the marker is later already.
     Set(Time),
     /// The marker has been set to this time. The client is shown the time next.
     Stored(Time),

@@ -48,9 +48,9 @@ pub(super) struct Irc {
     /// The comparison forms of nicks, each with the time up to which the nick's messages have been read. The newest is
     /// last.
     read: Vec<(Box<str>, Time)>,
-    /// The read marker of the room that is being joined; `None` if the marker is not to be shown.
+    /// The read marker of the room that is being joined; `None` if the marker must not be shown.
     marker: Option<Option<Time>>,
-    /// The positions of named readers that the client confirms; `None` if it uses no named reader.
+    /// The confirmation of named readers' positions by the client; `None` if the client uses no named reader.
     confirm: Option<Box<Confirm>>,
     /// The reason to close the connection, if the last request has made the connection useless.
     fatal: Option<Box<str>>,
@@ -144,7 +144,7 @@ impl Session {
         effect
     }
 
-    /// Reports a refusal, and closes the connection if it has become useless.
+    /// Reports a refusal, and closes the connection if the connection has become useless.
     fn irc_done(&mut self, done: Done, chat: &mut Chat, now: Now) -> Option<Effect> {
         let effect = done.unwrap_or_else(|refusal| {
             self.refuse(&refusal);
@@ -165,7 +165,7 @@ impl Session {
         effect
     }
 
-    /// Continues after a request that took time has been answered.
+    /// Continues after a request that needed queries has been answered.
     pub(super) fn irc_continue(
         &mut self,
         effect: Option<Effect>,

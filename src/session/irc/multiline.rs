@@ -69,7 +69,7 @@ impl Session {
         if let Some(name) = name.strip_prefix('-') {
             return match irc.incoming.take() {
                 Some(incoming) if *incoming.name == *name => self.irc_say_lines(*incoming, chat),
-                // The line may also end a batch that was refused.
+                // This may also be the end of a refused batch.
                 other => {
                     irc.incoming = other;
                     Ok(None)

@@ -259,7 +259,7 @@ impl Irc {
         self.client.notice(&from, text, out);
     }
 
-    /// Returns the entries of a list, which are written for people, as notices.
+    /// Returns the entries of a list as notices. `lines` contains the entries as they are written for people.
     pub fn in_notices(&self, lines: &Output) -> Output {
         let mut out = Output::default();
         self.client.notices(&lines.bytes, &mut out.bytes);
@@ -284,7 +284,7 @@ impl Irc {
         client.by_self("JOIN", &[room, account], Some(&client.nick), out);
     }
 
-    /// Appends the topic of a room. If there is no topic, reports that only if the client asked for the topic.
+    /// Appends the topic of a room. A missing topic is reported only if the client asked for the topic.
     pub(super) fn write_topic(&self, room: &str, topic: &str, was_asked: bool, out: &mut Vec<u8>) {
         if !topic.is_empty() {
             self.client.numeric(numeric::TOPIC, &[room], topic, out);

@@ -37,7 +37,7 @@ pub(super) fn nick_name(verb: Verb, text: &str) -> Result<Nick, Refusal> {
 }
 
 impl Session {
-    /// Executes a request, with the same rights as those of any client.
+    /// Executes a request with the same rights as any client.
     pub(super) fn irc_request(&mut self, request: Request<'_>, chat: &mut Chat, now: Now) -> Done {
         self.carry_out(Ok(Some(request)), LineEnd::Lf, chat, now)
     }
@@ -147,8 +147,8 @@ impl Session {
         self.irc_send_message(message, chat)
     }
 
-    /// If `text` does not fit in one line to other IRC clients, returns how many bytes of text would fit. Then the
-    /// client splits the message before sending it, at better places than the server could find.
+    /// If `text` does not fit in one line to other IRC clients, returns how many bytes of text fit. The client then
+    /// splits the message, at better places than the server could find.
     fn irc_space_if_exceeded(
         &self,
         to: &str,
@@ -171,7 +171,8 @@ impl Session {
         (text.len() > space).then_some(space)
     }
 
-    /// Sends a message to a room or nick. If it replies to an event, first queries the log for the event's place.
+    /// Sends a message to a room or nick. If the message replies to an event, first queries the log for the event's
+    /// place.
     pub(super) fn irc_send_message(&mut self, message: IrcMessage, chat: &mut Chat) -> Done {
         match message.tags.reply() {
             None => self.irc_propose(message, chat),
@@ -240,7 +241,7 @@ impl Session {
         done
     }
 
-    /// Adds tags to the event that is the reply to the request that has just been executed.
+    /// Adds tags to the reply of the last request, which is the client's own event.
     pub(in super::super) fn irc_tag_own(&mut self, tags: &str) {
         if let Some(replies) = self.replies.as_deref_mut()
             && let Some(Pending::Entry(reply)) = replies.pending.back_mut()
@@ -250,7 +251,7 @@ impl Session {
         }
     }
 
-    /// Checks that this connection may read a room. The room must exist, because a mistyped name must not create a
+    /// Checks that this connection may read a room. The room must exist, so that a mistyped name does not create a
     /// room.
     fn irc_room(&self, verb: Verb, name: &RoomName, chat: &Chat) -> Result<(), Refusal> {
         let Some(room) = chat.find_room(name) else {
@@ -264,7 +265,7 @@ impl Session {
         Err(Refusal::new(verb, Code::NotAllowed, text))
     }
 
-    /// Handles a message to a name that belongs to a service on other IRC servers.
+    /// Handles a message to a name that other IRC servers use for a service.
     fn irc_service(&mut self, to: &str, text: &str, chat: &mut Chat, now: Now) -> Done {
         if to.eq_ignore_ascii_case("NickServ") {
             return self.irc_nickserv(text, chat, now);
@@ -493,7 +494,7 @@ impl Session {
         self.irc_request(Request::Bye { text }, chat, now)
     }
 
-    /// Returns the reply to the connection's own event. For an IRC client, the reply is the event itself.
+    /// Returns the reply to a request that became an event. For an IRC client, the reply is the event itself.
     pub(in super::super) fn irc_body(&self, entry: &Entry, body: ReplyBody) -> ReplyBody {
         let Some(irc) = self.irc.as_deref() else {
             return body;
@@ -507,7 +508,7 @@ impl Session {
             Scope::Unsaved(nick) => nick.as_str(),
         };
         let mut lines = entry.event(place, None).to_string();
-        // A text of several lines is written as its first line and the texts of the other lines.
+        // A text of several lines is split: `line` is its first line, and `more` contains the other lines.
         let more = match (&entry.kind, lines.find('\n')) {
             (EventKind::Text, Some(end)) => {
                 let more = lines.split_off(end);

@@ -27,10 +27,9 @@ pub(in super::super) struct Targets {
     after: Time,
     before: Time,
     wanted: usize,
-    /// Whether, if there are too many targets, the targets with the newest messages are kept (`true`) or those with the
-    /// oldest (`false`).
+    /// Which targets are kept if there are too many: those with the newest messages (`true`) or the oldest (`false`).
     is_backward: bool,
-    /// The sources that have not been read completely. The last one is being read.
+    /// The sources that have not been read completely. The last source is being read.
     left: Vec<HistorySource>,
     /// The id before which the next piece ends.
     before_id: u64,

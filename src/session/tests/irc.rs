@@ -24,8 +24,8 @@ impl Table {
         }
     }
 
-    /// Returns the output of a session, of which at most `most` bytes are sent at a time. The batch may have been
-    /// filled for another session.
+    /// Returns the output of a session, which is sent in pieces of at most `most` bytes. The batch may have been filled
+    /// for another session.
     fn read_by(&mut self, who: usize, batch: &mut Batch, most: usize) -> String {
         let mut out = Vec::new();
         let session = &mut self.sessions[who];
@@ -88,7 +88,7 @@ fn a_batch_of_lines_has_the_limits_of_a_text() {
     let expected =
         format!("@label=x :chatd.chat FAIL BATCH MULTILINE_MAX_BYTES {TEXT_BYTES_MAX} :");
     assert!(out.starts_with(&expected), "{out}");
-    // A line of any length is sent, in lines that TEXT may have.
+    // A line of any length is sent, split into lines that `TEXT` allows.
     table.say(0, "BATCH +2 draft/multiline #a");
     for _ in 0..20 {
         let long = "y".repeat(1000);
@@ -344,7 +344,7 @@ fn a_text_is_one_batch_or_separate_messages_whatever_part_is_read() {
                 shown.push((rest[0].id.get(), lines));
                 rest = &rest[lines..];
             }
-            // A text is whole, or each of its lines that is read is a message.
+            // Either a text is whole, or each line that was read is a separate message.
             let whole = |id: u64, lines: u64| (from as u64) < id && id + lines - 1 <= end as u64;
             let is_joined = |id: u64, lines: usize| shown.contains(&(id, lines));
             assert_eq!(is_joined(2, 3), whole(2, 3), "{from} to {end}: {shown:?}");

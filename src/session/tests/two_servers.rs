@@ -1,6 +1,6 @@
 //! Tests of two servers on one log, without a network between them. Messages appear on both servers in the same order
-//! and with the same ids, however late each server applies the log's decisions. A nick is used on one of the servers,
-//! and a room has the same members on both.
+//! and with the same ids, however late each server applies the log's decisions. A nick without a password is used on
+//! only one of the servers. A room has the same members on both.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,7 +53,7 @@ struct Resumed {
     got: Vec<u64>,
 }
 
-/// Returns the id and the rest of each logged line in a room, whether it is a `PAST` or a `LIVE` line.
+/// Returns each logged line of a room, `PAST` or `LIVE`, as its id and the rest.
 fn events(text: &str, room: &str) -> Vec<(u64, String)> {
     let lines = text.lines().filter_map(|line| {
         let mut words = line.splitn(4, ' ');
@@ -94,7 +94,7 @@ proptest! {
                     });
                 }
                 Act::SayUnheard(room) => {
-                    // The message is sent on the other server. This server receives it with its next `Apply`.
+                    // The message is sent on the other server. This server receives the message with its next `Apply`.
                     let other = &mut servers[1 - on];
                     other.say(0, &format!("TELL {} unheard {n}", ROOMS[room]));
                 }
@@ -167,7 +167,7 @@ proptest! {
     }
 }
 
-/// Two servers of one chat, and the log of the changes that both apply.
+/// Two servers of one chat, and the log of changes that both servers apply.
 struct Pair {
     servers: [Table; 2],
     log: Vec<Decided>,
@@ -206,7 +206,7 @@ impl Pair {
         }
     }
 
-    /// Passes a line to a connection, and returns its output when everything has been decided on.
+    /// Passes a line to a connection, waits for all decisions, and returns the connection's output.
     fn say(&mut self, on: usize, who: usize, line: &str) -> String {
         self.send(on, who, line);
         self.settle();
@@ -359,7 +359,7 @@ fn a_nick_registered_on_one_server_needs_its_password_on_the_other() {
     }
     let answer = pair.say(0, 1, "NICK ann my secret");
     assert!(answer.starts_with("OK NICK ann "), "{answer}");
-    // An account replaces the password that reserved the nick, on the other server, too.
+    // On the other server too, the account's password replaces the password that reserved the nick.
     pair.say(0, 2, "NICK bob bob's own");
     let registered = pair.say(0, 2, "REGISTER bob's account");
     assert!(registered.ends_with("OK REGISTER bob\n"), "{registered}");
@@ -418,7 +418,7 @@ fn the_access_list_of_a_room_applies_on_both_servers() {
     assert_eq!(pair.read(0, 1), "INVITE #plan ann\n");
     let joined = pair.say(0, 1, "JOIN #plan");
     assert!(joined.contains("OK JOIN #plan "), "{joined}");
-    // When the account is removed, the nick also disappears from the room's access list, on both servers.
+    // When the account is removed, both servers also remove the nick from the room's access list.
     pair.say(0, 0, "REMOVE bob");
     let removed = pair.read(0, 1);
     assert!(removed.contains("PART #plan bob"), "{removed}");
@@ -465,7 +465,8 @@ enum Step {
 }
 
 impl Step {
-    /// Returns the line that a speaker sends for this step, its `n`th; empty if the connection breaks.
+    /// Returns the line that a speaker sends for this step; empty if the connection breaks. `n` is the number of the
+    /// step.
     fn line(&self, n: usize) -> String {
         match self {
             Self::Nick(nick, None) => format!("NICK {nick}"),
@@ -630,7 +631,7 @@ fn of_two_servers_that_take_a_nick_at_once_one_is_refused() {
         // Lines that the client has already sent are handled after the decision.
         assert!(!pair.servers[on].takes_lines(0));
     }
-    // On the server that comes first, a second connection waits for the decision on the first connection.
+    // On the server whose change comes first, a second connection waits for the decision.
     pair.send(1, 1, "NICK bob");
     pair.settle();
     assert!(pair.read(1, 0).starts_with("OK NICK bob "));
@@ -729,7 +730,7 @@ impl Pair {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Each server decides on nothing until the log of changes does, and applies that log at its own pace.
+    /// Neither server decides before the log of changes does. Each server applies the log at its own pace.
     #[test]
     fn late_decisions_leave_both_servers_with_the_same_nicks_and_members(
         steps in vec(late_step(), 1..80),
