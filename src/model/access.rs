@@ -22,8 +22,8 @@ pub struct RoomAcl {
     pub invited: BTreeSet<String>,
 }
 
-/// A change of an access list. If two servers make changes at once, both orders give the same list, unless both
-/// changes concern the same nick.
+/// A change of an access list. If two servers make changes at once, the order does not matter, unless both changes
+/// concern the same nick.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AclChange {
     /// Makes the room invite-only (`true`) or open (`false`). If the room has no owner, the nick becomes its owner.

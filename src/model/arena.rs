@@ -12,8 +12,7 @@ pub struct Id<T> {
     of: PhantomData<fn() -> T>,
 }
 
-/// A table that stores values in slots. A value takes no more than its own size and a serial number. The ids are
-/// `Id<K>`.
+/// A table that stores values in slots. Besides the value, a slot contains only a serial number. The ids are `Id<K>`.
 #[derive(Debug)]
 pub struct Arena<T, K = T> {
     places: Slab<(u32, T)>,
@@ -29,7 +28,7 @@ impl<T> Id<T> {
         of: PhantomData,
     };
 
-    /// Returns the slot, as an index into a parallel table. The slot is reused after the value is removed.
+    /// Returns the slot as an index into a parallel table. The slot is reused after the value is removed.
     pub fn slot(self) -> usize {
         self.slot as usize
     }
@@ -98,7 +97,7 @@ impl<T, K> Default for Arena<T, K> {
     }
 }
 
-// Derived implementations would require that `T` has the same traits.
+// Derived implementations would require the traits of `T` too.
 impl<T> Clone for Id<T> {
     fn clone(&self) -> Self {
         *self

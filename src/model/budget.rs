@@ -10,7 +10,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Returns a budget of `most`, none of it in use.
+    /// Returns a budget of `most` bytes or events, of which none are in use.
     pub fn new(most: usize) -> Self {
         Self {
             used: AtomicUsize::new(0),

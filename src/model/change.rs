@@ -1,9 +1,10 @@
-//! Changes of what all servers of a chat agree on, apart from logged events: who uses which nick and is in which rooms,
-//! who is registered or banned, who may join which room, and what operators order.
+//! Changes to the state that all servers of a chat share, apart from logged events: which nicks are in use and in which
+//! rooms, who is registered or banned, and who may join which room. Operators' orders are changes too.
 //!
 //! Like an [`Entry`](super::Entry), a [`Change`] contains only names, and nothing that belongs to the process that
-//! proposes it. Whether a change takes effect is decided when it is applied. The decision depends only on the changes
-//! before it and on its own contents, such as limits. So servers that apply the same changes in the same order agree.
+//! proposes it. Whether a change takes effect is decided when it is applied. The decision depends only on earlier
+//! changes and on what the change itself contains, such as limits. So servers that apply the same changes in the same
+//! order agree.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ pub struct Change {
     pub action: Action,
 }
 
-/// The action of a change. For the state, servers use nicks, and a nick is in a room through servers. Only the server
+/// The action of a change. In the state, servers use nicks, and a nick is in a room through servers. Only the server
 /// itself knows how many of its connections use a nick, and how many of these connections are in each room.
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -37,12 +38,12 @@ pub enum Action {
         /// The nick that the connection used before.
         former: Option<FormerNick>,
     },
-    /// The last connection of the server that used a nick has ended, and has left its rooms before.
+    /// On a server, the last connection of a nick has ended. Before, the connection has left its rooms.
     DropNick {
         /// The nick.
         nick: Nick,
-        /// How the nick is reserved if it has a password. `None` if the user left deliberately: then the nick becomes
-        /// free at once.
+        /// How the nick is reserved if it has a password. `None` after a deliberate departure, because the nick then
+        /// becomes free at once.
         reserve: Option<Reserve>,
     },
     /// A nick was registered, or its password was changed. From now on, the account protects the nick, instead of a
@@ -56,7 +57,7 @@ pub enum Action {
         /// The nick.
         nick: Nick,
     },
-    /// A ban was stored. The connections of the banned users are closed.
+    /// A ban was stored. The banned users' connections are closed.
     AddBan(Box<Ban>),
     /// A ban was lifted.
     RemoveBan(BanTarget),
@@ -97,7 +98,7 @@ pub enum Action {
     /// Nothing changes. When a server applies this change of its own, it knows everything that any server has
     /// acknowledged before the change was proposed.
     CatchUp,
-    /// An operator deletes a room. The room's connections leave it at once, before the log deletes its events.
+    /// An operator deletes a room. All connections leave the room at once, before the log deletes its events.
     DeleteRoom {
         /// The room.
         room: Arc<RoomName>,
@@ -132,13 +133,13 @@ pub enum Action {
 /// The reason why a connection may use a nick.
 #[derive(Clone, Debug)]
 pub enum Claim {
-    /// The connection has no claim to the nick, so the nick must be free.
+    /// The connection has no special right to the nick, so the nick must be free.
     Free,
     /// The nick must be free, or reserved with the password that has this SHA-256 digest.
     Password(Box<[u8; 32]>),
     /// The nick is registered, and the connection has logged in.
     Account,
-    /// The server uses the nick already, and allows this connection to share it.
+    /// The server uses the nick already, and allows this connection to share the nick.
     Shared,
 }
 

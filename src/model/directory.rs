@@ -40,8 +40,8 @@ impl Directory {
         }
     }
 
-    /// Returns whether a person could mistake `nick` for another registered nick. Always false for a nick that is
-    /// spelled exactly as it was registered.
+    /// Returns whether a person could mistake `nick` for another registered nick. Always false for a registered nick in
+    /// its exact spelling.
     pub fn looks_like_another(&self, nick: &Nick) -> bool {
         if self.accounts.get(nick) == Some(nick) {
             return false;
@@ -85,7 +85,7 @@ pub struct Subscription {
     pub made: Time,
 }
 
-/// A nick that a browser ignores: the first bytes of the digest of its casefolded form, which take less memory.
+/// A nick that a browser ignores. To save memory, this is only the beginning of the digest of the casefolded nick.
 pub type IgnoredNick = u64;
 
 impl Subscription {
@@ -111,7 +111,7 @@ pub struct Ban {
     pub by: String,
     /// The reason; may be empty.
     pub text: String,
-    /// The end of the ban; `None` if it never ends.
+    /// The end of the ban; `None` if the ban never ends.
     pub until: Option<Time>,
 }
 

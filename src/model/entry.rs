@@ -1,9 +1,8 @@
 //! Entries and their outcomes. An entry is something that is proposed to the log, or an unlogged direct message.
 //!
-//! An [`Entry`] contains only names, and nothing that belongs to the process that proposes it. It is submitted to a log
-//! with a [`Ticket`], and comes back as [`Applied`]. All servers on one log apply all entries in the same order,
-//! whichever server proposed them. The ticket leads the outcome of an entry to the connection that waits for the
-//! outcome.
+//! An [`Entry`] contains only names, and nothing that belongs to the process that proposes it. An entry is passed to a
+//! log with a [`Ticket`], and comes back as [`Applied`]. All servers on one log apply all entries in the same order,
+//! whichever server proposed them. The ticket names the connection that waits for the entry's outcome.
 
 use std::sync::Arc;
 
@@ -39,7 +38,7 @@ pub enum Scope {
     Room(Arc<RoomName>),
     /// Two registered nicks. The event is logged, so both nicks can also read it later.
     Inbox(Box<DirectMessage>),
-    /// The connections that use this nick now. The event is not logged.
+    /// The connections that use this nick when the event is sent. The event is not logged.
     Unsaved(Box<Nick>),
 }
 
@@ -78,7 +77,7 @@ pub enum EventKind {
 pub struct Reaction {
     /// The message or file.
     pub to: EventId,
-    /// The emoji: one character as people see it, which may be several code points.
+    /// The emoji. It is one character as people see it, which may be several code points.
     pub emoji: Box<str>,
     /// Whether the reaction is withdrawn.
     pub is_withdrawn: bool,
@@ -89,7 +88,7 @@ pub struct Reaction {
 pub struct DeletedFile {
     /// The file's number.
     pub id: EventId,
-    /// The nick that sent the file, spelled as in the file's event.
+    /// The nick that sent the file, as the file's event spells it.
     pub nick: String,
     /// The contents; `None` if the file was still live.
     pub contents: Option<FileContents>,
@@ -119,7 +118,7 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Returns the length and the name, as in the file's event. The length is `*` while it is not known.
+    /// Returns the length and the name as the file's event shows them. An unknown length is `*`.
     pub fn described(&self) -> String {
         match self.contents {
             Some(contents) => format!("{} {}", contents.length, self.name),
@@ -158,14 +157,14 @@ pub struct Applied {
     /// The outcome of the entry.
     pub outcome: Outcome,
     /// Whether the entry changes nothing, because an earlier entry had the same nonce, or because the reaction already
-    /// exists. After an equal nonce, `outcome` is the outcome of the earlier entry.
+    /// exists. If the nonces are equal, `outcome` is the outcome of the earlier entry.
     pub is_repeat: bool,
     /// The request on this server that waits for the outcome. `None` if no request waits, or if another server
     /// proposed the entry.
     pub ticket: Option<Ticket>,
 }
 
-/// Returns the comparison form of a nick as it is shown.
+/// Returns the comparison form of a nick that is given as it is shown.
 pub fn casefolded(nick: &str) -> String {
     match Nick::parse(nick) {
         Ok(nick) => nick.casefolded().to_owned(),
@@ -174,8 +173,8 @@ pub fn casefolded(nick: &str) -> String {
 }
 
 impl Entry {
-    /// Returns an entry by the nick `author`, spelled as others see it. `text` is empty unless the entry is a message,
-    /// an action, a topic or an edit.
+    /// Returns an entry. `author` is the author's nick, as others see it. `text` is empty unless the entry is a
+    /// message, an action, a topic or an edit.
     pub fn new(scope: Scope, kind: EventKind, author: &str, text: &str) -> Self {
         let mut words = String::with_capacity(author.len() + text.len());
         words.push_str(author);
@@ -218,8 +217,8 @@ impl Entry {
         }
     }
 
-    /// Passes each line of a text to `store` as an entry of its own. Returns the id that `store` returned for the
-    /// first line.
+    /// Passes each line of a text to `store` as a separate entry. Returns the id that `store` returned for the first
+    /// line.
     ///
     /// # Errors
     /// When `store` fails.
@@ -276,7 +275,7 @@ impl Entry {
         self.words = [self.author(), text].concat().into();
     }
 
-    /// Replaces the text of a removed message, or the name of a removed file, with `-`, and the tags with `removed`.
+    /// After a removal, replaces the message's text or the file's name with `-`, and the tags with `removed`.
     pub fn redact(&mut self) {
         self.tags = SentTags::removed();
         if let EventKind::File(file) = &mut self.kind {

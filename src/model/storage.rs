@@ -10,8 +10,8 @@ use crate::protocol::{Code, EventId, RoomName};
 pub struct FileTotals {
     /// Number of files.
     pub count: usize,
-    /// The number and size of the files of each nick. The log's spelling of the nicks is kept. If two files have the
-    /// same contents, both count.
+    /// The number and size of the files of each nick, in the log's spelling. If two files have the same contents, both
+    /// count.
     pub by_nick: Vec<(String, FileSum)>,
 }
 
@@ -48,7 +48,7 @@ pub enum StorageError {
     TooNew(i64),
     /// A server of an older version is using the log.
     TooOld,
-    /// An older version wrote the log, and it may not be migrated now.
+    /// An older version wrote the log, and the log may not be migrated now.
     NotMigrated,
     /// The database file is empty: it does not even contain the tables.
     Empty,

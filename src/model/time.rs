@@ -1,4 +1,4 @@
-//! The current time, as it is passed to code that has no clock.
+//! The current time, which is passed to code that has no clock.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ pub struct Now {
     pub uptime: Duration,
 }
 
-/// Converts an uptime to milliseconds. A number takes half the space of a [`Duration`], which matters where thousands
-/// are stored.
+/// Converts an uptime to milliseconds. A number takes half the space of a [`Duration`]. This matters where thousands of
+/// times are stored.
 pub fn millis(uptime: Duration) -> u64 {
     u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
 }
