@@ -10,7 +10,8 @@ use crate::protocol::{Event, EventId, Nick, RoomName};
 
 impl Chat {
     /// Returns whether `nick`, or a connection without a nick (`None`), may read a room and everything in it. Returns
-    /// false if the room does not exist. If a connection may not read a room, the room must seem not to exist.
+    /// false if the room does not exist. If a connection may not read a room, the server must behave as if the room did
+    /// not exist.
     pub fn may_read(&self, room: RoomId, nick: Option<NickId>) -> bool {
         let account = self.account_of(nick);
         self.room(room).is_some_and(|room| room.admits(account))

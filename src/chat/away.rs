@@ -89,8 +89,8 @@ impl Chat {
         }
     }
 
-    /// Removes a nick that nobody uses any more from `paced_away`, so that the table never exceeds the number of nicks
-    /// in use.
+    /// When nobody uses a nick any more, removes the nick from `paced_away`. The table never exceeds the number of
+    /// nicks in use.
     pub(super) fn forget_paced_away(&mut self, nick: NickId) {
         if let Some(paced) = self.paced_away.remove(&nick) {
             self.away_due.remove(&(paced.due_ms, nick));

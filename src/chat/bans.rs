@@ -63,7 +63,7 @@ pub struct Departure {
 
 impl Chat {
     /// Returns whether a nick is an operator. The configuration must list the nick. The nick must also be registered,
-    /// because otherwise anybody could use it.
+    /// because anybody can use an unregistered nick.
     pub fn is_operator(&self, nick: NickId) -> bool {
         self.user(nick)
             .is_some_and(|user| self.is_operators(&user.nick) && self.is_registered(&user.nick))

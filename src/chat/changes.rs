@@ -67,8 +67,8 @@ impl Chat {
         Ok(Some(done))
     }
 
-    /// Updates this server's connections and tables after a change. The caller handles what the state itself has
-    /// reported.
+    /// Updates this server's connections and tables after a change. The caller handles the results that the state
+    /// itself has reported.
     fn show_change(&mut self, action: &Action, by: Option<PeerId>, now: Now) {
         match action {
             Action::AddAccount { nick } => {

@@ -10,8 +10,8 @@ use crate::model::{DeletedFile, Outcome};
 use crate::protocol::{Code, RoomName};
 
 impl Chat {
-    /// Makes all connections of this server leave a room that is being deleted, and removes the room. Before the call,
-    /// the members of the room must still be known.
+    /// Makes all connections of this server leave a room that is being deleted, and removes the room. Must be called
+    /// while the state still contains the members of the room.
     pub(super) fn leave_deleted(&mut self, name: &RoomName) {
         let room = self
             .find_room(name)
@@ -77,7 +77,7 @@ impl Chat {
         }
     }
 
-    /// Returns whether rooms were deleted since the last call. The log still contains events of the deleted rooms.
+    /// Returns whether rooms were deleted since the last call. The log must still delete their events.
     pub fn take_deleted(&mut self) -> bool {
         std::mem::take(&mut self.has_deleted)
     }

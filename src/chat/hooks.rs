@@ -1,5 +1,5 @@
-//! The hooks in memory. Finds a hook by the digest of its token, limits the rate of its posts, and remembers the
-//! alerts that are not resolved yet.
+//! The hooks in memory. Finds a hook by the digest of its token, limits the rate of its posts, and remembers unresolved
+//! alerts.
 //!
 //! A hook in memory may have been revoked already. Only the account store knows for certain.
 

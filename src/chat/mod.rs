@@ -67,8 +67,8 @@ pub struct Peer {
     is_passed_on: bool,
     /// Whether this is a client over WebSocket: the page in a browser, or another client.
     is_page: bool,
-    /// The outcomes of this connection's entries that the session has not taken yet, each with the number of the
-    /// ticket.
+    /// The outcomes of this connection's entries, each with the number of the ticket. The session takes the outcomes
+    /// from here.
     outcomes: Vec<(u32, Result<Committed, Code>)>,
 }
 
@@ -91,7 +91,7 @@ pub type RoomId = Id<Room>;
 /// A refusal of a request: a code, and a sentence for the user.
 pub type Refused = (Code, String);
 
-/// The maximum number of bytes in the line of a direct message, without the text: the verb and the longest nick.
+/// The maximum number of bytes that the line of a direct message has besides the text: the verb and the longest nick.
 const DIRECT_LINE_BYTES: usize = 6 + 4 * NAME_CHARS_MAX;
 
 /// The place of an event decides who sees the event. Each place has its own tail.
@@ -150,7 +150,7 @@ pub struct Chat {
     state: State,
     /// This server's name in the changes of `state`.
     server: ServerName,
-    /// The changes that are not decided on yet; `None` if each change is decided on at once, as on a single server.
+    /// The changes that are not decided on yet; `None` on a single server, which decides on each change at once.
     undecided: Option<Box<Undecided>>,
     /// The largest number of nicks that have been in use at once.
     nicks_most: usize,
@@ -177,7 +177,7 @@ pub struct Chat {
     has_acl_changes: bool,
     /// The rooms that the log is deleting, by their casefolded names. The rooms have no members or readers.
     deleting: BTreeMap<Box<str>, Room>,
-    /// Whether rooms were deleted whose events the log must still delete.
+    /// Whether the log must still delete the events of deleted rooms.
     has_deleted: bool,
     /// Rooms that have received their first message, with their owners. The owners must be stored.
     new_owners: Vec<(RoomName, String)>,
@@ -191,23 +191,22 @@ pub struct Chat {
     memory_use: MemoryUse,
     /// The number of files that can be downloaded.
     files: usize,
-    /// The number of files of each nick and address, and their bytes. Uploads in progress count as well.
+    /// The number and size of the files of each nick and address. Uploads in progress count as well.
     file_shares: FileShares,
     /// The digests of deleted files' contents, once for each deleted file.
     released: Vec<Digest>,
     /// The places with new events whose readers have not been woken yet.
     news: Vec<Place>,
-    /// The total size of the lines of the new events in bytes.
+    /// The total size in bytes of the lines of the new events.
     undelivered_bytes: usize,
     /// The texts of several lines that are arriving.
     pub texts: Arc<Shares>,
     /// A buffer in which lines are formatted. The buffer is reused, so that messages need no allocation.
     line: Vec<u8>,
-    /// The authors whose entries have been decided on, to be woken. An author is not necessarily a reader of the
+    /// The authors to wake because their entries have been decided on. An author is not necessarily a reader of the
     /// entry's place.
     answered: Vec<PeerId>,
-    /// The time at which each `JOIN` must be announced, in milliseconds of uptime, unless the member has left the room
-    /// before.
+    /// The time at which each `JOIN` must be announced, in milliseconds of uptime, unless the member leaves before.
     announcing: BTreeSet<(u64, RoomId, NickId)>,
     /// The nicks whose state, away or back, was announced recently.
     paced_away: BTreeMap<NickId, PacedAway>,
@@ -356,7 +355,7 @@ impl Chat {
         peer.is_some_and(|peer| peer.address.is_loopback() && !peer.is_passed_on)
     }
 
-    /// Removes a connection. Its session must have left its rooms and dropped its nick before.
+    /// Removes a connection. The connection's session must have left its rooms and dropped its nick before.
     pub fn disconnect(&mut self, peer: PeerId) {
         if let Some(gone) = self.peers.remove(peer) {
             self.requests -= usize::from(gone.is_request);
@@ -379,7 +378,7 @@ impl Chat {
         self.peers.count() == 0
     }
 
-    /// When the server starts, restores what the log contains: the rooms, and the totals of files.
+    /// When the server starts, restores the rooms and the totals of files from the log.
     pub fn restore(&mut self, rooms: Vec<RoomRow>, files: FileTotals) {
         for row in rooms {
             let id = match self.find_room(&row.name) {
@@ -428,7 +427,8 @@ impl Chat {
         }
     }
 
-    /// Forgets rooms after the log has deleted their last stored event. Each room comes with the id of that event.
+    /// Forgets rooms after the log has deleted their last stored events. `rooms` contains the id of each room's last
+    /// event.
     pub fn forget_rooms(&mut self, rooms: &[(RoomName, EventId)]) {
         for (name, last_id) in rooms {
             let Some(id) = self.find_room(name) else {
@@ -507,8 +507,7 @@ impl Chat {
     }
 
     /// Returns the room of an entry. Tries the room of the previous entry first, because most entries belong to the
-    /// same room as their predecessor. A lookup of every room by its name took a tenth of the instructions of a
-    /// message.
+    /// same room as the entry before. A lookup by name for every entry took a tenth of the instructions for a message.
     fn room_of_entry(&mut self, name: &Arc<RoomName>) -> Option<RoomId> {
         let newest = self.rooms.get(self.newest_room);
         if !newest.is_some_and(|room| Arc::ptr_eq(&room.name, name)) {
@@ -548,8 +547,8 @@ impl Chat {
                 Err(Code::NoSuchNick)
             };
         };
-        // A message that is not logged is kept only in the inbox. The inbox had enough space when the message was
-        // requested, but may have been filled by other messages since then.
+        // A message that is not logged is kept only in the inbox. The inbox had enough space when the sender made the
+        // request, but other messages may have filled it since then.
         let bytes = entry.bytes() + entry.events() * DIRECT_LINE_BYTES;
         if !is_logged && (!self.has_inbox_space(here, bytes) || self.is_claimed(to)) {
             return Err(Code::Busy);
@@ -719,8 +718,8 @@ impl Chat {
         self.released.push(digest);
     }
 
-    /// Takes the digests of file contents that have lost a reference. The file store then deletes the contents that
-    /// have none left.
+    /// Takes the digests of file contents that have lost a reference. The file store then deletes contents without any
+    /// reference.
     pub fn take_released(&mut self) -> Vec<Digest> {
         std::mem::take(&mut self.released)
     }

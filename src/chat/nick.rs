@@ -115,8 +115,8 @@ impl Chat {
         is_here.then_some(id)
     }
 
-    /// Returns the two nicks of a direct message if both are registered. Otherwise returns `None`, because the message
-    /// is not stored. `to` may be offline.
+    /// Returns the two nicks of a direct message if both nicks are registered. Otherwise returns `None`, because the
+    /// message is not stored. `to` may be offline.
     pub fn direct_message(&self, by: NickId, to: &Nick) -> Option<DirectMessage> {
         let by = &self.user(by)?.nick;
         if !self.is_registered(by) || !self.is_registered(to) {
@@ -132,7 +132,7 @@ impl Chat {
     /// Gives `nick` to a connection that uses the nick `current` and reads `rooms`, and announces the change. If
     /// [`Self::nick_access`] requires the password of a registered nick, the password must have been checked before.
     /// Any number of connections may use a registered nick. Returns `Ok(None)` if the change is decided on later. Then
-    /// the connection has a change without a ticket. After the decision, [`Self::take_claimed`] returns the result, or
+    /// the connection has a change without a ticket. After the decision, [`Self::take_claimed`] returns the result;
     /// `None` if the connection must ask again.
     ///
     /// # Errors
@@ -188,7 +188,7 @@ impl Chat {
     }
 
     /// Moves a connection from the nick `current` to the nick `new`, which the state has already given to the
-    /// connection. In the rooms `moved`, the new nick has already replaced the old one.
+    /// connection. In the rooms `moved`, the nick `new` has already replaced the nick `current`.
     pub(super) fn nick_is_taken(
         &mut self,
         peer: PeerId,
@@ -221,7 +221,7 @@ impl Chat {
         self.remove_renamed(peer, new, rooms, now);
     }
 
-    /// Returns the rooms in `rooms` in which only one connection of this server uses the nick.
+    /// Returns each of `rooms` in which only one connection of this server uses the nick.
     fn rooms_of_one(&mut self, rooms: &[RoomId], nick: NickId) -> Vec<RoomId> {
         let mut of_one = rooms.to_vec();
         of_one.retain(|room| {
@@ -237,7 +237,8 @@ impl Chat {
         rooms.map(|room| room.name.clone()).collect()
     }
 
-    /// Counts the only connection of a nick in a room under the nick `new`, which has replaced the nick `old` there.
+    /// Moves the count of a connection from the nick `old` to the nick `new`, which has replaced `old` in a room. The
+    /// connection is the only one under its nick in the room.
     fn count_renamed(&mut self, room: RoomId, old: NickId, new: NickId) {
         let Some(room) = self.rooms.get(room).map(|room| &room.name) else {
             return;
@@ -356,7 +357,7 @@ impl Chat {
         }
     }
 
-    /// Returns whether `nick` has too many unread messages, so that unlogged messages to it are refused.
+    /// Returns whether `nick` has so many unread messages that unlogged messages to it are refused.
     pub fn is_busy(&self, nick: NickId) -> bool {
         let here = self.user(nick).map(|user| &user.here);
         let unread =

@@ -1,5 +1,5 @@
-//! Limits how often an operation is allowed, for each address and for all addresses together. For an operation whose
-//! total number is bounded, this prevents one client from using up the total at once.
+//! Limits how often an operation is allowed, for each address and for all addresses together. If the total number of
+//! operations is bounded, this prevents one client from using up the total at once.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -107,8 +107,8 @@ impl Push {
         }
     }
 
-    /// Notes an applied entry: queues a message for notification, or forgets a removed message. Does not queue a
-    /// message if too many wait already.
+    /// Notes an applied entry: queues a message for notification, or forgets a removed message. If too many messages
+    /// wait already, does not queue another.
     pub(super) fn applied(&mut self, entry: &Arc<Entry>, id: Option<EventId>) {
         if let EventKind::Remove(of, _) = entry.kind {
             return self.removed(of.get());
@@ -189,7 +189,7 @@ impl Chat {
             && self.push.nick_of(&browser.id).as_ref() == Some(&browser.nick)
     }
 
-    /// Returns the notices about a message. `words` are the nicks that the text may mention, from [`words`].
+    /// Returns the notices about a message. `words` contains the nicks that the text may mention; see [`words`].
     pub fn notices(
         &mut self,
         entry: &Entry,
@@ -267,8 +267,8 @@ fn beginning(entry: &Entry) -> String {
     format!("{}…", &text[..end])
 }
 
-/// Returns the words of a text that can be nicks, in lower case. The caller looks up each word, so the time that a
-/// message takes does not depend on the number of nicks that can be notified.
+/// Returns the words of a text that can be nicks, in lower case. The caller looks up each word, so the time for a
+/// message does not depend on how many nicks can be notified.
 pub fn words(text: &str) -> HashSet<String> {
     let is_part = |c: char| {
         c.is_alphanumeric() || matches!(c, '_' | '-' | '.') || !c.is_ascii() && is_mark(c)

@@ -26,7 +26,8 @@ pub(super) struct FileShares {
     /// For each connection: its address, and the number of its files that the log has received but not decided on yet.
     /// Some of the connections may be closed already.
     senders: BTreeMap<PeerId, (IpAddr, usize)>,
-    /// The number of bytes that each connection is uploading, and the connection's casefolded nick if it is registered.
+    /// The number of bytes that each connection is uploading, and the connection's casefolded nick if the nick is
+    /// registered.
     coming: BTreeMap<PeerId, (Option<Box<str>>, u64)>,
 }
 
@@ -135,7 +136,7 @@ impl Chat {
     /// Checks whether another file may be uploaded over a connection.
     ///
     /// # Errors
-    /// When there are too many files in total, of `nick`, or from the connection's address.
+    /// When there are too many files: in total, of `nick`, or from the connection's address.
     pub fn has_space_for_file(&self, peer: PeerId, nick: Option<NickId>) -> Result<(), String> {
         let (limits, shares) = (self.limits(), &self.file_shares);
         if self.files() >= limits.files_max {
@@ -209,8 +210,8 @@ impl Chat {
         Ok(())
     }
 
-    /// Ends the upload in progress over a connection. Whether or not the file was stored, its bytes no longer count as
-    /// an upload in progress.
+    /// Ends the upload in progress over a connection. The bytes no longer count as an upload in progress, whether or
+    /// not the file was stored.
     pub fn end_upload(&mut self, peer: PeerId) {
         self.file_shares.coming.remove(&peer);
     }

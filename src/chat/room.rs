@@ -25,7 +25,7 @@ pub struct Room {
     pub acl: Option<Box<RoomAcl>>,
     /// The version of the access list; see [`crate::model::VersionedAcl`].
     pub(super) acl_version: u64,
-    /// The address from which the room was created; `None` for a room from before the start of the server.
+    /// The address from which the room was created; `None` for a room that existed before the server started.
     origin: Option<IpAddr>,
     /// The files that are still being uploaded to the room.
     pub(super) live: Vec<EventId>,
@@ -277,8 +277,8 @@ impl Chat {
         }
     }
 
-    /// Shows the readers of a room what a change has done to its members. `by` is the connection that has caused the
-    /// change, if the connection belongs to this server.
+    /// Shows the readers of a room how a change affects its members. `by` is the connection that has caused the change,
+    /// if the connection belongs to this server.
     pub(super) fn show_member_change(
         &mut self,
         seen: &Seen,

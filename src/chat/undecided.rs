@@ -3,14 +3,14 @@
 //! A single server decides on each of its changes at once. Servers that share one chat propose their changes to a
 //! common log, and each server applies a change when the change has its place in the log. Until then:
 //!
-//! - A connection that has proposed a change receives no later replies. Each change has a ticket, like an entry.
+//! - A connection that has proposed a change receives no replies to later requests. Each change has a ticket, like an entry.
 //! - A connection that wants another nick sends no further requests. Two changes of one nick are never undecided at
 //!   once on a server; the second connection waits.
 //! - A request that reads what others have changed waits until this server has caught up with the log.
 //! - The connections that have joined a room are counted in [`Undecided::entering`] until their nick is a member.
 //!
-//! A connection may have left before the decision. Then another change drops the nick or member that has no
-//! connections.
+//! A connection may have left before the decision. Then another change drops its nick or member, if no other connection
+//! uses it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -27,8 +27,8 @@ pub type Proposal = (Change, Option<PeerId>);
 pub(super) struct Undecided {
     /// The changes that the log has not received yet.
     proposed: Vec<Proposal>,
-    /// For each connection, a ticket for each of its undecided changes, oldest first; `None` if no reply waits for the
-    /// change.
+    /// For each connection, the tickets of its undecided changes, oldest first; `None` for a change for which no reply
+    /// waits.
     tickets: BTreeMap<PeerId, Vec<Option<u32>>>,
     /// For each [`Action::CatchUp`], oldest first, the connections that wait for it.
     catching_up: VecDeque<Vec<PeerId>>,
@@ -36,8 +36,8 @@ pub(super) struct Undecided {
     entering: BTreeMap<(RoomId, NickId), u32>,
     /// The connections that want another nick.
     claims: BTreeMap<PeerId, PendingClaim>,
-    /// The casefolded nicks that the connections in `claims` want or give up. For each nick: the connections that wait
-    /// for the decision.
+    /// For each casefolded nick that a connection in `claims` wants or gives up, the connections that wait for the
+    /// decision.
     claimed: HashMap<Box<str>, Vec<PeerId>>,
     /// The decisions on claims, until the sessions take them.
     results: BTreeMap<PeerId, Result<NickId, Refused>>,
@@ -51,7 +51,7 @@ pub(super) struct PendingClaim {
     pub former: Option<Nick>,
     /// The rooms of the connection.
     pub rooms: Vec<RoomId>,
-    /// The rooms in which the new nick is to replace the former one.
+    /// The rooms in which the new nick will replace the former nick.
     pub moved: Vec<RoomId>,
     /// How the nick is reserved if the connection ends before the decision.
     pub reserve: Option<Reserve>,
@@ -134,15 +134,15 @@ impl Chat {
         }
     }
 
-    /// If changes are decided on later, lets a connection wait until this server knows everything that any server has
-    /// acknowledged before now: the connection has a change without a ticket then.
+    /// If changes are decided on later, makes a connection wait until this server knows everything that any server has
+    /// acknowledged so far. While the connection waits, it has a change without a ticket.
     pub fn catch_up(&mut self, peer: PeerId) {
         let server = self.server.clone();
         let Some(undecided) = &mut self.undecided else {
             return;
         };
         undecided.ticket(Some(peer));
-        // A change that the log has not received yet serves all connections.
+        // All connections can wait for the same change, if the log has not received that change yet.
         let mut proposed = undecided.proposed.iter();
         let is_proposed = proposed.any(|(change, _)| matches!(change.action, Action::CatchUp));
         match undecided.catching_up.back_mut() {
@@ -251,7 +251,7 @@ impl Chat {
         }
     }
 
-    /// Decreases the number of connections in a room under a nick. Returns whether the last connection has left.
+    /// Decreases the number of connections under a nick in a room. Returns whether the last connection has left.
     pub(super) fn count_gone(&mut self, id: RoomId, room: &RoomName, nick: NickId) -> bool {
         let undecided = self.undecided.as_mut();
         let entering = undecided.and_then(|undecided| undecided.entering.get_mut(&(id, nick)));
@@ -293,7 +293,7 @@ impl Chat {
         self.enter_again(id, done.nick, count, now);
     }
 
-    /// If this server has a nick in a room but no connection there under the nick, proposes that the nick leaves.
+    /// Proposes that a nick leaves a room if this server has no connection there under the nick any more.
     fn leave_if_absent(&mut self, id: RoomId, nick: NickId, now: Now) {
         let Some((room, name)) = self.names(id, nick) else {
             return;
@@ -344,7 +344,7 @@ impl Chat {
         }
     }
 
-    /// Takes the decision on the nick that a connection has claimed; `None` if there is no decision yet.
+    /// Takes the decision on the nick that a connection has claimed; `None` if there is no decision.
     pub fn take_claimed(&mut self, peer: PeerId) -> Option<Result<NickId, Refused>> {
         self.undecided.as_mut()?.results.remove(&peer)
     }
@@ -411,7 +411,8 @@ impl Chat {
         }
     }
 
-    /// Makes `nick` a member of a room again. Under the nick, `count` connections of this server are in the room.
+    /// Makes `nick` a member of a room again. `count` is the number of this server's connections under the nick in the
+    /// room.
     fn enter_again(&mut self, id: RoomId, nick: NickId, count: u32, now: Now) {
         let Some((room, name)) = self.names(id, nick).filter(|_| count > 0) else {
             return;
@@ -425,7 +426,7 @@ impl Chat {
         let _ = self.change(Action::EnterRoom { room, nick: name }, None, now);
     }
 
-    /// If this server uses a nick but no connection of this server has the nick, proposes to drop the nick.
+    /// Proposes to drop a nick that this server uses without a connection.
     fn drop_unused(&mut self, nick: &Nick, reserve: Option<Reserve>, now: Now) {
         let Some(id) = self.state.find(nick) else {
             return;
@@ -443,8 +444,8 @@ impl Chat {
 
 #[cfg(test)]
 impl Chat {
-    /// Returns the number of this server's connections under each nick, and under each nick in each room. Omits nicks
-    /// and members for which the shared state has no entry of this server.
+    /// Returns the number of this server's connections under each nick, and under each nick in each room. Only counts
+    /// nicks and members for which the shared state has an entry of this server.
     pub(crate) fn connections_of_this_server(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for (id, user) in self.state.users_on(&self.server) {

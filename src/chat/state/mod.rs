@@ -1,10 +1,10 @@
 //! The state that all servers of a chat agree on, apart from logged events: who uses which nick, in which rooms, and
 //! who is registered or banned.
 //!
-//! [`apply`] alone decides on a [`Change`]. It is a pure function of the state, the change, and the time at which the
-//! change is applied. With one server, [`Chat`](super::Chat) applies its changes at once, under its lock, and the time
-//! is the server's uptime. Only a connection's own server knows which nick the connection uses (`Here`, `MemberHere`).
-//! A decision does not depend on this.
+//! [`apply`] alone decides on a [`Change`]. [`apply`] is a pure function of the state, the change, and the time at
+//! which the change is applied. With one server, [`Chat`](super::Chat) applies its changes at once, under its lock, and
+//! the time is the server's uptime. Only a connection's own server knows which nick the connection uses (`Here`,
+//! `MemberHere`). A decision does not depend on this.
 
 mod directory;
 mod reserved;
@@ -44,8 +44,8 @@ pub struct State {
     directory: Directory,
     /// The number of registrations and changes of passwords since the start.
     account_changes: u64,
-    /// For each casefolded nick, the value of `account_changes` at the last change of the nick's account; 0 if the map
-    /// does not contain the nick.
+    /// For each casefolded nick, the value of `account_changes` at the last change to the nick's account. A missing
+    /// nick counts as 0.
     account_versions: HashMap<Box<str>, u64>,
 }
 
@@ -61,15 +61,15 @@ pub(super) struct Member {
     pub here: MemberHere,
 }
 
-/// What a server alone knows about a member: its own connections, and what its readers have seen.
+/// What a server alone knows about a member: the server's connections, and what its readers have seen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MemberHere {
     /// The number of the nick's connections that are in the room.
     pub connections: u32,
     /// The connection that joined first, which does not receive the announcement.
     pub by: PeerId,
-    /// The time at which the `JOIN` must be announced, in milliseconds of uptime. A number takes half the space of a
-    /// `Duration`.
+    /// The time at which the `JOIN` must be announced, in milliseconds of uptime, because that takes half the space of
+    /// a `Duration`.
     pub announce_at_ms: u64,
     /// Whether the `JOIN` has been announced.
     pub is_announced: bool,
@@ -77,7 +77,7 @@ pub(super) struct MemberHere {
     pub is_shown: bool,
 }
 
-/// A set of servers, by their numbers. The set is a bit mask, because every nick and every member has such a set.
+/// A set of servers, by their numbers. The set is a bit mask, to save memory: every nick and every member has a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct ServerSet(u64);
 
@@ -106,7 +106,7 @@ pub struct User {
     pub nick: Nick,
     /// The SHA-256 digest of the password that reserves the nick.
     reservation: Option<Box<[u8; 32]>>,
-    /// The servers that have connections of the nick. The set is empty while the nick is only reserved.
+    /// The servers that have connections of the nick. For a nick that is only reserved, the set is empty.
     servers: ServerSet,
     /// The text that others see while the user is away; `None` while the user is not away.
     away: Option<Box<str>>,
@@ -114,7 +114,7 @@ pub struct User {
     pub(super) here: Here,
 }
 
-/// What a server alone knows about a nick: its own connections, and their direct messages.
+/// What a server alone knows about a nick: the server's connections, and their direct messages.
 #[derive(Debug, Default)]
 pub(super) struct Here {
     pub connections: SmallVec<[PeerId; 1]>,
@@ -368,7 +368,7 @@ impl State {
         self.members.get(room.casefolded())
     }
 
-    /// Returns the members of a room that come after `after`, in the order in which nicks were taken.
+    /// Returns the members of a room that come after `after` in the order in which nicks were taken.
     pub(super) fn members_after(
         &mut self,
         room: &RoomName,
@@ -409,8 +409,7 @@ impl State {
         })
     }
 
-    /// Records that `server` has a connection of the nick in the room. Returns whether the nick was not in the room
-    /// before.
+    /// Records that `server` has a connection of the nick in the room. Returns whether the nick is new in the room.
     fn add_member(&mut self, server: u32, room: &RoomName, nick: NickId) -> bool {
         let form = room.casefolded();
         if !self.members.contains_key(form) {
@@ -627,7 +626,7 @@ impl User {
         self.away.as_deref()
     }
 
-    /// Checks whether another connection on `server` may use `nick`. The nick is already in use or reserved.
+    /// Checks whether another connection on `server` may use `nick`. `nick` is already in use or reserved.
     fn check_claim(&self, server: u32, nick: &Nick, claim: &Claim) -> Result<(), Refused> {
         if self.nick.casefolded() != nick.casefolded() {
             return Err(taken(nick));
@@ -635,7 +634,8 @@ impl User {
         match (claim, &self.reservation) {
             (Claim::Account, _) => Ok(()),
             (Claim::Shared, None) if self.servers.contains(server) => Ok(()),
-            // Digests are compared, so the duration of the comparison reveals nothing about the password.
+            // Digests are compared instead of passwords, so the duration of the comparison reveals nothing about the
+            // password.
             (Claim::Password(given), Some(known)) if given == known => Ok(()),
             (Claim::Password(_), Some(_)) => {
                 Err((Code::BadPassword, format!("wrong password for {nick}")))
@@ -646,7 +646,7 @@ impl User {
 }
 
 impl Member {
-    /// A new member, before the first server with a connection is added.
+    /// A new member to which no server with a connection has been added yet.
     const NEW: Self = Self {
         servers: ServerSet(0),
         here: MemberHere {

@@ -7,7 +7,7 @@ use super::NickId;
 use crate::chat::tally::Tally;
 use crate::model::Reserve;
 
-/// The nicks that are reserved until their owners return, with a count for each address that last used such nicks.
+/// The nicks that are reserved until their owners return. `by_origin` counts them by the address that last used them.
 #[derive(Debug, Default)]
 pub struct Reserved {
     /// The time at which each nick is released, in milliseconds, and the address that last used the nick.

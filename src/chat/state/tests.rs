@@ -113,7 +113,7 @@ fn shared(state: &State) -> Vec<String> {
     shared
 }
 
-/// Returns the part of an outcome that servers must agree on, as text.
+/// Returns, as text, the part of an outcome that servers must agree on.
 fn result(outcome: &Outcome) -> String {
     match outcome {
         Ok(Some(done)) => {
