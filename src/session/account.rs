@@ -328,8 +328,8 @@ impl Session {
         self.take_nick(nick, Some(secret.expose()), Some(has_token), chat, now)
     }
 
-    /// Continues a request to share an unregistered nick, when the password may be compared. If the nick has been
-    /// registered meanwhile, the account's password counts instead, and the request starts again.
+    /// Continues a request to share an unregistered nick after the check of the password may begin. If the nick has
+    /// been registered meanwhile, the account's password counts instead, and the request starts again.
     fn finish_share_nick(
         &mut self,
         nick: Nick,

@@ -10,7 +10,7 @@ use crate::protocol::request::Refusal;
 use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, EventId, Verb};
 
-/// The action on an event, after the author and place of the event have been queried.
+/// What to do with an event as soon as its author and place are known.
 #[derive(Debug)]
 pub(super) enum OnEvent {
     /// Deletes the event. The `REMOVE` event has these tags.

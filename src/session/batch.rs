@@ -10,25 +10,25 @@ use crate::protocol::EventId;
 use crate::tail::{Seq, Tail};
 
 /// Output for one client, divided into segments. Each segment comes with the progress that it makes in the session. A
-/// batch is reused from one session to the next, so that a room's lines are written only once for all readers with the
-/// same form.
+/// batch is reused from one session to the next, so that the lines of a room are written only once for all readers with
+/// the same form.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The bytes that belong to this session alone.
     pub(super) own: Output,
-    /// The parts of `shared` that are sent between the bytes of `own`.
+    /// The parts of `shared`, each of which is sent at a position between the bytes of `own`.
     borrowed: Vec<BorrowedRange>,
     borrowed_bytes: usize,
     /// Lines for all readers, at most one element for each room and form.
     shared: Vec<SharedLines>,
-    /// The number of the batch that is being filled: how often the batch has been cleared.
+    /// The number of times that the batch has been cleared. It identifies the batch that is being filled.
     number: u64,
     pub(super) segments: Vec<Segment>,
     /// The position in each of the session's rooms after this batch; `None` for a room that has been left.
     pub(super) cursors: Vec<Option<Seq>>,
     /// The position in the session's page after this batch.
     pub(super) page_next: Option<usize>,
-    /// The entries of the batch, if it consists of a span of entries and nothing else.
+    /// The entries of the batch, if the batch contains only a span of entries.
     span: Option<SeqRange>,
 }
 
@@ -57,10 +57,10 @@ struct BorrowedRange {
     part: SharedRange,
 }
 
-/// The number of bytes of new messages that are collected before they are delivered to the readers (a "round"). The
-/// more bytes one write carries, the less processor time a line costs: from 1 speaker to 100 or 1000 readers, a line
-/// costs 1.4 times as much in rounds of 64 KiB as in rounds of 128 KiB. Rounds of 256 KiB were no better, and one such
-/// round takes 50 ms for 1000 readers.
+/// The number of bytes of new messages in a "round". The messages are collected until a round is full, and then
+/// delivered to the readers. The more bytes one write carries, the less processor time a line costs. From 1 speaker to
+/// 100 or 1000 readers, a line costs 1.4 times as much in rounds of 64 KiB as in rounds of 128 KiB. Rounds of 256 KiB
+/// are no better, and with 1000 readers one of them takes 50 ms.
 pub const ROUND_BYTES: usize = 128 << 10;
 
 /// The maximum number of bytes in a batch, unless the batch contains a single line. The maximum is enough for the lines
@@ -87,8 +87,8 @@ const KEPT_MAX: usize = 32;
 /// lines are freed.
 const KEPT_TOTAL_MAX: usize = 8 * KEPT_BYTES_MAX;
 
-/// The minimum size of a part that is sent without being copied. The operating system handles each slice separately,
-/// and copying a shorter part costs no more than that.
+/// The minimum size of a part that is sent without being copied. Shorter parts are copied, because the operating
+/// system's work for a separate slice costs as much.
 const BORROWED_BYTES_MIN: usize = 2 << 10;
 
 #[derive(Debug)]
@@ -116,10 +116,10 @@ pub(super) enum Advance {
     Unsent,
     /// The first pending reply has been sent.
     Reply,
-    /// Lines of the list that is the first pending reply have been sent.
+    /// Some lines of a list have been sent. The list is the first pending reply.
     Listed(LazyList),
     /// A room has been read up to this entry. The id is that of the newest logged event in the segment, if there is
-    /// one. It is kept here because the tail may no longer contain the event when the segment has been sent.
+    /// one. The id is kept here because the tail may no longer contain the event when the segment has been sent.
     Room(RoomId, Seq, Option<EventId>),
     /// A gap in the page's room has been reported.
     Gap,
@@ -190,22 +190,22 @@ impl Batch {
         self.span = None;
     }
 
-    /// Records that the batch contains as much of `span` as fits and nothing else. `reader` is the connection for which
-    /// the batch was filled. Does nothing if a line of `span` is by `reader`.
+    /// Records that the batch contains only `span`, as much of it as fits. `reader` is the connection for which the
+    /// batch was filled. Does nothing if a line of `span` is by `reader`.
     pub(super) fn note(&mut self, span: SeqRange, reader: PeerId) {
         if !self.has_own(span, reader) {
             self.span = Some(span);
         }
     }
 
-    /// Returns whether the batch contains only `span`, and no line by `reader`. If so, the batch need not be filled
+    /// Returns whether the batch contains only `span` and no line by `reader`. If so, the batch need not be filled
     /// again for that reader.
     pub(super) fn is_just(&self, span: SeqRange, reader: PeerId) -> bool {
         self.span == Some(span) && !self.has_own(span, reader)
     }
 
-    /// Returns whether the batch contains anything besides shared lines of one room, or a line of `span` that `reader`
-    /// must not receive.
+    /// Returns whether the batch contains anything besides shared lines of one room, or contains a line of `span` that
+    /// `reader` must not receive.
     fn has_own(&self, span: SeqRange, reader: PeerId) -> bool {
         let lines = match &self.segments[..] {
             [only] => only
@@ -275,8 +275,8 @@ impl Batch {
         Some(next)
     }
 
-    /// Returns the place at which `segment` is split if only the first `taken` bytes of the batch have been sent.
-    /// Returns `None` if the segment does not consist of shared lines.
+    /// Returns the place at which `segment` is split after the first `taken` bytes of the batch have been sent. Returns
+    /// `None` if the segment does not consist of shared lines.
     pub(super) fn split(&self, segment: &Segment, taken: usize) -> Option<Split> {
         let part = segment.shared.as_ref()?;
         let (end, next) = self
@@ -291,8 +291,8 @@ impl Batch {
         self.shared.get(part.lines)?.bytes.get(part.range.clone())
     }
 
-    /// Returns the index of shared lines that contain the first entry of `span` or end just before it. Creates such
-    /// lines if necessary. Returns `None` if they would replace lines to which the batch refers.
+    /// Returns the index of shared lines that contain the first entry of `span` or end just before it. Creates the
+    /// lines if necessary. Returns `None` if that would replace lines to which the batch refers.
     fn kept_lines(&mut self, span: SeqRange) -> Option<usize> {
         let known = self.shared.iter().position(|lines| lines.are_of(span));
         let at = match known {
@@ -398,8 +398,8 @@ impl SharedLines {
         self.bytes.len() >= KEPT_BYTES_MAX || self.ends.len() >= KEPT_LINES_MAX
     }
 
-    /// If there is no space for more lines and the reader at `from` does not need the older half of the lines, drops
-    /// that half.
+    /// Drops the older half of the lines if there is no space for more and the reader at `from` does not need that
+    /// half.
     fn drop_older_half(&mut self, from: Seq) {
         while self.is_full() {
             let half = self.bytes.len() / 2;
@@ -496,8 +496,8 @@ impl SharedLines {
 
     /// Returns the range in `bytes` of the lines of the entries in `from..to`, and the number of the entry after the
     /// last of these lines. The range ends before the first line that is by `reader` or must be written for each reader
-    /// separately. The range contains as many lines as fit into `space` bytes, but at least one. The range is empty if
-    /// it would contain only a part of a text that these readers receive as one message.
+    /// separately. The range contains as many lines as fit into `space` bytes, but at least one line. If the range
+    /// would contain only a part of a text that these readers receive as one message, it is empty.
     fn lines(&self, from: Seq, to: Seq, reader: PeerId, space: usize) -> (Range<usize>, Seq) {
         let (first, last) = (self.index(from), self.index(to));
         let begin = self.start(first);
@@ -556,7 +556,7 @@ mod tests {
         panic!("the tail has the lines in this form")
     }
 
-    /// Returns everything that `reader` receives from the entry `from` on, batch after batch.
+    /// Returns the output for `reader` from the entry `from` on, batch after batch.
     fn read(batch: &mut Batch, room: RoomId, tail: &Tail, mut from: Seq, reader: PeerId) -> String {
         let mut got = Vec::new();
         while from < tail.end() {
@@ -687,8 +687,8 @@ mod tests {
         assert!(batch.is_just(span, eve) && !batch.is_just(span, ann));
     }
 
-    /// In a form other than the tail's, an entry may be written for each reader, several entries may be one message,
-    /// and an entry may have no line.
+    /// In a form other than the tail's, an entry may be written for each reader separately, may be part of a message
+    /// with other entries, or may have no line.
     #[test]
     fn readers_of_another_form_receive_each_entry_once() {
         let mut peers = Arena::default();

@@ -1,5 +1,5 @@
-//! The rights that a connection needs before a request is handled. All rights are in one table, so that no request
-//! bypasses the checks.
+//! The rights that a connection needs for each request. All rights are in one table, so that no request bypasses the
+//! checks.
 //!
 //! Two checks are made where their results are used: whether the connection has a nick (`need_nick`), and whether it
 //! may read a room (`room_to_read`).
@@ -67,8 +67,8 @@ fn is_open_to_all(verb: Verb) -> bool {
     }
 }
 
-/// Returns whether a request depends on what others have changed before. If several servers share the chat, such a
-/// request is handled when this server has caught up with them.
+/// Returns whether a request depends on earlier changes by others. If several servers share the chat, such a request
+/// waits until this server has caught up with the other servers.
 pub(super) fn depends_on_others(request: &Request<'_>) -> bool {
     match request {
         Request::Msg { .. }

@@ -1,5 +1,5 @@
-//! Lists whose lines are formatted only when they are sent, so that a long list takes no more memory than a short
-//! one.
+//! Lists whose lines are formatted only when the lines are sent, so that a long list takes no more memory than a short
+//! list.
 
 use crate::chat::{Chat, NickId, RoomId};
 use crate::dialect::irc::{self, Cap, Label, Message, Shown, WhoForm, numeric};
@@ -23,7 +23,7 @@ enum ListKind {
         /// The last room that was listed.
         after: Option<RoomId>,
         reader: Option<NickId>,
-        /// Whether rooms that `reader` may not read are listed too, without their topics.
+        /// Whether the list also contains the rooms that `reader` may not read, but without their topics.
         is_all: bool,
         /// The minimum and maximum number of members of the listed rooms.
         size: (usize, usize),
@@ -35,7 +35,7 @@ enum ListKind {
     /// The members of a room for IRC's `WHO`, and the last member that was listed.
     Shown(RoomId, Option<NickId>, WhoForm),
     Members(RoomId, Option<NickId>),
-    /// The help on one verb, or on all verbs (`None`), followed by the time for which messages are kept.
+    /// The help on one verb, or on all verbs (`None`), followed by a sentence on how long messages are kept.
     Help(Option<Verb>, usize),
 }
 
@@ -50,8 +50,8 @@ pub(super) enum Step {
     End,
 }
 
-/// The maximum number of rooms that one step looks at. Comparing 50 rooms with the masks of an IRC client takes less
-/// than a millisecond. After each step, other connections have their turn.
+/// The maximum number of rooms that one step looks at. Comparing them with the masks of an IRC client takes less than a
+/// millisecond. After each step, other connections have their turn.
 const LOOKED_AT_MAX: usize = 50;
 
 /// The verbs that a new user needs. `HELP` shows the syntax of each.
@@ -168,7 +168,7 @@ impl LazyList {
                         return Step::End;
                     };
                     *after = Some(id);
-                    // A room that has no members and has never had an event is not shown to an IRC client.
+                    // A room without members is not shown to an IRC client unless it has had an event.
                     let members = chat.members(&room.name);
                     let is_unused = members == 0 && room.last_id.is_none();
                     if !(*least..=*most).contains(&members)

@@ -53,7 +53,7 @@ pub(super) enum PendingQuery {
     Files { room: Arc<RoomName>, count: usize },
     /// A file that is to be sent.
     File { id: EventId, offset: u64 },
-    /// The author and place of an event, and the action that follows.
+    /// The author and place of an event, and what to do with the event then.
     Authorship(EventId, OnEvent),
     /// The reactions to an event.
     Reactions(EventId),
@@ -90,7 +90,7 @@ pub(super) enum PendingQuery {
 
 impl PendingQuery {
     /// Returns the room whose history is being read, and the verb of the request. Returns `None` for a `JOIN`, because
-    /// even a removed member still receives everything before the removal.
+    /// a member that is removed meanwhile may still read everything before the removal.
     fn reads(&self) -> Option<(Verb, &RoomName)> {
         match self {
             Self::Replay(Replay {
@@ -134,7 +134,7 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    /// Creates a replay for `HISTORY`, which sends at most `left` events of the span.
+    /// Creates a replay for `HISTORY`. The replay sends at most `left` events of the span.
     fn history(source: HistorySource, span: Span, left: usize) -> Self {
         Self {
             verb: Verb::History,
@@ -187,7 +187,7 @@ impl Session {
         )
     }
 
-    /// Queries the backlog of a room that is being joined: the events after an id, up to the first live event.
+    /// Queries the backlog of a room that is being joined: the events after the id `after`, up to the first live event.
     pub(super) fn query_backlog(
         &mut self,
         room_id: RoomId,
@@ -316,8 +316,8 @@ impl Session {
         self.query_log(PendingQuery::ForgetReader(reply), query)
     }
 
-    /// Returns the owner of this connection's named readers: its registered nick. Without a registered nick, the owner
-    /// is the client's address, because anyone can use any number of unregistered nicks.
+    /// Returns the owner of this connection's named readers: the registered nick or, without one, the client's address.
+    /// An unregistered nick is not an owner, because anyone can use any number of them.
     pub(super) fn reader_owner(&self, chat: &Chat) -> String {
         let user = self.nick.and_then(|nick| chat.user(nick));
         match user.filter(|user| chat.is_registered(&user.nick)) {
@@ -397,8 +397,7 @@ impl Session {
     /// If the reader has fallen behind a room's tail and has received all earlier output, returns the query for the
     /// events that it has missed. Otherwise, returns `None`. The result must be passed to [`Self::on_backlog`].
     pub fn backlog_query(&self, chat: &Chat) -> Option<(RoomId, LogQuery)> {
-        // A room for which a reply waits comes first. Otherwise, neither the reply nor the reading of the backlog would
-        // make progress.
+        // A room for which a reply waits comes first. Otherwise, neither the reply nor the backlog would make progress.
         let awaited = match self.replies().pending.front() {
             Some(Pending::Text(reply)) => reply.after.map(|after| after.room),
             Some(Pending::Entry(EntryReply {
@@ -776,7 +775,7 @@ impl Session {
     }
 
     /// Continues with the events that a slow reader has missed. If the log no longer contains them, reports a gap. If
-    /// the query failed, closes the connection, because the client would otherwise miss events without notice.
+    /// the query failed, closes the connection, so that the client notices that events are missing.
     pub fn on_backlog(
         &mut self,
         room_id: RoomId,
@@ -843,7 +842,7 @@ impl Session {
     }
 }
 
-/// Returns a record in the form in which a dialect writes it.
+/// Returns a record as the value that a dialect writes.
 fn past_of<'a>(record: &'a Record, chat: &Chat) -> Past<'a> {
     Past {
         id: record.id,

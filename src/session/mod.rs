@@ -70,7 +70,7 @@ pub enum Effect {
     /// When all replies have been sent, send the `DATA` line and the bytes of this file from `offset` on. Report with
     /// [`Session::sent_file`].
     Send(Box<OutgoingFile>),
-    /// Send a live file as it arrives, in pieces. Each piece has a `DATA` line. If the file is no longer live, call
+    /// Send a live file in pieces, as they arrive. Each piece has a `DATA` line. If the file is no longer live, call
     /// [`Session::find_file`] instead.
     Follow {
         /// The file's id.
@@ -104,7 +104,7 @@ impl Effect {
     }
 }
 
-/// A complete file that a client has requested, or the rest of one.
+/// A complete file that a client has requested, in full or from an offset.
 #[derive(Debug)]
 pub struct OutgoingFile {
     /// The file's id.
@@ -141,7 +141,7 @@ pub struct UploadError {
     pub code: Code,
     /// The reason in words for people.
     pub text: Cow<'static, str>,
-    /// Whether the connection must close, because the server cannot know where the next line in the input begins.
+    /// Whether the connection must close, because the server cannot know where the next line begins.
     pub closes: bool,
 }
 
@@ -167,11 +167,11 @@ pub enum Begun {
     Removed,
 }
 
-/// The maximum number of bytes of replies that wait for a client. Above this maximum, the server stops reading the
+/// The maximum number of bytes of replies that wait for a client. Above the maximum, the server does not read the
 /// client's requests.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 
-/// The replies that wait to be sent, or that wait for the outcome of an entry.
+/// The replies that have not been sent, including those that wait for the outcome of an entry.
 #[derive(Debug)]
 struct Replies {
     pending: VecDeque<Pending>,
@@ -184,12 +184,12 @@ struct Replies {
     first_ticket: u32,
     /// The number of outcomes that are not known yet.
     undecided: usize,
-    /// Input that is deferred until all outcomes are known, because the input must see the effect of the entries.
+    /// Input that is deferred until all outcomes are known, because the entries may affect the input.
     deferred: Option<Deferred>,
     freshness: Freshness,
 }
 
-/// What a session knows about how far this server is behind others that share the chat.
+/// Whether this server has caught up with the other servers of the chat, as far as a session knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Freshness {
     /// Others may have acknowledged what this server does not know yet.
@@ -259,7 +259,7 @@ impl Replies {
         let number = self.expect_outcome(EntryReply::NOTHING);
         let is_entry = |pending: &Pending| matches!(pending, Pending::Entry(_));
         let entries = self.pending.iter().skip(at);
-        // Tickets are numbered in the order of their replies, so the change cannot come before an entry.
+        // The ticket numbers must have the order of the replies, so the change cannot be put before an entry.
         if entries.filter(|pending| is_entry(pending)).count() == 1
             && let Some(waits) = self.pending.pop_back()
         {
@@ -268,7 +268,7 @@ impl Replies {
         number
     }
 
-    /// Sets the outcome of the entry whose ticket has the number `number`.
+    /// Sets the outcome of the entry with the ticket number `number`.
     fn learn(&mut self, number: u32, outcome: Result<Committed, Code>) {
         let at = number.wrapping_sub(self.first_ticket) as usize;
         if let Some(unknown @ None) = self.outcomes.get_mut(at) {
@@ -294,7 +294,7 @@ struct Membership {
     room: RoomId,
     /// The next entry of the room's tail to send.
     cursor: Seq,
-    /// The newest logged event that was sent, or that existed when the room was joined; 0 for none.
+    /// The id of the newest logged event that was sent or that existed when the room was joined; 0 for none.
     seen: u64,
     /// The entry up to which a reported gap also covers unlogged events.
     gap_to: Seq,
@@ -319,7 +319,7 @@ impl Membership {
         }
     }
 
-    /// Returns whether the tail has lost logged events that have not been sent, so that they must be read from the log.
+    /// Returns whether the tail has dropped logged events that have not been sent. They must then be read from the log.
     fn is_behind(&self, chat: &Chat) -> bool {
         let tail = chat.tail(Place::Room(self.room));
         tail.is_some_and(|tail| {
@@ -395,8 +395,8 @@ pub struct Session {
     /// The dialect of the next output. After the reply that changes the dialect has been sent, this is the same as
     /// `input`.
     output: Dialect,
-    /// The time of the last request, in milliseconds of uptime. Before the first request, the time at which the client
-    /// connected.
+    /// The time of the last request, in milliseconds of uptime. Before the first request, the time at which the session
+    /// began.
     asked_ms: u64,
     /// The address to which the client has connected, for hints on what to type.
     local: (IpAddr, u16),
@@ -415,8 +415,8 @@ pub struct Session {
     tls_hint_sent: bool,
     /// Whether the nick was taken with a token (`true`) or with the password (`false`).
     has_token: bool,
-    /// Whether the connection was removed from its current room or a `JOIN` was refused, and the connection has joined
-    /// no room since. Messages for the lost room must not go to another room.
+    /// Whether the connection has lost its current room, because of a removal or a refused `JOIN`, and has joined no
+    /// room since. Messages for the lost room must not go to another room.
     lost_current_room: bool,
     /// Whether an operator has closed the connection. If so, the connection ends soon, even if the client does not
     /// read.
@@ -498,7 +498,8 @@ impl Session {
     }
 
     /// Returns a hint for a person in talker mode on how to transfer a file: at `path` in a browser, or with a command.
-    /// `command` returns the command. Its argument is the command line of a network client, up to the port.
+    /// `command` returns the command. The argument of `command` is the command line of a network client, up to the
+    /// port.
     fn transfer_hint(&self, path: &str, command: impl FnOnce(&str) -> String) -> String {
         let (host, port) = self.local;
         let (scheme, client) = match self.security {
@@ -524,7 +525,7 @@ impl Session {
     /// Returns whether another line is accepted now. No line is accepted during a transfer, or if the client does not
     /// read its replies.
     pub fn takes_lines(&self, limits: &Limits) -> bool {
-        // While a list is being sent, a later request must not change its contents.
+        // While a list is being sent, no later request may change the list's contents.
         let replies = self.replies();
         let is_listing = matches!(replies.pending.back(), Some(Pending::List(_)));
         let has_space =
@@ -613,7 +614,7 @@ impl Session {
             return None;
         }
         if self.expects == Expects::LineAfterBytes && !looks_like_command(line) {
-            // The room must receive the file before it learns that the sender has left.
+            // The room must receive the file before the departure of the sender.
             self.take_outcomes(chat);
             let replies = self.replies_mut();
             if replies.undecided > 0 {
@@ -660,7 +661,8 @@ impl Session {
         })
     }
 
-    /// Handles a request of a client inside this process, or the refusal of a request that could not be composed.
+    /// Handles a request of a client inside this process. If the client could not compose the request, handles the
+    /// refusal.
     pub fn apply_request(
         &mut self,
         read: Result<Request<'static>, Refusal>,
@@ -734,8 +736,8 @@ impl Session {
         self.replies().undecided == 0 && (!depends || self.has_caught_up(chat))
     }
 
-    /// Returns whether this server has caught up with the others that share the chat. If not, the request must be
-    /// deferred until then.
+    /// Returns whether this server has caught up with the other servers that share the chat. If not, the request must
+    /// be deferred until it has.
     fn has_caught_up(&mut self, chat: &mut Chat) -> bool {
         if self.replies().freshness == Freshness::CaughtUp {
             return true;
@@ -824,7 +826,7 @@ impl Session {
     }
 
     /// Handles the end of the client's input. The session ends when all requests have been answered, unless the client
-    /// has requested to stay.
+    /// has requested to stay connected.
     pub fn end_of_input(&mut self, chat: &mut Chat, now: Now) {
         if !self.stays && !self.is_ending() {
             self.depart_after_unread("", Leaves::ForNow, chat, now);
@@ -832,14 +834,14 @@ impl Session {
         }
     }
 
-    /// Cancels the client's request to stay connected. Called for a client that reads nothing after the end of its
+    /// Cancels the client's request to stay connected. This is for a client that reads nothing after the end of its
     /// input.
     pub fn stay_no_longer(&mut self) {
         self.stays = false;
     }
 
-    /// Reports input that is not a line and has been skipped. `closes` is true if the server cannot know where the next
-    /// line begins.
+    /// Reports input that is not a line and has been skipped. `closes` says that the connection must close, because the
+    /// server cannot know where the next line begins.
     pub fn refuse_input(
         &mut self,
         code: Code,
@@ -861,7 +863,7 @@ impl Session {
         self.asked_ms = millis(now.uptime);
     }
 
-    /// Closes a connection that uses a protocol which is not allowed here.
+    /// Closes a connection that uses a forbidden protocol.
     pub fn reject(&mut self, text: &str, chat: &mut Chat, now: Now) {
         self.close(Code::NotAllowed, text, chat, now);
     }
@@ -876,8 +878,8 @@ impl Session {
         self.close(Code::ShuttingDown, text, chat, now);
     }
 
-    /// Closes the connection if its address is banned or there are too many connections. Must be called as soon as the
-    /// client's address is known, and after each change of the address.
+    /// Closes the connection if its address is banned or there are too many connections. Must be called whenever the
+    /// client's address becomes known or changes.
     pub fn admit(&mut self, chat: &mut Chat, now: Now) {
         if chat.has_too_many(self.peer) {
             let text = "there are too many connections; try again later";
@@ -1081,7 +1083,7 @@ impl Session {
         self.refuse(&log_queries::no_such_file(id));
     }
 
-    /// Cancels the request in progress without a reply, because the connection is to close.
+    /// Cancels the request in progress without a reply, because the connection will be closed.
     pub fn break_off(&mut self) {
         self.expects = Expects::Line;
         self.log_query = None;
@@ -1105,7 +1107,7 @@ impl Session {
         self.refuse(&Refusal::new(verb, Code::Internal, text));
     }
 
-    /// Reports that the request cannot be handled now because others use the resources that it needs.
+    /// Reports that the server lacks the resources for the request now, because others use them.
     pub fn is_too_busy(&mut self, verb: Verb, text: &'static str) {
         self.expects = Expects::Line;
         self.refuse(&Refusal::new(verb, Code::Busy, text));
@@ -1164,7 +1166,7 @@ impl Session {
         self.depart(text, leaves, chat, now);
     }
 
-    /// Leaves every room and gives up the nick. Unsent room events stay unsent, because the log contains them.
+    /// Leaves every room and gives up the nick. Drops the unsent room events, because the log contains them.
     fn depart(&mut self, text: &str, leaves: Leaves, chat: &mut Chat, now: Now) {
         match chat.take_claimed(self.peer) {
             Some(Ok(taken)) => self.nick = Some(taken),

@@ -31,8 +31,8 @@ pub(super) enum Pending {
     List(Box<LazyList>),
 }
 
-/// A reply whose text is known. If `after` is set, the reply is sent after the events up to that position in a room,
-/// and before all later events.
+/// A reply whose text is known. If `after` is set, the reply is sent at the position `after` among the events of a
+/// room.
 #[derive(Debug)]
 pub(super) struct TextReply {
     pub text: Output,
@@ -102,7 +102,8 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// Events from the log for a reader that fell behind a room's tail. After the page, the reader continues in the tail.
+/// Events from the log for a reader that has fallen behind a room's tail. After the page, the reader continues in the
+/// tail.
 #[derive(Debug)]
 pub(super) struct BacklogPage {
     pub room: RoomId,
@@ -135,8 +136,8 @@ pub(super) enum AfterReply {
     Close,
 }
 
-/// The maximum number of bytes of a list that are written at once. Filling a whole batch would take milliseconds,
-/// because each line is looked up.
+/// The maximum number of bytes of a list in one write. Filling a whole batch would take milliseconds, because each line
+/// is looked up.
 const LIST_BYTES_MAX: usize = 32 << 10;
 
 /// An error: the tail no longer contains the requested entries.
@@ -326,7 +327,7 @@ impl Session {
             && let Some(run) = segments.next()
         {
             let is_whole = self.cut(chat, batch, run, taken);
-            // If all of `run` has been sent, so have the segments that end at the same byte.
+            // If all of `run` has been sent, the segments that end at the same byte have been sent too.
             while let Some(same) = segments.next_if(|same| is_whole && same.end == run.end) {
                 self.advance(same.step, chat);
             }
@@ -369,8 +370,8 @@ impl Session {
         is_whole
     }
 
-    /// Returns the newest logged event of a room that has been sent, if the room was read up to `seq`. If `known` is
-    /// given, returns `known`.
+    /// Returns the newest sent event of a room that was read up to `seq`, among the logged ones. If `known` is given,
+    /// returns `known`.
     fn last_read(
         &self,
         room: RoomId,
@@ -465,7 +466,7 @@ impl Session {
         }
     }
 
-    /// Closes the page. If the tail contains all events after the last sent one, reading continues in the tail.
+    /// Closes the page. If the tail contains all events after the last sent event, reading continues in the tail.
     pub(super) fn close_page(&mut self, chat: &Chat) {
         let Some(page) = self.page.take().filter(|page| !page.has_gap) else {
             return;
@@ -498,7 +499,7 @@ impl Session {
         }
     }
 
-    /// Returns the index of the membership of `room`; `None` if `batch` ends the membership.
+    /// Returns the index of the membership of `room`; `None` if the membership ends within `batch`.
     fn reading(&self, room: RoomId, batch: &Batch) -> Option<usize> {
         let mut rooms = self.rooms.iter().zip(&batch.cursors);
         rooms.position(|(membership, cursor)| membership.room == room && cursor.is_some())
@@ -552,7 +553,7 @@ impl Session {
         unread
     }
 
-    /// Returns the unsent direct messages to the nick of a connection that is changing its nick.
+    /// Returns the unsent direct messages of a connection that is changing its nick.
     pub(super) fn unread_inbox(&self, chat: &Chat) -> Output {
         let mut batch = Batch::default();
         if let Some(nick) = self.nick {
@@ -689,7 +690,7 @@ impl Session {
                     None => break,
                 }
             }
-            // Here, either the entry must be written for this reader, or the entry is the reader's own and is skipped.
+            // The entry must be written for this reader, unless it is the reader's own. Then it is skipped.
             if let Some((entry, line)) = tail.get(from)
                 && entry.author != Some(self.peer)
                 && !self.ignores(entry.layout, line)
@@ -832,8 +833,8 @@ impl Session {
     }
 }
 
-/// For a client that receives a text as one message, returns how many of the first records are lines of one text. For
-/// any other client, returns 1.
+/// Returns how many of the first records the client receives as one message: the lines of a text for a client that
+/// supports this, otherwise 1.
 pub(super) fn lines_of_records(records: &[Record], client: Writer<'_>) -> usize {
     if !client.joins_texts() {
         return 1;

@@ -90,7 +90,7 @@ impl Session {
             if known.is_some_and(|room| !chat.may_read(room, self.nick)) {
                 continue;
             }
-            // A room without events, members and an owner does not exist, but its named readers may.
+            // A room without events, members and an owner does not exist, but may still have named readers.
             let room = known.and_then(|room| chat.room(room));
             let room = room.map_or(name.as_str(), |room| room.name.as_str());
             lines.add(&[room, &reader.name, &seen.to_string()]);
@@ -105,8 +105,8 @@ impl Session {
         );
     }
 
-    /// Handles `FORGET`. The reply does not reveal whether the reader existed or whether this connection may read the
-    /// room.
+    /// Handles `FORGET`. The reply is always the same, whether or not the reader existed and whether or not this
+    /// connection may read the room.
     pub(super) fn forget_reader(&mut self, room: RoomName, name: &Nick, chat: &Chat) -> Done {
         let reader = self.own_reader(Verb::Forget, &room, name, chat)?;
         // Otherwise a `BYE` of this connection would create the reader again.
@@ -146,8 +146,8 @@ impl Session {
         self.tell_moved(&reader.name, room.as_str(), seen, chat);
     }
 
-    /// If the client wants to know, shows that another connection of this nick has moved a reader. A client that does
-    /// not read its replies is not told. Its next `READERS` shows the position.
+    /// Shows a client that wants to know that another connection of its nick has moved a reader. A client that does not
+    /// read its replies is not told. Its next `READERS` shows the position.
     pub(super) fn show_moved(&mut self, moved: &MovedReader, chat: &Chat, now: Now) {
         let MovedReader {
             nick,
@@ -193,7 +193,7 @@ impl Session {
         self.refuse(&Refusal::new(verb, Code::Quota, text));
     }
 
-    /// Continues a `SEEN` that names a reader. `is_new` is true if the reader does not exist yet.
+    /// Continues a `SEEN` that names a reader. `is_new` says that the reader does not exist yet.
     pub(super) fn move_reader(
         &mut self,
         room: Arc<RoomName>,

@@ -264,7 +264,7 @@ impl Session {
         self.ok(verb, "", "bye", AfterReply::Close);
     }
 
-    /// Turns stamps or tags on or off. They are extra fields of events, for programs.
+    /// Turns stamps or tags on or off. Stamps and tags are extra fields of events, for programs.
     fn set_marks(&mut self, verb: Verb, on: bool, change: impl FnOnce(Marks) -> Marks) -> Done {
         if self.input.is_for_people() {
             let text = "STAMPS and TAGS are for programs; type /raw first, which ends CHAT";
@@ -308,8 +308,8 @@ impl Session {
         Ok(effect.map(|effect| effect.with_tags(tags)))
     }
 
-    /// Takes a nick. `has_token` is true after a login with a token, and false after a login with the password; `None`
-    /// if the connection has not logged in.
+    /// Takes a nick. `has_token` is `Some(true)` after a login with a token, `Some(false)` after a login with the
+    /// password, and `None` without a login.
     pub(super) fn take_nick(
         &mut self,
         nick: Nick,
@@ -470,7 +470,7 @@ impl Session {
         }
     }
 
-    /// Completes a `JOIN`: the connection has joined the room, and the backlog has been sent if it was requested.
+    /// Completes a `JOIN` after the connection has joined the room and the requested backlog, if any, has been sent.
     pub(super) fn joined(&mut self, room_id: RoomId, chat: &Chat) {
         let mut rooms = self.rooms.iter_mut();
         let membership = rooms.find(|m| m.room == room_id && !m.is_leaving);

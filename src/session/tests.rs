@@ -445,7 +445,7 @@ fn no_other_user_gets_any_spelling_of_a_registered_nick() {
         let answer = table.say(3, &format!("NICK {fake}"));
         assert!(!answer.contains("OK NICK "), "{fake}: {answer}");
     }
-    // The owner of one nick must not give it the spelling of the other nick.
+    // The owner of one nick must not spell it like the other nick.
     let answer = table.say(0, "NICK lan");
     assert!(
         answer.starts_with("ERR NICK nick-taken ") && answer.contains("spell yours Lan"),
@@ -612,7 +612,7 @@ fn a_connection_has_one_nick_and_an_address_limited_reservations() {
     assert_eq!(table.chat.totals().nicks, 4);
     assert!(table.say(5, "NICK bob").starts_with("ERR NICK nick-taken "));
     assert!(table.say(5, "NICK dan").starts_with("OK NICK dan "));
-    // A nick does not count as reserved while it is in use again. Afterwards, it is reserved again.
+    // A nick that is in use again does not count as reserved. Afterwards, the nick is reserved again.
     assert!(table.say(5, "NICK bob secret").contains("OK NICK bob "));
     table.sessions[5].lost(&mut table.chat, Now::default());
     assert_eq!(table.chat.totals().nicks, 4);

@@ -1,4 +1,4 @@
-//! The policy for passwords from other machines without TLS, which others could read.
+//! The policy for passwords that clients on other machines send without TLS, because others could read such passwords.
 
 use super::{Security, Session};
 use crate::chat::Chat;

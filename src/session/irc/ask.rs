@@ -643,7 +643,8 @@ const IRCS: &[&str] = &[
     "MARKREAD",
 ];
 
-/// The verbs of plainchat for which IRC has no command. They are written as in plainchat, and answered with notices.
+/// The verbs of plainchat for which IRC has no command. The client writes them as in plainchat. The answers are
+/// notices.
 const PLAINCHATS: &[&str] = &[
     "HISTORY", "SEARCH", "FILES", "DOWNLOAD", "UPLOAD", "SEEN", "READERS", "FORGET", "REMOVE",
     "EDIT", "REACT", "UNREACT", "REACTS", "BAN", "UNBAN", "BANS", "NOTE", "SHUTDOWN", "TOKEN",

@@ -1,5 +1,5 @@
-//! Moves the named readers of a client that may leave without `QUIT`. From time to time, the server sends a `PING`. The
-//! client's `PONG` proves that the client has received everything that was sent before the `PING`.
+//! Moves the named readers of a client, because the client may leave without `QUIT`. From time to time, the server
+//! sends a `PING`. The client's `PONG` proves that the client has received everything that was sent before the `PING`.
 
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use crate::dialect::irc::{IrcLine, Message};
 use crate::log::Reader;
 use crate::model::Now;
 
-/// The last `PING` with which the server has asked an IRC client to confirm the positions of its named readers.
+/// The last `PING` to an IRC client, and the positions of named readers that the client confirms by answering it.
 #[derive(Debug)]
 pub(super) struct Confirm {
-    /// The uptime at which the client was last asked or, before that, began to use a named reader.
+    /// The uptime at which the client was last asked. Before the first time, the uptime at which it began to use a
+    /// named reader.
     asked_ms: u64,
     /// The number in the last `PING`.
     number: u64,

@@ -1,6 +1,6 @@
 //! `CHATHISTORY` (IRCv3 draft): sends a page of past messages, which is selected by ids or times. If a page is shorter
-//! than requested, clients conclude that there are no more messages. Therefore the length of a page counts only what
-//! the client is shown: messages and, with `draft/event-playback`, topics and reactions.
+//! than requested, clients conclude that there are no more messages. Therefore a page is filled with what the client
+//! shows: messages and, with `draft/event-playback`, topics and reactions.
 
 use super::super::output::keep_whole_texts;
 use super::super::request::Done;
@@ -263,7 +263,7 @@ impl ChatHistory {
             }
     }
 
-    /// Removes from `records` what does not belong to the page, and updates the unsent part of the log.
+    /// Removes the records that are not part of the page, and updates the unsent part of the log.
     fn send(&mut self, records: &mut Vec<Record>) {
         if self.caps.joins_texts() {
             keep_whole_texts(records);

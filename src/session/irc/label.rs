@@ -28,7 +28,7 @@ enum Progress {
 
 impl Session {
     /// Remembers the label of a command, if the client has requested labeled answers. If the line continues a labeled
-    /// command, that command keeps its label.
+    /// command, the command keeps its label.
     pub(super) fn irc_take_label(&mut self, line: &IrcLine<'_>) {
         let Some(irc) = self.irc.as_deref_mut() else {
             return;
@@ -43,7 +43,7 @@ impl Session {
         }
     }
 
-    /// If the replies that a step has queued answer a labeled command, marks them. They begin at the position `step`.
+    /// Marks the replies of a step if they answer a labeled command. The replies begin at the position `step`.
     pub(in super::super) fn irc_label(&mut self, step: usize, effect: Option<&Effect>) {
         let labeled = self.irc.as_deref_mut().and_then(|irc| irc.labeled.take());
         let Some(mut labeled) = labeled else {

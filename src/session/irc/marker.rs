@@ -1,5 +1,6 @@
-//! `MARKREAD` (`draft/read-marker`): the time up to which a nick has read a room, or the direct messages with another
-//! nick. The log stores the marker as a named reader whose position is the time. No other reader can have its name.
+//! `MARKREAD` (`draft/read-marker`): the time up to which a nick has read a room or the direct messages with another
+//! nick. The log stores the marker as a named reader with the time as its position. No other reader can have the name
+//! of this one.
 
 use super::super::request::Done;
 use super::super::{Effect, Session};
@@ -28,9 +29,9 @@ pub(in super::super) struct Marker {
 enum Then {
     /// Shows the marker.
     Show,
-    /// Moves the marker to this time, unless the marker is later already.
+    /// Moves the marker to this time, unless the marker is already later.
     Set(Time),
-    /// The marker has been set to this time. The client is shown the time next.
+    /// The marker has been set to this time. Next, the client is shown the time.
     Stored(Time),
     /// Joins the room after the marker has been read.
     Join(RoomName, JoinFrom),

@@ -45,12 +45,13 @@ pub(super) struct Irc {
     labeled: Option<Box<Labeled>>,
     /// The message of several lines that is arriving.
     incoming: Option<Box<Incoming>>,
-    /// The comparison forms of nicks, each with the time up to which the nick's messages have been read. The newest is
-    /// last.
+    /// The comparison forms of nicks, each with the time up to which the nick's messages have been read. The newest
+    /// time is last.
     read: Vec<(Box<str>, Time)>,
     /// The read marker of the room that is being joined; `None` if the marker must not be shown.
     marker: Option<Option<Time>>,
-    /// The confirmation of named readers' positions by the client; `None` if the client uses no named reader.
+    /// The positions of named readers that the client has been asked to confirm; `None` if the client uses no named
+    /// reader.
     confirm: Option<Box<Confirm>>,
     /// The reason to close the connection, if the last request has made the connection useless.
     fatal: Option<Box<str>>,
@@ -253,7 +254,7 @@ impl Session {
     }
 }
 
-/// Returns whether the answer to a command depends on what others have changed before.
+/// Returns whether the answer to a command depends on earlier changes by others.
 fn depends_on_others(command: &str) -> bool {
     !matches!(
         command,

@@ -38,7 +38,7 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Adds a line, or appends to the last line if `continues` is set. A line that is too long for `TEXT` is split into
+    /// Adds a line, or appends to the last line if `continues` is set. Splits a line that is too long for `TEXT` into
     /// several lines.
     fn add(&mut self, text: &str, continues: bool) {
         if self.lines == 0 {

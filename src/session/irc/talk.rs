@@ -180,8 +180,8 @@ impl Session {
         }
     }
 
-    /// Sends a message that replies to an event. If the room or private chat of the message does not contain the event,
-    /// the message is sent without the tag `reply`, as IRC clients expect.
+    /// Sends a message that replies to an event. If the event is not in the room or private chat of the message, the
+    /// message is sent without the tag `reply`, as IRC clients expect.
     pub(in super::super) fn irc_send_reply(
         &mut self,
         mut message: IrcMessage,
@@ -241,7 +241,7 @@ impl Session {
         done
     }
 
-    /// Adds tags to the reply of the last request, which is the client's own event.
+    /// Adds tags to the client's own event, which is the reply to the last request.
     pub(in super::super) fn irc_tag_own(&mut self, tags: &str) {
         if let Some(replies) = self.replies.as_deref_mut()
             && let Some(Pending::Entry(reply)) = replies.pending.back_mut()
@@ -251,8 +251,7 @@ impl Session {
         }
     }
 
-    /// Checks that this connection may read a room. The room must exist, so that a mistyped name does not create a
-    /// room.
+    /// Checks that this connection may read a room. The room must exist, because a mistyped name must not create one.
     fn irc_room(&self, verb: Verb, name: &RoomName, chat: &Chat) -> Result<(), Refusal> {
         let Some(room) = chat.find_room(name) else {
             let text = format!("there is no room {name}; JOIN creates it, LIST shows the others");

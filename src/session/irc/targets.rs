@@ -27,7 +27,8 @@ pub(in super::super) struct Targets {
     after: Time,
     before: Time,
     wanted: usize,
-    /// Which targets are kept if there are too many: those with the newest messages (`true`) or the oldest (`false`).
+    /// Whether the targets with the newest messages (`true`) or with the oldest (`false`) are kept if there are too
+    /// many.
     is_backward: bool,
     /// The sources that have not been read completely. The last source is being read.
     left: Vec<HistorySource>,

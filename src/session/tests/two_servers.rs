@@ -23,7 +23,8 @@ enum Act {
     SetTopic(usize),
     /// Removes the last message that was sent on the server.
     Remove,
-    /// Joins a room with a new connection that resumes after an earlier id. The second number is the index of the id.
+    /// Joins a room with a new connection that resumes after an earlier id. The first number is the room, and the
+    /// second is the index of the id.
     Resume(usize, usize),
     /// Applies the log's decisions on the server.
     Apply,
@@ -53,7 +54,7 @@ struct Resumed {
     got: Vec<u64>,
 }
 
-/// Returns each logged line of a room, `PAST` or `LIVE`, as its id and the rest.
+/// Returns the id and the rest of each logged line of a room. The line may be a `PAST` or a `LIVE` line.
 fn events(text: &str, room: &str) -> Vec<(u64, String)> {
     let lines = text.lines().filter_map(|line| {
         let mut words = line.splitn(4, ' ');
@@ -253,7 +254,7 @@ impl Pair {
         };
         self.applied[on] += 1;
         let server = &mut self.servers[on];
-        // Messages that were sent before have their places in the log before it.
+        // Messages that were sent before the change also come before it in the log.
         server.apply();
         let by = from.1.filter(|_| from.0 == on);
         server.chat.decide(change, by, Now::default());
@@ -465,8 +466,8 @@ enum Step {
 }
 
 impl Step {
-    /// Returns the line that a speaker sends for this step; empty if the connection breaks. `n` is the number of the
-    /// step.
+    /// Returns the line that a speaker sends for this step, which has the number `n`. The line is empty if the
+    /// connection breaks.
     fn line(&self, n: usize) -> String {
         match self {
             Self::Nick(nick, None) => format!("NICK {nick}"),
@@ -599,7 +600,7 @@ fn a_request_knows_what_was_acknowledged_on_the_other_server() {
         ),
     ] {
         pair.send(0, 1, line);
-        // The first server decides, and the second one has not heard of it.
+        // The first server applies the decision. The second server has not received it.
         while pair.apply_next(0) {}
         let answer = pair.read(0, 1);
         assert!(answer.contains(reply), "{line}: {answer}");
@@ -730,7 +731,8 @@ impl Pair {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Neither server decides before the log of changes does. Each server applies the log at its own pace.
+    /// The servers decide on changes only when they apply the log of changes. Each server applies the log at its own
+    /// pace.
     #[test]
     fn late_decisions_leave_both_servers_with_the_same_nicks_and_members(
         steps in vec(late_step(), 1..80),
