@@ -22,7 +22,7 @@ pub struct RoomAcl {
     pub invited: BTreeSet<String>,
 }
 
-/// A change of an access list. If two servers make changes at once, the order does not matter, unless both changes
+/// A change to an access list. If two servers make changes at once, the order does not matter, unless both changes
 /// concern the same nick.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AclChange {
@@ -35,7 +35,7 @@ pub enum AclChange {
 }
 
 /// An access list as it was stored, with its version. The version counts the changes to all access lists. Answers may
-/// arrive in any order, so the list with the higher version is the newer list.
+/// arrive in any order. The list with the higher version is the newer list.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // the names of the fields say what they are
 pub struct VersionedAcl {

@@ -12,7 +12,7 @@ pub struct Id<T> {
     of: PhantomData<fn() -> T>,
 }
 
-/// A table that stores values in slots. Besides the value, a slot contains only a serial number. The ids are `Id<K>`.
+/// A table that stores values in slots. Besides its value, a slot contains only a serial number. The ids are `Id<K>`.
 #[derive(Debug)]
 pub struct Arena<T, K = T> {
     places: Slab<(u32, T)>,

@@ -25,8 +25,8 @@ pub struct Change {
     pub action: Action,
 }
 
-/// The action of a change. In the state, servers use nicks, and a nick is in a room through servers. Only the server
-/// itself knows how many of its connections use a nick, and how many of these connections are in each room.
+/// The action of a change. In the shared state, a server uses a nick and has the nick in rooms. Only the server itself
+/// knows how many of its connections use a nick, and how many of these connections are in each room.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// A connection of the server takes a nick. The nick replaces the connection's former nick, if there is one.
@@ -38,15 +38,15 @@ pub enum Action {
         /// The nick that the connection used before.
         former: Option<FormerNick>,
     },
-    /// On a server, the last connection of a nick has ended. Before, the connection has left its rooms.
+    /// The server's last connection with a nick has ended, after leaving its rooms.
     DropNick {
         /// The nick.
         nick: Nick,
-        /// How the nick is reserved if it has a password. `None` after a deliberate departure, because the nick then
-        /// becomes free at once.
+        /// How the nick is reserved if it has a password. `None` if the user has left deliberately, because the nick
+        /// then becomes free at once.
         reserve: Option<Reserve>,
     },
-    /// A nick was registered, or its password was changed. From now on, the account protects the nick, instead of a
+    /// A nick was registered, or its password was changed. From now on, the account protects the nick instead of a
     /// reservation.
     AddAccount {
         /// The nick.
@@ -61,7 +61,7 @@ pub enum Action {
     AddBan(Box<Ban>),
     /// A ban was lifted.
     RemoveBan(BanTarget),
-    /// The access lists of rooms were changed and stored. Connections that may no longer read a room leave it.
+    /// The access lists of rooms were changed and stored. Connections leave the rooms that they may no longer read.
     SetAcls(Vec<VersionedAcl>),
     /// A nick was invited to a room. If the nick is online, its connections are told.
     Invite {
@@ -95,8 +95,8 @@ pub enum Action {
         /// The text.
         text: Box<str>,
     },
-    /// Nothing changes. When a server applies this change of its own, it knows everything that any server has
-    /// acknowledged before the change was proposed.
+    /// This change has no effect. A server proposes it to catch up: when the server applies it, the server knows
+    /// everything that any server had acknowledged before the proposal.
     CatchUp,
     /// An operator deletes a room. All connections leave the room at once, before the log deletes its events.
     DeleteRoom {
@@ -160,8 +160,8 @@ pub struct FormerNick {
     pub nick: Nick,
     /// Whether no other connection of the server uses the nick.
     pub is_last: bool,
-    /// The rooms in which no other connection of the server uses the nick. There, the new
-    /// nick replaces the former one.
+    /// The rooms in which no other connection of the server uses the nick. There, the new nick replaces the former
+    /// nick.
     pub rooms: Vec<Arc<RoomName>>,
 }
 

@@ -40,8 +40,8 @@ impl Directory {
         }
     }
 
-    /// Returns whether a person could mistake `nick` for another registered nick. Always false for a registered nick in
-    /// its exact spelling.
+    /// Returns whether a person could mistake `nick` for another registered nick. Always false if `nick` is spelled
+    /// exactly like a registered nick.
     pub fn looks_like_another(&self, nick: &Nick) -> bool {
         if self.accounts.get(nick) == Some(nick) {
             return false;
@@ -66,7 +66,8 @@ pub struct Hook {
     pub made: Time,
 }
 
-/// A browser that is notified of mentions of a nick and direct messages to it while the page is closed (RFC 8030).
+/// A browser that is notified while the page is closed (RFC 8030): of mentions of a nick, and of direct messages to the
+/// nick.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// The nick.
@@ -148,8 +149,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Returns the first address of the group of addresses that one customer usually has: an IPv4 address alone, or an
-/// IPv6 network of 64 bits. Limits per address apply to these groups.
+/// Returns the first address of the group to which `address` belongs: an IPv4 address alone, or an IPv6 network of 64
+/// bits, which is what one customer usually has. Limits per address apply to these groups.
 pub fn address_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),

@@ -152,7 +152,7 @@ pub type Outcome = Result<(Option<EventId>, Time), Code>;
 /// An entry with its outcome.
 #[derive(Debug)]
 pub struct Applied {
-    /// The entry as it was proposed. A log in memory shares this value.
+    /// The entry as it was proposed. A log in memory keeps a reference to the same value.
     pub entry: Arc<Entry>,
     /// The outcome of the entry.
     pub outcome: Outcome,
@@ -164,7 +164,7 @@ pub struct Applied {
     pub ticket: Option<Ticket>,
 }
 
-/// Returns the comparison form of a nick that is given as it is shown.
+/// Returns the comparison form of a nick.
 pub fn casefolded(nick: &str) -> String {
     match Nick::parse(nick) {
         Ok(nick) => nick.casefolded().to_owned(),
@@ -293,7 +293,7 @@ impl Entry {
         }
     }
 
-    /// Returns the entry as an event with this id. `place` is the room or the recipient, as the event spells it.
+    /// Returns the entry as an event with the id `id`. `place` is the room or the recipient, as the event spells it.
     pub fn event<'a>(&'a self, place: &'a str, id: Option<EventId>) -> Event<'a> {
         let (to, room) = (place.into(), place.into());
         let (nick, text) = self.words();

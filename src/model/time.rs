@@ -9,7 +9,7 @@ use crate::protocol::Time;
 pub struct Now {
     /// The wall-clock time, for people and logs.
     pub time: Time,
-    /// The time since the server started. Deadlines use it because it never jumps.
+    /// The time since the server started. Deadlines use the uptime because it never jumps.
     pub uptime: Duration,
 }
 
