@@ -37,7 +37,7 @@ pub struct MovedReader {
     pub seen: u64,
 }
 
-/// The last position that a connection may still read in a room from which it is removed.
+/// The last position that a removed connection may still read in a room.
 #[derive(Clone, Copy, Debug)]
 pub struct Cutoff {
     /// The number that the next entry of the tail will have.

@@ -547,8 +547,8 @@ impl Chat {
                 Err(Code::NoSuchNick)
             };
         };
-        // A message that is not logged is kept only in the inbox. The inbox had enough space when the sender made the
-        // request, but other messages may have filled it since then.
+        // An unlogged message is kept only in the inbox. The inbox had enough space when the sender made the request,
+        // but other messages may have filled it since then.
         let bytes = entry.bytes() + entry.events() * DIRECT_LINE_BYTES;
         if !is_logged && (!self.has_inbox_space(here, bytes) || self.is_claimed(to)) {
             return Err(Code::Busy);

@@ -221,7 +221,7 @@ impl Chat {
         self.remove_renamed(peer, new, rooms, now);
     }
 
-    /// Returns each of `rooms` in which only one connection of this server uses the nick.
+    /// Selects from `rooms` the rooms in which only one connection of this server uses the nick.
     fn rooms_of_one(&mut self, rooms: &[RoomId], nick: NickId) -> Vec<RoomId> {
         let mut of_one = rooms.to_vec();
         of_one.retain(|room| {

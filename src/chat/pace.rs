@@ -77,7 +77,7 @@ impl Chat {
             && self.uploads.take(from, each, None, now.uptime)
     }
 
-    /// Returns whether `nick`, which is in use, is registered.
+    /// Returns whether `nick` is registered. `nick` must be in use.
     pub fn is_own(&self, nick: NickId) -> bool {
         self.account_of(Some(nick)).is_some()
     }

@@ -249,7 +249,7 @@ impl Chat {
     }
 }
 
-/// Returns the number of bytes for which a message counts.
+/// Returns the number of bytes that a message takes from the memory for waiting messages.
 fn size(entry: &Entry) -> usize {
     size_of::<Entry>() + entry.author().len() + entry.text().len()
 }

@@ -27,8 +27,8 @@ pub type Proposal = (Change, Option<PeerId>);
 pub(super) struct Undecided {
     /// The changes that the log has not received yet.
     proposed: Vec<Proposal>,
-    /// For each connection, the tickets of its undecided changes, oldest first; `None` for a change for which no reply
-    /// waits.
+    /// For each connection, the tickets of its undecided changes, oldest first; `None` for a change without a waiting
+    /// reply.
     tickets: BTreeMap<PeerId, Vec<Option<u32>>>,
     /// For each [`Action::CatchUp`], oldest first, the connections that wait for it.
     catching_up: VecDeque<Vec<PeerId>>,
@@ -293,7 +293,7 @@ impl Chat {
         self.enter_again(id, done.nick, count, now);
     }
 
-    /// Proposes that a nick leaves a room if this server has no connection there under the nick any more.
+    /// If this server has no connection under a nick in a room any more, proposes that the nick leaves the room.
     fn leave_if_absent(&mut self, id: RoomId, nick: NickId, now: Now) {
         let Some((room, name)) = self.names(id, nick) else {
             return;

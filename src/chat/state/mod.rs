@@ -26,7 +26,7 @@ use crate::protocol::{Code, Nick, RoomName};
 use crate::tail::{Seq, Tail};
 use reserved::Reserved;
 
-/// Identifies a nick that is in use or reserved. Servers that apply the same changes assign the same ids.
+/// Identifies a nick that is in use or reserved. Servers assign the same ids if they apply the same changes.
 pub type NickId = Id<User>;
 
 /// The state that servers agree on.
@@ -646,7 +646,7 @@ impl User {
 }
 
 impl Member {
-    /// A new member to which no server with a connection has been added yet.
+    /// A new member, to which the first server is added next.
     const NEW: Self = Self {
         servers: ServerSet(0),
         here: MemberHere {
