@@ -63,8 +63,8 @@ impl Session {
         if password.is_some() {
             self.require_tls(Verb::Nick, chat)?;
         }
-        // Before the client has given the server's own password, a wrong password for a nick gets the same reply after
-        // the same time, whether or not the nick is registered.
+        // Until the client has given the server's own password, it must not learn which nicks are registered. Therefore
+        // a wrong password always gets the same reply after the same time.
         match password {
             Some(password) if !self.is_open => return self.check_password(nick, password, chat),
             _ => self.require_open(Verb::Nick)?,

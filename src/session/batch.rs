@@ -16,10 +16,10 @@ use crate::tail::{Seq, Tail};
 pub struct Batch {
     /// The bytes that belong to this session alone.
     pub(super) own: Output,
-    /// The parts of `shared`, each of which is sent at a position between the bytes of `own`.
+    /// The parts of `shared`. Each part is sent at its position between the bytes of `own`.
     borrowed: Vec<BorrowedRange>,
     borrowed_bytes: usize,
-    /// Lines for all readers, at most one element for each room and form.
+    /// Lines for all readers. Each element has a different pair of room and form.
     shared: Vec<SharedLines>,
     /// The number of times that the batch has been cleared. It identifies the batch that is being filled.
     number: u64,
@@ -480,8 +480,8 @@ impl SharedLines {
         self.before_own(reader, first, last) < last - first
     }
 
-    /// Returns the number of lines in `first..last` that precede the first line that is by `reader` or must be written
-    /// for each reader separately.
+    /// Returns how many lines in `first..last` come before the first line that is by `reader` or must be written for
+    /// each reader separately.
     fn before_own(&self, reader: PeerId, first: usize, last: usize) -> usize {
         let authors = self.authors.get(first..last).unwrap_or_default();
         let own = authors.iter().position(|author| *author == reader);

@@ -98,7 +98,7 @@ impl LazyList {
         self
     }
 
-    /// Limits a list of rooms to those that match one of the IRC client's masks.
+    /// Limits a list of rooms to the rooms that match one of the IRC client's masks.
     pub fn masked(mut self) -> Self {
         if let ListKind::Rooms { is_masked, .. } = &mut self.kind {
             *is_masked = true;

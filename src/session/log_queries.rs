@@ -51,7 +51,7 @@ pub(super) enum PendingQuery {
     Search(Option<Arc<RoomName>>),
     /// A piece of the list of files.
     Files { room: Arc<RoomName>, count: usize },
-    /// A file that is to be sent.
+    /// A file to be sent.
     File { id: EventId, offset: u64 },
     /// The author and place of an event, and what to do with the event then.
     Authorship(EventId, OnEvent),
@@ -63,7 +63,7 @@ pub(super) enum PendingQuery {
     Reader(RoomId, Reader),
     /// The creation of a new reader.
     NewReader(RoomId),
-    /// The position of a reader that is to be moved to this id.
+    /// The position of a reader, which will be moved to this id.
     ReaderToMove {
         room: Arc<RoomName>,
         reader: Reader,

@@ -704,8 +704,7 @@ impl Session {
         from
     }
 
-    /// Returns the form in which `client` writes the live events of `room`, if the connection shares that form with
-    /// other readers.
+    /// If the connection shares the form of its live events in `room` with other readers, returns that form.
     fn form(&self, room: RoomId, client: Writer<'_>) -> Option<Form> {
         // A reader that ignores nicks receives lines of its own.
         let is_alike = self.ignored.is_none();

@@ -79,7 +79,7 @@ impl Session {
         Ok(self.query_readers(nick, chat))
     }
 
-    /// Lists readers, except those of rooms that this connection may not read.
+    /// Lists `readers`, except the readers of rooms that this connection may not read.
     pub(super) fn list_readers(&mut self, readers: &[(Reader, u64)], chat: &Chat) {
         let mut lines = Entries::new("READER", self.input);
         for (reader, seen) in readers {

@@ -17,7 +17,7 @@ use crate::protocol::{EventId, Nick, RoomName, Time};
 /// reactions.
 const PIECES_MAX: usize = 40;
 
-/// The beginning or end of a page: an event, or a time for which the event is not known yet.
+/// The beginning or end of a page: an event, or a time whose event is not known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Edge {
     Id(u64),

@@ -82,7 +82,7 @@ impl Session {
         irc.is_some_and(|irc| irc.arriving.is_some())
     }
 
-    /// Makes this connection that of an IRC client. The connection keeps its nick and rooms.
+    /// Makes this the connection of an IRC client. The connection keeps its nick and rooms.
     pub fn speak_irc(&mut self, chat: &Chat) {
         let files = match (self.has_web, self.security) {
             (false, _) => String::new(),
