@@ -1,5 +1,5 @@
-//! Changes to the state that all servers of a chat share, apart from logged events: which nicks are in use and in which
-//! rooms, who is registered or banned, and who may join which room. Operators' orders are changes too.
+//! Changes to the state that all servers of a chat share, apart from logged events: the nicks in use and their rooms,
+//! who is registered or banned, and who may join which room. Operators' orders are changes too.
 //!
 //! Like an [`Entry`](super::Entry), a [`Change`] contains only names, and nothing that belongs to the process that
 //! proposes it. Whether a change takes effect is decided when it is applied. The decision depends only on earlier
@@ -95,8 +95,8 @@ pub enum Action {
         /// The text.
         text: Box<str>,
     },
-    /// This change has no effect. A server proposes it to catch up: when the server applies it, the server knows
-    /// everything that any server had acknowledged before the proposal.
+    /// This change has no effect. A server proposes the change to catch up. When the server applies the change, it
+    /// knows everything that any server had acknowledged before the proposal.
     CatchUp,
     /// An operator deletes a room. All connections leave the room at once, before the log deletes its events.
     DeleteRoom {

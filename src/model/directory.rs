@@ -149,8 +149,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Returns the first address of the group to which `address` belongs: an IPv4 address alone, or an IPv6 network of 64
-/// bits, which is what one customer usually has. Limits per address apply to these groups.
+/// Returns the first address of the group to which `address` belongs. A group is an IPv4 address alone or an IPv6
+/// network of 64 bits: what one customer usually has. Limits per address apply to groups.
 pub fn address_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
