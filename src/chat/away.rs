@@ -43,7 +43,7 @@ impl Chat {
         let _ = self.change(set, Some(by), now);
     }
 
-    /// Announces that a nick is away or back in each of `rooms` whose readers know that the nick is there. After a
+    /// In each of `rooms` whose readers know that the nick is there, announces that the nick is away or back. After a
     /// recent announcement, waits, and then announces only the newest state.
     pub(super) fn show_away(
         &mut self,
