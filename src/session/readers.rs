@@ -146,8 +146,8 @@ impl Session {
         self.tell_moved(&reader.name, room.as_str(), seen, chat);
     }
 
-    /// Shows a client that wants to know that another connection of its nick has moved a reader. A client that does not
-    /// read its replies is not told. Its next `READERS` shows the position.
+    /// Shows the client that another connection of its nick has moved a reader. Does nothing for a client that has not
+    /// requested this, or that does not read its replies. The client's next `READERS` shows the position.
     pub(super) fn show_moved(&mut self, moved: &MovedReader, chat: &Chat, now: Now) {
         let MovedReader {
             nick,
