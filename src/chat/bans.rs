@@ -83,12 +83,16 @@ impl Chat {
         }
     }
 
-    /// Tells the other connections of a nick that `peer` has moved one of the nick's readers. A connection with too
-    /// many waiting commands is not told. Its client can still ask for the position.
-    pub fn reader_moved(&mut self, peer: PeerId, moved: &MovedReader) {
+    /// Tells the connections of a nick on this server, except `by`, that one of the nick's readers was moved. A
+    /// connection with too many waiting commands is not told. Its client can still ask for the position.
+    pub(super) fn tell_moved(&mut self, by: Option<PeerId>, moved: &MovedReader) {
         let user = self.user(moved.nick);
         let peers = user.map(|user| user.here.connections.clone());
-        for other in peers.into_iter().flatten().filter(|other| *other != peer) {
+        for other in peers
+            .into_iter()
+            .flatten()
+            .filter(|other| Some(*other) != by)
+        {
             let mut waiting = 0;
             if let Some(commands) = self.commands.get_mut(&other) {
                 // Only the newest position of a reader matters.

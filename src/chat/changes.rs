@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::bans::MovedReader;
 use super::state::{self, Outcome, User};
 use super::{Chat, NickId};
 use crate::model::{Action, Ban, Change, Hook, Now, PeerId, VersionedAcl};
@@ -92,6 +93,23 @@ impl Chat {
                 }
             }
             Action::Notify { by: from, text } => self.show_notice(from, text, by, now),
+            Action::MoveReader {
+                nick,
+                place,
+                name,
+                seen,
+            } => {
+                if let Some(nick) = self.find_here(nick) {
+                    let (place, name, seen) = (place.clone(), name.clone(), *seen);
+                    let moved = MovedReader {
+                        nick,
+                        place,
+                        name,
+                        seen,
+                    };
+                    self.tell_moved(None, &moved);
+                }
+            }
             Action::TakeNick { .. }
             | Action::DropNick { .. }
             | Action::SetAway { .. }
@@ -162,6 +180,24 @@ impl Chat {
     pub fn notify_everyone(&mut self, by: Nick, text: &str, author: PeerId, now: Now) {
         let text = text.into();
         self.make(Action::Notify { by, text }, Some(author), now);
+    }
+
+    /// Tells the other connections of a nick that `peer` has moved one of the nick's readers: at once those of this
+    /// server, and through the log those of other servers.
+    pub fn reader_moved(&mut self, peer: PeerId, moved: &MovedReader) {
+        self.tell_moved(Some(peer), moved);
+        if self.is_shared()
+            && let Some(user) = self.user(moved.nick)
+        {
+            let action = Action::MoveReader {
+                nick: user.nick.clone(),
+                place: moved.place.clone(),
+                name: moved.name.clone(),
+                seen: moved.seen,
+            };
+            let server = self.server.clone();
+            self.propose_change(&Change { server, action }, None);
+        }
     }
 
     /// Removes a room from the chat before the log deletes it. All connections leave the room.

@@ -541,7 +541,8 @@ impl Chat {
             Scope::Unsaved(nick) => nick,
         };
         let Some(here) = self.find_here(to) else {
-            return if is_logged {
+            // On another server, the nick's connections receive it there.
+            return if is_logged || self.find_nick(to).is_some() {
                 Ok(None)
             } else {
                 Err(Code::NoSuchNick)

@@ -119,6 +119,7 @@ impl Chat {
         }
         match (&change.action, by) {
             (Action::TakeNick { .. }, Some(peer)) => self.decide_claim(peer, change, now),
+            (Action::MoveReader { .. }, _) => {} // this server has told its connections already
             (action, by) => {
                 let outcome = self.apply_change(change, by, now);
                 match action {

@@ -95,6 +95,17 @@ pub enum Action {
         /// The text.
         text: Box<str>,
     },
+    /// A connection has moved a named reader of its nick. The nick's other connections are told.
+    MoveReader {
+        /// The nick.
+        nick: Nick,
+        /// The room or nick whose messages it reads, as it is shown.
+        place: Box<str>,
+        /// The comparison form of the reader's name.
+        name: Box<str>,
+        /// The new position.
+        seen: u64,
+    },
     /// This change has no effect. A server proposes the change to catch up. When the server applies the change, it
     /// knows everything that any server had acknowledged before the proposal.
     CatchUp,

@@ -69,6 +69,51 @@ fn every_transcript_holds_when_the_log_stores_late_as_on_disk() {
     check(7, 2);
 }
 
+/// The transcripts that do not hold with their peers on two servers, and why.
+const ON_ONE_SERVER: [(&str, &str); 7] = [
+    ("3.7/1", "connections are limited for each server"),
+    ("4.31/1", "SHUTDOWN stops one server"),
+    (
+        "4.31/only_an_operator_stops_the_server",
+        "SHUTDOWN stops one server",
+    ),
+    ("3.5/1", NO_MEMBERS),
+    ("3.5/rooms_keep_the_spelling_of_their_maker", NO_MEMBERS),
+    ("4.1/a_room_without_log_and_members_is_gone", NO_MEMBERS),
+    ("4.8/rooms_are_listed_as_they_were_made", NO_MEMBERS),
+];
+
+const NO_MEMBERS: &str =
+    "a room without messages and members exists only on the server of its readers";
+
+/// The peers of a transcript are connected to two servers in turn. Neither decides on a change itself; both apply the
+/// log of changes.
+#[test]
+fn every_transcript_holds_with_its_peers_on_two_servers() {
+    let mut failures = Vec::new();
+    let mut held = Vec::new();
+    for transcript in all() {
+        let is_left_out = ON_ONE_SERVER.iter().any(|(id, _)| *id == transcript.id);
+        for (takes, late) in [(usize::MAX, 0), (7, 2)] {
+            let server = Memory::new(&transcript.settings, takes, late);
+            let played =
+                server.and_then(|server| play(&transcript, Cut::Lines, &mut server.shared(2)));
+            match played {
+                Err(why) if !is_left_out => failures.push(why),
+                Ok(()) if is_left_out => held.push(transcript.id.clone()),
+                _ => {}
+            }
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} plays failed\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+    assert!(held.is_empty(), "these hold: {held:?}");
+}
+
 #[test]
 fn the_transcripts_of_irc_md_hold_for_the_core_too() {
     let irc = document::other("irc.md").unwrap_or_else(|why| panic!("{why}"));

@@ -12,7 +12,7 @@ use plainchat::chat::{Chat, RoomId};
 use plainchat::config::{Config, Limits};
 use plainchat::log::memory::MemoryLog;
 use plainchat::log::{self, Log, LogQuery, Record, Span};
-use plainchat::model::{Entry, FileContents, Now, Secret, Ticket};
+use plainchat::model::{Applied, Entry, FileContents, Now, Secret, Ticket};
 use plainchat::protocol::line::{Item, LineDecoder};
 use plainchat::protocol::{Code, Digest, EventId, FileName, Nick, RoomName, Time};
 use plainchat::session::batch::Batch;
@@ -28,14 +28,15 @@ const STARTED_MS: u64 = 1_795_305_600_000;
 /// The id of the first event.
 pub const FIRST_ID: u64 = STARTED_MS * 1000 + 1;
 
-/// A server in memory.
+/// A server in memory, or several that share a chat.
 pub struct Memory {
-    chat: Chat,
+    /// The chat of each server.
+    chats: Vec<Chat>,
     uptime: Duration,
     log: MemoryLog,
     accounts: Accounts,
-    /// The entries that were submitted to the log but are not stored yet, as on a disk.
-    waiting: VecDeque<(Arc<Entry>, Ticket)>,
+    /// The entries that were submitted to the log but are not stored yet, as on a disk, each with its server.
+    waiting: VecDeque<(Arc<Entry>, Ticket, usize)>,
     /// The number of calls, such as pushes, after which all waiting entries are stored together; 0 to store each
     /// immediately.
     late: usize,
@@ -50,8 +51,8 @@ pub struct Memory {
     pub from: IpAddr,
     /// Whether new connections use TLS.
     pub is_tls: bool,
-    /// The batch from which every session's output is written, as on the server.
-    batch: Batch,
+    /// For each server, the batch from which every session's output is written.
+    batches: Vec<Batch>,
 }
 
 struct Live {
@@ -62,6 +63,8 @@ struct Live {
 }
 
 struct Peer {
+    /// The server to which it is connected.
+    server: usize,
     /// `None` once the session has ended.
     session: Option<Session>,
     decoder: LineDecoder,
@@ -120,12 +123,12 @@ impl Memory {
         let log = MemoryLog::new(STARTED_MS * 1000, config.limits.memory_log_bytes_max);
         let accounts = Accounts::new(Arc::new(MemoryBuckets::default()), config.password.clone());
         Self {
-            chat: Chat::new(Arc::new(config)),
+            chats: vec![Chat::new(Arc::new(config))],
             uptime: Duration::ZERO,
             log,
             accounts,
             waiting: VecDeque::new(),
-            batch: Batch::default(),
+            batches: vec![Batch::default()],
             late,
             calls: 0,
             lives: HashMap::new(),
@@ -135,6 +138,26 @@ impl Memory {
             from: IpAddr::from([127, 0, 0, 1]),
             is_tls: false,
         }
+    }
+
+    /// Adds servers, `count` in all, which share the chat. Each new connection is one of the next server's.
+    #[must_use]
+    pub fn shared(mut self, count: usize) -> Self {
+        let config = self.chats[0].config.clone();
+        self.chats = (0..count)
+            .map(|n| {
+                let name = format!("{}{n}", config.name);
+                let config = Config {
+                    name,
+                    ..Config::clone(&config)
+                };
+                let mut chat = Chat::new(Arc::new(config));
+                chat.decide_later();
+                chat
+            })
+            .collect();
+        self.batches.resize_with(count, Batch::default);
+        self
     }
 
     /// Sets whether `peer` has stopped reading, so that the network accepts nothing more for it.
@@ -151,8 +174,9 @@ impl Memory {
         }
     }
 
-    fn append(&mut self, entry: Arc<Entry>, ticket: Ticket) {
-        self.waiting.push_back((entry, ticket));
+    fn append(&mut self, n: usize, entry: Arc<Entry>, ticket: Ticket) {
+        let server = self.peers[n].server;
+        self.waiting.push_back((entry, ticket, server));
         if self.late == 0 {
             self.keep();
         }
@@ -161,13 +185,35 @@ impl Memory {
     /// Stores and publishes everything that waits; returns whether there was anything.
     fn keep(&mut self) -> bool {
         let time = self.now().time;
-        let mut kept = Vec::new();
-        while let Some((entry, ticket)) = self.waiting.pop_front() {
-            kept.extend(self.log.append(entry, Some(ticket), time));
+        let any = !self.waiting.is_empty();
+        while let Some((entry, ticket, server)) = self.waiting.pop_front() {
+            // Changes that were proposed before have their places in the log before it.
+            self.decide();
+            let Some(applied) = self.log.append(entry, Some(ticket), time) else {
+                continue;
+            };
+            for (n, chat) in self.chats.iter_mut().enumerate() {
+                chat.apply(Applied {
+                    entry: applied.entry.clone(),
+                    ticket: applied.ticket.filter(|_| n == server),
+                    ..applied
+                });
+            }
         }
-        let any = !kept.is_empty();
-        for applied in kept {
-            self.chat.apply(applied);
+        any
+    }
+
+    /// Lets each server apply the changes that the servers have proposed. Returns whether there were any.
+    fn decide(&mut self) -> bool {
+        let now = self.now();
+        let mut any = false;
+        for server in 0..self.chats.len() {
+            for (change, by) in self.chats[server].take_proposed() {
+                any = true;
+                for (n, chat) in self.chats.iter_mut().enumerate() {
+                    chat.decide(&change, by.filter(|_| n == server), now);
+                }
+            }
         }
         any
     }
@@ -191,7 +237,7 @@ impl Memory {
 
     /// Returns the bytes of the rooms' newest events that are held for their readers.
     pub fn tail_bytes(&self) -> usize {
-        self.chat.totals().tail_bytes
+        self.chats[0].totals().tail_bytes
     }
 
     /// Returns all stored events of `room`, oldest first.
@@ -209,6 +255,9 @@ impl Memory {
     fn settle(&mut self) {
         loop {
             while (0..self.peers.len()).any(|peer| self.step(peer)) {}
+            if self.decide() {
+                continue;
+            }
             match self.next_due() {
                 Some(due) if due <= self.uptime => self.advance(due),
                 _ => break,
@@ -216,32 +265,36 @@ impl Memory {
         }
         // The driver decides which connections it wakes and which bytes it deletes. This driver asks all connections,
         // and deletes nothing.
-        self.chat.take_news(|_| {});
-        self.chat.take_released();
+        for chat in &mut self.chats {
+            chat.take_news(|_| {});
+            chat.take_released();
+        }
     }
 
     /// Makes one step for a connection; returns whether there was one to make.
     fn step(&mut self, n: usize) -> bool {
         let now = self.now();
+        let server = self.peers[n].server;
         let Some(mut session) = self.peers[n].session.take() else {
             return false;
         };
         // A file is announced before its sender receives anything else.
         let announces = matches!(self.peers[n].moving, Moving::Announced(_));
         // In the same way, others learn how a live file ended before its sender's connection ends.
-        let ends =
-            matches!(self.peers[n].moving, Moving::Ended(..)) && self.chat.is_ended(session.peer());
+        let ends = matches!(self.peers[n].moving, Moving::Ended(..))
+            && self.chats[server].is_ended(session.peer());
         let waits = announces || ends || self.peers[n].is_stalled;
         let has_sent = !waits && self.send(n, &mut session);
         let has_taken = match std::mem::replace(&mut self.peers[n].moving, Moving::Nothing) {
             Moving::Nothing => {
                 self.take_deferred(n, &mut session) || {
-                    session.takes_lines(self.chat.limits()) && self.take_line(n, &mut session)
+                    session.takes_lines(self.chats[server].limits())
+                        && self.take_line(n, &mut session)
                 }
             }
             Moving::Announced(upload) => {
                 // There is no id until the announcement is stored.
-                let id = session.announced(&mut self.chat);
+                let id = session.announced(&mut self.chats[server]);
                 self.peers[n].moving = match id {
                     Some(id) => {
                         self.go_live(&upload, id);
@@ -252,7 +305,7 @@ impl Memory {
                 id.is_some()
             }
             Moving::Ended(id, is_whole) => {
-                session.take_outcomes(&mut self.chat);
+                session.take_outcomes(&mut self.chats[server]);
                 let is_settled = session.is_settled();
                 if let (true, Some(live)) = (is_settled, self.lives.get_mut(&id)) {
                     live.end = Some(is_whole);
@@ -262,12 +315,12 @@ impl Memory {
                 is_settled
             }
             Moving::Follow(..) | Moving::QueryLog(_) | Moving::Flush
-                if self.chat.is_ended(session.peer()) =>
+                if self.chats[server].is_ended(session.peer()) =>
             {
                 session.break_off();
                 true
             }
-            Moving::In(upload, live, _) if self.chat.is_ended(session.peer()) => {
+            Moving::In(upload, live, _) if self.chats[server].is_ended(session.peer()) => {
                 let refused = Err(UploadError {
                     code: Code::ShuttingDown,
                     text: "the connection is being closed".into(),
@@ -278,11 +331,11 @@ impl Memory {
                     upload,
                     live.map_or(Begun::Unannounced, Begun::Live),
                     refused,
-                    &mut self.chat,
+                    &mut self.chats[server],
                     now,
                 );
                 if let Some(Effect::Append(entry, ticket)) = effect {
-                    self.append(entry, ticket);
+                    self.append(n, entry, ticket);
                 }
                 true
             }
@@ -291,18 +344,18 @@ impl Memory {
             Moving::In(upload, live, bytes) => self.receive(n, &mut session, upload, live, bytes),
             Moving::QueryLog(query) if !session.owes_replies() => {
                 let answer = log::run_query(&self.log, &query).map_err(|e| e.code());
-                let effect = session.on_log_result(answer, &mut self.chat, now);
+                let effect = session.on_log_result(answer, &mut self.chats[server], now);
                 self.go_on(n, &mut session, effect);
                 true
             }
             Moving::QueryAccounts(query, at) if self.calls > at || self.late == 0 => {
                 let answer = self.accounts.run(&query, now.time).map_err(|e| e.code());
-                let effect = session.on_account_result(answer, &mut self.chat, now);
+                let effect = session.on_account_result(answer, &mut self.chats[server], now);
                 self.go_on(n, &mut session, effect);
                 true
             }
             Moving::Flush if !session.owes_replies() => {
-                let effect = session.flushed(&mut self.chat, now);
+                let effect = session.flushed(&mut self.chats[server], now);
                 self.go_on(n, &mut session, effect);
                 true
             }
@@ -324,8 +377,8 @@ impl Memory {
             }
         };
         if session.is_over() {
-            session.lost(&mut self.chat, now);
-            self.chat.disconnect(session.peer());
+            session.lost(&mut self.chats[server], now);
+            self.chats[server].disconnect(session.peer());
         } else {
             self.peers[n].session = Some(session);
         }
@@ -333,15 +386,16 @@ impl Memory {
     }
 
     fn send(&mut self, n: usize, session: &mut Session) -> bool {
-        let mut batch = std::mem::take(&mut self.batch);
-        session.take_outcomes(&mut self.chat);
+        let server = self.peers[n].server;
+        let mut batch = std::mem::take(&mut self.batches[server]);
+        session.take_outcomes(&mut self.chats[server]);
         let now = self.now();
-        session.run_commands(&mut self.chat, now);
-        if let Some((room, query)) = session.backlog_query(&self.chat) {
+        session.run_commands(&mut self.chats[server], now);
+        if let Some((room, query)) = session.backlog_query(&self.chats[server]) {
             let answer = log::run_query(&self.log, &query).ok();
-            session.on_backlog(room, answer, &mut self.chat, now);
+            session.on_backlog(room, answer, &mut self.chats[server], now);
         }
-        let is_filled = session.fill(&mut self.chat, &mut batch);
+        let is_filled = session.fill(&mut self.chats[server], &mut batch);
         // The log's own thread may publish at any time. Here it does so after the output has been written and before
         // the session learns that.
         if self.late > 0 && is_filled && self.waiting.len() > 4 {
@@ -356,20 +410,21 @@ impl Memory {
             let rest: usize = batch.stretches(taken).map(<[u8]>::len).sum();
             assert_eq!(taken + rest, batch.len());
             self.peers[n].out.extend(&bytes.concat()[..taken]);
-            session.sent(&mut self.chat, &batch, taken);
+            session.sent(&mut self.chats[server], &batch, taken);
         }
-        self.batch = batch;
+        self.batches[server] = batch;
         is_filled
     }
 
     /// Processes the line that waited for earlier requests.
     fn take_deferred(&mut self, n: usize, session: &mut Session) -> bool {
-        session.take_outcomes(&mut self.chat);
+        let server = self.peers[n].server;
+        session.take_outcomes(&mut self.chats[server]);
         if !session.owes_deferred() {
             return false;
         }
         let now = self.now();
-        let effect = session.apply_deferred(&mut self.chat, now);
+        let effect = session.apply_deferred(&mut self.chats[server], now);
         self.go_on(n, session, effect);
         true
     }
@@ -392,12 +447,13 @@ impl Memory {
         offset: usize,
         room: RoomId,
     ) -> bool {
-        for removed in self.chat.take_removed_live() {
+        let server = self.peers[n].server;
+        for removed in self.chats[server].take_removed_live() {
             if let Some(live) = self.lives.get_mut(&removed) {
                 live.end = Some(false);
             }
         }
-        if !session.may_still_read(room, &self.chat) {
+        if !session.may_still_read(room, &self.chats[server]) {
             session.hide_file(id);
             return true;
         }
@@ -430,6 +486,7 @@ impl Memory {
     }
 
     fn take_line(&mut self, n: usize, session: &mut Session) -> bool {
+        let server = self.peers[n].server;
         let now = self.now();
         let peer = &mut self.peers[n];
         let mut input = &peer.input[..];
@@ -444,15 +501,17 @@ impl Memory {
             item = peer.decoder.finish();
             if item.is_none() {
                 peer.is_end_told = true;
-                session.end_of_input(&mut self.chat, now);
+                session.end_of_input(&mut self.chats[server], now);
             }
         }
         let has_taken = item.is_some() || used > 0 || is_last;
         let effect = match item {
             None => None,
-            Some(Item::Line { bytes, end }) => session.apply(bytes, end, &mut self.chat, now),
+            Some(Item::Line { bytes, end }) => {
+                session.apply(bytes, end, &mut self.chats[server], now)
+            }
             Some(Item::TooLong { head }) => {
-                session.skipped(head, &mut self.chat, now);
+                session.skipped(head, &mut self.chats[server], now);
                 None
             }
             Some(Item::Telnet(answer)) => {
@@ -467,16 +526,17 @@ impl Memory {
 
     /// Begins the work that a session has requested.
     fn go_on(&mut self, n: usize, session: &mut Session, effect: Option<Effect>) {
+        let server = self.peers[n].server;
         let moving = match effect {
             None => return,
-            Some(Effect::Append(entry, ticket)) => return self.append(entry, ticket),
+            Some(Effect::Append(entry, ticket)) => return self.append(n, entry, ticket),
             Some(Effect::Receive(upload)) => {
                 let is_live = upload.length.is_none();
                 if is_live
                     && let Some(Effect::Append(entry, ticket)) =
-                        session.announce(&upload, &mut self.chat)
+                        session.announce(&upload, &mut self.chats[server])
                 {
-                    self.append(entry, ticket);
+                    self.append(n, entry, ticket);
                 }
                 if is_live {
                     Moving::Announced(*upload)
@@ -490,10 +550,10 @@ impl Memory {
             Some(Effect::Flush) => Moving::Flush,
             Some(Effect::Stop) => {
                 let now = self.now();
-                session.shut_down(&mut self.chat, now);
+                session.shut_down(&mut self.chats[server], now);
                 for peer in &mut self.peers {
                     if let Some(session) = &mut peer.session {
-                        session.shut_down(&mut self.chat, now);
+                        session.shut_down(&mut self.chats[peer.server], now);
                     }
                 }
                 return;
@@ -525,6 +585,7 @@ impl Memory {
         text: IncomingText,
         mut bytes: Vec<u8>,
     ) -> bool {
+        let server = self.peers[n].server;
         let peer = &mut self.peers[n];
         let taken = (text.length - bytes.len()).min(peer.input.len());
         bytes.extend(peer.input.drain(..taken));
@@ -535,7 +596,7 @@ impl Memory {
                 closes,
             })
         };
-        let outcome = if self.chat.is_ended(session.peer()) {
+        let outcome = if self.chats[server].is_ended(session.peer()) {
             refuse(Code::ShuttingDown, false)
         } else if bytes.len() == text.length {
             Ok(bytes)
@@ -546,7 +607,7 @@ impl Memory {
             return taken > 0;
         };
         let now = self.now();
-        let effect = session.received_text(text, outcome, &mut self.chat, now);
+        let effect = session.received_text(text, outcome, &mut self.chats[server], now);
         self.go_on(n, session, effect);
         true
     }
@@ -559,7 +620,8 @@ impl Memory {
         live: Option<EventId>,
         mut bytes: Vec<u8>,
     ) -> bool {
-        let most = self.chat.limits().upload_bytes_max;
+        let server = self.peers[n].server;
+        let most = self.chats[server].limits().upload_bytes_max;
         let peer = &mut self.peers[n];
         let left = upload
             .length
@@ -608,11 +670,11 @@ impl Memory {
             upload,
             live.map_or(Begun::Unannounced, Begun::Live),
             outcome,
-            &mut self.chat,
+            &mut self.chats[server],
             now,
         );
         if let Some(Effect::Append(entry, ticket)) = effect {
-            self.append(entry, ticket);
+            self.append(n, entry, ticket);
         }
         true
     }
@@ -635,17 +697,18 @@ impl Memory {
     /// Returns when something is due next, for the chat or a session.
     fn next_due(&self) -> Option<Duration> {
         let sessions = self.peers.iter().filter_map(|peer| peer.session.as_ref());
-        let sessions = sessions.filter_map(|session| session.due(self.chat.limits()));
-        sessions.chain(self.chat.next_due()).min()
+        let sessions = sessions.filter_map(|session| session.due(self.chats[0].limits()));
+        let chats = self.chats.iter().filter_map(Chat::next_due);
+        sessions.chain(chats).min()
     }
 
     fn advance(&mut self, to: Duration) {
         self.uptime = self.uptime.max(to);
         let now = self.now();
-        self.chat.tick(now);
+        self.chats.iter_mut().for_each(|chat| chat.tick(now));
         for peer in &mut self.peers {
             if let Some(session) = &mut peer.session {
-                session.on_time(&mut self.chat, now);
+                session.on_time(&mut self.chats[peer.server], now);
             }
         }
     }
@@ -654,18 +717,16 @@ impl Memory {
 impl Server for Memory {
     fn open(&mut self) -> Result<usize, String> {
         let now = self.now();
-        let id = self.chat.connect(self.from);
-        let mut session = Session::new(
-            id,
-            SocketAddr::from(([127, 0, 0, 1], 5002)),
-            &self.chat,
-            now,
-        );
+        let server = self.peers.len() % self.chats.len();
+        let chat = &mut self.chats[server];
+        let id = chat.connect(self.from);
+        let mut session = Session::new(id, SocketAddr::from(([127, 0, 0, 1], 5002)), chat, now);
         if self.is_tls {
             session.under_tls();
         }
-        session.admit(&mut self.chat, now);
+        session.admit(chat, now);
         self.peers.push(Peer {
+            server,
             session: Some(session),
             decoder: LineDecoder::default(),
             input: Vec::new(),
@@ -701,9 +762,10 @@ impl Server for Memory {
             self.settle();
         }
         let now = self.now();
+        let server = self.peers[peer].server;
         if let Some(mut session) = self.peers[peer].session.take() {
-            session.lost(&mut self.chat, now);
-            self.chat.disconnect(session.peer());
+            session.lost(&mut self.chats[server], now);
+            self.chats[server].disconnect(session.peer());
         }
         self.settle();
     }

@@ -226,6 +226,7 @@ pub fn apply(state: &mut State, change: &Change, now: Now) -> Outcome {
         | Action::Revoke { .. }
         | Action::Kick { .. }
         | Action::Notify { .. }
+        | Action::MoveReader { .. }
         | Action::CatchUp => None,
     })
 }
