@@ -7,6 +7,8 @@ pub const MARK: u8 = b'|';
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Chatd,
+    /// That of chatd, with ids, times and tags in each event.
+    Tagged,
     Nats,
     Redis,
     Irc,
@@ -31,6 +33,7 @@ impl Dialect {
     pub fn hello(self, name: &str) -> String {
         match self {
             Self::Chatd => format!("NICK {name}\n"),
+            Self::Tagged => format!("TAGS on\nSTAMPS on\nNICK {name}\n"),
             // Members receive no copies of their own messages, as in most chats.
             Self::Nats => "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":false}\r\nSUB lobby 1\r\nPING\r\n".into(),
             // Version 3 of its protocol lets a subscriber publish.
@@ -44,8 +47,12 @@ impl Dialect {
     pub fn step(self, line: &str) -> Step {
         let second = line.split(' ').nth(1);
         match self {
-            Self::Chatd if line.starts_with("OK NICK ") => Step::In,
-            Self::Chatd if line.starts_with("ERR ") || line.starts_with("CLOSED ") => Step::Refused,
+            Self::Chatd | Self::Tagged if line.starts_with("OK NICK ") => Step::In,
+            Self::Chatd | Self::Tagged
+                if line.starts_with("ERR ") || line.starts_with("CLOSED ") =>
+            {
+                Step::Refused
+            }
             Self::Nats if line == "PONG" => Step::In,
             Self::Redis if line == "subscribe" => Step::In,
             Self::Nats | Self::Redis if line.starts_with('-') => Step::Refused,
@@ -66,7 +73,7 @@ impl Dialect {
     pub fn say(self, text: &str) -> String {
         let length = text.len();
         match self {
-            Self::Chatd => format!("MSG {text}\n"),
+            Self::Chatd | Self::Tagged => format!("MSG {text}\n"),
             Self::Nats => format!("PUB lobby {length}\r\n{text}\r\n"),
             Self::Redis => {
                 format!("*3\r\n$7\r\nPUBLISH\r\n$5\r\nlobby\r\n${length}\r\n{text}\r\n")
@@ -87,14 +94,14 @@ impl Dialect {
         match self {
             Self::Nats | Self::Redis => "PING\r\n",
             Self::Irc => "PING asked\r\n",
-            Self::Chatd | Self::Lines | Self::Echo => "",
+            Self::Chatd | Self::Tagged | Self::Lines | Self::Echo => "",
         }
     }
 
     /// Returns whether the line is the reply to the request of [`Self::ask`].
     pub fn is_answer(self, line: &str) -> bool {
         match self {
-            Self::Chatd => line.starts_with("OK MSG "),
+            Self::Chatd | Self::Tagged => line.starts_with("OK MSG "),
             Self::Nats => line == "PONG",
             Self::Redis => line == "+PONG",
             Self::Irc => line.contains(" PONG "),

@@ -29,7 +29,7 @@ use files::Piece;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use server::{Kind, Server};
 use table::Results;
-use talk::Talk;
+use talk::{Sends, Talk};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -52,7 +52,7 @@ struct Flags {
     #[argh(option, default = "4096")]
     mib: u64,
 
-    /// parts to run, separated by commas (default: talk,latency,members,visits,kept,files); irc is a piece of talk
+    /// parts to run, separated by commas (default: talk,tags,latency,members,visits,kept,files); irc is a piece of talk
     #[argh(option, default = "PARTS.join(\",\")")]
     only: String,
 
@@ -70,7 +70,9 @@ struct Flags {
     bench: bool,
 }
 
-const PARTS: [&str; 6] = ["talk", "latency", "members", "visits", "kept", "files"];
+const PARTS: [&str; 7] = [
+    "talk", "tags", "latency", "members", "visits", "kept", "files",
+];
 
 /// How much is measured in each part.
 struct Plan {
@@ -134,6 +136,10 @@ fn measure(flags: &Flags) -> Result<()> {
                     talk::deliveries(server, talk, plan.time)
                 })?;
                 "Deliveries per second of the server's processor time (CPU), and per second, to clients of IRC"
+            }
+            "tags" => {
+                tags(&plan, &mut results)?;
+                "Deliveries of events from one client to 100 readers, per second of the server's processor time (CPU), and per second"
             }
             "latency" => {
                 latency(&plan, &mut results)?;
@@ -229,7 +235,27 @@ fn talk_of(speakers: usize, readers: usize, window: usize) -> Talk {
         speakers,
         readers,
         window,
+        sends: Sends::Messages,
     }
+}
+
+fn tags(plan: &Plan, results: &mut Results) -> Result<()> {
+    let kinds = [Kind::Memory, Kind::Tagged];
+    for (columns, sends) in [
+        (table::MESSAGES, Sends::Messages),
+        (table::WITH_TAG, Sends::WithTag),
+        (table::EDITS, Sends::Edits),
+        (table::REACTIONS, Sends::Reactions),
+    ] {
+        let talk = Talk {
+            sends,
+            ..talk_of(1, 100 / plan.part, 2000)
+        };
+        in_turns(plan, results, columns, &kinds, |server| {
+            talk::deliveries(server, talk, plan.time)
+        })?;
+    }
+    Ok(())
 }
 
 fn latency(plan: &Plan, results: &mut Results) -> Result<()> {

@@ -186,6 +186,26 @@ impl Room {
         Ok(room)
     }
 
+    /// Sends a message from the first client, and returns its id when all others have received it.
+    pub fn message_id(&mut self, dialect: Dialect) -> io::Result<String> {
+        let none = || io::Error::other("the message has no id");
+        let (mut id, begun) = (None, Instant::now());
+        let first = self.members.first_mut().ok_or_else(none)?;
+        first.stream.write_all(dialect.say("first").as_bytes())?;
+        while id.is_none() && begun.elapsed() < PATIENCE {
+            self.watch.wait(Duration::from_millis(100))?;
+            let first = self.members.first_mut().ok_or_else(none)?;
+            first.lines(&mut self.buffer, |_, line| {
+                if let Some(reply) = line.strip_prefix("OK MSG ") {
+                    id = reply.split(' ').next().map(str::to_owned);
+                }
+                Ok(())
+            })?;
+        }
+        self.settle(Duration::from_millis(100))?;
+        id.ok_or_else(none)
+    }
+
     /// Drops everything received until nothing has arrived for the time `quiet`.
     pub fn settle(&mut self, quiet: Duration) -> io::Result<()> {
         let mut last = Instant::now();

@@ -21,6 +21,8 @@ pub enum Kind {
     Disk,
     /// chatd in memory. All its clients speak IRC.
     ByIrc,
+    /// chatd in memory. All its clients request ids, times and tags.
+    Tagged,
     /// The build of chatd that `--beside` names.
     OtherMemory,
     OtherDisk,
@@ -43,6 +45,7 @@ impl Kind {
             Self::Memory => "chatd --memory",
             Self::Disk => "chatd, log on disk",
             Self::ByIrc => "chatd --memory, clients of IRC",
+            Self::Tagged => "chatd --memory, clients with STAMPS and TAGS",
             Self::OtherMemory => "the other chatd --memory",
             Self::OtherDisk => "the other chatd, log on disk",
             Self::OtherByIrc => "the other chatd --memory, clients of IRC",
@@ -83,6 +86,7 @@ impl Kind {
             Self::Memory
                 | Self::Disk
                 | Self::ByIrc
+                | Self::Tagged
                 | Self::OtherMemory
                 | Self::OtherDisk
                 | Self::OtherByIrc
@@ -103,6 +107,7 @@ impl Kind {
     pub fn dialect(self) -> Dialect {
         match self {
             Self::Memory | Self::Disk | Self::OtherMemory | Self::OtherDisk => Dialect::Chatd,
+            Self::Tagged => Dialect::Tagged,
             Self::Redis => Dialect::Redis,
             Self::Nats | Self::JetStream => Dialect::Nats,
             Self::ByIrc | Self::OtherByIrc | Self::Inspircd | Self::Ngircd => Dialect::Irc,
@@ -144,6 +149,7 @@ impl Server {
             Kind::Memory
             | Kind::Disk
             | Kind::ByIrc
+            | Kind::Tagged
             | Kind::OtherMemory
             | Kind::OtherDisk
             | Kind::OtherByIrc => {
@@ -332,6 +338,7 @@ fn spawn(kind: Kind, port: u16, folder: &Path, files: &Path) -> Result<Child> {
         Kind::Memory
         | Kind::Disk
         | Kind::ByIrc
+        | Kind::Tagged
         | Kind::OtherMemory
         | Kind::OtherDisk
         | Kind::OtherByIrc

@@ -54,6 +54,15 @@ pub const ONE_AT_A_TIME: Pair = pair(
     "one at a time to 100, per second",
     Thousands,
 );
+pub const MESSAGES: Pair = pair("messages", Millions, "messages, per second", Millions);
+pub const WITH_TAG: Pair = pair(
+    "messages with a tag",
+    Millions,
+    "messages with a tag, per second",
+    Millions,
+);
+pub const EDITS: Pair = pair("edits", Millions, "edits, per second", Millions);
+pub const REACTIONS: Pair = pair("reactions", Millions, "reactions, per second", Millions);
 pub const LATENCY: Pair = pair("p50, µs", Micros, "p99, µs", Micros);
 pub const MEMBERS: Pair = pair(
     "bytes per member",

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::dialect::MARK;
+use crate::dialect::{Dialect, MARK};
 use crate::room::{Member, Room};
 use crate::server::Server;
 use crate::support::PATIENCE;
@@ -25,6 +25,33 @@ pub struct Talk {
     /// The average number of messages of each speaker that have been sent but not delivered. Without a bound, they
     /// would fill the sockets with gigabytes.
     pub window: usize,
+    pub sends: Sends,
+}
+
+/// What the speakers send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sends {
+    Messages,
+    /// Messages with a tag. Only chatd knows this and the following.
+    WithTag,
+    /// Edits of one message.
+    Edits,
+    /// Reactions to one message, which are made and withdrawn in turns.
+    Reactions,
+}
+
+impl Sends {
+    /// Returns what a speaker sends again and again, and how many events it causes. `id` is the id of a message.
+    fn requests(self, dialect: Dialect, id: &str) -> (String, usize) {
+        let text = text();
+        let mark = char::from(MARK);
+        match self {
+            Self::Messages => (dialect.say(&text), 1),
+            Self::WithTag => (format!("@x-run=17 {}", dialect.say(&text)), 1),
+            Self::Edits => (format!("EDIT {id} {text}\n"), 1),
+            Self::Reactions => (format!("REACT {id} {mark}\nUNREACT {id} {mark}\n"), 2),
+        }
+    }
 }
 
 /// A client that sends the same message again and again.
@@ -81,11 +108,16 @@ fn text() -> String {
 pub fn deliveries(server: &Server, talk: Talk, time: Duration) -> Result<[f64; 2]> {
     let dialect = server.kind.dialect();
     let members = talk.speakers + talk.readers;
-    let copies = members - usize::from(!dialect.echoes());
     let mut room = Room::fill(dialect, server.address, members)?;
     room.settle(server.quiet(members, time))?;
+    let id = match talk.sends {
+        Sends::Messages | Sends::WithTag => String::new(),
+        Sends::Edits | Sends::Reactions => room.message_id(dialect)?,
+    };
+    let (requests, events) = talk.sends.requests(dialect, &id);
+    let copies = events * (members - usize::from(!dialect.echoes()));
     let mut speakers: Vec<Speaker> = (0..talk.speakers)
-        .map(|_| Speaker::new(&dialect.say(&text())))
+        .map(|_| Speaker::new(&requests))
         .collect();
 
     let before = server.cpu()?;
