@@ -587,6 +587,8 @@ fn a_picture_is_shown_in_the_terminal() {
     ann.key("x");
     ann.sees_not("any key closes");
     ann.key("Escape");
+    // Sent together, Escape and the text would be read as Alt and letters.
+    ann.sees_not("v view");
     ann.say("and on we go");
     ann.sees("│ and on we go");
 }
