@@ -760,7 +760,7 @@ const LONG: Duration = Duration::from_micros(50);
 struct Slice {
     lasts: Duration,
     since: Instant,
-    /// The time that the turn had taken when the clock was last read.
+    /// How long the turn had lasted when the clock was last read.
     looked: Duration,
     /// The number of requests before the clock is read again.
     left: u32,

@@ -440,7 +440,8 @@ fn a_bot_answers_and_is_restarted_when_it_ends() {
     drop(bot);
 }
 
-/// What a bot says after a `JOIN` goes to that room, even if the `JOIN` is refused or not answered yet.
+/// After a bot has sent `JOIN`, its messages go to the room of that `JOIN`, even if the `JOIN` is refused or not answered
+/// yet.
 #[test]
 fn what_a_bot_says_after_a_join_goes_to_no_other_room() {
     let chatd = chatd();

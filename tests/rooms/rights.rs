@@ -261,7 +261,7 @@ impl Vault {
     }
 }
 
-/// The roles, by the columns of the document's table. Two roles share a column.
+/// Each role, with the number of its column in the document's table. Two roles share a column.
 const ROLES: [(usize, &str); 6] = [
     (1, ""),
     (2, "stranger"),

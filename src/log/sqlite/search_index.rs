@@ -473,7 +473,8 @@ pub(super) fn forget(folder: &Path) -> Result<(), StorageError> {
     remove(&path(folder))
 }
 
-/// Attaches the index as `found` to a connection to its log, if the index can be read.
+/// Attaches the search index to `db`, a connection to the log, under the schema name `found`. Does nothing if the index
+/// cannot be used.
 pub(super) fn attach(db: &Connection, folder: &Path) -> Result<(), StorageError> {
     let path = path(folder);
     if is_attached(db)? || !path.exists() {
