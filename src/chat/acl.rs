@@ -121,7 +121,7 @@ impl Chat {
         if !room.acl.as_ref().is_some_and(|acl| acl.is_closed) {
             return; // everyone may read the room
         }
-        let mut strangers = self.readers_with_nicks(room);
+        let mut strangers = self.readers_with_nicks(id, room);
         strangers.retain(|(_, nick)| !self.may_read(id, *nick));
         for (peer, nick) in strangers {
             self.remove_reader(id, peer, nick, now);
@@ -129,10 +129,15 @@ impl Chat {
     }
 
     /// Returns the readers of a room, each with its nick if it has one.
-    pub(super) fn readers_with_nicks(&self, room: &Room) -> Vec<(PeerId, Option<NickId>)> {
+    pub(super) fn readers_with_nicks(
+        &self,
+        id: RoomId,
+        room: &Room,
+    ) -> Vec<(PeerId, Option<NickId>)> {
         let members = self.state.members(&room.name);
-        let members = members.into_iter().flat_map(BTreeMap::keys);
-        let users = members.filter_map(|nick| Some((*nick, self.user(*nick)?)));
+        let members = members.into_iter().flat_map(BTreeMap::keys).copied();
+        let members = members.chain(self.entering(id));
+        let users = members.filter_map(|nick| Some((nick, self.user(nick)?)));
         let nicks: BTreeMap<PeerId, NickId> = users
             .flat_map(|(nick, user)| user.here.connections.iter().map(move |peer| (*peer, nick)))
             .collect();

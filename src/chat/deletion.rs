@@ -13,18 +13,19 @@ impl Chat {
     /// Makes all connections of this server leave a room that is being deleted, and removes the room. Must be called
     /// while the state still contains the members of the room.
     pub(super) fn leave_deleted(&mut self, name: &RoomName) {
-        let room = self
-            .find_room(name)
-            .and_then(|id| Some((id, self.take_room(id)?)));
-        let Some((id, mut room)) = room else {
+        let Some(id) = self.find_room(name) else {
             return;
         };
-        for (peer, nick) in self.readers_with_nicks(&room) {
+        let room = self.room(id);
+        let readers = room.map_or_else(Vec::new, |room| self.readers_with_nicks(id, room));
+        let Some(mut room) = self.take_room(id) else {
+            return;
+        };
+        for (peer, nick) in readers {
             let departure = self.departure(id, &room, nick, "this room was deleted");
             self.send_command(peer, ConnectionCommand::Leave(departure));
         }
         room.readers.clear();
-        self.forget_entering(id);
         self.removed_live.append(&mut room.live);
         self.new_owners
             .retain(|(name, _)| name.casefolded() != room.name.casefolded());

@@ -54,7 +54,7 @@ use undecided::Undecided;
 pub use push::{Notice, words};
 pub use shares::{Reservation, Shares};
 pub use state::NickId;
-pub use undecided::Proposal;
+pub use undecided::{Claimed, Proposal};
 
 /// A connection, as the chat sees it.
 #[derive(Debug)]
@@ -826,7 +826,10 @@ impl Chat {
             self.away_due.pop_first();
             self.away_is_due(nick, now);
         }
-        self.state.release_due(millis(now.uptime));
+        // Where several servers share the chat, only changes release nicks, in the same order on every server.
+        if !self.is_shared() {
+            self.state.release_due(millis(now.uptime));
+        }
     }
 
     /// Returns the time at which [`Self::tick`] must run next.

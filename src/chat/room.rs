@@ -373,6 +373,7 @@ impl Chat {
         self.room_ids.remove(room.name.casefolded());
         self.room_order.remove(&room_id);
         self.count_tail(Place::Room(room_id), room.tail.memory(), 0);
+        self.forget_entering(room_id);
         if let Some(origin) = room.origin {
             self.rooms_by_origin.remove(origin);
         }

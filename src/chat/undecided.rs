@@ -14,10 +14,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use super::bans::ConnectionCommand;
 use super::state::{MemberChange, NickId, Outcome};
 use super::{Chat, Committed, Refused, RoomId};
 use crate::model::{Action, Change, Now, PeerId, Reserve};
-use crate::protocol::{Nick, RoomName, Time};
+use crate::protocol::{Code, Nick, RoomName, Time};
+use crate::tail::Seq;
 
 /// A change that this server proposes to the common log, and the connection that has caused it.
 pub type Proposal = (Change, Option<PeerId>);
@@ -40,7 +42,16 @@ pub(super) struct Undecided {
     /// decision.
     claimed: HashMap<Box<str>, Vec<PeerId>>,
     /// The decisions on claims, until the sessions take them.
-    results: BTreeMap<PeerId, Result<NickId, Refused>>,
+    results: BTreeMap<PeerId, Result<Claimed, Refused>>,
+}
+
+/// A nick that a connection has claimed and received.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimed {
+    /// The nick.
+    pub nick: NickId,
+    /// The end of the nick's inbox when the connection received the nick.
+    pub inbox: Seq,
 }
 
 /// A connection's change to another nick.
@@ -233,6 +244,13 @@ impl Chat {
         entering + member.map_or(0, |member| member.connections)
     }
 
+    /// Returns the nicks that are about to be members of a room.
+    pub(super) fn entering(&self, room: RoomId) -> impl Iterator<Item = NickId> {
+        let undecided = self.undecided.iter();
+        let entering = undecided.flat_map(|undecided| undecided.entering.keys());
+        entering.filter_map(move |(entered, nick)| (*entered == room).then_some(*nick))
+    }
+
     /// Counts a connection that has joined a room under a nick. `is_first` says whether it is the nick's first
     /// connection in the room.
     pub(super) fn count_joined(
@@ -255,9 +273,13 @@ impl Chat {
     /// Decreases the number of connections under a nick in a room. Returns whether the last connection has left.
     pub(super) fn count_gone(&mut self, id: RoomId, room: &RoomName, nick: NickId) -> bool {
         let undecided = self.undecided.as_mut();
-        let entering = undecided.and_then(|undecided| undecided.entering.get_mut(&(id, nick)));
-        if let Some(entering) = entering {
-            *entering = entering.saturating_sub(1);
+        if let Some(undecided) = undecided
+            && let Some(entering) = undecided.entering.get_mut(&(id, nick))
+        {
+            *entering -= 1;
+            if *entering == 0 {
+                undecided.entering.remove(&(id, nick));
+            }
             return self.connections_in(id, room, nick) == 0;
         }
         let Some(member) = self.state.member_mut(room, nick) else {
@@ -346,7 +368,7 @@ impl Chat {
     }
 
     /// Takes the decision on the nick that a connection has claimed; `None` if there is no decision.
-    pub fn take_claimed(&mut self, peer: PeerId) -> Option<Result<NickId, Refused>> {
+    pub fn take_claimed(&mut self, peer: PeerId) -> Option<Result<Claimed, Refused>> {
         self.undecided.as_mut()?.results.remove(&peer)
     }
 
@@ -407,7 +429,18 @@ impl Chat {
             }
             self.drop_unused(nick, claim.reserve, now);
         }
-        if let (Some(undecided), false) = (&mut self.undecided, is_lost) {
+        if is_lost {
+            return;
+        }
+        // The nick may have been banned since.
+        if let (Ok(_), Some(reason)) = (&result, self.ban_of_nick(&claim.nick, now.time)) {
+            self.send_command(peer, ConnectionCommand::Close(Code::Banned, reason));
+        }
+        let result = result.map(|nick| Claimed {
+            nick,
+            inbox: self.inbox_end(nick),
+        });
+        if let Some(undecided) = &mut self.undecided {
             undecided.results.insert(peer, result);
         }
     }

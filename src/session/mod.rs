@@ -829,8 +829,10 @@ impl Session {
     /// has requested to stay connected.
     pub fn end_of_input(&mut self, chat: &mut Chat, now: Now) {
         if !self.stays && !self.is_ending() {
+            let at = self.next_reply();
             self.depart_after_unread("", Leaves::ForNow, chat, now);
             self.push(Output::default(), AfterReply::Close);
+            self.wait_for_changes(at, chat);
         }
     }
 
@@ -905,7 +907,11 @@ impl Session {
             Some(asked + limits.drain_for)
         } else if self.is_ending() {
             None
-        } else if self.nick.is_none() && self.rooms.is_empty() && self.expects != Expects::Nothing {
+        } else if self.nick.is_none()
+            && self.rooms.is_empty()
+            && self.expects != Expects::Nothing
+            && self.replies().deferred.is_none()
+        {
             Some(asked + limits.idle_after)
         } else {
             self.irc_due()
@@ -1169,7 +1175,7 @@ impl Session {
     /// Leaves every room and gives up the nick. Drops the unsent room events, because the log contains them.
     fn depart(&mut self, text: &str, leaves: Leaves, chat: &mut Chat, now: Now) {
         match chat.take_claimed(self.peer) {
-            Some(Ok(taken)) => self.nick = Some(taken),
+            Some(Ok(claimed)) => self.nick = Some(claimed.nick),
             _ => chat.abandon_claim(self.peer),
         }
         for membership in &mut self.rooms {

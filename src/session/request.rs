@@ -10,7 +10,7 @@ use super::lazy_list::{LazyList, Step};
 use super::output::{AfterReply, Pending, UpTo};
 use super::{Deferred, Effect, Expects, Membership, Session, Upload, WaitingNick};
 use crate::chat::nick::Leaves;
-use crate::chat::{Chat, NickId, Place, Refused, RoomId};
+use crate::chat::{Chat, Claimed, NickId, Place, Refused, RoomId};
 use crate::dialect::{Dialect, Marks, Output, ReplyBody};
 use crate::log::HistorySource;
 use crate::model::{EventKind, Now, Reaction, Scope, Secret};
@@ -333,7 +333,10 @@ impl Session {
             unread,
         };
         match taken.map_err(refused(Verb::Nick))? {
-            Some(id) => self.nick_taken(waiting, id, chat, now),
+            Some(nick) => {
+                let inbox = chat.inbox_end(nick);
+                self.nick_taken(waiting, Claimed { nick, inbox }, chat, now)
+            }
             None => {
                 self.replies_mut().deferred = Some(Deferred::Nick(waiting.into()));
                 Ok(None)
@@ -345,8 +348,8 @@ impl Session {
     pub(super) fn nick_decided(&mut self, waiting: WaitingNick, chat: &mut Chat, now: Now) -> Done {
         match chat.take_claimed(self.peer) {
             Some(decided) => {
-                let id = decided.map_err(refused(Verb::Nick))?;
-                self.nick_taken(waiting, id, chat, now)
+                let claimed = decided.map_err(refused(Verb::Nick))?;
+                self.nick_taken(waiting, claimed, chat, now)
             }
             // The change was not proposed, because another connection was changing one of the nicks.
             None => {
@@ -357,8 +360,15 @@ impl Session {
     }
 
     /// Continues when the connection has the nick.
-    fn nick_taken(&mut self, waiting: WaitingNick, id: NickId, chat: &mut Chat, now: Now) -> Done {
+    fn nick_taken(
+        &mut self,
+        waiting: WaitingNick,
+        claimed: Claimed,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Done {
         let verb = Verb::Nick;
+        let id = claimed.nick;
         let WaitingNick {
             password,
             has_token,
@@ -368,7 +378,7 @@ impl Session {
         let is_first = self.nick.is_none();
         if self.nick.replace(id) != Some(id) {
             self.has_token = false;
-            self.inbox = chat.inbox_end(id);
+            self.inbox = claimed.inbox;
             if !unread.is_empty() {
                 self.push(unread, AfterReply::Nothing);
             }

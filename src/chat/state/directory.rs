@@ -1,9 +1,10 @@
 //! The accounts, rooms, bans and hooks in the state that servers agree on.
 
 use super::State;
-use crate::model::{Ban, Directory};
+use crate::chat::Refused;
+use crate::model::{Ban, Claim, Directory};
 use crate::protocol::ban_target::BanTarget;
-use crate::protocol::{Nick, Time};
+use crate::protocol::{Code, Nick, Time};
 
 impl State {
     /// Returns the accounts, rooms, bans and hooks.
@@ -21,6 +22,27 @@ impl State {
     pub fn account_version(&self, nick: &Nick) -> u64 {
         let version = self.account_versions.get(nick.casefolded());
         version.copied().unwrap_or_default()
+    }
+
+    /// Checks that a claim fits the accounts, which may have changed since the claim was proposed.
+    ///
+    /// # Errors
+    /// When the nick is registered and the claim is not that of its owner, or the other way round.
+    pub(super) fn check_account(&self, nick: &Nick, claim: &Claim) -> Result<(), Refused> {
+        let account = self.directory.accounts.get(nick);
+        let is_registered = account.is_some_and(|own| own.casefolded() == nick.casefolded());
+        match claim {
+            Claim::Account if !is_registered => {
+                let text = format!("{nick} is not registered any more");
+                Err((Code::BadPassword, text))
+            }
+            Claim::Free | Claim::Shared | Claim::Password(_) if is_registered => {
+                let text =
+                    format!("{nick} is registered; give its password: NICK {nick} <password>");
+                Err((Code::NeedPassword, text))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn add_account(&mut self, nick: &Nick) {

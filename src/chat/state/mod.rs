@@ -450,6 +450,10 @@ impl State {
         old: NickId,
         new: NickId,
     ) -> Option<MemberChange> {
+        let member = self.members(room).and_then(|members| members.get(&old));
+        if !member.is_some_and(|member| member.servers.contains(server)) {
+            return None; // the room was deleted since the change was proposed
+        }
         let left = self.remove_member(server, room, old);
         let is_new = self.add_member(server, room, new);
         match left {
@@ -477,6 +481,7 @@ impl State {
             let is_used = self.users.get(id)?.servers.contains(server);
             is_used.then_some((id, former))
         });
+        self.check_account(nick, claim)?;
         let current = former.map(|(id, _)| id);
         let new = match (self.find_same_nick(nick, current)?, former) {
             (None, _) => self.add_user(nick, claim.password()),

@@ -307,6 +307,14 @@ fn a_password_shares_a_nick_between_servers_and_reserves_it_after_its_last_use()
 #[test]
 fn the_owner_of_a_registered_nick_uses_it_on_several_servers() {
     let mut state = State::default();
+    let early = change(&mut state, "one", take("bob", Claim::Account), 0);
+    assert_eq!(code(&early), Some(Code::BadPassword));
+    let registered = Action::AddAccount { nick: nick("bob") };
+    assert!(change(&mut state, "one", registered, 0).is_ok());
+    for claim in [Claim::Free, password(1)] {
+        let refused = change(&mut state, "one", take("Bob", claim), 0);
+        assert_eq!(code(&refused), Some(Code::NeedPassword));
+    }
     for server in SERVERS {
         assert!(change(&mut state, server, take("bob", Claim::Account), 0).is_ok());
     }

@@ -2,6 +2,8 @@
 //! and with the same ids, however late each server applies the log's decisions. A nick without a password is used on
 //! only one of the servers. A room has the same members on both.
 
+mod races;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
