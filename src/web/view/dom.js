@@ -24,16 +24,17 @@ export function el(tag, props = {}, ...children) {
 /** Creates the avatar of a name. Screen readers skip it, because the name is beside it. */
 export const avatar = (nick, size = '') => el(`span.avatar${size}`, { hue: nick, 'aria-hidden': 'true' }, initials(nick));
 
-const SVG = 'http://www.w3.org/2000/svg';
-
-/** Creates an icon, which is a symbol at the end of index.html. Screen readers skip it. */
+/**
+ * Creates an icon. Its shapes are copied from a symbol at the end of index.html: hundreds of references to the symbol,
+ * with `use`, would take far longer to lay out. Screen readers skip the icon.
+ */
 export function icon(name) {
-	const svg = document.createElementNS(SVG, 'svg');
+	const symbol = byId(`i-${name}`);
+	const svg = document.createElementNS(symbol.namespaceURI, 'svg');
 	svg.setAttribute('class', 'icon');
 	svg.setAttribute('aria-hidden', 'true');
-	const use = document.createElementNS(SVG, 'use');
-	use.setAttribute('href', `#i-${name}`);
-	svg.append(use);
+	svg.setAttribute('viewBox', symbol.getAttribute('viewBox'));
+	svg.append(...symbol.cloneNode(true).childNodes);
 	return svg;
 }
 
