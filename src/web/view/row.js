@@ -125,16 +125,19 @@ export function rowMaker(chat, ui) {
 		let chips = row.querySelector('.chips');
 		if (!all.length) return void chips?.remove();
 		if (!chips) row.append((chips = el('div.chips', { role: 'group', 'aria-label': 'Reactions' })));
-		const chip = ({ id, reacts, reaction }) => {
-			const { emoji, count } = reaction;
+		const chip = ({ id, reacts, reaction: { emoji, count } }) => {
 			const isMine = hasReacted(reacts, emoji, chat.nick);
-			const who = whoText(reaction, chat.nick);
 			const onclick = () => chat.react(room, id, emoji);
-			const build = () => el('button.chip', { 'aria-pressed': String(isMine), title: who, 'aria-label': `${emoji} ${who}`, tabIndex: row.tabs ? 0 : -1, onclick }, emoji, el('span', {}, count.toLocaleString()));
-			return { key: `${id} ${emoji}`, sign: `${isMine} ${count} ${who}`, build };
+			const build = () => el('button.chip', { 'aria-pressed': String(isMine), tabIndex: row.tabs ? 0 : -1, onclick }, emoji, el('span', {}, count.toLocaleString()));
+			return { key: `${id} ${emoji}`, sign: `${isMine} ${count}`, build };
 		};
 		const more = { key: 'more', build: () => el('button.chip.more', { title: 'React', 'aria-label': 'React', tabIndex: row.tabs ? 0 : -1, onclick: () => ui.react(item) }, icon('smile')) };
 		sync(chips, [...all.map(chip), more]);
+		// The names arrive later than the numbers, and change nothing that is laid out.
+		for (const [i, { reaction }] of all.entries()) {
+			const who = whoText(reaction, chat.nick);
+			Object.assign(chips.children[i], { title: who, ariaLabel: `${reaction.emoji} ${who}` });
+		}
 	}
 
 	/** Creates the line of the message to which another one replies. A click on it shows that message. */
