@@ -14,7 +14,7 @@ import { isKnown, reacted } from './reactions.js';
  * maximum number while the user reads further up.
  */
 export const ITEMS_KEPT = 300;
-export const ITEMS_MAX = 600;
+export const ITEMS_MAX = 400;
 
 /** The number of events that are requested at once. */
 export const PAGE = 100;

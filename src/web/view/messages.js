@@ -16,6 +16,8 @@ const NEAR = 800;
  */
 const ROWS = 100;
 const ROW_PX = 24;
+/** The number of further rows that one frame draws at each end while the user scrolls. More would take too long. */
+const ROWS_AT_ONCE = 10;
 
 /** The number of ids after which the head is repeated in a long series of one user's messages. */
 const HEAD_IDS = 20;
@@ -29,6 +31,9 @@ export function messages(chat, ui) {
 	let target = null; // an id to show
 	let height = 0;
 	let shown = []; // the messages of the room, each text as one
+	let isOpened = false; // whether messages of this room have been drawn
+	let isWhole = true; // whether all rows are drawn
+	let isEndDrawn = true;
 	const make = rowMaker(chat, ui);
 	const tools = toolsOf(chat, ui);
 
@@ -65,18 +70,38 @@ export function messages(chat, ui) {
 		const isOther = room !== chat.active;
 		const anchor = !isOther && !isFollowing && firstInSight();
 		room = chat.active;
-		sync(list, room ? rows() : [nowhere]);
+		const all = room ? rows() : [nowhere];
+		if (isOther) isOpened = false;
+		const some = isOpened && !target ? nearDrawn(all) : all;
+		if (room?.items.length) isOpened = true;
+		isWhole = some.length === all.length;
+		isEndDrawn = some.at(-1) === all.at(-1);
+		sync(list, some);
 		for (const item of shown) drawReactions(item);
 		if (isOther) arrive();
 		if (target) bring();
 		else if (isFollowing) stick();
 		else if (anchor) log.scrollTop += (anchor.now() ?? anchor.at) - anchor.at;
+		if (!isWhole) ui.changed();
 		more();
 		// The user reads further up, so a button shows the number of new messages.
 		const unread = room?.unread;
 		toEndButton.hidden = isFollowing || !(unread || !room?.atEnd || below() > 300);
 		setText(toEndButton.lastChild, unread ? `${unread.toLocaleString()} new` : 'To the newest');
 		if (ui.isLooking(room)) chat.seen();
+	}
+
+	/**
+	 * Returns the rows that are drawn already, and the next ones above and below them. If none is drawn, returns the
+	 * newest. The next frames draw the rest.
+	 */
+	function nearDrawn(all) {
+		const isDrawn = ({ key }) => list.rows.get(key)?.element.item;
+		const last = all.length - 1;
+		const first = all.findIndex(isDrawn);
+		const from = (first < 0 ? last - ROWS_AT_ONCE : first) - ROWS_AT_ONCE;
+		const to = isFollowing || first < 0 ? last : all.findLastIndex(isDrawn) + ROWS_AT_ONCE;
+		return all.filter(({ key }, i) => (i >= from && i <= to) || key === 'older' || key === 'newer');
 	}
 
 	/** Shows the first unread message. If all unread messages fit, shows the end. */
@@ -114,14 +139,14 @@ export function messages(chat, ui) {
 
 	function scrolled() {
 		const was = isFollowing;
-		isFollowing = below() < 40 && Boolean(room?.atEnd);
+		isFollowing = below() < 40 && Boolean(room?.atEnd) && isEndDrawn;
 		more();
 		if (was !== isFollowing) ui.changed();
 	}
 
 	/** Loads more before the user has scrolled there. */
 	function more() {
-		if (!room || room.loading || !room.joined) return;
+		if (!room || room.loading || !room.joined || !isWhole) return;
 		// While the user is at the end, more is loaded only if the log is not full.
 		if (log.scrollTop < (isFollowing ? 1 : NEAR) && !room.atStart) chat.older(room);
 		else if (!room.atEnd && below() < NEAR) chat.newer(room);
