@@ -837,7 +837,8 @@ impl Chat {
         let announcing = self.announcing.first().map(|due| due.0);
         let away = self.away_due.first().map(|due| due.0);
         let due = announcing.into_iter().chain(away);
-        let due_ms = due.chain(self.state.next_due_ms()).min();
+        let released = self.state.next_due_ms().filter(|_| !self.is_shared());
+        let due_ms = due.chain(released).min();
         due_ms.map(Duration::from_millis)
     }
 }
