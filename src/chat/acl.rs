@@ -105,7 +105,13 @@ impl Chat {
     }
 
     /// After a change of nick, removes the connection from each of `rooms` that the new nick may not read.
-    pub fn remove_renamed(&mut self, peer: PeerId, nick: NickId, rooms: &[RoomId], now: Now) {
+    pub(super) fn remove_renamed(
+        &mut self,
+        peer: PeerId,
+        nick: NickId,
+        rooms: &[RoomId],
+        now: Now,
+    ) {
         for room in rooms {
             if !self.may_read(*room, Some(nick)) {
                 self.remove_reader(*room, peer, Some(nick), now);

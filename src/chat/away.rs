@@ -40,7 +40,7 @@ impl Chat {
             text: away.map(Into::into),
             rooms: self.room_names(rooms),
         };
-        let _ = self.change(set, Some(by), now);
+        self.make(set, Some(by), now);
     }
 
     /// In each of `rooms` whose readers know that the nick is there, announces that the nick is away or back. After a

@@ -13,16 +13,16 @@ impl Chat {
     /// Makes a change that this server proposes, if the state accepts the change. `by` is the connection that has
     /// caused the change. Returns `Ok(None)` if the change is decided on later.
     pub(super) fn change(&mut self, action: Action, by: Option<PeerId>, now: Now) -> Outcome {
-        let server = self.server.clone();
-        let change = Change { server, action };
-        if self.propose_change(&change, by) {
+        if self.is_shared() {
+            self.propose(action, by);
             return Ok(None);
         }
-        self.apply_change(&change, by, now)
+        let server = self.server.clone();
+        self.apply_change(&Change { server, action }, by, now)
     }
 
     /// Makes a change that the state never refuses. `by` is the connection that has caused the change.
-    fn make(&mut self, action: Action, by: Option<PeerId>, now: Now) {
+    pub(super) fn make(&mut self, action: Action, by: Option<PeerId>, now: Now) {
         let _ = self.change(action, by, now);
     }
 
@@ -195,8 +195,7 @@ impl Chat {
                 name: moved.name.clone(),
                 seen: moved.seen,
             };
-            let server = self.server.clone();
-            self.propose_change(&Change { server, action }, None);
+            self.propose(action, None);
         }
     }
 

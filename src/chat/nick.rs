@@ -148,7 +148,7 @@ impl Chat {
     ) -> Result<Option<NickId>, Refused> {
         let old = current.and_then(|old| self.user(old));
         let old = old.map(|user| (user.nick.clone(), user.here.connections.len()));
-        if self.waits_for_claim(peer, [Some(&nick), old.as_ref().map(|(nick, _)| nick)]) {
+        if self.wait_for_claim(peer, [Some(&nick), old.as_ref().map(|(nick, _)| nick)]) {
             return Ok(None);
         }
         let claim = self.claim(peer, current, &nick, password);
@@ -323,7 +323,7 @@ impl Chat {
         let nick = user.nick.clone();
         // If another connection is about to take the nick, its claim must be decided on first.
         if user.here.connections.is_empty() && !self.is_claimed(&nick) {
-            let _ = self.change(Action::DropNick { nick, reserve }, Some(peer), now);
+            self.make(Action::DropNick { nick, reserve }, Some(peer), now);
         }
     }
 

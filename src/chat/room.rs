@@ -225,7 +225,7 @@ impl Chat {
                 room: room.clone(),
                 nick: name,
             };
-            let _ = self.change(enter, Some(peer), now);
+            self.make(enter, Some(peer), now);
         }
         self.count_joined(room_id, &room, nick, is_first);
     }
@@ -273,7 +273,7 @@ impl Chat {
                 nick: name,
                 text: text.into(),
             };
-            let _ = self.change(leave, Some(peer), now);
+            self.make(leave, Some(peer), now);
         }
     }
 

@@ -111,14 +111,14 @@ impl Chat {
         })
     }
 
-    /// If changes are decided on later, proposes `change` and returns true. Otherwise, returns false.
-    pub(super) fn propose_change(&mut self, change: &Change, by: Option<PeerId>) -> bool {
-        let Some(undecided) = &mut self.undecided else {
-            return false;
-        };
-        undecided.ticket(by);
-        undecided.proposed.push((change.clone(), by));
-        true
+    /// Proposes a change to the log that the servers share. `by` is the connection that has caused the change.
+    pub(super) fn propose(&mut self, action: Action, by: Option<PeerId>) {
+        let server = self.server.clone();
+        if let Some(undecided) = &mut self.undecided {
+            undecided.ticket(by);
+            let change = Change { server, action };
+            undecided.proposed.push((change, by));
+        }
     }
 
     /// Applies a change that now has its place in the log of all servers. `by` is the connection that has caused the
@@ -149,7 +149,6 @@ impl Chat {
     /// If changes are decided on later, makes a connection wait until this server knows everything that any server has
     /// acknowledged so far. While the connection waits, it has a change without a ticket.
     pub fn catch_up(&mut self, peer: PeerId) {
-        let server = self.server.clone();
         let Some(undecided) = &mut self.undecided else {
             return;
         };
@@ -157,13 +156,11 @@ impl Chat {
         // All connections can wait for the same change, if the log has not received that change yet.
         let mut proposed = undecided.proposed.iter();
         let is_proposed = proposed.any(|(change, _)| matches!(change.action, Action::CatchUp));
-        match undecided.catching_up.back_mut() {
-            Some(waiting) if is_proposed => waiting.push(peer),
-            _ => {
-                let action = Action::CatchUp;
-                undecided.proposed.push((Change { server, action }, None));
-                undecided.catching_up.push_back(vec![peer]);
-            }
+        if let Some(waiting) = undecided.catching_up.back_mut().filter(|_| is_proposed) {
+            waiting.push(peer);
+        } else {
+            undecided.catching_up.push_back(vec![peer]);
+            self.propose(Action::CatchUp, None);
         }
     }
 
@@ -327,13 +324,13 @@ impl Chat {
                 nick: name,
                 text: "".into(),
             };
-            let _ = self.change(leave, None, now);
+            self.make(leave, None, now);
         }
     }
 
-    /// Returns whether another connection claims one of `nicks`: the nick that `peer` wants, or the nick that `peer`
-    /// gives up. If so, `peer` waits for the decision.
-    pub(super) fn waits_for_claim(&mut self, peer: PeerId, nicks: [Option<&Nick>; 2]) -> bool {
+    /// If another connection claims one of `nicks`, which are the nick that `peer` wants and the nick that `peer` gives
+    /// up, makes `peer` wait for the decision and returns true.
+    pub(super) fn wait_for_claim(&mut self, peer: PeerId, nicks: [Option<&Nick>; 2]) -> bool {
         let Some(undecided) = &mut self.undecided else {
             return false;
         };
@@ -457,7 +454,7 @@ impl Chat {
         if let Some(undecided) = &mut self.undecided {
             undecided.entering.insert((id, nick), count);
         }
-        let _ = self.change(Action::EnterRoom { room, nick: name }, None, now);
+        self.make(Action::EnterRoom { room, nick: name }, None, now);
     }
 
     /// Proposes to drop a nick that this server uses without a connection.
@@ -471,7 +468,7 @@ impl Chat {
             .is_some_and(|user| !user.here.connections.is_empty());
         if is_used && !has_connections {
             let nick = nick.clone();
-            let _ = self.change(Action::DropNick { nick, reserve }, None, now);
+            self.make(Action::DropNick { nick, reserve }, None, now);
         }
     }
 }

@@ -216,6 +216,13 @@ enum Deferred {
 struct WaitingNick {
     nick: Nick,
     password: Option<Secret>,
+    login: NickLogin,
+}
+
+/// What a session needs to know when its connection has received a nick.
+#[derive(Debug)]
+struct NickLogin {
+    has_password: bool,
     /// How the connection has logged in: with a token (`true`) or with the password (`false`) of the nick.
     has_token: Option<bool>,
     /// The unsent direct messages to the former nick.
@@ -227,7 +234,7 @@ impl Deferred {
         match self {
             Self::Line(line, _) => line.len(),
             Self::Request(_) => size_of::<Request<'_>>(),
-            Self::Nick(waiting) => size_of::<WaitingNick>() + waiting.unread.len(),
+            Self::Nick(waiting) => size_of::<WaitingNick>() + waiting.login.unread.len(),
         }
     }
 }

@@ -233,13 +233,12 @@ impl Session {
             }
             AccountQuery::Unban(target) => {
                 chat.record_audit(format!("{by} lifts the ban of {target}"));
-                let text = target.to_string();
+                let name = target.to_string();
                 chat.remove_ban(target, self.peer, now);
-                let target = text;
                 self.ok(
                     Verb::Unban,
-                    &target,
-                    &format!("{target} can connect again"),
+                    &name,
+                    &format!("{name} can connect again"),
                     AfterReply::Nothing,
                 );
             }

@@ -8,7 +8,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::amend::OnEvent;
 use super::lazy_list::{LazyList, Step};
 use super::output::{AfterReply, Pending, UpTo};
-use super::{Deferred, Effect, Expects, Membership, Session, Upload, WaitingNick};
+use super::{Deferred, Effect, Expects, Membership, NickLogin, Session, Upload, WaitingNick};
 use crate::chat::nick::Leaves;
 use crate::chat::{Chat, Claimed, NickId, Place, Refused, RoomId};
 use crate::dialect::{Dialect, Marks, Output, ReplyBody};
@@ -325,23 +325,27 @@ impl Session {
         }
         let rooms = self.room_ids();
         let unread = self.unread_inbox(chat);
-        let taken = chat.take_nick(self.peer, self.nick, &rooms, nick.clone(), password, now);
-        let waiting = WaitingNick {
-            nick,
-            password: password.map(Secret::new),
+        let login = NickLogin {
+            has_password: password.is_some(),
             has_token,
             unread,
         };
-        match taken.map_err(refused(Verb::Nick))? {
-            Some(nick) => {
-                let inbox = chat.inbox_end(nick);
-                self.nick_taken(waiting, Claimed { nick, inbox }, chat, now)
-            }
-            None => {
-                self.replies_mut().deferred = Some(Deferred::Nick(waiting.into()));
-                Ok(None)
-            }
+        let again = chat
+            .is_shared()
+            .then(|| (nick.clone(), password.map(Secret::new)));
+        let taken = chat.take_nick(self.peer, self.nick, &rooms, nick, password, now);
+        if let Some(nick) = taken.map_err(refused(Verb::Nick))? {
+            let inbox = chat.inbox_end(nick);
+            return self.nick_taken(login, Claimed { nick, inbox }, chat, now);
         }
+        self.replies_mut().deferred = again.map(|(nick, password)| {
+            Deferred::Nick(Box::new(WaitingNick {
+                nick,
+                password,
+                login,
+            }))
+        });
+        Ok(None)
     }
 
     /// Continues after the decision on a change to another nick.
@@ -349,7 +353,7 @@ impl Session {
         match chat.take_claimed(self.peer) {
             Some(decided) => {
                 let claimed = decided.map_err(refused(Verb::Nick))?;
-                self.nick_taken(waiting, claimed, chat, now)
+                self.nick_taken(waiting.login, claimed, chat, now)
             }
             // The change was not proposed, because another connection was changing one of the nicks.
             None => {
@@ -362,19 +366,18 @@ impl Session {
     /// Continues when the connection has the nick.
     fn nick_taken(
         &mut self,
-        waiting: WaitingNick,
+        login: NickLogin,
         claimed: Claimed,
         chat: &mut Chat,
         now: Now,
     ) -> Done {
         let verb = Verb::Nick;
         let id = claimed.nick;
-        let WaitingNick {
-            password,
+        let NickLogin {
+            has_password,
             has_token,
             unread,
-            ..
-        } = waiting;
+        } = login;
         let is_first = self.nick.is_none();
         if self.nick.replace(id) != Some(id) {
             self.has_token = false;
@@ -416,7 +419,7 @@ impl Session {
             AfterReply::Nothing,
             chat,
         );
-        if password.is_some() {
+        if has_password {
             self.send_tls_hint(chat);
         }
         Ok(None)
