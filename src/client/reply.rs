@@ -53,6 +53,15 @@ impl Reply {
         self.lines.iter().filter_map(nick).collect()
     }
 
+    /// Returns the nicks in a reply to `WHO`, each with the text of its `AWAY`; the text is empty if the nick is here.
+    pub fn users_and_away(&self) -> Vec<(String, String)> {
+        let user = |line: &Line| match line.read() {
+            ServerLine::User { nick, text, .. } => Some((nick.to_owned(), text.to_owned())),
+            _ => None,
+        };
+        self.lines.iter().filter_map(user).collect()
+    }
+
     /// Returns the rooms in a reply to `ROOMS`.
     pub fn rooms(&self) -> Vec<RoomInfo> {
         let room = |line: &Line| match line.read() {

@@ -620,8 +620,12 @@ pub enum ServerLine<'a> {
         members: u64,
         topic: &'a str,
     },
-    /// A line of `WHO`.
-    User { room: &'a str, nick: &'a str },
+    /// A line of `WHO`. The text is not empty if the nick is away.
+    User {
+        room: &'a str,
+        nick: &'a str,
+        text: &'a str,
+    },
     /// A line of `REACTS`.
     Reaction {
         id: u64,
@@ -711,6 +715,7 @@ impl<'a> ServerLine<'a> {
             "USER" => Self::User {
                 room: rest.word()?,
                 nick: rest.word()?,
+                text: rest.0,
             },
             // A line of the list `REACTS` has a number here; an event `REACT` has a room or a nick.
             "REACT" if rest.0.starts_with(|c: char| c.is_ascii_digit()) => Self::Reaction {

@@ -70,7 +70,8 @@ impl Renderer {
                 "" => format!("   {room} ({members})"),
                 topic => format!("   {room} ({members}): {topic}"),
             },
-            ServerLine::User { nick, .. } => format!("   {nick}"),
+            ServerLine::User { nick, text: "", .. } => format!("   {nick}"),
+            ServerLine::User { nick, text, .. } => format!("   {nick} (away: {text})"),
             ServerLine::Reaction { nick, emoji, .. } => format!("   {emoji} {nick}"),
             ServerLine::Reader { room, reader, id } => {
                 format!("   {reader} has read {room} up to {id}")

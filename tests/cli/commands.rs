@@ -826,3 +826,28 @@ fn the_archiving_bot_fetches_what_it_has_missed() {
         .to_owned();
     assert_eq!(archive().line(), format!("{id} 5 c\n"));
 }
+
+#[test]
+fn upload_and_search_take_the_room_as_a_word_with_a_number_sign() {
+    let chatd = chatd();
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("notes"), "some notes").expect("it can be written");
+    fs::write(folder.path().join("#2"), "a file, not a room").expect("it can be written");
+    let here = |word: &str, args: &[&str]| {
+        run(command(&chatd, word, args).current_dir(folder.path()), b"")
+    };
+    for args in [["notes", "#ops"], ["#ops", "#2"]] {
+        let sent = here("upload", &args);
+        assert_eq!(sent.code, Some(0), "{args:?}: {sent:?}");
+    }
+    let listed = here("files", &["ops"]);
+    let names = listed
+        .stdout
+        .lines()
+        .filter_map(|line| line.split("  ").last());
+    assert_eq!(names.collect::<Vec<_>>(), ["notes", "#2"], "{listed:?}");
+    let found = here("search", &["#ops", "notes"]);
+    assert!(found.stdout.contains("notes"), "{found:?}");
+    let found = here("search", &["notes"]);
+    assert_eq!(found.stdout, "", "the lobby has no notes: {found:?}");
+}

@@ -261,7 +261,7 @@ pub struct Search {
     #[argh(switch)]
     pub json: bool,
 
-    /// the words
+    /// the words. The room can be the first, with its #
     #[argh(positional)]
     pub words: Vec<String>,
 }
@@ -341,7 +341,7 @@ pub struct Upload {
     #[argh(option, default = "String::from(\"stdin\")")]
     pub name: String,
 
-    /// the files; - is standard input
+    /// the files; - is standard input. The room can stand among them, with its #
     #[argh(positional, from_str_fn(file))]
     pub file: Vec<PathBuf>,
 }

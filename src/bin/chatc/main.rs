@@ -196,8 +196,15 @@ async fn dispatch(args: &[&str], place: &Place) -> Result<Exit, Failure> {
                 room,
                 all,
                 json,
-                words,
+                mut words,
             } = read(&["chatc", "search"], rest);
+            let is_room = |word: &str| word.len() > 1 && word.starts_with('#');
+            let is_first_a_room =
+                words.len() > 1 && words.first().is_some_and(|word| is_room(word));
+            let room = match room {
+                None if is_first_a_room && !all => Some(words.remove(0)),
+                room => room,
+            };
             if words.iter().all(|word| word.trim().is_empty()) {
                 complain("which words? usage: chatc search WORDS");
                 return Ok(Exit::Usage);
@@ -233,7 +240,10 @@ async fn dispatch(args: &[&str], place: &Place) -> Result<Exit, Failure> {
             ask::rooms(&server, json).await
         }
         "upload" => {
-            let upload: flags::Upload = read(&["chatc", "upload"], &with_dashes(rest));
+            let mut upload: flags::Upload = read(&["chatc", "upload"], &with_dashes(rest));
+            if upload.room.is_none() {
+                upload.room = take_room(&mut upload.file);
+            }
             if let Some(wrong) = wrong_with(&upload) {
                 complain(wrong);
                 return Ok(Exit::Usage);
@@ -409,6 +419,15 @@ fn lacks_server_password<T>(server: &Server, result: &Result<T, Failure>) -> boo
 fn with_dashes<'a>(args: &[&'a str]) -> Vec<&'a str> {
     let dash = |arg: &&'a str| if *arg == "-" { DASH } else { arg };
     args.iter().map(dash).collect()
+}
+
+/// Takes the room out of the words of `chatc upload`: a word that begins with `#` and is not a file.
+fn take_room(files: &mut Vec<std::path::PathBuf>) -> Option<String> {
+    let is_room = |file: &std::path::PathBuf| {
+        file.to_str().is_some_and(|name| name.starts_with('#')) && !file.exists()
+    };
+    let at = files.iter().position(is_room)?;
+    files.remove(at).into_os_string().into_string().ok()
 }
 
 /// Checks the files to upload before connecting.

@@ -139,6 +139,8 @@ enum PendingRequest {
     Older(String),
     Newer(String),
     Around(String, u64),
+    /// The first messages of a room.
+    First(String),
     /// A search in one room or in all (`None`), for the words.
     Search(Option<String>, String),
     Files(String),
@@ -149,6 +151,8 @@ enum PendingRequest {
     /// A direct message: the nick, the text, and the id of the message to which it replies.
     Tell(String, String, Option<u64>),
     Join,
+    /// Whether this client's nick is away: the text, empty if the nick is back.
+    Away(String),
     /// The deletion of a message. This client gets no event for its own deletions.
     Removed(String, u64),
     /// A message or action in a room. If it is refused, its text is put back into that room's input line.
@@ -212,6 +216,10 @@ pub struct App {
     pub ignored: BTreeSet<String>,
     /// The words that are treated like this client's nick, in lower case.
     pub highlights: BTreeSet<String>,
+    /// The users who are away, with their texts.
+    pub away: HashMap<String, String>,
+    /// The text with which this client has marked its nick as away; empty if it has not. A new connection sends it again.
+    own_away: String,
     /// The last id that was read in each room in the previous run. An entry is removed when its room is joined.
     pub seen: HashMap<String, u64>,
     /// The room to show when it has been joined.
@@ -253,6 +261,8 @@ impl App {
             is_focused: true,
             ignored: BTreeSet::new(),
             highlights: BTreeSet::new(),
+            away: HashMap::new(),
+            own_away: String::new(),
             seen: HashMap::new(),
             first: None,
             reading: Reading::default(),
@@ -406,12 +416,17 @@ pub fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()
 }
 
-/// Returns the words that mention the user: the user's nick, and the words that the user has chosen.
+/// The word that mentions everybody in a room.
+pub const EVERYBODY: &str = "@room";
+
+/// Returns the words that mention the user: the user's nick, the word for everybody, and the words that the user has
+/// chosen.
 pub fn own_words<'a>(
     nick: &'a str,
     highlights: &'a BTreeSet<String>,
 ) -> impl Iterator<Item = &'a str> {
-    std::iter::once(nick).chain(highlights.iter().map(String::as_str))
+    let words = highlights.iter().map(String::as_str);
+    [nick, EVERYBODY].into_iter().chain(words)
 }
 
 /// Returns whether `text` mentions `nick`, as a whole word in any case.

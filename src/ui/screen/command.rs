@@ -71,6 +71,12 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
     ),
     ("nick", "NAME", ArgumentKind::Text, "change your nick"),
     (
+        "away",
+        "[TEXT]",
+        ArgumentKind::Text,
+        "show others that you are away; without a text: that you are back",
+    ),
+    (
         "topic",
         "[TEXT]",
         ArgumentKind::Text,
@@ -238,6 +244,8 @@ pub const KEYS: &[(&str, &str)] = &[
     ("Alt-1 … Alt-9", "the room with that number"),
     ("Alt-A", "the next unread room"),
     ("Alt-U", "the first new message"),
+    ("Ctrl-Home Ctrl-End", "the first and the newest message"),
+    ("Alt-PgUp Alt-PgDn", "the day before, the day after"),
     ("Alt-Enter", "a new line"),
     ("Ctrl-X Ctrl-E", "write the message in $EDITOR"),
     (
@@ -275,6 +283,7 @@ pub enum Command {
     Join(String),
     Part(Option<String>),
     Nick(String),
+    Away(String),
     Topic(String),
     Who,
     Rooms,
@@ -338,6 +347,8 @@ impl Command {
             "join" | "j" => needed(Self::Join),
             "part" | "leave" => Self::Part((!text.is_empty()).then(|| text.to_owned())),
             "nick" => needed(Self::Nick),
+            "away" => Self::Away(text.to_owned()),
+            "back" => Self::Away(String::new()),
             "topic" => Self::Topic(text.to_owned()),
             "who" | "names" => Self::Who,
             "rooms" | "list" => Self::Rooms,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::super::shorthand::expand_home;
+use super::app::EVERYBODY;
 use super::command::{ArgumentKind, COMMANDS};
 
 /// The maximum number of completions.
@@ -83,10 +84,11 @@ pub fn complete(before: &str, known: &KnownNames<'_>) -> Option<Completion> {
         _ if word.is_empty() => None,
         _ => {
             let is_first = word_start == 0;
-            some(
-                word_start,
-                nicks(word, known, if is_first { ": " } else { " " }),
-            )
+            let mut found = nicks(word, known, if is_first { ": " } else { " " });
+            if word.starts_with('@') && EVERYBODY.starts_with(&word.to_lowercase()) {
+                found.push(format!("{EVERYBODY} "));
+            }
+            some(word_start, found)
         }
     }
 }

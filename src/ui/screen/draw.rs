@@ -170,7 +170,11 @@ fn members(app: &App, area: Rect, frame: &mut Frame<'_>) {
                 if *nick == app.nick {
                     style = style.add_modifier(Modifier::BOLD);
                 }
-                Span::styled(cut(nick, columns), style)
+                if app.away.contains_key(nick) {
+                    Span::styled(cut(&format!("{nick} (away)"), columns), palette.dim())
+                } else {
+                    Span::styled(cut(nick, columns), style)
+                }
             }
             None => Span::raw(""),
         };

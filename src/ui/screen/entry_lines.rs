@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
 use super::app::{mentions, size};
+use super::extras::Reaction;
 use super::lines::Look;
 use super::room::{Entry, EntryKind, Room, is_picture};
 use super::wrap::{cut, links, width, wrap};
@@ -13,12 +14,13 @@ use super::wrap::{cut, links, width, wrap};
 /// The time within which further messages of the same user are shown without the nick.
 const TOGETHER: SignedDuration = SignedDuration::from_mins(5);
 
-/// Returns the lines of an entry: the message to which it replies, its text, and the reactions to it.
+/// Returns the lines of the entry at `index`: the message to which it replies, its text, and the reactions to it.
 ///
 /// The nick is left out if the previous message is of the same user. The time is left out if it equals that of the
 /// entry `before`. The first entry on the screen (`is_first`) shows both.
 pub(super) fn entry_lines(
     room: &Room,
+    index: usize,
     entry: &Entry,
     before: Option<&Entry>,
     is_first: bool,
@@ -157,17 +159,17 @@ pub(super) fn entry_lines(
         }
         line(spans);
     }
-    for row in reactions(entry, look) {
+    for row in reactions(&room.reactions_below(index), look) {
         line(row);
     }
     lines
 }
 
-/// Returns the reactions to an entry, in one or more rows.
-fn reactions(entry: &Entry, look: &Look) -> Vec<Vec<Span<'static>>> {
+/// Returns reactions in one or more rows.
+fn reactions(reactions: &[&Reaction], look: &Look) -> Vec<Vec<Span<'static>>> {
     let palette = look.palette;
     let (mut rows, mut used) = (Vec::new(), usize::MAX);
-    for reaction in &entry.extras.reactions {
+    for reaction in reactions {
         let emoji = plain(&reaction.emoji);
         let text = cut(&format!("{emoji} {}", reaction.count), look.text_columns());
         // Two spaces separate the reactions.

@@ -171,6 +171,28 @@ impl Room {
         }
     }
 
+    /// Returns the reactions that are shown below the entry at `index`. Those to a text of several lines, and to any of
+    /// its lines, are shown below its last line.
+    pub fn reactions_below(&self, index: usize) -> Vec<&Reaction> {
+        let Some(entry) = self.get(index) else {
+            return Vec::new();
+        };
+        let is_text = entry.extras.lines.is_some();
+        let Some(first) = entry.extras.part_of.or(entry.id.filter(|_| is_text)) else {
+            return entry.extras.reactions.iter().collect();
+        };
+        let is_part =
+            |entry: &&Entry| entry.id == Some(first) || entry.extras.part_of == Some(first);
+        if self.get(index + 1).as_ref().is_some_and(is_part) {
+            return Vec::new();
+        }
+        let all = (0..=index).rev().filter_map(|at| self.get(at));
+        let mut parts: Vec<&Entry> = all.take_while(is_part).collect();
+        parts.reverse();
+        let reactions = parts.into_iter().flat_map(|part| &part.extras.reactions);
+        reactions.collect()
+    }
+
     /// Returns the text of a message as it is quoted; `None` if the message is not known.
     pub fn quote(&self, id: u64) -> Option<String> {
         if let Some(index) = self.find(id) {
@@ -216,11 +238,24 @@ impl Room {
     pub fn editable(&self) -> Option<(u64, String)> {
         let mut entries = self.entries().rev();
         entries.find_map(|entry| match &entry.kind {
-            // The lines of a text are edited one by one.
-            _ if entry.extras.part_of.is_some() || entry.extras.lines.is_some() => None,
-            EntryKind::Msg { text, .. } if entry.is_mine => Some((entry.id?, text.clone())),
+            EntryKind::Msg { .. } if entry.is_mine && entry.extras.part_of.is_none() => {
+                let id = entry.id?;
+                Some((id, self.whole_text(id)))
+            }
             _ => None,
         })
+    }
+
+    /// Returns the ids and texts of the lines of a message. Usually it has one.
+    pub fn lines_of_message(&self, id: u64) -> Vec<(u64, String)> {
+        let is_part = |entry: &&Entry| entry.id == Some(id) || entry.extras.part_of == Some(id);
+        let line = |entry: &Entry| match &entry.kind {
+            EntryKind::Msg { text, .. } | EntryKind::Me { text, .. } => {
+                Some((entry.id?, text.clone()))
+            }
+            _ => None,
+        };
+        self.entries().filter(is_part).filter_map(line).collect()
     }
 
     /// Returns the newest message of another user or, if there is none, the newest message.

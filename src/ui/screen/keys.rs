@@ -87,14 +87,16 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
             }
             return app.to_bottom(state);
         }
+        KeyCode::PageUp if alt => return app.go_day(true, state),
+        KeyCode::PageDown if alt => return app.go_day(false, state),
         KeyCode::PageUp => return app.scroll(page, state),
         KeyCode::PageDown => return app.scroll(-page, state),
         KeyCode::Up if alt => return app.go_by(-1),
         KeyCode::Down if alt => return app.go_by(1),
         KeyCode::Up if shift || ctrl => return app.scroll(1, state),
         KeyCode::Down if shift || ctrl => return app.scroll(-1, state),
-        KeyCode::Home if ctrl => return app.scroll(isize::MAX / 2, state),
-        KeyCode::End if ctrl => return app.to_bottom(state),
+        KeyCode::Home if ctrl || alt => return app.to_top(state),
+        KeyCode::End if ctrl || alt => return app.to_bottom(state),
         KeyCode::F(1) => return app.command(super::command::Command::Help, state),
         KeyCode::Char('c') if ctrl => return app.interrupt(state),
         KeyCode::Char('n') if ctrl => return app.go_by(1),

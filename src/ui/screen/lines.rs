@@ -116,7 +116,7 @@ fn lines_of(room: &Room, index: usize, is_first: bool, look: &Look) -> Vec<Line<
     let is_part = entry.extras.part_of.is_some();
     let is_marked = room.marked == Some(room.seq(index))
         || marked_entry.is_some_and(|marked| is_part && entry.extras.part_of == marked.id);
-    let of_entry = entry_lines(room, entry, before, is_first, look);
+    let of_entry = entry_lines(room, index, entry, before, is_first, look);
     let mark = |line: Line<'static>| if is_marked { marked(line, look) } else { line };
     lines.extend(of_entry.into_iter().map(mark));
     lines
@@ -224,6 +224,47 @@ pub fn last_shown(room: &Room) -> usize {
         View::Bottom => last,
         View::At { seq, .. } => room.index(seq).unwrap_or(last),
     }
+}
+
+/// Returns the index of the first entry of which a line is shown.
+pub fn first_shown(room: &Room, height: usize, look: &Look) -> usize {
+    let mut index = last_shown(room);
+    let hidden = match room.view {
+        View::At { hidden, .. } => hidden,
+        View::Bottom => 0,
+    };
+    let mut above = lines_of(room, index, false, look).len();
+    while index > 0 && above < height + hidden {
+        index -= 1;
+        above += lines_of(room, index, false, look).len();
+    }
+    index
+}
+
+/// Returns the indexes of the entries with which a day begins, oldest first.
+pub fn day_starts(room: &Room, look: &Look) -> Vec<usize> {
+    let mut before = None;
+    let mut starts = Vec::new();
+    for (index, entry) in room.entries().enumerate() {
+        if entry.kind == EntryKind::Hidden {
+            continue;
+        }
+        let day = Some(date(entry.at, &look.zone));
+        if day != before {
+            starts.push(index);
+        }
+        before = day;
+    }
+    starts
+}
+
+/// Scrolls `room` so that the first line of the entry at `index` is at the top, if there is enough below it.
+pub fn put_at_top(room: &mut Room, index: usize, height: usize, look: &Look) {
+    let (seq, hidden) = (room.seq(index), 0);
+    let tall = lines_of(room, index, false, look).len();
+    room.view = View::At { seq, hidden };
+    let by = isize::try_from(height).unwrap_or(0) - isize::try_from(tall).unwrap_or(0);
+    scroll(room, -by, height, look);
 }
 
 /// Scrolls `room` so that the entry at `index` is visible from its first line on.

@@ -103,6 +103,11 @@ impl App {
                 let request_id = state.rename(&nick);
                 self.note_request(request_id, PendingRequest::Other("NICK".into()));
             }
+            Command::Away(text) => self.ask(
+                state,
+                format!("AWAY {text}").trim_end().to_owned(),
+                PendingRequest::Away(text),
+            ),
             Command::Search(words) if words.starts_with("* ") => {
                 let line = format!("SEARCH {words}");
                 let words = words.trim_start_matches("* ").to_owned();

@@ -156,14 +156,13 @@ impl App {
     pub(super) fn start_edit(&mut self, id: u64) {
         let entry = self.room().and_then(|room| room.get(room.find(id)?));
         let text = entry
-            .filter(|entry| entry.is_mine && entry.extras.lines.is_none())
+            .filter(|entry| entry.is_mine)
             .and_then(|entry| match &entry.kind {
-                EntryKind::Msg { text, .. } | EntryKind::Me { text, .. } => Some(text.clone()),
+                EntryKind::Msg { .. } | EntryKind::Me { .. } => Some(self.room()?.whole_text(id)),
                 _ => None,
             });
         let Some(text) = text else {
-            return self
-                .complain("you can edit only your own messages, and only those of one line");
+            return self.complain("you can edit only your own messages");
         };
         let text = typed(&text);
         if let Some(room) = self.room_mut() {
@@ -178,15 +177,43 @@ impl App {
         self.set_target(Target::Edit(id));
     }
 
-    /// Sends the new text of a message.
+    /// Sends the new text of a message. Of a text of several lines, each line that has changed is replaced.
     pub(super) fn send_edit(&mut self, id: u64, text: &str, state: &mut ClientState) {
-        let Some(here) = self.room().map(|room| room.name.clone()) else {
-            return;
-        };
-        // The new text of a message must be one line.
-        let text = clean(&text.replace('\n', " ")).into_owned();
+        let Some(room) = self.room() else { return };
+        let (here, old) = (room.name.clone(), room.lines_of_message(id));
+        if old.len() < 2 {
+            // The new text of a line must be one line.
+            return self.send_line(here, id, &text.replace('\n', " "), state);
+        }
+        let new: Vec<&str> = text.split('\n').collect();
+        if new.len() != old.len() {
+            self.complain(format!(
+                "this message has {} lines; an edit can change them, but not add or remove any",
+                old.len()
+            ));
+            if let Some(room) = self.room_mut() {
+                room.editor.replace(text.to_owned());
+            }
+            return self.set_target_again(Target::Edit(id));
+        }
+        for ((id, old), new) in old.into_iter().zip(new) {
+            if old != new {
+                self.send_line(here.clone(), id, new, state);
+            }
+        }
+    }
+
+    fn send_line(&mut self, here: String, id: u64, text: &str, state: &mut ClientState) {
+        let text = clean(text).into_owned();
         let request_id = state.edit(id, &text);
         self.note_request(request_id, PendingRequest::Edited(here, id, text));
+    }
+
+    /// Goes on with an edit that could not be sent. What is wrong with it stays on the screen.
+    fn set_target_again(&mut self, target: Target) {
+        if let Some(room) = self.room_mut() {
+            room.target = Some(target);
+        }
     }
 
     /// Edits the newest message of this client, if nothing has been typed in this room since. Returns `false`
@@ -330,7 +357,7 @@ impl App {
 
 /// Returns a message as a user would type it. A message that begins with a slash gets a second slash; otherwise it
 /// would be a command.
-fn typed(text: &str) -> String {
+pub(super) fn typed(text: &str) -> String {
     if text.starts_with('/') {
         format!("/{text}")
     } else {

@@ -2,9 +2,11 @@
 
 use super::super::complete::{KnownNames, complete};
 use super::super::room::Room;
+use super::conversation::typed;
 use super::{App, Effect, Paste};
 use crate::client::ClientState;
 use crate::protocol::multiline::Multiline;
+use crate::protocol::text::clean;
 
 impl App {
     /// Completes the word before the cursor, or shows the next completion.
@@ -110,7 +112,12 @@ impl App {
             .unwrap_or_default();
         if is_one && paste.is_one {
             let reply = self.room_mut().and_then(Room::take_reply);
-            self.send(&here, &paste.text, false, reply, state);
+            if self.send(&here, &paste.text, false, reply, state)
+                && let Some(room) = self.room_mut()
+            {
+                let lines: Vec<_> = paste.text.lines().map(clean).collect();
+                room.editor.remember(&typed(&lines.join("\n")));
+            }
             return;
         }
         let is_one = paste.is_one;

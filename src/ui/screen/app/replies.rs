@@ -5,7 +5,7 @@ use super::super::super::renderer::{SEARCH_CUT, done};
 use super::super::extras::Extras;
 use super::super::list::{Row, RowAction};
 use super::super::room::{Entry, EntryKind, PAGE, Room, View};
-use super::updates::lines_of;
+use super::updates::{lines_of, note_away};
 use super::{App, PendingRequest, size};
 use crate::client::{ClientState, Error, LoggedEvent, Reply, RequestId, RoomInfo};
 use crate::protocol::human::{describe, plural};
@@ -29,7 +29,7 @@ impl App {
         };
         match ask {
             PendingRequest::Members(room) => {
-                let nicks = users(&reply);
+                let nicks = self.users(&reply);
                 if let Some(room) = self.find(&room).and_then(|at| self.rooms.get_mut(at)) {
                     room.set_members(nicks);
                 }
@@ -87,6 +87,20 @@ impl App {
                     self.go(at);
                 }
             }
+            PendingRequest::First(name) => {
+                let (page, removed) = self.page(&reply);
+                let Some(at) = self.find(&name) else { return };
+                if let Some(room) = self.rooms.get_mut(at) {
+                    room.is_loading = false;
+                    room.clear();
+                    room.put_before(page, true);
+                    room.at_end = reply.lines.len() < PAGE;
+                    removed.into_iter().for_each(|id| room.remove(id));
+                }
+                if at == self.at {
+                    self.scroll(isize::MAX / 2, state);
+                }
+            }
             PendingRequest::Search(room, words) => {
                 let is_everywhere = room.is_none();
                 let rows = self.found(&reply, is_everywhere, |place, id| {
@@ -127,12 +141,15 @@ impl App {
                 }
             }
             PendingRequest::Who(room) => {
+                let mut nicks = self.users(&reply);
                 let row = |nick: String| Row {
                     head: String::new(),
-                    text: nick.clone(),
+                    text: match self.away.get(&nick) {
+                        Some(text) => format!("{nick} (away: {text})"),
+                        None => nick.clone(),
+                    },
                     action: RowAction::Query(nick),
                 };
-                let mut nicks = users(&reply);
                 nicks.sort_by_key(|nick| nick.to_lowercase());
                 let title = format!(
                     "{} in {room}: Enter opens a private chat",
@@ -170,6 +187,17 @@ impl App {
                 if let Some(at) = self.find(&name) {
                     self.go(at);
                 }
+            }
+            PendingRequest::Away(text) => {
+                if text.is_empty() {
+                    self.notify("you are back");
+                } else if self.own_away != text {
+                    self.notify(format!(
+                        "others see that you are away: {text}; /away when you are back"
+                    ));
+                }
+                note_away(&mut self.away, &self.nick, &text);
+                self.own_away = text;
             }
             PendingRequest::Said(..) => {}
             PendingRequest::Edited(name, id, text) => {
@@ -255,7 +283,8 @@ impl App {
             | PendingRequest::Newest(room)
             | PendingRequest::Older(room)
             | PendingRequest::Newer(room)
-            | PendingRequest::Around(room, _) => {
+            | PendingRequest::Around(room, _)
+            | PendingRequest::First(room) => {
                 if let Some(at) = self.find(&room)
                     && let Some(room) = self.rooms.get_mut(at)
                 {
@@ -282,6 +311,17 @@ impl App {
             }
             _ => self.complain(why),
         }
+    }
+
+    /// Returns the nicks in a reply to `WHO`, safe for a terminal. Notes which of them are away.
+    fn users(&mut self, reply: &Reply) -> Vec<String> {
+        let users = reply.users_and_away().into_iter();
+        let note = |(nick, text): (String, String)| {
+            let nick = clean(&nick).into_owned();
+            note_away(&mut self.away, &nick, &text);
+            nick
+        };
+        users.map(note).collect()
     }
 
     /// Returns the entries of a page of the log, and the ids of the deleted events in it.
@@ -380,10 +420,4 @@ impl Room {
             .filter(|entry| entry.is_mention)
             .count();
     }
-}
-
-/// Returns the nicks in a reply to `WHO`, safe for a terminal.
-fn users(reply: &Reply) -> Vec<String> {
-    let nicks = reply.users().into_iter();
-    nicks.map(|nick| clean(&nick).into_owned()).collect()
 }

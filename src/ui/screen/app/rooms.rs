@@ -145,6 +145,46 @@ impl App {
         }
     }
 
+    /// Scrolls to the first message of the room, which may have to be fetched.
+    pub fn to_top(&mut self, state: &mut ClientState) {
+        let is_up = self.status == ConnectionStatus::Connected;
+        let far = self.room().filter(|room| is_up && !room.at_start);
+        let Some(name) = far.map(|room| room.name.clone()) else {
+            return self.scroll(isize::MAX / 2, state);
+        };
+        if let Some(room) = self.room_mut() {
+            room.is_loading = true;
+        }
+        let ask = format!("HISTORY {name} {PAGE} after 0");
+        self.ask(state, ask, PendingRequest::First(name));
+    }
+
+    /// Scrolls so that the beginning of the shown day is at the top. If it is there already, goes to the day before. If
+    /// not `is_back`, goes to the next day.
+    pub fn go_day(&mut self, is_back: bool, state: &mut ClientState) {
+        let areas = Areas::of(self);
+        let look = Look::of(self, areas.body.width);
+        let height = usize::from(areas.body.height);
+        let Some(room) = self.rooms.get_mut(self.at) else {
+            return;
+        };
+        let first = lines::first_shown(room, height, &look);
+        let days = lines::day_starts(room, &look);
+        let next = if is_back {
+            days.into_iter().rev().find(|index| *index < first)
+        } else {
+            days.into_iter().find(|index| *index > first)
+        };
+        match next {
+            Some(index) => {
+                lines::put_at_top(room, index, height, &look);
+                self.scroll(0, state);
+            }
+            None if is_back => self.scroll(isize::MAX / 2, state),
+            None => self.to_bottom(state),
+        }
+    }
+
     /// Scrolls to the newest message.
     pub fn to_bottom(&mut self, state: &mut ClientState) {
         let Some(room) = self.room_mut() else { return };

@@ -1,5 +1,7 @@
 //! Handles the updates of the client: events, and the status of the connection.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use super::super::extras::Extras;
@@ -30,9 +32,14 @@ impl App {
                     PendingRequest::Rooms { is_shown: false },
                 );
                 self.begin_reading(state);
+                if !self.own_away.is_empty() {
+                    let text = self.own_away.clone();
+                    self.ask(state, format!("AWAY {text}"), PendingRequest::Away(text));
+                }
             }
             Update::Disconnected { error, retry_in } => {
                 self.breaks = self.breaks.wrapping_add(1);
+                self.away.clear();
                 let why = error.to_string();
                 if self.status == ConnectionStatus::Connected {
                     self.note_here(format!("· {why}"));
@@ -230,13 +237,21 @@ impl App {
             return;
         };
         match event {
-            Event::Join { nick, .. } => room.enter(nick),
+            Event::Join { nick, .. } => {
+                room.enter(nick);
+                // If the nick is away, an `AWAY` follows.
+                self.away.remove(&**nick);
+            }
+            Event::Away { nick, text, .. } => note_away(&mut self.away, nick, text),
             Event::Part { nick, .. } => {
                 room.leave(nick);
             }
             Event::Nick { old, new, .. } => {
                 room.leave(old);
                 room.enter(new);
+                if let Some(text) = self.away.remove(&**old) {
+                    self.away.insert(new.to_string(), text);
+                }
             }
             Event::Topic { text, .. } => room.topic = clean(text).into_owned(),
             Event::Remove { id, .. } => room.remove(*id),
@@ -357,6 +372,15 @@ impl App {
         if let Some(room) = self.rooms.get_mut(at) {
             room.push(entry);
         }
+    }
+}
+
+/// Notes why a user is away. If the text is empty, the user is back.
+pub(super) fn note_away(away: &mut HashMap<String, String>, nick: &str, text: &str) {
+    if text.is_empty() {
+        away.remove(nick);
+    } else {
+        away.insert(nick.to_owned(), clean(text).into_owned());
     }
 }
 

@@ -197,7 +197,7 @@ fn only_own_messages_are_edited() {
     let mut play = talk(90, 16);
     play.ctrl('r');
     play.type_in("e");
-    play.sees("you can edit only your own messages, and only those of one line");
+    play.sees("you can edit only your own messages");
     play.key(KeyCode::Up);
     play.type_in("e");
     play.sees("ann edit › in a minute");
@@ -441,9 +441,8 @@ fn several_lines_are_typed_and_sent_as_one_message() {
     // The ids of all three are known, so the next message is not mistaken for one of them.
     play.bob_sends(107, "oh");
     play.sees("bob │ oh");
-    // Up edits the last message only if that message is one line.
     play.key(KeyCode::Up);
-    play.sees_not("edit ›");
+    play.sees("ann edit › it broke:!");
 }
 
 #[test]
@@ -630,4 +629,49 @@ fn any_line_of_a_server_is_bounded_and_safe_at_every_size() {
             play.key(KeyCode::Esc);
         }
     }
+}
+
+#[test]
+fn reactions_to_a_text_of_several_lines_are_below_its_last_line() {
+    let mut play = talk(90, 16);
+    play.hear(&[
+        "LIVE 104 2026-11-24T06:46:30.000Z @lines=3 MSG #lobby bob trace:",
+        "LIVE 105 2026-11-24T06:46:30.000Z @of=104 MSG #lobby bob   line 1",
+        "LIVE 106 2026-11-24T06:46:30.000Z @of=104 MSG #lobby bob   line 2",
+        "LIVE 107 2026-11-24T06:46:31.000Z MSG #lobby eve ouch",
+        "LIVE 108 2026-11-24T06:46:32.000Z REACT #lobby eve 104 👍",
+        "LIVE 109 2026-11-24T06:46:32.000Z REACT #lobby eve 105 🎉",
+    ]);
+    let seen = play.seen();
+    let at = |text: &str| seen.find(text).unwrap_or_else(|| panic!("{text}: {seen}"));
+    let order = ["trace:", "line 1", "line 2", "👍", "🎉", "ouch"].map(at);
+    assert!(order.is_sorted(), "{seen}");
+}
+
+#[test]
+fn up_edits_a_text_of_several_lines_and_only_changed_lines_are_sent() {
+    let mut play = with_lines(90, 16);
+    play.paste("one\ntwo\nthree");
+    play.key(KeyCode::Enter);
+    play.sent();
+    play.hear(&["OK TEXT 104 2026-11-24T06:46:30.000Z 3"]);
+    play.key(KeyCode::Up);
+    play.sees("ann edit › one");
+    assert_eq!(play.line(), "one\ntwo\nthree");
+    play.key(KeyCode::Up);
+    play.enter("!");
+    assert_eq!(play.sent(), ["EDIT 105 two!"]);
+    play.hear(&["OK EDIT 107 2026-11-24T06:46:40.000Z"]);
+    play.sees("two! (edited)");
+    // A line that is missing cannot be deleted, so nothing is sent, and what was typed stays.
+    play.key(KeyCode::Up);
+    for _ in 0.."\nthree".len() {
+        play.key(KeyCode::Backspace);
+    }
+    play.key(KeyCode::Enter);
+    play.sees("this message has 3 lines; an edit can change them");
+    play.sees("ann edit › one");
+    assert_eq!(play.sent(), [""; 0]);
+    play.key(KeyCode::Esc);
+    assert_eq!(play.line(), "");
 }

@@ -226,3 +226,63 @@ fn ctrl_x_ctrl_e_opens_an_editor_and_its_text_replaces_the_line() {
     assert!(play.effects().is_empty());
     assert_eq!(play.line(), "all of it!");
 }
+
+#[test]
+fn away_tells_the_server_and_a_new_connection_too() {
+    let mut play = TestScreen::new(80, 12);
+    play.enter("/away back at four");
+    assert_eq!(play.sent(), ["AWAY back at four"]);
+    play.hear(&["OK AWAY"]);
+    play.sees("others see that you are away: back at four");
+    play.lost();
+    play.state.connected();
+    play.sent();
+    play.hear(&[
+        HELLO,
+        "OK STAMPS on",
+        "OK TAGS on",
+        "OK JOIN #lobby 100",
+        "OK NICK ann #lobby 100",
+    ]);
+    let sent = play.sent();
+    assert!(sent.contains(&"AWAY back at four".to_owned()), "{sent:?}");
+    let mut play = TestScreen::new(80, 12);
+    play.enter("/away lunch");
+    play.hear(&["OK AWAY"]);
+    play.sent();
+    play.enter("/away");
+    assert_eq!(play.sent(), ["AWAY"]);
+    play.hear(&["OK AWAY"]);
+    play.sees("you are back");
+}
+
+#[test]
+fn the_lists_of_people_show_who_is_away() {
+    let mut play = TestScreen::new(100, 12);
+    play.sees("│ bob\n");
+    play.hear(&["AWAY #lobby bob at lunch"]);
+    play.sees("│ bob (away)\n");
+    play.hear(&["NICK #lobby bob rob"]);
+    play.sees("│ rob (away)\n");
+    play.hear(&["AWAY #lobby rob"]);
+    play.sees("│ rob\n");
+    play.enter("/who");
+    play.hear(&["USER #lobby ann", "USER #lobby rob at lunch", "OK WHO 2"]);
+    play.sees("rob (away: at lunch)");
+    play.key(KeyCode::Esc);
+    play.sees("│ rob (away)\n");
+}
+
+#[test]
+fn a_message_to_everybody_in_the_room_is_a_mention() {
+    let mut play = TestScreen::new(80, 12);
+    play.app.focus(false);
+    play.effects();
+    play.bob_sends(101, "the room is cold, me@room.example.org");
+    assert!(play.effects().is_empty());
+    play.bob_sends(102, "@room: we deploy now");
+    assert!(matches!(play.effects()[..], [Effect::Bell]));
+    play.type_in("@ro");
+    play.key(KeyCode::Tab);
+    assert_eq!(play.line(), "@room ");
+}

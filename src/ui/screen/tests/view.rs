@@ -306,3 +306,43 @@ fn a_picture_is_shown_in_front_of_the_room_until_a_key_is_pressed() {
     play.sees("too few colors");
     assert!(play.effects().is_empty());
 }
+
+#[test]
+fn ctrl_home_goes_to_the_first_message_of_the_room() {
+    let mut play = TestScreen::new(80, 12);
+    play.bob_sends(9000, "the last");
+    play.app.rooms[0].at_start = false;
+    play.press(KeyCode::Home, KeyModifiers::CONTROL);
+    assert_eq!(play.sent(), ["HISTORY #lobby 200 after 0"]);
+    play.page(1..=200);
+    play.sees("│ m1\n");
+    play.sees_not("the last");
+    assert_eq!(play.sent(), [""; 0], "nothing is missing");
+    play.press(KeyCode::End, KeyModifiers::CONTROL);
+    assert_eq!(play.sent(), ["HISTORY #lobby 200"]);
+}
+
+#[test]
+fn alt_page_up_and_down_go_from_day_to_day() {
+    let mut play = TestScreen::new(80, 9);
+    for id in 101..=160 {
+        let day = 20 + (id - 101) / 15;
+        play.hear(&[&format!(
+            "LIVE {id} 2026-11-{day}T06:00:00.000Z MSG #lobby bob m{id}"
+        )]);
+    }
+    play.press(KeyCode::PageUp, KeyModifiers::ALT);
+    play.sees("yesterday");
+    play.sees("│ m146\n");
+    play.press(KeyCode::PageUp, KeyModifiers::ALT);
+    play.sees("Sunday, 22 November");
+    play.sees("│ m131\n");
+    play.press(KeyCode::PageUp, KeyModifiers::ALT);
+    play.sees("Saturday, 21 November");
+    play.press(KeyCode::PageDown, KeyModifiers::ALT);
+    play.sees("Sunday, 22 November");
+    play.press(KeyCode::PageDown, KeyModifiers::ALT);
+    play.sees("yesterday");
+    play.press(KeyCode::PageDown, KeyModifiers::ALT);
+    play.sees("│ m160\n");
+}
