@@ -1,5 +1,6 @@
 //! What operators do: commands to connections, and bans.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -135,7 +136,7 @@ impl Chat {
 
     /// Returns the reason why `nick` or a look-alike of `nick` is banned; `None` if neither is banned.
     pub fn ban_of_nick(&self, nick: &Nick, now: Time) -> Option<String> {
-        let look = Look::of(nick.clone());
+        let look = LazyCell::new(|| Look::of(nick.clone()));
         self.ban(now, |target| match target {
             BanTarget::Nick(banned) => banned.is_like(&look),
             BanTarget::Network(_) => false,

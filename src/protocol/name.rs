@@ -88,8 +88,8 @@ impl Nick {
 
     /// Returns what the nick looks like in lower case: the UTS 39 skeleton of the comparison form. It is the same
     /// for all spellings of the nick.
-    pub fn skeleton(&self) -> Box<str> {
-        look(self.casefolded()).into()
+    pub fn skeleton(&self) -> Cow<'_, str> {
+        look(self.casefolded())
     }
 
     /// Returns what this spelling looks like when it is read in lower case, if that differs from
@@ -99,7 +99,7 @@ impl Nick {
         if is_plain(shown) {
             return None;
         }
-        let mut read = look(&look(shown).to_lowercase());
+        let mut read = look(&look(shown).to_lowercase()).into_owned();
         if shown.contains(char::is_uppercase) && !shown.contains(char::is_lowercase) {
             // In a name of capitals, these digits look like letters. The tables of UTS 39 do not contain these pairs.
             read = read.replace('8', "b").replace('5', "s").replace('2', "z");
@@ -127,10 +127,11 @@ impl Nick {
     }
 }
 
-/// Returns whether a spelling has only lower-case ASCII letters and `-`, `_`, `.`, and not only strokes (`i`, `l`).
-/// Lower case does not change the skeleton of such a spelling.
+/// Returns whether a spelling has only lower-case ASCII letters, digits except `0`, and `-`, `_`, `.`, and not only
+/// strokes (`i`, `l`, `1`). Lower case does not change the skeleton of such a spelling. (The skeleton of `0` is a
+/// capital O.)
 fn is_plain(shown: &str) -> bool {
-    let is_small = |c: char| c.is_ascii_lowercase() || matches!(c, '-' | '_' | '.');
+    let is_small = |c: char| matches!(c, 'a'..='z' | '1'..='9' | '-' | '_' | '.');
     shown.chars().all(is_small) && !shown.chars().all(is_stroke)
 }
 
@@ -141,16 +142,19 @@ fn is_stroke(c: char) -> bool {
 
 /// Returns the UTS 39 skeleton of a text in lower case. Also replaces `w` with two `v`, which the tables of UTS 39
 /// leave out. Most names are ASCII; for them, a table of the skeletons of single characters is ten times as fast.
-fn look(text: &str) -> String {
+fn look(text: &str) -> Cow<'_, str> {
     static OF_ASCII: LazyLock<[String; 128]> =
         LazyLock::new(|| std::array::from_fn(|at| skeleton_with_vv(char::from(at as u8).into())));
     if !text.is_ascii() {
-        return skeleton_with_vv(text.into());
+        return skeleton_with_vv(text.into()).into();
+    }
+    let of_byte = |byte: u8| OF_ASCII.get(usize::from(byte)).map_or("", String::as_str);
+    if text.bytes().all(|byte| of_byte(byte).as_bytes() == [byte]) {
+        return text.into();
     }
     let mut found = String::with_capacity(2 * text.len());
-    let of_bytes = text.bytes().map(|byte| OF_ASCII.get(usize::from(byte)));
-    found.extend(of_bytes.flatten().map(String::as_str));
-    found
+    found.extend(text.bytes().map(of_byte));
+    found.into()
 }
 
 fn skeleton_with_vv(text: String) -> String {
@@ -170,7 +174,7 @@ impl Look {
     /// Computes the skeletons of a nick.
     pub fn of(nick: Nick) -> Self {
         Self {
-            skeleton: nick.skeleton(),
+            skeleton: nick.skeleton().into(),
             spelling: nick.spelling_skeleton(),
             nick,
         }
@@ -231,15 +235,21 @@ impl<T: Clone + PartialEq> ByLook<T> {
 
     /// Returns the value of the nick that has the same skeleton as `nick`.
     pub fn get(&self, nick: &Nick) -> Option<&T> {
-        self.forms.get(&nick.skeleton())
+        self.forms.get(&*nick.skeleton())
     }
 
     /// Returns the values of all nicks that might look like `nick`. Use [`Nick::looks_like`] to decide.
     pub fn candidates(&self, nick: &Nick) -> impl Iterator<Item = &T> {
-        let looks = [Some(nick.skeleton()), nick.spelling_skeleton()];
-        let looks = looks.into_iter().flatten();
-        looks.flat_map(|look| {
-            let found = [self.forms.get(&look), self.spellings.get(&look)];
+        let looks = || {
+            [
+                Some(nick.skeleton()),
+                nick.spelling_skeleton()
+                    .map(|look| String::from(look).into()),
+            ]
+        };
+        let looks = (!self.is_empty()).then(looks);
+        looks.into_iter().flatten().flatten().flat_map(|look| {
+            let found = [self.forms.get(&*look), self.spellings.get(&*look)];
             found.into_iter().flatten()
         })
     }
@@ -249,7 +259,7 @@ impl<T: Clone + PartialEq> ByLook<T> {
         if let Some(look) = nick.spelling_skeleton() {
             self.spellings.entry(look).or_insert_with(|| value.clone());
         }
-        self.forms.insert(nick.skeleton(), value);
+        self.forms.insert(nick.skeleton().into(), value);
     }
 
     /// Removes `nick`, if its value is `value`.
@@ -481,8 +491,8 @@ mod tests {
             let text = std::str::from_utf8(&pair).expect("ASCII");
             assert_eq!(look(text), skeleton_with_vv(text.into()), "{text:?}");
             if is_plain(text) {
-                let read = look(&look(text).to_lowercase());
-                assert_eq!(read, look(text), "{text:?}");
+                let read = look(text).to_lowercase();
+                assert_eq!(look(&read), look(text), "{text:?}");
             }
         }
     }
