@@ -1,10 +1,10 @@
 //! The newest events of a room, encoded once for all readers.
 //!
-//! A reader's only state is a number: its position in the tail. The lines are stored in one run of bytes, in the form
-//! that most readers receive, with an index beside it. Readers of plain lines copy a span of bytes; for readers that need
-//! another form, `session::batch` formats the same entries, once for all readers with that form. The size of a tail is bounded in bytes: when it is full, the oldest
-//! entries are dropped, and a reader that has not reached them yet has fallen behind. This module knows neither rooms
-//! nor readers.
+//! A reader's only state is a number: its position in the tail. The lines are stored in one buffer, in the form that
+//! most readers receive, with an index beside it. Readers of plain lines copy a range of bytes; for readers that need
+//! another form, `session::batch` formats the same entries, once for all readers with that form. The size of a tail is
+//! bounded in bytes: when it is full, the oldest entries are dropped, and a reader that has not reached them yet has
+//! fallen behind. This module knows neither rooms nor readers.
 
 use std::collections::VecDeque;
 
@@ -78,7 +78,7 @@ impl Tail {
         }
     }
 
-    /// Appends a line, given without its line ending and its tags, and returns its number.
+    /// Appends the line of an event, and returns its number. `line` contains neither the line ending nor the tags.
     pub fn push(
         &mut self,
         id: Option<EventId>,
@@ -184,9 +184,9 @@ impl Tail {
         self.gone_unlogged
     }
 
-    /// Appends the lines of the entries from `from` on to `out`, and stops once `out` holds `out_bytes_max` bytes. At
-    /// least one line is copied. Calls `each` for every line with its author and the offset in `out` at which it
-    /// ends.
+    /// Appends to `out` the lines of all entries starting with `from`, and stops before `out` would hold more than
+    /// `out_bytes_max` bytes. Copies at least one line, unless the entry `from` is not held. Calls `each` for every
+    /// copied line, with the author of the line and the offset in `out` at which the line ends.
     pub fn copy(
         &self,
         from: Seq,
@@ -213,13 +213,13 @@ impl Tail {
         out.extend_from_slice(lines.unwrap_or_default());
     }
 
-    /// Returns how many bytes the lines from `seq` on take.
+    /// Returns how many bytes the lines of the entries take, starting with the entry `seq`.
     pub fn bytes_from(&self, seq: Seq) -> usize {
         let span = self.span(seq.max(self.first), self.end());
         span.map_or(0, |span| span.len())
     }
 
-    /// Returns whether a line of `line_bytes` bytes can be added without dropping any entry from `seq` on.
+    /// Returns whether a line of `line_bytes` bytes can be added without dropping the entry `seq` or a later one.
     pub fn has_space(&self, seq: Seq, line_bytes: usize) -> bool {
         let seq = seq.max(self.first);
         let entries = usize::try_from(self.end().saturating_sub(seq)).unwrap_or(usize::MAX);
@@ -312,7 +312,8 @@ mod tests {
         )
     }
 
-    /// Returns the lines from `from` on, in pieces of at most `most` bytes, with the author of each line.
+    /// Reads all lines, starting with the entry `from`, in chunks of at most `most` bytes. Returns each chunk with the
+    /// authors of its lines.
     fn read(tail: &Tail, mut from: Seq, most: usize) -> Vec<(String, Vec<Option<PeerId>>)> {
         let mut got = Vec::new();
         while from < tail.end() {

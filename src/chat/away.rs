@@ -89,16 +89,16 @@ impl Chat {
         }
     }
 
-    /// When nobody uses a nick any more, removes the nick from `paced_away`. The table never exceeds the number of
-    /// nicks in use.
+    /// Removes a nick that nobody uses any more from `paced_away`, so that the table never has more entries than there
+    /// are nicks in use.
     pub(super) fn forget_paced_away(&mut self, nick: NickId) {
         if let Some(paced) = self.paced_away.remove(&nick) {
             self.away_due.remove(&(paced.due_ms, nick));
         }
     }
 
-    /// Announces the newest state of a nick that has been replaced in a room, if the announcement in that room is still
-    /// waiting.
+    /// Announces the away status of a nick that has just changed from `old` to `new` in a room, if an announcement in
+    /// that room was still waiting.
     pub(super) fn announce_away_of_renamed(
         &mut self,
         room: RoomId,

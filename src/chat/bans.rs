@@ -1,4 +1,6 @@
-//! What operators do: commands to connections, and bans.
+//! Operators and bans: who is an operator, which bans are in force, notices to everyone, and the audit log. Also the
+//! commands that one connection's action causes for other connections: to close, to leave a room, or to tell the client
+//! that a reader has moved.
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
@@ -30,20 +32,20 @@ pub enum ConnectionCommand {
 pub struct MovedReader {
     /// The nick.
     pub nick: NickId,
-    /// The room or nick whose messages the reader reads, as others see it.
+    /// The room or nick whose messages the reader reads, in the spelling that others see.
     pub place: Box<str>,
-    /// The comparison form of the reader's name.
+    /// The casefolded name of the reader.
     pub name: Box<str>,
     /// The new position.
     pub seen: u64,
 }
 
-/// The last position that a removed connection may still read in a room.
+/// The point in a room up to which a removed connection may still read.
 #[derive(Clone, Copy, Debug)]
 pub struct Cutoff {
-    /// The number that the next entry of the tail will have.
+    /// The number of the first entry of the tail that the connection may not read.
     pub seq: Seq,
-    /// The id of the last logged event; 0 if there is none.
+    /// The id of the last logged event that the connection may read; 0 if there is none.
     pub id: u64,
 }
 
@@ -52,7 +54,7 @@ pub struct Cutoff {
 pub struct Departure {
     /// The room.
     pub room: RoomId,
-    /// The last position that the connection may still read in the room.
+    /// The point up to which the connection may still read the room.
     pub cutoff: Cutoff,
     /// The name of the room.
     pub name: Arc<RoomName>,

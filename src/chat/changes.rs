@@ -68,8 +68,8 @@ impl Chat {
         Ok(Some(done))
     }
 
-    /// Updates this server's connections and tables after a change. The caller handles the results that the state
-    /// itself has reported.
+    /// Updates this server's connections and tables after a change. The caller handles what the state has reported in
+    /// its `Done`.
     fn show_change(&mut self, action: &Action, by: Option<PeerId>, now: Now) {
         match action {
             Action::AddAccount { nick } => {
@@ -182,8 +182,8 @@ impl Chat {
         self.make(Action::Notify { by, text }, Some(author), now);
     }
 
-    /// Tells the other connections of a nick that `peer` has moved one of the nick's readers: at once those of this
-    /// server, and through the log those of other servers.
+    /// Tells the other connections of a nick that `peer` has moved one of the nick's readers. The connections of this
+    /// server are told at once, those of other servers through the log.
     pub fn reader_moved(&mut self, peer: PeerId, moved: &MovedReader) {
         self.tell_moved(Some(peer), moved);
         if self.is_shared()

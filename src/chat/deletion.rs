@@ -38,7 +38,7 @@ impl Chat {
         self.deleting.contains_key(name.casefolded())
     }
 
-    /// Records that the log has deleted a room and its files `files`, or that the deletion has failed.
+    /// Records that the log has deleted a room and its files, or that the deletion has failed.
     pub(super) fn room_deleted(
         &mut self,
         name: &RoomName,

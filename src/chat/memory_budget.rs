@@ -14,7 +14,7 @@ pub(super) struct MemoryUse {
     rooms: usize,
     /// The memory of all direct messages.
     inboxes: usize,
-    /// The last room whose tail was shrunk. The next turn begins after this room.
+    /// The last room whose tail was shrunk. The next tail to shrink is that of the room after it.
     shrunk_to: Option<RoomId>,
 }
 
@@ -41,7 +41,7 @@ impl Chat {
         self.memory_use.inboxes
     }
 
-    /// Returns whether direct messages together have reached their bound.
+    /// Returns whether all direct messages together exceed their bound.
     pub(super) fn are_inboxes_full(&self) -> bool {
         self.memory_use.inboxes > self.limits().inboxes_bytes_max()
     }

@@ -199,7 +199,7 @@ pub struct Chat {
     news: Vec<Place>,
     /// The total size in bytes of the lines of the new events.
     undelivered_bytes: usize,
-    /// The texts of several lines that are arriving.
+    /// Limits how many texts of several lines can arrive at the same time, in total and from one address.
     pub texts: Arc<Shares>,
     /// A buffer in which lines are formatted. The buffer is reused, so that messages need no allocation.
     line: Vec<u8>,
@@ -706,7 +706,7 @@ impl Chat {
         Some(seq)
     }
 
-    /// Takes the outcomes of entries that `peer` has received since the last call, with the numbers of their tickets.
+    /// Takes the outcomes that `peer` has received since the last call, each with the number of its ticket.
     pub fn take_outcomes(&mut self, peer: PeerId) -> Vec<(u32, Result<Committed, Code>)> {
         self.peers
             .get_mut(peer)
@@ -736,7 +736,7 @@ impl Chat {
         std::mem::take(&mut self.has_acl_changes)
     }
 
-    /// Returns whether [`Self::take_news`] would name any connection.
+    /// Returns whether [`Self::take_news`] or [`Self::take_commanded`] may name a connection.
     pub fn has_news(&self) -> bool {
         !self.news.is_empty() || !self.answered.is_empty() || !self.commanded.is_empty()
     }
@@ -812,7 +812,7 @@ impl Chat {
         self.tail(place).map_or(0, Tail::end)
     }
 
-    /// Does everything that is due: announces members, releases nicks.
+    /// Does everything that is due: announces members and their away status, and releases nicks.
     pub fn tick(&mut self, now: Now) {
         while let Some((at_ms, room, nick)) = self.announcing.first().copied()
             && at_ms <= millis(now.uptime)

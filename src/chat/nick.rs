@@ -131,9 +131,9 @@ impl Chat {
 
     /// Gives `nick` to a connection that uses the nick `current` and reads `rooms`, and announces the change. If
     /// [`Self::nick_access`] requires the password of a registered nick, the password must have been checked before.
-    /// Any number of connections may use a registered nick. Returns `Ok(None)` if the change is decided on later. Then
-    /// the connection has a change without a ticket. After the decision, [`Self::take_claimed`] returns the result;
-    /// `None` if the connection must ask again.
+    /// Any number of connections may use a registered nick. Returns `Ok(None)` if the change is decided on later; the
+    /// connection then has a change without a ticket. After the decision, [`Self::take_claimed`] returns the result, or
+    /// `None` if the connection must call this function again.
     ///
     /// # Errors
     /// `nick-taken` or `bad-password`. A refused request changes nothing.

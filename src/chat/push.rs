@@ -27,7 +27,7 @@ pub struct Push {
     is_taken_removed: bool,
 }
 
-/// A message that waits.
+/// A message that has not been searched for nicks yet.
 #[derive(Debug)]
 struct Waiting {
     entry: Arc<Entry>,
@@ -48,11 +48,11 @@ struct Browsers {
 pub struct Notice {
     /// The browsers that show the notice.
     pub browsers: Vec<Subscription>,
-    /// The author of the message, and the room.
+    /// The author of the message and, unless it is a direct message, the room.
     pub title: String,
     /// The beginning of the message.
     pub text: String,
-    /// The room, or the other nick of a conversation.
+    /// The room, or the author of the direct message.
     pub place: String,
 }
 
@@ -143,12 +143,12 @@ impl Push {
         }
     }
 
-    /// Returns whether there are messages that have not been looked at.
+    /// Returns whether messages wait to be searched for nicks.
     pub fn has_messages(&self) -> bool {
         !self.messages.is_empty()
     }
 
-    /// Takes the oldest message that has not been looked at.
+    /// Takes the oldest message that waits to be searched for nicks.
     pub fn take_message(&mut self) -> Option<Arc<Entry>> {
         let Waiting { entry, ids } = self.messages.pop_front()?;
         self.messages_bytes -= size(&entry);
@@ -339,7 +339,7 @@ mod tests {
         Entry::new(scope, EventKind::Msg, author.as_str(), text)
     }
 
-    /// Returns who is notified, with the title and text.
+    /// Returns the numbers of the browsers that are notified, each with the title and text that it shows.
     fn notified(chat: &mut Chat, entry: &Entry) -> Vec<(u8, String)> {
         let notices = chat.notices(entry, &words(entry.text()), NOW);
         let mut rows: Vec<_> = notices

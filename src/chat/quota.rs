@@ -86,7 +86,7 @@ impl Chat {
         shares.unowned = unowned;
     }
 
-    /// Adds `sum` to the file counts of `nick`, in the spelling of the files' events.
+    /// Adds `sum` to the file counts of `nick`, which is spelled as in the events of the files.
     pub(super) fn count_files(&mut self, nick: &str, sum: FileSum) {
         let is_registered = Nick::parse(nick).is_ok_and(|nick| self.is_registered(&nick));
         let change = |known: &mut FileSum| add(known, sum);

@@ -53,7 +53,7 @@ pub struct Totals {
     pub inbox_bytes: usize,
     /// The number of files.
     pub files: usize,
-    /// The total size of the room's files in bytes.
+    /// The total size of the files in bytes.
     pub file_bytes: u64,
 }
 
@@ -351,7 +351,8 @@ impl Chat {
         }
     }
 
-    /// Deletes a room that has no readers and no members and never had an event.
+    /// Deletes a room that is not needed: an open room, other than the lobby, that has no readers, no members, and no
+    /// events in the log or on the way to it.
     pub(super) fn close_if_unused(&mut self, room_id: RoomId) {
         let Some(room) = self.rooms.get(room_id) else {
             return;

@@ -10,7 +10,7 @@ use crate::model::address_prefix;
 #[derive(Debug)]
 pub struct Shares {
     all: usize,
-    /// The number of places that one address may always have.
+    /// The number of places that one address may take even if they are more than half of all places.
     least: usize,
     taken: Mutex<Taken>,
 }
@@ -51,7 +51,8 @@ impl Shares {
         (self.all / 2).max(self.least)
     }
 
-    /// Takes `count` places for `address`. Returns `None` if the address would then have too many.
+    /// Takes `count` places for `address`. Returns `None` if too few places are free, or if the address would then have
+    /// too many.
     pub fn take(self: &Arc<Self>, address: IpAddr, count: usize) -> Option<Reservation> {
         let origin = address_prefix(address);
         let mut taken = self.taken();

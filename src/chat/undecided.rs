@@ -3,14 +3,15 @@
 //! A single server decides on each of its changes at once. Servers that share one chat propose their changes to a
 //! common log, and each server applies a change when the change has its place in the log. Until then:
 //!
-//! - A connection that has proposed a change receives no replies to later requests. Each change has a ticket, like an entry.
-//! - A connection that wants another nick sends no further requests. Two changes of one nick are never undecided at
-//!   once on a server; the second connection waits.
+//! - A connection that has proposed a change receives no replies to later requests. Each change has a ticket, like an
+//!   entry.
+//! - The server reads no further requests of a connection that wants another nick. Two changes of one nick are never
+//!   undecided at once on a server; the second connection waits.
 //! - A request that reads what others have changed waits until this server has caught up with the log.
 //! - The connections that have joined a room are counted in [`Undecided::entering`] until their nick is a member.
 //!
-//! A connection may have left before the decision. Then another change drops its nick or member, if no other connection
-//! uses it.
+//! A connection may have ended before the decision. In that case, a further change drops the nick or member that the
+//! connection has received, unless another connection uses it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -29,8 +30,8 @@ pub type Proposal = (Change, Option<PeerId>);
 pub(super) struct Undecided {
     /// The changes that the log has not received yet.
     proposed: Vec<Proposal>,
-    /// For each connection, the tickets of its undecided changes, oldest first; `None` for a change without a waiting
-    /// reply.
+    /// For each connection, the tickets of its undecided changes, oldest first; `None` for a change that has no ticket
+    /// yet.
     tickets: BTreeMap<PeerId, Vec<Option<u32>>>,
     /// For each [`Action::CatchUp`], oldest first, the connections that wait for it.
     catching_up: VecDeque<Vec<PeerId>>,
@@ -54,7 +55,7 @@ pub struct Claimed {
     pub inbox: Seq,
 }
 
-/// A connection's change to another nick.
+/// A connection's change to another nick, which has not been decided on.
 #[derive(Debug)]
 pub(super) struct PendingClaim {
     pub nick: Nick,
@@ -147,7 +148,7 @@ impl Chat {
     }
 
     /// If changes are decided on later, makes a connection wait until this server knows everything that any server has
-    /// acknowledged so far. While the connection waits, it has a change without a ticket.
+    /// acknowledged so far. The wait counts as an undecided change of the connection, which has no ticket yet.
     pub fn catch_up(&mut self, peer: PeerId) {
         let Some(undecided) = &mut self.undecided else {
             return;
@@ -328,8 +329,8 @@ impl Chat {
         }
     }
 
-    /// If another connection claims one of `nicks`, which are the nick that `peer` wants and the nick that `peer` gives
-    /// up, makes `peer` wait for the decision and returns true.
+    /// Makes `peer` wait if another connection's undecided change concerns one of `nicks`: the nick that `peer` wants,
+    /// and the nick that it gives up. Returns whether `peer` must wait.
     pub(super) fn wait_for_claim(&mut self, peer: PeerId, nicks: [Option<&Nick>; 2]) -> bool {
         let Some(undecided) = &mut self.undecided else {
             return false;
@@ -429,7 +430,7 @@ impl Chat {
         if is_lost {
             return;
         }
-        // The nick may have been banned since.
+        // The nick may have been banned since the change was proposed.
         if let (Ok(_), Some(reason)) = (&result, self.ban_of_nick(&claim.nick, now.time)) {
             self.send_command(peer, ConnectionCommand::Close(Code::Banned, reason));
         }

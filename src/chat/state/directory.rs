@@ -27,7 +27,8 @@ impl State {
     /// Checks that a claim fits the accounts, which may have changed since the claim was proposed.
     ///
     /// # Errors
-    /// When the nick is registered and the claim is not that of its owner, or the other way round.
+    /// When the nick is registered and the claim is not that of its owner, or when the claim is that of an owner and
+    /// the nick is not registered.
     pub(super) fn check_account(&self, nick: &Nick, claim: &Claim) -> Result<(), Refused> {
         let account = self.directory.accounts.get(nick);
         let is_registered = account.is_some_and(|own| own.casefolded() == nick.casefolded());

@@ -2,9 +2,9 @@
 //! who is registered or banned.
 //!
 //! [`apply`] alone decides on a [`Change`]. [`apply`] is a pure function of the state, the change, and the time at
-//! which the change is applied. With one server, [`Chat`](super::Chat) applies its changes at once, under its lock, and
-//! the time is the server's uptime. Only a connection's own server knows which nick the connection uses (`Here`,
-//! `MemberHere`). A decision does not depend on this.
+//! which the change is applied. On a single server, [`Chat`](super::Chat) applies each change at once, and the time is
+//! the server's uptime. Only a connection's own server knows which nick the connection uses (`Here`, `MemberHere`). No
+//! decision depends on that.
 
 mod directory;
 mod reserved;
@@ -68,8 +68,8 @@ pub(super) struct MemberHere {
     pub connections: u32,
     /// The connection that joined first, which does not receive the announcement.
     pub by: PeerId,
-    /// The time at which the `JOIN` must be announced, in milliseconds of uptime, because that takes half the space of
-    /// a `Duration`.
+    /// The time at which the `JOIN` must be announced, in milliseconds of uptime, which take half the space of a
+    /// `Duration`.
     pub announce_at_ms: u64,
     /// Whether the `JOIN` has been announced.
     pub is_announced: bool,
@@ -442,7 +442,8 @@ impl State {
         Some(here)
     }
 
-    /// In a room, replaces the nick `old` of a server with the nick `new`.
+    /// In a room, replaces the nick `old` of a server with the nick `new`. Returns the change that others see; `None`
+    /// if they see none.
     fn rename_member(
         &mut self,
         server: u32,
@@ -586,9 +587,9 @@ impl State {
         })
     }
 
-    /// Records that a server has no connection of a nick any more. After the last server, reserves the nick if
-    /// `reserve` is set, a password protects the nick, and the limits allow it. Otherwise, releases the nick and
-    /// returns its id.
+    /// Records that a server has no connection of a nick any more. If no other server has one either, reserves the
+    /// nick, provided that `reserve` is set, a password protects the nick, and the limits allow it. Otherwise, releases
+    /// the nick and returns its id.
     fn drop(
         &mut self,
         id: NickId,
@@ -652,7 +653,7 @@ impl User {
 }
 
 impl Member {
-    /// A new member, to which the first server is added next.
+    /// A new member. The caller then adds the member's first server.
     const NEW: Self = Self {
         servers: ServerSet(0),
         here: MemberHere {
