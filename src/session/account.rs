@@ -328,8 +328,9 @@ impl Session {
         self.take_nick(nick, Some(secret.expose()), Some(has_token), chat, now)
     }
 
-    /// Continues a request to share an unregistered nick after the check of the password may begin. If the nick has
-    /// been registered meanwhile, the account's password counts instead, and the request starts again.
+    /// Continues a request to share an unregistered nick, after the attempt at its password has been counted and
+    /// allowed. If the nick has been registered meanwhile, the account's password counts instead, and the request
+    /// starts again.
     fn finish_share_nick(
         &mut self,
         nick: Nick,
@@ -359,7 +360,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Deletes the account of `nick`, as `verb` requested.
+    /// Continues after the account of `nick` has been deleted, as `verb` requested.
     pub(super) fn finish_unregister(
         &mut self,
         verb: Verb,

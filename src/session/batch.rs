@@ -16,12 +16,12 @@ use crate::tail::{Seq, Tail};
 pub struct Batch {
     /// The bytes that belong to this session alone.
     pub(super) own: Output,
-    /// The parts of `shared`. Each part is sent at its position between the bytes of `own`.
+    /// The parts of `shared` that the batch contains. Each part is sent at its position between the bytes of `own`.
     borrowed: Vec<BorrowedRange>,
     borrowed_bytes: usize,
     /// Lines for all readers. Each element has a different pair of room and form.
     shared: Vec<SharedLines>,
-    /// The number of times that the batch has been cleared. It identifies the batch that is being filled.
+    /// The number of times that the batch has been cleared. This number identifies what the batch is filled with now.
     number: u64,
     pub(super) segments: Vec<Segment>,
     /// The position in each of the session's rooms after this batch; `None` for a room that has been left.
@@ -58,7 +58,7 @@ struct BorrowedRange {
 }
 
 /// The number of bytes of new messages in a "round". The messages are collected until a round is full, and then
-/// delivered to the readers. The more bytes one write carries, the less processor time a line costs. From 1 speaker to
+/// delivered to the readers. The more bytes one write carries, the less processor time a line costs. With 1 sender and
 /// 100 or 1000 readers, a line costs 1.4 times as much in rounds of 64 KiB as in rounds of 128 KiB. Rounds of 256 KiB
 /// are no better, and with 1000 readers one of them takes 50 ms.
 pub const ROUND_BYTES: usize = 128 << 10;
@@ -70,12 +70,12 @@ pub const BATCH_BYTES_MAX: usize = 2 * ROUND_BYTES;
 /// The maximum number of bytes of values in a batch, unless the batch contains a single value.
 const VALUE_BYTES_MAX: usize = 32 << 10;
 
-/// The maximum number of bytes of a room's lines in one form that are kept for other readers. The readers of a room are
-/// at different positions, so one batch of lines would not be enough.
+/// For each pair of a room and a form: the maximum number of bytes of lines that are kept for other readers. The
+/// readers of a room are at different positions, so one batch of lines would not be enough.
 const KEPT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
-/// The maximum number of lines of a room in one form that are kept for other readers. A limit on bytes alone does not
-/// bound the number of lines, because a line may be empty: some forms have no line for an event.
+/// For each pair of a room and a form: the maximum number of lines that are kept for other readers. A limit on bytes
+/// alone does not bound the number of lines, because a line may be empty: some forms have no line for an event.
 const KEPT_LINES_MAX: usize = 64 << 10;
 
 /// The maximum number of kept [`SharedLines`], one for each pair of a room and a form. A server has readers of only a
@@ -118,12 +118,13 @@ pub(super) enum Advance {
     Reply,
     /// Some lines of a list have been sent. The list is the first pending reply.
     Listed(LazyList),
-    /// A room has been read up to this entry. The id is that of the newest logged event in the segment, if there is
-    /// one. The id is kept here because the tail may no longer contain the event when the segment has been sent.
+    /// The entries of a room before this number have been sent or skipped. The id is that of the newest logged event in
+    /// the segment, if there is one. The id is kept here because the tail may no longer contain the event when the
+    /// segment has been sent.
     Room(RoomId, Seq, Option<EventId>),
     /// A gap in the page's room has been reported.
     Gap,
-    /// The page has been read up to this record, and the page's room up to this event.
+    /// The page's records before this index have been sent or skipped. The id is that of the last of them.
     Paged(usize, EventId),
     Notices(Seq),
     Inbox(Seq),
@@ -146,7 +147,7 @@ impl Batch {
         self.own.take_values()
     }
 
-    /// Returns the bytes from `from` on, as slices.
+    /// Returns the bytes of the batch as slices, starting at the offset `from`.
     pub fn stretches(&self, from: usize) -> impl Iterator<Item = &[u8]> {
         let mut own = 0;
         let between = self.borrowed.iter().flat_map(move |borrowed| {
@@ -168,7 +169,7 @@ impl Batch {
             })
     }
 
-    /// Copies the bytes from `from` up to but not including `to`.
+    /// Copies the bytes at the offsets `from..to`.
     pub(super) fn copy(&self, from: usize, to: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         for stretch in self.stretches(from) {
@@ -556,7 +557,7 @@ mod tests {
         panic!("the tail has the lines in this form")
     }
 
-    /// Returns the output for `reader` from the entry `from` on, batch after batch.
+    /// Returns the output for `reader`, starting with the entry `from`. Fills as many batches as that needs.
     fn read(batch: &mut Batch, room: RoomId, tail: &Tail, mut from: Seq, reader: PeerId) -> String {
         let mut got = Vec::new();
         while from < tail.end() {
@@ -699,7 +700,7 @@ mod tests {
         let mut batch = Batch::default();
         let form = crate::dialect::Dialect::Talker.to(None).form(true).unwrap();
         let text = "x".repeat(100);
-        // Entry 5 of each ten begins a text of three lines.
+        // Of every ten entries, entry 5 begins a text of three lines.
         let alone = |seq: Seq| match seq % 10 {
             9 => String::new(),
             _ => format!("{seq} {text}\n"),

@@ -1,7 +1,7 @@
 //! The rights that a connection needs for each request. All rights are in one table, so that no request bypasses the
 //! checks.
 //!
-//! Two checks are made where their results are used: whether the connection has a nick (`need_nick`), and whether it
+//! Two checks are made where their results are used: whether the connection has a nick (`require_nick`), and whether it
 //! may read a room (`room_to_read`).
 
 use super::Session;

@@ -35,7 +35,8 @@ enum ListKind {
     /// The members of a room for IRC's `WHO`, and the last member that was listed.
     Shown(RoomId, Option<NickId>, WhoForm),
     Members(RoomId, Option<NickId>),
-    /// The help on one verb, or on all verbs (`None`), followed by a sentence on how long messages are kept.
+    /// The help on one verb, or on all verbs (`None`), and the number of the next line. The help on all verbs ends with
+    /// a sentence on how long messages are kept.
     Help(Option<Verb>, usize),
 }
 
@@ -142,7 +143,7 @@ impl LazyList {
         self.mark(to, from, out);
     }
 
-    /// If the list answers a labeled command, marks the lines from `from` on as part of that answer.
+    /// If the list answers a labeled command, marks the lines after the offset `from` as part of that answer.
     fn mark(&self, to: Writer<'_>, from: usize, out: &mut Output) {
         if let Some(client) = to.irc().filter(|_| self.is_labeled) {
             Label::Inside.mark(client, from, &mut out.bytes);

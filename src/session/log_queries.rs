@@ -1,7 +1,7 @@
 //! The queries of a session to the log, and how the session continues with their results.
 //!
 //! While a query is pending, the session accepts no line. A long result arrives in pieces: the next piece is requested
-//! when the client has received the piece before. Therefore even a replay of a million events takes only the memory of
+//! when the client has received the previous one. Therefore even a result of a million events takes only the memory of
 //! one piece.
 
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(super) enum PendingQuery {
     Files { room: Arc<RoomName>, count: usize },
     /// A file to be sent.
     File { id: EventId, offset: u64 },
-    /// The author and place of an event, and what to do with the event then.
+    /// The author and place of an event, and what to do with the event once they are known.
     Authorship(EventId, OnEvent),
     /// The reactions to an event.
     Reactions(EventId),
@@ -317,7 +317,7 @@ impl Session {
     }
 
     /// Returns the owner of this connection's named readers: the registered nick or, without one, the client's address.
-    /// An unregistered nick is not an owner, because anyone can use any number of them.
+    /// An unregistered nick is not an owner, because anyone can use any number of unregistered nicks.
     pub(super) fn reader_owner(&self, chat: &Chat) -> String {
         let user = self.nick.and_then(|nick| chat.user(nick));
         match user.filter(|user| chat.is_registered(&user.nick)) {
@@ -657,8 +657,8 @@ impl Session {
 
     fn replayed(&mut self, mut replay: Replay, past: &HistoryPage, chat: &Chat) -> Option<Effect> {
         let records = &past.records;
-        // The gap is reported once. If a number of events was requested, the gap precedes those events, so it is not
-        // reported.
+        // A `JOIN` reports the gap, once. `HISTORY` does not: it asks for a number of events, and the gap precedes
+        // those events.
         if past.has_hole && replay.count == 0 && replay.enters.is_some() {
             let of = replay.source.to_string();
             self.send(Line::Gap {
@@ -706,9 +706,9 @@ impl Session {
         let up_to = membership.seen;
         match seen {
             Some(seen) => self.query_backlog(room, seen, up_to, chat),
-            // A new reader begins with the live events, and its position is stored from now on. In an empty room, the
-            // position is the id of the newest event in the whole log. Therefore, if an event is stored and expires
-            // before the reader returns, the event is reported as missed.
+            // A new reader begins with the live events, and its position is stored from now on. The position is the id
+            // of the newest event in the whole log, even if the room is empty. Therefore, if an event is stored and
+            // expires before the reader returns, the event is reported as missed.
             None => {
                 if !chat.may_make_reader(self.peer, now) {
                     self.on_log_error(&PendingQuery::NewReader(room), Code::Quota, chat, now);

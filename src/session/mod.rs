@@ -1,5 +1,5 @@
-//! The state of one connection: which requests are allowed now, the replies in order, and how far the client has
-//! read. [`Session::apply`] takes lines, and [`Session::fill`] returns bytes to send.
+//! The state of one connection: which requests are allowed now, the replies in order, and how far the client has read.
+//! [`Session::apply`] takes lines, and [`Session::fill`] collects the bytes to send.
 //!
 //! This module is pure: it uses no socket, task or clock. A session consists of a cursor on every tail that it reads
 //! and a short queue of replies. The reply to a message is sent at the message's position among the room's events, so
@@ -67,8 +67,8 @@ pub enum Effect {
     /// Read and drop the given number of bytes; `None` stands for all bytes up to the end of input. Report with
     /// [`Session::discarded`].
     Discard(Option<u64>),
-    /// When all replies have been sent, send the `DATA` line and the bytes of this file from `offset` on. Report with
-    /// [`Session::sent_file`].
+    /// When all replies have been sent, send the `DATA` line and the bytes of this file after the first `offset` bytes.
+    /// Report with [`Session::sent_file`].
     Send(Box<OutgoingFile>),
     /// Send a live file in pieces, as they arrive. Each piece has a `DATA` line. If the file is no longer live, call
     /// [`Session::find_file`] instead.
@@ -192,7 +192,7 @@ struct Replies {
 /// Whether this server has caught up with the other servers of the chat, as far as a session knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Freshness {
-    /// Others may have acknowledged what this server does not know yet.
+    /// Other servers may have acknowledged changes that this server does not know yet.
     Unknown,
     /// The deferred request waits until this server has caught up.
     CatchingUp,
@@ -223,7 +223,8 @@ struct WaitingNick {
 #[derive(Debug)]
 struct NickLogin {
     has_password: bool,
-    /// How the connection has logged in: with a token (`true`) or with the password (`false`) of the nick.
+    /// How the connection has logged in: with a token (`true`) or with the password (`false`) of the nick; `None`
+    /// without a login.
     has_token: Option<bool>,
     /// The unsent direct messages to the former nick.
     unread: Output,
@@ -260,8 +261,8 @@ impl Replies {
         number
     }
 
-    /// Adds an undecided change. The replies from the position `at` on wait for the decision. Returns the number of the
-    /// change's ticket.
+    /// Adds an undecided change. The reply at the position `at` and all later replies wait for the decision. Returns
+    /// the number of the change's ticket.
     fn expect_change(&mut self, at: usize) -> u32 {
         let number = self.expect_outcome(EntryReply::NOTHING);
         let is_entry = |pending: &Pending| matches!(pending, Pending::Entry(_));
@@ -303,7 +304,7 @@ struct Membership {
     cursor: Seq,
     /// The id of the newest logged event that was sent or that existed when the room was joined; 0 for none.
     seen: u64,
-    /// The entry up to which a reported gap also covers unlogged events.
+    /// A gap that was reported to the client also covers the unlogged events before this entry.
     gap_to: Seq,
     /// The named reader whose position in the room is stored, if there is one.
     reader: Option<Box<Reader>>,
@@ -408,7 +409,7 @@ pub struct Session {
     /// The address to which the client has connected, for hints on what to type.
     local: (IpAddr, u16),
     security: Security,
-    /// Whether that port also serves browsers.
+    /// Whether the port in `local` also serves browsers.
     has_web: bool,
     /// The room whose events are sent first. Each write begins with another room.
     next_room: u8,
@@ -420,7 +421,7 @@ pub struct Session {
     is_open: bool,
     /// Whether the notice that TLS is available has been sent.
     tls_hint_sent: bool,
-    /// Whether the nick was taken with a token (`true`) or with the password (`false`).
+    /// Whether the connection has taken its nick with a token.
     has_token: bool,
     /// Whether the connection has lost its current room, because of a removal or a refused `JOIN`, and has joined no
     /// room since. Messages for the lost room must not go to another room.
@@ -505,8 +506,8 @@ impl Session {
     }
 
     /// Returns a hint for a person in talker mode on how to transfer a file: at `path` in a browser, or with a command.
-    /// `command` returns the command. The argument of `command` is the command line of a network client, up to the
-    /// port.
+    /// `command` returns that command. Its argument is the first part of the command: a network client with the
+    /// server's address and port.
     fn transfer_hint(&self, path: &str, command: impl FnOnce(&str) -> String) -> String {
         let (host, port) = self.local;
         let (scheme, client) = match self.security {
@@ -588,7 +589,7 @@ impl Session {
         self.replies().pending.len()
     }
 
-    /// Delays the replies from the position `at` on until this connection's changes are decided on.
+    /// Delays the reply at the position `at` and all later replies until this connection's changes are decided on.
     fn wait_for_changes(&mut self, at: usize, chat: &mut Chat) {
         let count = chat.changes_without_ticket(self.peer);
         if count > 0 {
@@ -784,7 +785,7 @@ impl Session {
         effect
     }
 
-    /// Ends a step of a request after a result has arrived. The replies of the request begin at the position `at`.
+    /// Ends a step of a request, which began when a result arrived. The replies of the step begin at the position `at`.
     fn end_step(
         &mut self,
         at: usize,

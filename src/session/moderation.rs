@@ -134,8 +134,8 @@ impl Session {
         Ok(None)
     }
 
-    /// Continues after the access list of a room was changed. Since the request, the nick may have lost the right to
-    /// change the list.
+    /// Continues after a request to change the access list of a room. Since the request, the nick may have lost the
+    /// right to change the list.
     pub(super) fn finish_change(
         &mut self,
         room: &RoomName,

@@ -112,7 +112,7 @@ pub(super) struct BacklogPage {
     pub next: usize,
     /// Whether a gap before these records has not been reported yet.
     pub has_gap: bool,
-    /// The entry up to which the reported gap also covers unlogged events.
+    /// The gap also covers the unlogged events before this entry.
     pub gap_to: Seq,
 }
 
@@ -370,8 +370,8 @@ impl Session {
         is_whole
     }
 
-    /// Returns the newest sent event of a room that was read up to `seq`, among the logged ones. If `known` is given,
-    /// returns `known`.
+    /// Returns the id of the newest logged event of a room that has been sent once the room has been read up to `seq`.
+    /// If `known` is given, returns `known`.
     fn last_read(
         &self,
         room: RoomId,
@@ -690,7 +690,8 @@ impl Session {
                     None => break,
                 }
             }
-            // The entry must be written for this reader, unless it is the reader's own. Then it is skipped.
+            // The entry must be written for this reader alone. It is skipped if it is the reader's own, or of a nick
+            // that the reader ignores.
             if let Some((entry, line)) = tail.get(from)
                 && entry.author != Some(self.peer)
                 && !self.ignores(entry.layout, line)
@@ -845,8 +846,9 @@ pub(super) fn lines_of_records(records: &[Record], client: Writer<'_>) -> usize 
     )
 }
 
-/// If a piece of the log ends within a text, removes the text's lines from the piece, so that the next piece begins
-/// with the text. Keeps the lines of a text that is longer than a piece: each line is sent as a separate message.
+/// `records` is one of the pieces in which the log is read. If it ends within a text, removes that text's lines from
+/// it, so that the next piece begins with the text. Keeps the lines of a text that is longer than a piece: each line is
+/// then sent as a separate message.
 pub(super) fn keep_whole_texts(records: &mut Vec<Record>) {
     let Some(last) = records.last() else {
         return;

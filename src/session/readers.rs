@@ -90,7 +90,7 @@ impl Session {
             if known.is_some_and(|room| !chat.may_read(room, self.nick)) {
                 continue;
             }
-            // A room without events, members and an owner does not exist, but may still have named readers.
+            // A room that nobody uses may be gone, but its named readers are still stored.
             let room = known.and_then(|room| chat.room(room));
             let room = room.map_or(name.as_str(), |room| room.name.as_str());
             lines.add(&[room, &reader.name, &seen.to_string()]);

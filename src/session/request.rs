@@ -51,7 +51,7 @@ pub(super) fn refused(verb: Verb) -> impl Fn(Refused) -> Refusal {
     move |(code, text)| Refusal::new(verb, code, text)
 }
 
-/// Returns the place and the readers of a message to a nick.
+/// Returns the place and the scope of a direct message to the nick `to`.
 fn direct(verb: Verb, own: NickId, to: Nick, chat: &mut Chat) -> Result<(Place, Scope), Refusal> {
     let here = chat.find_nick(&to);
     let (place, scope) = match (chat.direct_message(own, &to), here) {
@@ -363,7 +363,7 @@ impl Session {
         }
     }
 
-    /// Continues when the connection has the nick.
+    /// Continues after the connection has received the nick.
     fn nick_taken(
         &mut self,
         login: NickLogin,
@@ -747,7 +747,8 @@ impl Session {
         self.current().ok_or_else(none)
     }
 
-    /// Returns the room named `name`. Without `name`, returns the current room or the lobby.
+    /// Returns the room named `name`, if this connection may read it. Without `name`, returns the current room or the
+    /// lobby.
     pub(super) fn room_to_read(
         &self,
         verb: Verb,

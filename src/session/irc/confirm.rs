@@ -1,5 +1,6 @@
-//! Moves the named readers of a client, because the client may leave without `QUIT`. From time to time, the server
-//! sends a `PING`. The client's `PONG` proves that the client has received everything that was sent before the `PING`.
+//! Stores the positions of a client's named readers while it is connected, because it may leave without `QUIT`. From
+//! time to time, the server sends a `PING`. The client's `PONG` proves that the client has received everything that was
+//! sent before the `PING`.
 
 use std::time::Duration;
 

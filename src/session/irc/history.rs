@@ -13,8 +13,8 @@ use crate::protocol::event::EventVerb;
 use crate::protocol::multiline::{TEXT_LINES_MAX, text_lines, text_of};
 use crate::protocol::{EventId, Nick, RoomName, Time};
 
-/// The maximum number of pieces of the log to read for one page. The maximum bounds the work for a room with many
-/// reactions.
+/// The maximum number of pieces in which the log is read for one page; a piece has up to `PAGE_MAX` events. This
+/// bounds the work for a room with many reactions.
 const PIECES_MAX: usize = 40;
 
 /// The beginning or end of a page: an event, or a time whose event is not known yet.
@@ -65,7 +65,7 @@ pub(in super::super) struct ChatHistory {
     span: Option<Span>,
     /// The id of the event before the current piece.
     before_piece: u64,
-    /// While the log is searched for the event with the wanted time: two ids, between which the event is.
+    /// While the log is searched by time: the lowest and the highest id that the wanted event can have.
     seek: Option<(u64, u64)>,
     pieces: usize,
     /// After all messages have been found: the part of the log that contains the unsent messages.
@@ -146,7 +146,8 @@ impl ChatHistory {
         })
     }
 
-    /// Returns two ids between which the event with the wanted time is; `None` if the event has been found.
+    /// Returns the lowest and the highest id that the event with the wanted time can have; `None` if no event must be
+    /// searched by time any more.
     fn seek_range(&mut self, newest: u64) -> Option<(u64, u64)> {
         for edge in [&mut self.after, &mut self.up_to] {
             if !matches!(edge, Edge::Time(_)) {
@@ -471,7 +472,7 @@ impl Session {
             self.irc_end_history();
             return None;
         };
-        // The last message may be a text of several lines. Then its other lines follow.
+        // If the last message is a text of several lines, its other lines follow.
         let more = if history.caps.joins_texts() {
             TEXT_LINES_MAX as u64 - 1
         } else {
@@ -525,7 +526,7 @@ impl Session {
         self.irc_batch(|client, out| client.by_server("BATCH", &["-history"], None, out));
     }
 
-    /// Queues a line about a batch, if the client supports batches.
+    /// Queues a line that begins or ends a batch, if the client supports batches.
     fn irc_batch(&mut self, write: impl FnOnce(&Client, &mut Vec<u8>)) {
         let irc = self.irc.as_deref();
         if irc.is_some_and(|irc| irc.client.caps.has(Cap::Batch)) {

@@ -1,6 +1,5 @@
 //! `MARKREAD` (`draft/read-marker`): the time up to which a nick has read a room or the direct messages with another
-//! nick. The log stores the marker as a named reader with the time as its position. No other reader can have the name
-//! of this one.
+//! nick. The log stores the marker as a named reader whose position is the time. No other reader can have its name.
 
 use super::super::request::Done;
 use super::super::{Effect, Session};
@@ -146,7 +145,7 @@ impl Session {
         self.irc_request(Request::Join { room, from }, chat, now)
     }
 
-    /// Returns the reader that has the marker of this nick in a place.
+    /// Returns the named reader that stores the marker of this nick in `place`.
     fn irc_reader(&self, place: Box<str>, chat: &Chat) -> Option<Reader> {
         let user = chat.user(self.nick?)?;
         Some(Reader {

@@ -45,10 +45,11 @@ pub(super) struct Irc {
     labeled: Option<Box<Labeled>>,
     /// The message of several lines that is arriving.
     incoming: Option<Box<Incoming>>,
-    /// The comparison forms of nicks, each with the time up to which the nick's messages have been read. The newest
-    /// time is last.
+    /// The read markers of direct messages that only this connection remembers: casefolded nicks, each with the
+    /// marker's time. The most recently used marker is last.
     read: Vec<(Box<str>, Time)>,
-    /// The read marker of the room that is being joined; `None` if the marker must not be shown.
+    /// The read marker of the room that is being joined: `Some(None)` if the room has none yet, and `None` if no marker
+    /// must be shown.
     marker: Option<Option<Time>>,
     /// The positions of named readers that the client has been asked to confirm; `None` if the client uses no named
     /// reader.
@@ -145,7 +146,7 @@ impl Session {
         effect
     }
 
-    /// Reports a refusal, and closes the connection if the connection has become useless.
+    /// Reports the refusal, if there is one. Closes the connection if it has become useless.
     fn irc_done(&mut self, done: Done, chat: &mut Chat, now: Now) -> Option<Effect> {
         let effect = done.unwrap_or_else(|refusal| {
             self.refuse(&refusal);
@@ -166,7 +167,8 @@ impl Session {
         effect
     }
 
-    /// Continues after a request that needed queries has been answered.
+    /// Continues after a step of a request that needs queries. After the last step, tries to welcome a client that has
+    /// not been welcomed yet.
     pub(super) fn irc_continue(
         &mut self,
         effect: Option<Effect>,

@@ -37,7 +37,7 @@ pub(super) fn nick_name(verb: Verb, text: &str) -> Result<Nick, Refusal> {
 }
 
 impl Session {
-    /// Executes a request with the same rights as any client.
+    /// Handles a request with the same checks as a request of any other client.
     pub(super) fn irc_request(&mut self, request: Request<'_>, chat: &mut Chat, now: Now) -> Done {
         self.carry_out(Ok(Some(request)), LineEnd::Lf, chat, now)
     }

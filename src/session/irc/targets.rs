@@ -10,7 +10,7 @@ use crate::dialect::irc::{Cap, IrcLine};
 use crate::log::{HistorySource, LogQuery, LogResult, Record, Span};
 use crate::protocol::{Nick, RoomName, Time};
 
-/// The number of events in a piece.
+/// The number of events in a piece. The log is read piece by piece.
 const PIECE: usize = 50;
 
 /// The maximum number of pieces to read from the log of one room. The maximum bounds the work for a room with many
@@ -45,7 +45,7 @@ pub(in super::super) struct Targets {
 /// A target, and the time of its newest message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Target {
-    /// The name of the room, or the comparison form of the nick.
+    /// The name of the room, or the casefolded nick.
     form: Box<str>,
     name: Box<str>,
     time: Time,
