@@ -15,27 +15,29 @@ socket ─> server::connection ─> protocol::line ─> protocol::request ─> s
 socket <─ server::connection <─ session::output <─ tail (a cursor each) <─ chat::apply <─── kept ───┘
 ```
 
-A message is encoded once and stored once, before anybody sees it. For readers that need another form of it, such as IRC
-clients with the same capabilities, it is encoded once for each [`Form`](dialect::Form). A reader has no queue, only a cursor: for a slow reader,
-the server stores just its position, and reads from the log what the reader has missed.
+A message is encoded once and stored once, before anybody sees it. Some readers, such as IRC clients, need another form
+of the message. It is encoded once more for each such [`Form`](dialect::Form), and all readers with that form share the
+result. A reader has no queue, only a cursor: for a slow reader, the server stores just the reader's position, and reads
+from the log what the reader has missed.
 
 # What becomes of `MSG hello`
 
 1. `server::connection` reads the bytes that have arrived, and takes the lock of `server::shared_state` for a few lines.
 2. [`LineDecoder::next`](protocol::line::LineDecoder::next) finds the line in the bytes, and
    [`Session::apply`](session::Session::apply) has it parsed into a [`Request`](protocol::Request).
-3. `session::gate` decides whether this connection may make the request now; `session::request` handles it. It asks [`Chat`](chat::Chat)
-   whether the nick is in the room and may send there, and proposes an [`Entry`](model::Entry): an
+3. `session::gate` decides whether this connection may make the request now; `session::request` handles it. It asks
+   [`Chat`](chat::Chat) whether the nick is in the room and may send there, and proposes an [`Entry`](model::Entry): an
    [`Effect::Append`](session::Effect::Append) with a [`Ticket`](model::Ticket). Nothing has been promised yet.
-4. The connection passes the entry to the log ([`Log::append`](log::Log::append)). The log's thread commits all waiting entries in one
-   transaction, gives each event its id and time, and only then reports what it has [applied](model::Applied).
-5. [`Chat::apply`](chat::Chat::apply) makes each event visible: in the room's [`Tail`](tail::Tail), encoded once, and for its author as the outcome
-   of the ticket.
-6. The end of the change (`server::changes`) wakes the author, whose session turns the outcome into `OK MSG` in the order of its
-   requests, and the readers, whose cursors are now behind.
-7. [`Session::fill`](session::Session::fill) collects what a connection is to be sent into a [`Batch`](session::batch::Batch), without a copy of the shared
-   lines; the lock is released, and one write passes the batch to the socket. [`Session::sent`](session::Session::sent) then moves the cursor by
-   what was taken.
+4. The connection passes the entry to the log ([`Log::append`](log::Log::append)). The log's thread commits all waiting
+   entries in one transaction, gives each event its id and time, and only then reports what it has
+   [applied](model::Applied).
+5. [`Chat::apply`](chat::Chat::apply) encodes each event once and appends it to the room's [`Tail`](tail::Tail), and
+   reports the outcome of the ticket to the author.
+6. When the lock is released, `server::changes` wakes the author and the readers. The author's session turns the outcome
+   into `OK MSG`, in the order of its requests. The readers' cursors are now behind the tail.
+7. [`Session::fill`](session::Session::fill) collects in a [`Batch`](session::batch::Batch) what a connection is to be
+   sent, without a copy of the shared lines; the lock is released, and one write passes the batch to the socket.
+   [`Session::sent`](session::Session::sent) then moves the cursor past what the socket has accepted.
 
 If the log refuses the entry, because the disk is full or the server stops, step 4 reports that instead, and the author
 receives `ERR`.
@@ -58,9 +60,9 @@ checks.
 | [`offline`] | check, export, import and backup of a data folder; the owner of an ssh key | `accounts`, `files`, `log`, `model`, `protocol` |
 | [`chat`] | nicks, rooms, members, quotas: the domain | `config`, `model`, `protocol`, `tail` |
 | [`session`] | one connection's state, replies in order; queries the log and the accounts through effects | `accounts`, `chat`, `config`, `dialect`, `log`, `model`, `protocol`, `tail` |
-| [`transport`] | carries a connection's bytes, whatever they mean: a plain socket or a layer around it. Inside the process, values | `dialect`, `model`, `protocol` |
+| [`transport`] | carries a connection's bytes, whatever they mean, over a plain socket or a layer around it; for clients inside the process, carries values | `dialect`, `model`, `protocol` |
 | [`web`] | the files of the page | nothing |
-| [`server`] | joins all of these on smol: accepts, reads, writes, runs timers; only `chatd` uses it | `accounts`, `chat`, `config`, `dialect`, `files`, `log`, `model`, `protocol`, `session`, `transport`, `web` |
+| [`server`] | connects all of these, and runs them on smol: accepts, reads, writes, runs timers; only `chatd` uses it | `accounts`, `chat`, `config`, `dialect`, `files`, `log`, `model`, `protocol`, `session`, `transport`, `web` |
 | [`client`] | connects, reconnects, sends, receives, moves files: for `chatc` and for bots | `protocol` |
 | [`ui`] | `chatc`: the screen, the line client, pipes | `client`, `protocol` |
 
@@ -73,14 +75,14 @@ passed to them (`tests/project/tidy.rs` checks it).
 |---|---|
 | peer | a connection of this server (`model::PeerId`) |
 | user | a nick that is in use or reserved, with its connections and its inbox (`chat::state::User`) |
-| reservation | the password that protects an unregistered nick, for two minutes after its last connection has broken too |
+| reservation | the password that protects an unregistered nick while it is in use, and for two minutes after its last connection has broken |
 | account | a registered nick with its password and tokens (`accounts`) |
 | hook | a token with which a tool posts to one room, under one nick |
 | directory | what each server holds in memory of accounts, bans and access lists, without secrets |
 | reader | a connection that reads a room, with a nick or without; a *named reader* has its position stored |
 | member | a nick in a room, as others see it |
 | access list | who owns a room, moderates it and may join it (`model::RoomAcl`) |
-| casefolded | the form of a name in which two spellings of it are equal |
+| casefolded | the form of a name that is compared: all spellings of the same name have the same casefolded form |
 | look-alike | a nick that a person could mistake for another |
 | entry | something that is proposed to the log (`model::Entry`); once it is applied, it is an event |
 | change | a change of what all servers of a chat agree on, apart from events: who uses which nick, who is banned (`model::Change`); `chat::state::apply` decides on it: at once on a single server, or later (`chat::Chat::decide`) |

@@ -202,7 +202,7 @@ impl Dialect {
         Self::Program(self.marks())
     }
 
-    /// Returns whether this dialect is for people. They are shown commands to type, and cannot send raw bytes.
+    /// Returns whether this dialect is for people. People are shown commands to type, and cannot send raw bytes.
     pub fn is_for_people(self) -> bool {
         matches!(self, Self::Talker | Self::Irc)
     }

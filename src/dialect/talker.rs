@@ -122,8 +122,8 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Appends an event without its ending. If it did not happen in the reader's current room, its line begins with the
-/// name of its place.
+/// Appends an event without its ending. If the event did not happen in the reader's current room, the line begins with
+/// the name of the event's room, or with `(private)`.
 pub(super) fn write_event(live: &Live<'_>, out: &mut Vec<u8>) {
     let Some(event) = live.layout.event(live.line) else {
         return out.extend_from_slice(live.line.as_bytes());

@@ -284,7 +284,7 @@ mod tests {
     use super::*;
     use crate::dialect::Dialect;
 
-    /// Returns as lines the values that `write` writes.
+    /// Calls `write`, and returns the values that it writes, as lines of the protocol.
     fn lines(write: impl FnOnce(&mut Output)) -> String {
         let mut out = Output::default();
         write(&mut out);

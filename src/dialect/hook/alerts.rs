@@ -1,5 +1,5 @@
-//! Reads the alerts of Alertmanager and Grafana. Each alert becomes a message. So users can find it and reply to it,
-//! and the message about its resolution can refer to it.
+//! Reads the alerts of Alertmanager and Grafana. Each alert becomes a message of its own, so that users can search for
+//! the message and reply to it, and so that the message about the alert's resolution can refer to it.
 
 use std::collections::BTreeMap;
 

@@ -114,7 +114,7 @@ fn leaves(elements: Option<&Value>) -> String {
     objects(elements).map(leaf).collect()
 }
 
-/// Returns the text of a text object. A plain string may stand in its place.
+/// Returns the text of a text object. Tools may also send a plain string instead of the object.
 fn text_of(object: Option<&Value>) -> String {
     match object {
         Some(Value::Object(object)) => markup(object, "text"),

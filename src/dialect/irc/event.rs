@@ -29,8 +29,8 @@ pub fn source(nick: &str, server: &str) -> String {
     format!("{nick}!{}@{server}", user(nick))
 }
 
-/// Returns the user part of a source. It is the nick or, for a long nick, a short word, because a long one would take
-/// much of each line.
+/// Returns the user part of a source: the nick if it is ASCII, otherwise a short word made from it. A nick that is not
+/// ASCII may have many bytes, which would take much of each line.
 pub fn user(nick: &str) -> String {
     if nick.is_ascii() {
         return nick.to_owned();
@@ -331,7 +331,7 @@ fn tags(client: &Client, stamp: Stamp<'_>, more: &str, is_first: bool) -> String
     tags
 }
 
-/// Returns a number that identifies a change of a nick. It is the same in each room of the nick.
+/// Returns a number that identifies a change of a nick. The number is the same in every room.
 pub(super) fn change_key(old: &str, new: &str, time: Time) -> u64 {
     let mut hasher = DefaultHasher::new();
     (old, new, time.0).hash(&mut hasher);

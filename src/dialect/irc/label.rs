@@ -26,9 +26,9 @@ impl Label {
         is_label.then(|| escape(label).into())
     }
 
-    /// Marks the lines that were appended from `from` on. If they are the whole answer, they get the label: a single
-    /// line gets it as a tag, and several lines become a batch with it. If there is no line, appends `ACK`, which
-    /// says that the command has been executed.
+    /// Marks the lines in `out` after the offset `from`. If they are the whole answer, they get the label: a single
+    /// line gets it as a tag, and several lines become a batch with it. If there is no line, appends `ACK`, which says
+    /// that the command has been executed.
     pub fn mark(&self, client: &Client, from: usize, out: &mut Vec<u8>) {
         let lines = out.split_off(from.min(out.len()));
         let Self::Whole(label) = self else {

@@ -214,7 +214,7 @@ pub fn irc_word(verb: Verb) -> &'static str {
     }
 }
 
-/// Appends a queued line when it is sent.
+/// Appends a line that is not an event.
 pub(super) fn write(client: &Client, line: Line<'_>, out: &mut Vec<u8>) {
     match line {
         Line::Decided {

@@ -9,7 +9,7 @@ pub enum Said {
     Text(String),
     /// An action (`/me`).
     Action(String),
-    /// Any other CTCP request. It is dropped, because anybody could make clients answer with it.
+    /// Any other CTCP request. It is dropped, because anybody could use it to make other clients answer.
     Ctcp,
 }
 
