@@ -15,7 +15,7 @@ pub struct Commits {
 }
 
 impl Commits {
-    /// Counts a transaction that took the time `took`.
+    /// Adds a transaction to the histogram. `took` is the time that it took.
     pub fn add(&self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let at = UP_TO_MS.partition_point(|ms| us > ms * 1000);
@@ -25,8 +25,8 @@ impl Commits {
         self.time_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// Returns, for each bound, the number of transactions that took at most that time. The last bound is `None`, and
-    /// its number counts all transactions.
+    /// Returns each upper bound with the number of transactions that took at most that long. The last bound is `None`;
+    /// the number beside it counts all transactions.
     pub fn up_to(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         let bounds = UP_TO_MS.iter().map(|ms| Some(Duration::from_millis(*ms)));
         let counts = self.buckets.iter().scan(0, |sum, bucket| {

@@ -40,7 +40,8 @@ struct State {
     readers: HashMap<Reader, (Box<str>, u64)>,
     readers_of: HashMap<Box<str>, usize>,
     nonces: Nonces,
-    /// The files that can be downloaded. Their bytes are on disk, so they are kept until the server ends.
+    /// The files that can be downloaded. Their contents are on disk, so a file stays downloadable after its event has
+    /// been dropped.
     files: BTreeMap<EventId, StoredFile>,
 }
 
@@ -109,7 +110,7 @@ struct StoredEvent {
 
 /// The outcome of an entry.
 enum Decided {
-    /// The entry is stored under this id. An entry of a kind that is not logged has no id.
+    /// The entry is stored under this id; `None` for an entry of a kind that is not logged.
     New(Option<EventId>),
     /// An earlier entry of the same author has the same nonce, and this id and time.
     Before(EventId, Time),
@@ -160,7 +161,7 @@ enum StoredScope {
 
 struct StoredFile {
     time: Time,
-    /// The entry of the file, with its length once that is known.
+    /// The file's entry. It contains the length once the upload is complete.
     entry: Arc<Entry>,
     room: usize,
 }
@@ -455,8 +456,8 @@ impl State {
         }
     }
 
-    /// Returns those of the records `ids` that are in `span`, oldest first. Returns at most `count` records and about
-    /// `bytes` bytes, but at least one record.
+    /// Returns the records of the events whose ids are in both `ids` and `span`, oldest first. Returns at most `count`
+    /// records and about `bytes` bytes, but at least one record if there is any.
     fn records(
         &self,
         ids: &VecDeque<EventId>,
@@ -625,7 +626,8 @@ impl State {
         files
     }
 
-    /// Returns whether no message or file with the id `id` exists any more, so that there is nothing to remove.
+    /// Returns whether there is nothing to remove under the id `id`, because no such message or file is stored, or it
+    /// has been removed already.
     fn is_removed(&self, id: EventId) -> bool {
         let is_message =
             |kept: &StoredEvent| matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);

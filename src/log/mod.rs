@@ -30,7 +30,7 @@ use work::Work;
 /// of its own.
 pub type Sink = Box<dyn Fn(Vec<Applied>) + Send>;
 
-/// A logged event as it is read back, with the line that was sent when the event happened.
+/// A logged event as it is read back from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The event's id.
@@ -39,8 +39,8 @@ pub struct Record {
     pub time: Time,
     /// The event's tags as they are sent, without the `@`; empty for none.
     pub tags: Box<str>,
-    /// The event's line without its line ending. If the message or file was removed, `-` replaces its text or name, and
-    /// its tag is `removed`.
+    /// The event's line without its line ending. If the message was edited, the line has the newest text. If the
+    /// message or file was removed, `-` replaces its text or name, and its tag is `removed`.
     pub line: String,
     /// The positions of the parts of the line.
     pub layout: EventLayout,
@@ -100,7 +100,7 @@ pub struct Trimmed {
     pub events: u64,
     /// The number of bytes, including those of files.
     pub bytes: u64,
-    /// The files that could be downloaded before.
+    /// The removed files that could be downloaded until then.
     pub files: Vec<DeletedFile>,
     /// The rooms whose last stored event was removed, each with the id of that event.
     pub rooms: Vec<(RoomName, EventId)>,
@@ -139,7 +139,7 @@ pub struct Found {
 pub enum HistorySource {
     /// The history of a room.
     Room(Arc<RoomName>),
-    /// The inbox of a nick: direct messages that it sent or received.
+    /// The inbox of a nick: the direct messages that the nick sent or received.
     Inbox(Arc<Nick>),
 }
 
@@ -196,7 +196,7 @@ pub trait Log: Send + Sync {
     /// Waits until everything that was submitted is stored or refused.
     ///
     /// # Errors
-    /// When the log accepts nothing more.
+    /// When the log no longer accepts entries.
     fn flush(&self) -> Result<(), StorageError> {
         Ok(())
     }
@@ -262,7 +262,7 @@ pub trait Log: Send + Sync {
         work: &Work,
     ) -> Result<Found, StorageError>;
 
-    /// Lists at most `count` files of a room with ids greater than `after`, oldest first.
+    /// Lists files of a room, oldest first: at most `count` of the files whose ids are greater than `after`.
     #[allow(clippy::missing_errors_doc)]
     fn files(&self, room: &RoomName, after: u64, count: usize)
     -> Result<Vec<Record>, StorageError>;
@@ -291,13 +291,13 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, StorageError>;
 
-    /// Removes the events that are older than `age`. Then removes the oldest of the other events until all events and
-    /// files take at most `bytes_max` bytes.
+    /// Removes the events that have expired according to `age`. Then removes the oldest of the other events until all
+    /// events and files take at most `bytes_max` bytes.
     #[allow(clippy::missing_errors_doc)]
     fn trim(&self, age: Option<Age>, bytes_max: Option<u64>) -> Result<Trimmed, StorageError>;
 
     /// Deletes the remaining events of deleted rooms, in pieces, and returns their number. Also deletes the named
-    /// readers that have not been used for too long at the time `now`, which must come from a trusted clock.
+    /// readers that, at the time `now`, have been unused for too long. `now` must come from a trusted clock.
     #[allow(clippy::missing_errors_doc)]
     fn sweep(&self, now: Time) -> Result<u64, StorageError>;
 
@@ -305,16 +305,17 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn reader(&self, reader: &Reader) -> Result<Option<u64>, StorageError>;
 
-    /// Sets the position of a named reader. If the reader does not exist, creates it for `owner`. If `owner` is the
-    /// reader's own nick, the nick is registered, and becomes the owner unless it has too many readers already.
+    /// Sets the position of a named reader. If the reader does not exist, creates it for `owner`. If the reader exists
+    /// but has another owner, and `owner` is the reader's own nick (which is then a registered nick), the nick becomes
+    /// the owner, unless it already owns too many readers.
     ///
     /// # Errors
-    /// [`StorageError::TooMany`] when that owner, or the server, has too many readers. Other errors when the position
-    /// cannot be stored.
+    /// [`StorageError::TooMany`] when a reader must be created, but `owner` or the whole server already has too many.
+    /// Other errors when the position cannot be stored.
     fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), StorageError>;
 
-    /// Returns the named readers of a nick that `owner` owns, ordered by room and name, each with its position. Read
-    /// markers of IRC clients are left out.
+    /// Returns those named readers of the nick `nick` whose owner is `owner`, each with its position. They are ordered
+    /// by room and name. Read markers of IRC clients are left out.
     #[allow(clippy::missing_errors_doc)]
     fn readers(&self, nick: &str, owner: &str) -> Result<Vec<(Reader, u64)>, StorageError>;
 
@@ -401,7 +402,8 @@ pub enum LogResult {
     Done,
 }
 
-/// The maximum number of matches of a search, and of files in one piece of a list.
+/// The maximum number of events that a search returns. It is also the maximum number of files that one
+/// [`LogQuery::Files`] returns; a longer list takes several queries.
 pub const SEARCH_MAX: usize = 100;
 
 /// The approximate number of bytes of records that are read at once. A client that stops reading its replies occupies
@@ -463,9 +465,11 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
 /// A named reader. The server stores its position, for scripts that cannot store it themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reader {
-    /// The comparison form of the room that it reads. For direct messages, `@` and the comparison form of their nick.
+    /// What the reader reads: the comparison form of a room's name, or, for the direct messages exchanged with a nick,
+    /// `@` and the comparison form of that nick.
     pub place: Box<str>,
-    /// The comparison form of the owner's nick.
+    /// The comparison form of the nick that uses the reader. The owner is stored separately: it is this nick, or the
+    /// address of a user who has not registered the nick.
     pub nick: String,
     /// The comparison form of the reader's name; it begins with `@` for the read marker of IRC clients.
     pub name: String,

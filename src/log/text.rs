@@ -19,7 +19,7 @@ use crate::protocol::{EventId, Nick};
 const UNSPACED_PER_WORD: usize = 4;
 
 /// A search query: phrases that must all occur in the text, and optionally an author and an upper bound for ids. A
-/// phrase is a sequence of words separated by spaces. A query without phrases matches nothing.
+/// phrase is a sequence of adjacent words. A query without phrases matches nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
     /// The phrases. Each also begins and ends with a space, so that only whole words match.
@@ -57,8 +57,8 @@ impl fmt::Display for BadQuery {
 }
 
 impl Query {
-    /// Parses a query. It may begin with `from:<nick>` and `before:<id>`. Each part of the rest that is between
-    /// spaces is a phrase. No character in a phrase has a special meaning.
+    /// Parses a query. It may begin with `from:<nick>` and `before:<id>`. The rest is split at spaces, and each part is
+    /// a phrase. No character in a phrase has a special meaning.
     ///
     /// # Errors
     /// When the query is invalid.

@@ -14,7 +14,7 @@ pub(super) const IS_DELETED: &str = "form >= '!' AND form < '\"'";
 /// The maximum number of events that one transaction deletes. It is small enough that messages are hardly delayed.
 const EVENTS: usize = 200;
 
-/// Deletes a room with its files, readers and access list, so that its name is free. Returns the files.
+/// Deletes a room with its files, readers and access list, so that its name can be used again. Returns the files.
 pub(super) fn delete(
     step: &Transaction<'_>,
     room: &RoomName,

@@ -86,7 +86,8 @@ pub(super) fn location(
     Ok(Some(Location::Inbox { message, readers }))
 }
 
-/// Reads at most `count` direct messages of all nicks with ids greater than `after`, oldest first.
+/// Reads direct messages of all nicks, oldest first: at most `count` of the messages whose ids are greater than
+/// `after`.
 pub(super) fn all(db: &Connection, after: u64, count: usize) -> Result<Vec<Record>, StorageError> {
     let mut events = db.prepare_cached(&format!(
         "SELECT {RECORD} FROM

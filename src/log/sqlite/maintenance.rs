@@ -120,7 +120,8 @@ impl SqliteLog {
         })
     }
 
-    /// Reads at most `count` direct messages of all nicks with ids greater than `after`, oldest first.
+    /// Reads direct messages of all nicks, oldest first: at most `count` of the messages whose ids are greater than
+    /// `after`.
     #[allow(clippy::missing_errors_doc)]
     pub fn all_inboxes(&self, after: u64, count: usize) -> Result<Vec<Record>, StorageError> {
         self.ask(|db| inbox::all(db, after, count))
@@ -147,7 +148,7 @@ impl SqliteLog {
         Ok(())
     }
 
-    /// Makes the next server rebuild the search index.
+    /// Makes the next server that opens the log rebuild the search index.
     #[allow(clippy::missing_errors_doc)]
     pub fn forget_words(&self) -> Result<(), StorageError> {
         search_index::forget(&self.folder)
@@ -240,8 +241,8 @@ const TRIM_EVENTS: usize = 200;
 /// The maximum number of events that one transaction of a trim looks at.
 const LOOKED_AT_MAX: usize = 20_000;
 
-/// Removes some of the oldest events: those that have expired by `age`, and further events until `bytes` bytes are
-/// freed.
+/// Removes some of the oldest events: those that have expired according to `age`, and further events until `bytes`
+/// bytes are freed.
 pub(super) fn trim_some(
     step: &Transaction<'_>,
     age: Option<Age>,

@@ -1,6 +1,6 @@
 //! The log on disk: an SQLite database in WAL mode. One thread writes it, with group commit.
 //!
-//! The writer takes all entries and changes that wait, commits them in one transaction with one sync
+//! The writer takes all waiting entries and changes, commits them in one transaction with one sync
 //! (`synchronous=FULL`), and only then passes the batch to the sink. So whatever anybody has seen or was promised
 //! survives a crash, and the events of a room are in the order of their ids. Queries use other connections, which the
 //! writer never blocks in WAL mode.

@@ -9,8 +9,8 @@ use crate::log::Reader;
 use crate::model::StorageError;
 use crate::protocol::Time;
 
-/// Sets the position of a reader, or creates the reader. If `owner` is the nick of the reader, the reader belongs to
-/// `owner` from then on.
+/// Sets the position of a reader, or creates the reader with `owner` as its owner. If the reader exists and `owner` is
+/// its nick, `owner` becomes its owner, unless `owner` already owns too many readers.
 pub(super) fn set(
     step: &Transaction<'_>,
     reader: &Reader,
@@ -46,7 +46,7 @@ pub(super) fn set(
     Ok(())
 }
 
-/// Returns the readers of a nick that `owner` owns, with their positions.
+/// Returns those readers of the nick `nick` whose owner is `owner`, with their positions.
 pub(super) fn of_nick(
     db: &Connection,
     nick: &str,
@@ -95,7 +95,8 @@ pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), Stora
     Ok(())
 }
 
-/// Returns a time. A reader that was last used before this time is deleted. `now` must come from a trusted clock.
+/// Returns the time before which a reader counts as unused for too long: a reader that was last used earlier is
+/// deleted. `now` must come from a trusted clock.
 fn unused_before(now: Time) -> i64 {
     let longest = u64::try_from(READER_UNUSED_FOR.as_millis()).unwrap_or(u64::MAX);
     number(now.0) - number(longest)

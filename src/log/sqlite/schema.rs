@@ -13,8 +13,8 @@ use crate::model::StorageError;
 /// only one thread writes.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// The migrations. Each one converts a database whose version is its index to the next version. A released migration
-/// never changes.
+/// The migrations. The migration with the index `n` converts a database of version `n` to version `n + 1`. A released
+/// migration never changes.
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE rooms (

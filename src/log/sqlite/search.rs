@@ -12,12 +12,12 @@ use crate::log::work::Work;
 use crate::log::{Found, Record, SearchScope};
 use crate::model::StorageError;
 
-/// An SQL condition: the event `e` can be found, and was not removed.
+/// An SQL condition: the event `e` is of a kind that searches find, and was not removed.
 const IS_THERE: &str = "CASE e.verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id)
     WHEN 'MSG' THEN e.tags <> 'removed' WHEN 'ME' THEN e.tags <> 'removed' WHEN 'TOPIC' THEN 1 ELSE 0 END";
 
-/// The number of SQLite's steps between two checks of the time. Reading a page of the index, which has the words of
-/// two long messages, takes three steps.
+/// The number of SQLite's steps between two checks of the time. Reading one page of the index takes three steps; a page
+/// has the words of two long messages.
 const STEPS: c_int = 100;
 
 /// The rooms that are searched, by the numbers of their rows.
@@ -204,7 +204,8 @@ impl Search<'_> {
         self.add(rooms, found, |_, _| Ok(true))
     }
 
-    /// Adds the events that match, are in the rooms and are by the author, until there are enough.
+    /// Adds the events that match, until there are enough. They must be in one of the rooms and, if the query names an
+    /// author, by that author.
     fn add(
         &mut self,
         rooms: &Rooms,

@@ -1,12 +1,12 @@
 //! The search index: a database of its own beside the log. A thread that follows the log builds it.
 //!
-//! A commit does not wait for the index. If the index were in the same transaction, a message would take 7.3 µs of
-//! the writer's time (in transactions of 250 messages) instead of 2.1 µs. On a thread of its own, in large
-//! transactions, the index takes 2.5 µs for a message. A search waits until everything stored before it is indexed,
-//! so it finds a message that was sent just before.
+//! A commit does not wait for the index. If the index were in the same transaction, a message would take 7.3 µs of the
+//! writer's time (in transactions of 250 messages) instead of 2.1 µs. On a thread of its own, in large transactions,
+//! the index takes 2.5 µs for a message. A search first waits for the index to catch up with the log, so it finds even
+//! a message that was sent a moment ago.
 //!
 //! The index can be rebuilt from the log at any time. Therefore it is written without a sync; WAL keeps it consistent
-//! anyway. It records the last indexed event, so that the next start adds what a crash has lost. An index that is
+//! anyway. It records the last indexed event, so that the next server adds what a crash has lost. An index that is
 //! damaged, or that belongs to another log, is rebuilt.
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The thread that writes the log. It takes all entries and changes that wait, commits them in one transaction with
-//! one sync, and only then passes them on.
+//! The thread that writes the log. It takes all waiting entries and changes, commits them in one transaction with one
+//! sync, and only then passes them on.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -213,7 +213,8 @@ fn collect(first: Waiting, waiting: &Receiver<Waiting>) -> Vec<Waiting> {
     batch
 }
 
-/// Returns the last id of an entry that was just stored; `None` for anything else.
+/// Returns the id of an entry that was just stored, or of the last line if it is a text of several lines; `None` for
+/// anything else.
 fn last_id((waiting, kept): (&Waiting, &Decided)) -> Option<i64> {
     match kept {
         Ok(Stored::New(first)) => Some(number(first.get()) + waiting.events() as i64 - 1),
@@ -612,8 +613,8 @@ pub(super) fn set_topic(step: &Transaction<'_>, room: i64, text: &str) -> rusqli
     Ok(())
 }
 
-/// Removes a message or file. Its row is kept, with `-` instead of the text and `removed` instead of the tags. If it is the first line
-/// of a text, the other lines are removed too.
+/// Removes a message or file. Its row is kept, with `-` instead of the text and `removed` instead of the tags. If it is
+/// the first line of a text, the other lines are removed too.
 pub(super) fn remove(step: &Transaction<'_>, removed: EventId) -> rusqlite::Result<()> {
     let mut tags = step.prepare_cached("SELECT tags FROM events WHERE id = ?1")?;
     let mut tags_of = |id: u64| {
