@@ -47,7 +47,7 @@ pub struct Limits {
     pub files_without_account: Rate,
     /// The maximum number of rooms.
     pub rooms_max: usize,
-    /// The maximum number of rooms that one connection has joined.
+    /// The maximum number of rooms that one connection may be in at the same time.
     pub rooms_per_connection_max: usize,
     /// The maximum number of bytes of a room's newest events that are held in memory for its readers.
     pub tail_bytes_max: usize,
@@ -63,7 +63,8 @@ pub struct Limits {
     pub files_max: usize,
     /// The maximum size of all files together in bytes; `None` if only the disk limits it.
     pub quota_bytes: Option<u64>,
-    /// The maximum size of the files of one nick in bytes. All unregistered nicks together count as one nick.
+    /// The maximum size of the files of one nick in bytes. All unregistered nicks share one such limit, because an
+    /// unregistered user could otherwise just change nicks.
     pub quota_per_nick_bytes: Option<u64>,
     /// How long events are kept; `None` if they do not expire.
     pub keep: Option<Duration>,
@@ -72,7 +73,7 @@ pub struct Limits {
     pub keep_bytes: Option<u64>,
     /// The time between two removals of expired events.
     pub trim_every: Duration,
-    /// The maximum number of members of a room that announces joins and leaves.
+    /// The number of members up to which a room announces joins and leaves.
     pub announce_up_to: usize,
     /// How long a member must have stayed before its `JOIN` is announced.
     pub announce_after: Duration,
@@ -116,7 +117,7 @@ impl Rate {
         Self { burst, every }
     }
 
-    /// Counts one operation at the time `now`. `used_up` is the state of the counter; returns its new state.
+    /// Returns the state of a counter after one more operation at the time `now`. `used_up` is the state before.
     pub fn once_more(self, used_up: Duration, now: Duration) -> Duration {
         used_up.max(now) + self.every
     }
@@ -203,7 +204,7 @@ impl Limits {
         self.memory_bytes_max / 8
     }
 
-    /// Returns the maximum number of bytes in memory of files that are being uploaded or downloaded.
+    /// Returns the maximum number of bytes of files that are in memory because they are being uploaded or downloaded.
     pub fn pieces_bytes_max(&self) -> usize {
         self.memory_bytes_max / 4
     }
@@ -598,11 +599,12 @@ impl Limits {
                 "the disk is the limit; a full disk refuses uploads",
             ),
             row(
-                "size of the files of one nick; of all unregistered nicks together",
+                "size of the files of one nick",
                 self.quota_per_nick_bytes
                     .map_or_else(|| "none".into(), bytes),
                 "--quota-per-nick",
-                "set it on a public server; an unregistered user can take another nick",
+                "set it on a public server; all unregistered nicks share one such limit, \
+                 because an unregistered user could otherwise just change nicks",
             ),
             row(
                 "how long messages and files are kept",
@@ -644,14 +646,15 @@ impl Limits {
                 "a longer list is of no use to anybody",
             ),
             row(
-                "files of one registered nick; of all unregistered nicks together",
+                "files of one registered nick; files of all unregistered nicks together",
                 format!(
                     "{}; {}",
                     self.files_per_nick_max(),
                     self.unowned_files_max()
                 ),
                 "",
-                "a quarter and three quarters of all files, but at least 64",
+                "a quarter and three quarters of all files, but at least 64; all unregistered nicks share one \
+                 limit, because an unregistered user could otherwise just change nicks",
             ),
             row(
                 "files sent from one address since the server started, not counting deleted files",
@@ -669,7 +672,7 @@ impl Limits {
                 "files from one address under unregistered nicks",
                 self.files_without_account.row(),
                 "",
-                "an unregistered user can take another nick",
+                "a limit for each nick would not help, because an unregistered user can just change nicks",
             ),
             row(
                 "members of a room up to which JOIN and PART are announced",

@@ -36,7 +36,7 @@ pub(super) struct Refused {
 impl Refused {
     pub const NO_SERVICE: Self = Self::new(
         StatusCode::NOT_FOUND,
-        "no_service: there is no such hook; its owner can list the hooks with HOOKS",
+        "no_service: this hook does not exist or was deleted; the user who made it can list their hooks with HOOKS",
     );
     const MALFORMED: Self = Self::new(
         StatusCode::BAD_REQUEST,
