@@ -1,7 +1,8 @@
 //! The commands that work on a data folder, whether or not a server is running: `chatd check`, `export`, `import`,
 //! `backup` and `keys`.
 //!
-//! `export`, `backup` and `keys` only read, and may run while a server uses the folder. `import` and `check --repair` change it, and refuse to run while a server uses it. This module knows no sockets.
+//! `export`, `backup` and `keys` only read, and may run while a server uses the folder. `import` and `check --repair`
+//! change it, and refuse to run while a server uses it. This module knows no sockets.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -75,7 +76,7 @@ fn open(folder: &Path) -> Result<SqliteLog, Error> {
     SqliteLog::open_beside(folder).map_err(|e| Error::Log(folder.to_owned(), e))
 }
 
-/// Returns the nicks that have added this key of ssh. Changes nothing in the folder: it does not migrate it either.
+/// Returns the nicks that have added this ssh key. Changes nothing in the folder, and does not even migrate the log.
 ///
 /// # Errors
 /// When the folder cannot be read, or an older version wrote it.
@@ -331,8 +332,8 @@ pub fn check(folder: &Path, repair: bool) -> Result<Vec<Fault>, Error> {
     Ok(faults)
 }
 
-/// Copies a snapshot of a data folder to a new folder. A server may be using the data folder meanwhile: files that it
-/// removes during the copy may be missing from the copy, and `check` names them.
+/// Copies a snapshot of a data folder to a new folder. A server may be using the data folder meanwhile. Files that the
+/// server removes during the copy may be missing from the copy; `check` names them.
 ///
 /// The copy is made in `<to>.part` and renamed once everything is synced, so an interrupted copy is never mistaken
 /// for a complete one.

@@ -112,7 +112,7 @@ fn is_given(flag: &FlagInfo<'_>, flags: &[&FlagInfo<'_>], given: &[&str]) -> boo
             return true;
         }
         let known = flags.iter().find(|known| known.long == *word);
-        // The only flag that is not in the table is the one that names the file itself.
+        // `flags` lacks the flag that names the file itself. That flag takes a value.
         if known.is_none_or(|known| known.kind != FlagInfoKind::Switch) {
             words.next();
         }

@@ -37,10 +37,10 @@ pub const ALERTS_PER_HOOK: usize = 500;
 /// first.
 pub const ALERTS_IN_ALL: usize = 20_000;
 
-/// The maximum number of browsers of one nick that are notified. When there is one more, the oldest is forgotten.
+/// The maximum number of browsers that are notified for one nick. When another is added, the oldest is forgotten.
 pub const PUSH_MAX: usize = 8;
 
-/// The maximum number of browsers that are notified, of all nicks together. They are held in memory.
+/// The maximum number of browsers that are notified for all nicks together. The browsers are held in memory.
 pub const PUSH_IN_ALL: usize = 10_000;
 
 /// The maximum number of bytes in the address that a push service gives a browser. Most have 200 to 400.
@@ -58,7 +58,7 @@ pub const PUSH_PACE_IN_ALL: Rate = Rate {
     every: Duration::from_millis(50),
 };
 
-/// The maximum number of bytes of messages that wait for the decision who is notified of them.
+/// The maximum number of bytes of messages for which it has not yet been decided who is notified.
 pub const PUSH_WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// The maximum number of requests to push services at once.
@@ -85,8 +85,8 @@ pub const SEARCH_WITHIN: Duration = Duration::from_secs(2);
 /// The maximum number of connections to the database that read at once. Each has its own cache and open files.
 pub const LOG_CONNECTIONS_MAX: usize = 16;
 
-/// The maximum number of named readers of one owner. The owner is a registered nick, or the address of an
-/// unregistered one.
+/// The maximum number of named readers of one owner. The owner is a registered nick, or the address of a user whose
+/// nick is not registered.
 pub const READERS_PER_OWNER: usize = 256;
 
 /// The maximum number of named readers on the server.
@@ -121,13 +121,14 @@ pub const IRC_SASL_BYTES_MAX: usize = 1600;
 /// The maximum number of nicks that an IRC client's `WHO` compares with a mask, in all rooms together.
 pub const IRC_COMPARED_MAX: usize = 1000;
 
-/// The maximum number of moved readers that wait to be reported to a connection.
+/// The maximum number of named readers whose new positions wait to be reported to a connection.
 pub const MOVED_READERS_MAX: usize = 64;
 
-/// The maximum number of read markers for nicks that an IRC connection remembers. Those for rooms are stored.
+/// The maximum number of read markers of direct messages that an IRC connection remembers until it ends. Read markers
+/// of rooms, and all read markers of registered nicks, are stored instead.
 pub const IRC_MARKERS_MAX: usize = 64;
 
-/// The time that the server waits for the second line of a connection whose first line is `NICK` or `PASS` with CR
+/// How long the server waits for the second line of a connection if the first line is `NICK` or `PASS` and ends in CR
 /// LF. The second line shows whether the client speaks IRC.
 pub const IRC_DECIDED_WITHIN: Duration = Duration::from_millis(250);
 
@@ -138,5 +139,6 @@ pub const IRC_CONFIRM_EVERY: Duration = Duration::from_secs(60);
 /// The maximum number of texts of several lines that arrive at once. Each is in memory until it is complete.
 pub const TEXTS_ARRIVING_MAX: usize = 128;
 
-/// The time within which a text of several lines must arrive. Until then it counts towards [`TEXTS_ARRIVING_MAX`].
+/// The time within which a text of several lines must arrive. Until it is complete, it counts towards
+/// [`TEXTS_ARRIVING_MAX`].
 pub const TEXT_WITHIN: Duration = Duration::from_secs(60);

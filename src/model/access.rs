@@ -34,8 +34,8 @@ pub enum AclChange {
     Uninvite(String),
 }
 
-/// An access list as it was stored, with its version. The version counts the changes to all access lists. Answers may
-/// arrive in any order. The list with the higher version is the newer list.
+/// An access list as it was stored, with its version. The version counts the changes to all access lists. Lists may
+/// arrive in any order: of two lists of the same room, the one with the higher version is newer.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // the names of the fields say what they are
 pub struct VersionedAcl {

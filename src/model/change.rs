@@ -25,8 +25,9 @@ pub struct Change {
     pub action: Action,
 }
 
-/// The action of a change. In the shared state, a server uses a nick and has the nick in rooms. Only the server itself
-/// knows how many of its connections use a nick, and how many of these connections are in each room.
+/// The action of a change. The shared state contains only which nicks each server uses, and in which rooms it has each
+/// of these nicks. Only the server itself knows how many of its connections use a nick, and how many of these
+/// connections are in each room.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// A connection of the server takes a nick. The nick replaces the connection's former nick, if there is one.
@@ -99,7 +100,7 @@ pub enum Action {
     MoveReader {
         /// The nick.
         nick: Nick,
-        /// The room or nick whose messages it reads, as it is shown.
+        /// The room or nick whose messages the reader reads, spelled as users see it.
         place: Box<str>,
         /// The comparison form of the reader's name.
         name: Box<str>,
@@ -171,8 +172,8 @@ pub struct FormerNick {
     pub nick: Nick,
     /// Whether no other connection of the server uses the nick.
     pub is_last: bool,
-    /// The rooms in which no other connection of the server uses the nick. There, the new nick replaces the former
-    /// nick.
+    /// The rooms in which no other connection of the server uses the nick. In these rooms, the new nick replaces the
+    /// former nick.
     pub rooms: Vec<Arc<RoomName>>,
 }
 

@@ -13,7 +13,7 @@ use crate::protocol::{Digest, Nick, RoomName, Time};
 /// The accounts, rooms, bans and hooks that every server holds in memory, without passwords and tokens.
 #[derive(Debug, Default)]
 pub struct Directory {
-    /// The registered nicks, with the spelling at their registration.
+    /// The registered nicks, as they were spelled when they were registered.
     pub accounts: ByLook<Nick>,
     /// The bans, in the order in which they were made.
     pub bans: Vec<Ban>,
@@ -96,7 +96,7 @@ impl Subscription {
     }
 }
 
-/// Returns the short form of a casefolded nick.
+/// Returns the beginning of the digest of a casefolded nick; see [`IgnoredNick`].
 pub fn ignored_nick(casefolded: &str) -> IgnoredNick {
     let digest: [u8; 32] = Sha256::digest(casefolded).into();
     let [a, b, c, d, e, f, g, h, ..] = digest;

@@ -10,7 +10,7 @@ use crate::protocol::{Code, EventId, RoomName};
 pub struct FileTotals {
     /// Number of files.
     pub count: usize,
-    /// The number and size of the files of each nick, in the log's spelling. If two files have the same contents, both
+    /// The number and size of the files of each nick, spelled as in the log. If two files have the same contents, both
     /// count.
     pub by_nick: Vec<(String, FileSum)>,
 }

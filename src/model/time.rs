@@ -13,8 +13,8 @@ pub struct Now {
     pub uptime: Duration,
 }
 
-/// Converts an uptime to milliseconds. A number takes half the space of a [`Duration`]. This matters where thousands of
-/// times are stored.
+/// Converts an uptime to milliseconds. The number takes half the memory of a [`Duration`], which matters because one is
+/// stored for each member of a room.
 pub fn millis(uptime: Duration) -> u64 {
     u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
 }

@@ -27,7 +27,7 @@ impl BanTarget {
     /// is both a nick and an address.
     ///
     /// # Errors
-    /// When the text is neither. The error says which rule is broken.
+    /// When the text is none of these. The error says which rule is broken.
     pub fn parse(text: &str) -> Result<Self, BadName> {
         match Network::parse(text) {
             Some(network) => Ok(Self::Network(network)),
@@ -35,7 +35,7 @@ impl BanTarget {
         }
     }
 
-    /// Returns a key, which is equal for two bans with the same target.
+    /// Returns a key under which a ban is stored. Two bans with the same target have equal keys.
     pub fn key(&self) -> String {
         match self {
             Self::Nick(look) => look.nick().casefolded().to_owned(),

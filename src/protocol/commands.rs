@@ -44,9 +44,9 @@ macro_rules! commands {
                 match self { $(Self::$variant => &[$($reply),*]),* }
             }
 
-            /// Returns the codes with which the server may refuse this command. The codes that any command can get
-            /// are left out (see section 4.1 of `protocol.md`). `bad-syntax` is included only if the command can get
-            /// it for another reason than wrong fields.
+            /// Returns the codes with which the server may refuse this command. The codes that any command can get are
+            /// left out (see section 4.1 of `protocol.md`). `bad-syntax` is included only if the server may send it for
+            /// a reason other than wrong fields.
             pub fn refuses(self) -> &'static [Code] {
                 match self { $(Self::$variant => &[$(Code::$code),*]),* }
             }

@@ -600,7 +600,7 @@ pub enum ServerLine<'a> {
         tags: &'a str,
         event: Event<'a>,
     },
-    /// An event from the log, sent because of a replay or a list.
+    /// An event from the log: missed events after a `JOIN`, or an item of `HISTORY`, `SEARCH` or `FILES`.
     Past {
         id: EventId,
         time: Time,
@@ -647,7 +647,8 @@ pub enum ServerLine<'a> {
         sha256: Option<&'a str>,
         name: &'a str,
     },
-    /// Events in this place are missing from the stream.
+    /// Events are missing at this point of the stream. `place` is their room, the own nick for direct messages, or `*`
+    /// for notices.
     Gap { place: &'a str },
     /// The server closes the connection.
     Closed { code: Option<Code>, text: &'a str },

@@ -288,8 +288,8 @@ impl RoomName {
         Self::parse_bare(name)
     }
 
-    /// Parses a room's name with or without its `#`. Shell users may want to omit the `#`, which begins a comment
-    /// there.
+    /// Parses a room's name with or without its `#`. In a shell, `#` begins a comment, so shell users may want to omit
+    /// it.
     ///
     /// # Errors
     /// When `text` is not a room's name. The error says which rule is broken.
@@ -386,7 +386,7 @@ impl FileName {
     /// Parses the file name at the end of a path, after the last `/` or `\`.
     ///
     /// # Errors
-    /// When that is not a valid file name. The error says which rule is broken.
+    /// When the name at the end is not a valid file name. The error says which rule is broken.
     ///
     /// ```
     /// use plainchat::protocol::name::FileName;

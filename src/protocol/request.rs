@@ -29,7 +29,7 @@ pub fn verb_of(line: &[u8]) -> Option<Verb> {
     first_word(line).and_then(Verb::parse)
 }
 
-/// Returns the first word of a line after its tags, if it has any.
+/// Returns the first word of a line. If the line begins with tags, they are skipped.
 fn first_word(line: &[u8]) -> Option<&[u8]> {
     let mut words = line.split(|b| *b == b' ').filter(|word| !word.is_empty());
     match words.next() {
@@ -52,7 +52,7 @@ pub enum Request<'a> {
     },
     Token {
         label: Nick,
-        /// A public key of ssh that is the token; `None` for a new token.
+        /// An ssh public key that serves as the token; `None` to create a new token.
         key: Option<Cow<'a, str>>,
     },
     Tokens,
@@ -152,7 +152,7 @@ pub enum Request<'a> {
         room: Option<RoomName>,
     },
     Rooms {
-        /// Whether to list also the rooms that the connection may not read.
+        /// Whether to also list the rooms that the connection may not read.
         is_all: bool,
     },
     Who {
@@ -377,8 +377,8 @@ impl<'a> Request<'a> {
         let (tags, line) = split_tags(line);
         let (word, rest) = split_word(line);
         if word.contains(&0) {
-            // The error names the verb even so, because after a refused `UPLOAD` or `TEXT`, an unknown number of
-            // bytes follow that are not lines.
+            // The error names the verb in spite of the NUL: the caller must know that it is an `UPLOAD` or `TEXT`,
+            // because an unknown number of bytes that are not lines then follow.
             let word: Vec<u8> = word.iter().copied().filter(|b| *b != 0).collect();
             return Err(Refusal {
                 verb: Verb::parse(&word),
