@@ -1,9 +1,10 @@
 //! Limits how fast passwords can be guessed. Only wrong passwords count: they slow further attempts from the same
 //! address and further attempts at the same nick.
 //!
-//! Each address and each nick has one [`Rate`], and the number of rates is bounded. This module is pure: the caller
-//! passes the time. Guesses at a nick from an address where its owner has logged in before are counted separately. So
-//! neither guesses at other nicks from that address nor guesses from elsewhere slow the owner.
+//! Wrong passwords are counted for each address and for each nick, and the number of these counters is bounded. This
+//! module is pure: the caller passes the time. Guesses at a nick are counted separately if they come from an address
+//! from which the owner of the nick has logged in before. So neither guesses at other nicks from that address nor
+//! guesses from elsewhere slow the owner.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -103,7 +104,8 @@ impl Guesses {
         })
     }
 
-    /// Counts a use of a hook's token that does not exist. Returns false if there were too many from that address.
+    /// Counts a use of the token of a nonexistent hook. Returns false if there were too many such uses from that
+    /// address.
     pub fn wrong_hook(&mut self, address: IpAddr, now: Duration) -> bool {
         let mut keys = [Key::Hooks(address_prefix(address))];
         self.make_space(&mut keys, now);

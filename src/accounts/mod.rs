@@ -121,7 +121,7 @@ pub struct TokenRow {
     pub label: String,
     /// The time of creation.
     pub made: Time,
-    /// The fingerprint, if the token is a key of ssh.
+    /// The fingerprint, if the token is an ssh key.
     pub fingerprint: Option<String>,
 }
 
@@ -172,7 +172,7 @@ pub struct Accounts {
     buckets: Arc<dyn Buckets>,
     /// The server's own password, if it has one.
     pass: Option<Secret>,
-    /// The secret that `chatc --ssh` shares, if the server accepts ssh.
+    /// The secret that the server shares with `chatc --ssh`, if it accepts logins over ssh.
     ssh_secret: Option<Secret>,
     /// The number of changes to access lists so far.
     changes: Arc<AtomicU64>,
@@ -195,7 +195,7 @@ impl Accounts {
         }
     }
 
-    /// Returns the same accounts, to which users can also log in over ssh with their keys. `secret` is shared with
+    /// Returns the accounts with logins over ssh allowed, if there is a `secret`. The server shares the secret with
     /// `chatc --ssh`.
     #[must_use]
     pub fn with_ssh(self, secret: Option<Secret>) -> Self {
@@ -389,7 +389,8 @@ impl Accounts {
         })
     }
 
-    /// Changes the access list of a room, if the user who requested the change still may. Returns the new list.
+    /// Changes the access list of a room, if the user who requested the change is still allowed to. Returns the new
+    /// list.
     fn change_room(
         &self,
         room: &RoomName,

@@ -62,7 +62,7 @@ struct Lane<T> {
     sender: Option<Waker>,
 }
 
-/// The end of a direction.
+/// How the sender ended a direction: everything was sent (`Whole`), or it aborted (`Cut`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Whole,
@@ -71,7 +71,7 @@ enum End {
 
 /// A value that waits in a lane.
 trait Waiting {
-    /// Returns the approximate memory that this takes, in bytes.
+    /// Returns the approximate memory that the value takes, in bytes.
     fn bytes(&self) -> usize;
 }
 
@@ -141,7 +141,7 @@ impl<T: Waiting> Lane<T> {
         Some(item)
     }
 
-    /// Becomes ready when there is something to receive, or when the sender has ended.
+    /// Becomes ready when there is something to receive, or when the sender has ended the direction.
     fn poll_filled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.items.is_empty() || self.end.is_some() {
             return Poll::Ready(());
@@ -241,7 +241,7 @@ impl ClientEnd {
 }
 
 impl ServerEnd {
-    /// Returns the next request. Drops the bytes of a file that nobody has read.
+    /// Returns the next request. If bytes of a file come before it, drops them, because nobody reads them any more.
     pub(crate) fn next_request(&self) -> Option<Result<Request<'static>, Refusal>> {
         let commands = &mut self.0.lanes().commands;
         loop {

@@ -30,8 +30,8 @@ const METHODS: [&[u8]; 9] = [
 
 /// Detects the protocol that begins with `bytes`.
 ///
-/// A person may type the name of an HTTP method as a word, so only a whole line that ends in ` HTTP/1.0` or `
-/// HTTP/1.1` is HTTP. An empty line counts as a line of the chat protocol: a person has pressed Enter and waits for a
+/// A person may type the name of an HTTP method as a word, so only a whole line that ends in a space and `HTTP/1.0` or
+/// `HTTP/1.1` is HTTP. An empty line counts as a line of the chat protocol: a person has pressed Enter and waits for a
 /// greeting.
 ///
 /// ```

@@ -85,7 +85,7 @@ pub struct Socket {
 }
 
 impl Sockets {
-    /// Creates an empty set.
+    /// Creates an empty set of sockets and its epoll.
     ///
     /// # Errors
     /// Any error of the system.

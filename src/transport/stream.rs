@@ -120,7 +120,7 @@ impl Stream {
     }
 }
 
-/// A reader of bytes that were read before, followed by the rest of their source.
+/// A reader that returns bytes that were read before, and then what it reads from their source.
 pub(super) struct Chained<'a, R> {
     pub first: &'a mut Vec<u8>,
     pub then: R,

@@ -13,13 +13,13 @@ use super::{Socket, retry};
 /// The maximum number of bytes that are encrypted before the socket accepts them: one record.
 const OUT_BYTES_MAX: usize = 16 << 10;
 
-/// A socket and its state of TLS.
+/// A socket and its TLS state.
 pub struct Tls {
     socket: Socket,
     /// Bytes that were read before TLS was detected. Soon the vector is empty and takes no memory.
     first: Vec<u8>,
     cipher: ServerConnection,
-    /// Whether the socket has reached its end.
+    /// Whether the end of the socket's input has been read.
     has_ended: bool,
 }
 

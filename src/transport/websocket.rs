@@ -49,7 +49,7 @@ pub struct WebSocket {
     out: Vec<u8>,
     /// The number of bytes of a file that follow the next written line.
     follows: u64,
-    /// The number of the next written bytes that belong to a file.
+    /// How many of the bytes that are written next belong to a file.
     bytes_out: u64,
     /// The code with which to close. It is set when no more input is accepted.
     closes_with: Option<u16>,
