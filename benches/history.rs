@@ -3,7 +3,7 @@
 //!     cargo bench --bench history
 //!
 //! The log is written by the server's own writer, and then read over TCP, one request after the other. Each request
-//! must take only milliseconds, and a start must not read the log.
+//! must take only milliseconds, and the server must not read the log when it starts.
 
 mod support;
 
@@ -47,7 +47,7 @@ struct Flags {
 const RARE: u64 = 10;
 const RARE_WORD: &str = "xylophone";
 
-/// Each message contains one of these words. The most expensive search is that for both, which finds nothing.
+/// Each message contains one of these words. The most expensive search is the one for both words, which finds nothing.
 const HALVES: [&str; 2] = ["even", "odd"];
 
 /// Number of files in the lobby.
@@ -102,7 +102,7 @@ fn measure(flags: &Flags) -> Result<()> {
     let chatd = Chatd::spawn(CHATD, &data(folder.path()))?;
     let mut client = Client::connect(chatd.address)?;
     let mut dice = Dice::new(5002);
-    // An id around the middle, and another one each time, so that more than one page of the database is read.
+    // An id around the middle that is different each time, so that more than one page of the database is read.
     let mut middle = || last_id / 4 + dice.below(last_id / 2);
     let rare = usize::try_from(RARE)?;
     time(&mut client, requests, 50, || "HISTORY 50".into())?;

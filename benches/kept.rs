@@ -114,8 +114,8 @@ fn measure(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Measures how fast a new `chatd` stores all `texts` in one room that nobody reads. Another benchmark measures the
-/// cost of delivery.
+/// Measures how fast a new `chatd` stores all `texts` in one room without readers. Another benchmark measures the cost
+/// of delivery.
 fn through_chatd(load: &Load, texts: &[String]) -> Result<Rate, Box<dyn std::error::Error>> {
     let folder = folder()?;
     let mut chatd = Chatd::spawn(CHATD, &data(folder.path()))?;
@@ -164,8 +164,8 @@ fn through_chatd(load: &Load, texts: &[String]) -> Result<Rate, Box<dyn std::err
     })
 }
 
-/// Sends all `lines`. At any time, `window` of them wait for their `OK`. Waits twice at `start`: after it has
-/// connected, and before it begins.
+/// Connects, and sends all `lines`. At any time, `window` of them wait for their `OK`. After connecting, waits at the
+/// barrier `start` twice before it sends the first line.
 fn speak(
     n: usize,
     lines: &[Vec<u8>],

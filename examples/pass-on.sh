@@ -17,7 +17,8 @@ room=${1#\#} url=$2 server=${3:-http://${HOST:-localhost}:${PORT:-5002}}
 state=${STATE:-pass-on-$room.id}
 body=${BODY:-'{channel_name: .room[1:], user_name: .nick, text, timestamp: .time, post_id: "\(.id)"}'}
 
-# Reads the log of the room. The server sends something at least every 25 seconds; after 90 without, the stream is dead.
+# Reads the log of the room. The server sends something at least every 25 seconds. If nothing arrives for 90 seconds,
+# the stream is dead.
 log() {
   curl -fsSN ${LOGIN:+-u "$LOGIN"} --speed-limit 1 --speed-time 90 -H 'Accept: application/json' "$server/rooms/$room?$1"
 }

@@ -15,9 +15,9 @@ mark=$(printf '\001')
 {
   printf 'NICK %s\nPART\nJOIN %s\n' "${NICK:-log}" "$room" # a closed room lets in only nicks
   tail -n "${LINES_BEFORE:-0}" -F -- "$file" |
-    # In UTF-8, `.*` stops at a bad byte. A line that it does not match as a whole gets a mark, and in
-    # marked lines each byte that is not ASCII becomes "?". 1000 characters are at most 4000 bytes; a line
-    # takes 4096 with MSG and its end.
+    # In UTF-8, `.*` stops at a bad byte. A line that `.*` does not match as a whole gets a mark, and in marked lines
+    # each byte that is not ASCII becomes "?". 1000 characters are at most 4000 bytes; a command may have 4096,
+    # including MSG and the line ending.
     LC_ALL=C.UTF-8 sed -u -e "s/$mark//g" -e "/^.*\$/!s/^/$mark/" |
     LC_ALL=C sed -u -e "/^$mark/{s/[^ -~]/?/g;s/^?//;}" |
     LC_ALL=C.UTF-8 sed -u -E -e '/^[[:space:][:cntrl:]]*$/d' -e 's/.{1000}/&\nMSG /g' -e 's/\nMSG $//' -e 's/^/MSG /'

@@ -17,11 +17,11 @@ const FLOODERS: usize = 8;
 /// The duration of each flood.
 const LASTS: Duration = Duration::from_secs(5);
 
-/// How long the other client waited for each reply during a flood, in milliseconds.
+/// The result of a flood, with the times that the other client waited for its replies, in milliseconds.
 pub struct Found {
     name: &'static str,
     waits: Vec<f64>,
-    /// The number of bytes per second that the server sent to the flood.
+    /// The number of bytes per second that the server sent to the flooding connections.
     answered: f64,
     /// The server's memory at the end, in bytes.
     memory: u64,

@@ -218,8 +218,8 @@ fn beside(chatd: &Chatd, deed: Deed, come: usize, stay: Duration) -> io::Result<
     })
 }
 
-/// Checks the goals: nobody waits for long, and the server uses no more memory than it uses alone, plus what may wait
-/// (`--max-memory`) and 16 KiB for each connection.
+/// Checks the goals: nobody waits for long, and the hostile connections add no more to the server's memory than the
+/// data that may wait for clients (`--max-memory`) and 16 KiB for each connection.
 fn missed(found: &[Found]) -> Vec<String> {
     let alone = found.first().map_or(0, |found| found.memory);
     let waits = Limits::default().memory_bytes_max as u64;

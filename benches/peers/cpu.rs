@@ -10,8 +10,8 @@ fn missing() -> io::Error {
     io::Error::other("/proc does not tell what a process costs")
 }
 
-/// Returns the seconds of processor time in two fields of `/proc/PID/stat`. `fields` are their numbers, counted from
-/// after the name.
+/// Returns the seconds of processor time in two fields of `/proc/PID/stat`. `fields` are their numbers; the first field
+/// after the name has the number 0.
 fn ticks(pid: u32, fields: [usize; 2]) -> io::Result<f64> {
     let stat = read_to_string(format!("/proc/{pid}/stat"))?;
     // The name may contain anything, so count from its end.

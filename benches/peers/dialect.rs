@@ -7,7 +7,7 @@ pub const MARK: u8 = b'|';
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Chatd,
-    /// That of chatd, with ids, times and tags in each event.
+    /// The protocol of chatd, with ids, times and tags in each event.
     Tagged,
     Nats,
     Redis,

@@ -62,7 +62,7 @@ pub struct Uploaded {
     pub sha256: String,
 }
 
-/// Uploads a file to `chatd`, until it confirms that the file is stored.
+/// Uploads a file to `chatd`, and waits until `chatd` confirms that the file is stored.
 pub fn upload(server: &Server, piece: &mut Piece, length: u64) -> Result<(Uploaded, Cost)> {
     let mut stream = connect(server.address)?;
     let (before, begun) = (server.cpu()?, Instant::now());
@@ -96,7 +96,7 @@ pub fn download(server: &Server, file: &Uploaded, length: u64) -> Result<Cost> {
     )
 }
 
-/// Downloads the same file by HTTP, from a server whose root has it under its digest.
+/// Downloads the same file by HTTP from a server that serves it under its digest.
 pub fn get(server: &Server, file: &Uploaded, length: u64) -> Result<Cost> {
     let request = format!(
         "GET /{} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",

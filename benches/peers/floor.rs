@@ -1,5 +1,5 @@
 //! The floor: a server that does as little as possible. It has one thread, one ring of bytes, and a position for each
-//! reader, and it writes everything that a reader has not received in one call.
+//! reader. With one call, it writes to a reader everything that the reader has not received.
 //!
 //! It knows no names, rooms or ids, and looks for nothing except the ends of lines. The author of a line receives a
 //! copy too. When the slowest reader is a whole ring behind, the server reads nothing until that reader has caught

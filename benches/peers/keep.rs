@@ -93,7 +93,8 @@ fn make_stream(client: &mut Client) -> Result<()> {
         "PUB $JS.API.STREAM.CREATE.KEPT inbox.0 {}\r\n{stream}\r\n",
         stream.len()
     );
-    // The server accepts connections before it can process such requests, and drops those requests.
+    // The server accepts connections before it can process requests to JetStream. It drops the requests that arrive too
+    // early.
     client.wait_up_to(Duration::from_millis(200))?;
     let (begun, mut is_made) = (Instant::now(), false);
     while !is_made && begun.elapsed() < PATIENCE {

@@ -44,7 +44,7 @@ struct Flags {
     #[argh(option, default = "5")]
     rounds: usize,
 
-    /// how many seconds one measurement of talk takes (default: 1)
+    /// how many seconds messages are sent in each measurement (default: 1)
     #[argh(option, default = "1.0")]
     seconds: f64,
 
@@ -52,7 +52,8 @@ struct Flags {
     #[argh(option, default = "4096")]
     mib: u64,
 
-    /// parts to run, separated by commas (default: talk,tags,latency,members,visits,kept,files); irc is a piece of talk
+    /// parts to run, separated by commas (default: talk,tags,latency,members,visits,kept,files); irc is one part of
+    /// talk
     #[argh(option, default = "PARTS.join(\",\")")]
     only: String,
 

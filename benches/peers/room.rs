@@ -13,8 +13,8 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use crate::dialect::{Dialect, Step};
 use crate::support::PATIENCE;
 
-/// The number of clients that join at the same time. It is less than ngIRCd's queue of ten; beyond that, each client
-/// would wait a second.
+/// The number of clients that join at the same time. Ten connections fit into ngIRCd's queue; each further client would
+/// wait a second.
 const AT_ONCE: usize = 8;
 
 const READ_BYTES: usize = 256 << 10;

@@ -70,7 +70,7 @@ impl Kind {
             Self::Ngircd => Some("ngircd"),
             Self::Ncat => Some("ncat"),
             Self::Nginx => Some("nginx"),
-            // This is the variant whose flags are known. Other programs are called `nc` too.
+            // Several programs are called `nc`; the benchmark knows the flags of this one.
             Self::Nc => Some("nc.openbsd"),
             _ => None,
         }

@@ -22,8 +22,8 @@ const WRITE_BYTES: usize = 64 << 10;
 pub struct Talk {
     pub speakers: usize,
     pub readers: usize,
-    /// The average number of messages of each speaker that have been sent but not delivered. Without a bound, they
-    /// would fill the sockets with gigabytes.
+    /// The average number of messages of each speaker that have been sent but not delivered. If their number were not
+    /// limited, they would fill the sockets with gigabytes.
     pub window: usize,
     pub sends: Sends,
 }
@@ -32,7 +32,7 @@ pub struct Talk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sends {
     Messages,
-    /// Messages with a tag. Only chatd knows this and the following.
+    /// Messages with a tag. Only chatd supports this variant and those below.
     WithTag,
     /// Edits of one message.
     Edits,
@@ -166,7 +166,7 @@ pub fn deliveries(server: &Server, talk: Talk, time: Duration) -> Result<[f64; 2
     Ok([delivered as f64 / cpu, delivered as f64 / seconds])
 }
 
-/// The number of digits in a message that contain the time of sending, in nanoseconds since the beginning.
+/// The number of digits with which a message says when it was sent, in nanoseconds since the measurement began.
 const STAMP_DIGITS: usize = 15;
 
 /// The time at the beginning during which messages are not counted.

@@ -127,9 +127,8 @@ const WORDS: f64 = 20_000.0;
 /// The most frequent word, for searches.
 pub const COMMON_WORD: &str = "wo0";
 
-/// Returns a message of about 60 bytes. A few of its ten words are common and most are rare, as in natural
-/// text: the n-th most common word occurs about 1/n as often as the first. [`COMMON_WORD`] is in two of three
-/// messages.
+/// Returns a message of about 60 bytes. A few of its ten words are common and most are rare, as in natural text: the
+/// n-th most common word occurs about 1/n as often as the first. [`COMMON_WORD`] is in two thirds of the messages.
 pub fn sentence(dice: &mut Dice) -> String {
     let mut text = String::with_capacity(80);
     for n in 0..10 {
