@@ -9,8 +9,8 @@ use crate::protocol::PORT;
 /// How a connection is secured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Security {
-    /// TLS if the server offers it. Plain text to this machine, and to a server that has never offered TLS. In a
-    /// build without the feature `tls`, always plain text.
+    /// TLS if the server offers it. A server on this machine, and a server that has never offered TLS, get plain text.
+    /// A build without the feature `tls` always uses plain text.
     #[default]
     Auto,
     /// TLS; without it, the connection fails.
@@ -151,7 +151,7 @@ impl FromStr for Address {
     }
 }
 
-/// Returns whether `host` is an IPv6 address, with or without the `%eth0` that a link-local one needs.
+/// Returns whether `host` is an IPv6 address, with or without a zone such as `%eth0`, which a link-local address needs.
 fn is_ipv6(host: &str) -> bool {
     let address = host.split('%').next().unwrap_or_default();
     address.parse::<Ipv6Addr>().is_ok()

@@ -134,7 +134,8 @@ impl Client {
         Sent::parse(&self.request(line).await?.rest)
     }
 
-    /// Requests the list of the optional parts of the protocol that the server supports.
+    /// Requests the server's version of the protocol, its name and its capabilities (the optional parts of the protocol
+    /// that it supports).
     ///
     /// # Errors
     /// Those of [`Client::request`].
@@ -169,7 +170,8 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`Client::say`]; [`Error::Refused`] with `no-such-id` for a reply to a message that is not there;
-    /// [`Error::Invalid`] for several lines that are too long, or if the server has no `multiline`.
+    /// [`Error::Invalid`] for a text of several lines that is too long, or that the server does not support
+    /// (`multiline`).
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<Sent, Error> {
         self.send_message(None, &message.into()).await
     }

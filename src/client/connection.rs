@@ -269,7 +269,7 @@ impl Receiver {
         }
     }
 
-    /// Drops the kept events of a place.
+    /// Drops the kept events of a place: a room or, for direct messages, a nick.
     pub(super) fn forget(&mut self, place: &str) {
         let is_elsewhere = |line: &Line| match line.read() {
             ServerLine::Live { event, .. } => event.place() != place,

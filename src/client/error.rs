@@ -29,7 +29,7 @@ use crate::protocol::Code;
 pub enum Error {
     /// An address cannot be parsed.
     Address(InvalidAddress),
-    /// No server answers at the address, or its name is unknown.
+    /// No server answers at the address, or the host's name is unknown.
     Connect {
         /// The address.
         address: Address,
@@ -88,7 +88,8 @@ pub enum InvalidRequest {
     LineBreak,
     /// A nick, a room or an emoji is empty or contains a space.
     NotOneWord,
-    /// `UPLOAD`, `DOWNLOAD`, `TEXT` and `CHAT` cannot be sent in this way, because they are not answered with lines.
+    /// `UPLOAD`, `DOWNLOAD` and `TEXT` cannot be sent in this way, because they transfer bytes besides lines. Nor can
+    /// `CHAT`, which changes the form of the replies.
     NotALineRequest,
     /// A tag is invalid. A tag that the protocol does not define must have a name that begins with `x-`; a message
     /// has at most 16 tags, with values of at most 256 bytes.
@@ -197,7 +198,7 @@ impl fmt::Display for InvalidRequest {
 
 impl std::error::Error for InvalidRequest {}
 
-/// Reads an `ERR` line.
+/// Returns the error for an `ERR` line.
 pub(super) fn refused(verb: &str, code: Option<Code>, text: &str) -> Error {
     Error::Refused {
         verb: verb.to_owned(),
@@ -206,7 +207,7 @@ pub(super) fn refused(verb: &str, code: Option<Code>, text: &str) -> Error {
     }
 }
 
-/// Reads a `CLOSED` line.
+/// Returns the error for a `CLOSED` line.
 pub(super) fn closed(code: Option<Code>, text: &str) -> Error {
     Error::Closed {
         code,

@@ -137,7 +137,7 @@ pub struct Reaction {
     pub emoji: String,
 }
 
-/// A named reader of the own nick, in a reply to `READERS`.
+/// A named reader of the client's nick and its position, in a reply to `READERS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReaderPosition {
     /// The room that it reads.
@@ -178,7 +178,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Parses the text after `OK MSG` or `OK TEXT`.
+    /// Parses the text after `OK` and the verb, such as `MSG`, `TEXT` or `EDIT`: an id and a time.
     pub(super) fn parse(rest: &str) -> Result<Self, Error> {
         let mut words = rest.split(' ');
         let (id, time) = (words.next(), words.next());

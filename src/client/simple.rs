@@ -95,7 +95,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Refused`]: the server refused. [`Error::Invalid`]: the request is not one line, or it is `UPLOAD`,
-    /// `DOWNLOAD`, `TEXT` or `CHAT`, which need more than one line. [`Error::Closed`], [`Error::Lost`],
+    /// `DOWNLOAD`, `TEXT` or `CHAT`, which cannot be sent in this way. [`Error::Closed`], [`Error::Lost`],
     /// [`Error::Protocol`]: the connection is unusable.
     pub async fn request(&mut self, request: impl Display) -> Result<Reply, Error> {
         let line = one_line(request.to_string())?;

@@ -12,8 +12,7 @@ use super::reply::Reply;
 use super::simple::{Client, reply};
 use crate::protocol::{Digest, ServerLine, parse_number};
 
-/// The number of bytes that are read from a file at once. With so many bytes, the system calls take little of the
-/// time.
+/// The number of bytes that are read from a file at once. At this size, the system calls take little of the time.
 const PIECE_BYTES: usize = 128 * 1024;
 
 /// The length and the SHA-256 digest of some bytes. To resume a [`Client::download`], pass the values for the part that
@@ -81,10 +80,10 @@ pub struct Stored {
 impl Client {
     /// Uploads a file to the current room. Calls `progress` with the number of bytes sent so far.
     ///
-    /// The file is read twice: the first time to hash it, so that it is announced only when it is complete. If the
-    /// server refuses the file before all bytes are sent, the connection becomes unusable, because the server still
-    /// expects the rest of the file, only to drop it. After a refusal because of the size or digest, the server
-    /// closes the connection.
+    /// The file is read twice, the first time to compute its length and digest. It is announced in the room only when
+    /// the server has all of it. If the server refuses the file before all bytes are sent, the connection becomes
+    /// unusable, because the server still expects the rest of the file, only to drop it. After a refusal because of the
+    /// size or digest, the server closes the connection.
     ///
     /// ```no_run
     /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {

@@ -115,9 +115,9 @@ pub enum Update {
         sent: Sent,
         /// The message's tags.
         tags: Tags,
-        /// The event as other clients receive it. A text of several lines is one event here. `None` if an
-        /// [`Update::Event`] has reported the message already: it had arrived on a connection that broke, and the
-        /// server has replayed it.
+        /// The event as other clients receive it, except that a text of several lines is one event. `None` if an
+        /// earlier [`Update::Event`] has reported the message already. This happens if the connection broke before
+        /// the server's reply arrived: on the next connection, the server sends the message with the missed events.
         event: Option<Event<'static>>,
     },
     /// The answer to any other request, or a refusal.

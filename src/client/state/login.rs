@@ -52,7 +52,7 @@ impl ClientState {
         self.send("TAGS on", Awaited::Ignored);
     }
 
-    /// Returns whether `PAST` lines belong to the replay of a room that is being joined.
+    /// Returns whether a `PAST` line that arrives now is a missed event of a room that is being joined.
     pub(super) fn is_replaying(&self) -> bool {
         let is_join = |request_id: &RequestId| {
             let mut pending = self.pending.iter();
@@ -148,7 +148,8 @@ impl ClientState {
         Ok(())
     }
 
-    /// Sends a `JOIN` for each room that `which` selects. It asks for the events after the last id seen in the room.
+    /// Sends a `JOIN` for each room that `which` selects. The `JOIN` asks for the events after the last id seen in the
+    /// room.
     fn join_rooms(&mut self, which: impl Fn(&RoomPosition) -> bool, is_before_nick: bool) {
         let rooms = self.rooms.iter().filter(|room| which(room));
         let joins: Vec<(String, String)> = rooms
@@ -214,7 +215,7 @@ impl ClientState {
             Ok(rest) => return self.nick_taken(&rest),
             Err(error) => error,
         };
-        // A server with a password treats the nick's password as an attempt at its own.
+        // A server with a password treats the nick's password as an attempt at the server's password.
         if let Some(password_error) = self.password_error.take() {
             self.end(password_error);
             return Ok(());

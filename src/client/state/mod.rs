@@ -312,8 +312,8 @@ impl ClientState {
                 id: *id,
             });
         }
-        // Events in the lobby before the client leaves it are not wanted. Events in a room that is to be joined from
-        // an id come again with the replay.
+        // Events in the lobby before the client leaves it are not wanted. If a room is still to be joined from an id,
+        // the server sends its events again in reply to the `JOIN`.
         let is_not_joined = |room: &RoomPosition| room.name == event.place() && !room.is_joined;
         if !is_replayed && (self.is_lobby(event.place()) || self.rooms.iter().any(is_not_joined)) {
             return;

@@ -54,8 +54,8 @@ impl ClientState {
                 request, PendingRequest::Send { message, .. } if message.is_multiline()
             );
             if is_multiline && !self.server.has("multiline") {
-                // The message was accepted before the client knew the server's capabilities, or this server is older
-                // than the last one.
+                // The message was accepted before the client knew the server's capabilities, or the server has been
+                // replaced by an older version since.
                 let (request_id, result) = (*request_id, Err(InvalidRequest::LineBreak.into()));
                 self.updates
                     .push_back(Update::Answer { request_id, result });
@@ -85,7 +85,8 @@ impl ClientState {
                 return self.awaited.push_back(Awaited::Pending(request_id));
             }
             PendingRequest::Join(name) => {
-                // A room that could not be joined again earlier is joined from the last id seen there.
+                // If an earlier attempt to join the room again has failed, the room is joined from the last id seen in
+                // it.
                 let mut rooms = self.rooms.iter();
                 let known = rooms.find(|room| room.name == *name && !room.is_joined);
                 known.map_or_else(|| format!("JOIN {name}"), RoomPosition::join_line)
