@@ -25,7 +25,7 @@ use crate::protocol::text::clean;
 /// The maximum number of bytes of events that wait until the bot reads them. Further events stay on the server.
 const WAITING_BYTES_MAX: usize = 64 * 1024;
 
-/// If a bot has run this long, the pause before its next restart is the short one again.
+/// The time after which a running bot counts as stable: the pause before its next restart is then the shortest again.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// The longest pause before a bot is restarted.
@@ -169,8 +169,8 @@ impl ChildInput {
     }
 }
 
-/// Serves one child until it ends. Returns `None` if the client has ended. `waiting` contains what no child has read
-/// yet.
+/// Serves one child until it ends. Returns `None` if the client has ended. `waiting` contains the lines that no child
+/// has read yet; lines that this child leaves unread are put back into it.
 async fn serve(
     client: &mut ReconnectingClient,
     waiting: &mut Vec<u8>,
@@ -268,8 +268,8 @@ fn lines_of(update: &Update) -> Option<String> {
     })
 }
 
-/// Sends a request of the bot, which is a line of the protocol. `MSG` and `ME` go to `current`, the room that it joined
-/// last.
+/// Sends a request of the bot, which is a line of the protocol. `MSG` and `ME` go to `current`, the room that the bot
+/// joined last.
 fn send(
     client: &mut ReconnectingClient,
     current: &mut Option<String>,

@@ -220,7 +220,8 @@ pub(super) async fn read(
     Ok((name, file))
 }
 
-/// Downloads a file to `output`. Returns its name. If there is a maximum length, the file must be complete.
+/// Downloads a file to `output`. Returns its name. With `bytes_max`, refuses a file that is longer or is still being
+/// uploaded.
 async fn copy_whole(
     server: &Server,
     id: u64,

@@ -32,7 +32,8 @@ impl Default for LineSplitter {
 }
 
 impl LineSplitter {
-    /// Makes the lines so short that `TELL`, the name of a room of `room` bytes, and a nonce fit too.
+    /// Limits the length of the messages, so that each also fits into a `TELL` line with a nonce and a room's name of
+    /// `room` bytes.
     pub fn limit(&mut self, room: usize) {
         self.most = LINE_BYTES_MAX.saturating_sub("TELL  \n".len() + NONCE_BYTES + room);
     }

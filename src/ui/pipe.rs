@@ -217,8 +217,8 @@ pub async fn raw(client: Client) -> Result<Exit, Failure> {
     feed(sender, pass, &is_all).or(listen).await
 }
 
-/// Sends standard input, transformed by `cut`. At the end of the input, `cut` gets an empty slice. Then ends the
-/// sending direction. Returns only after a failure, because the receiving side decides when to end.
+/// Sends standard input, transformed by `cut`, and then ends the sending direction. At the end of the input, `cut` gets
+/// an empty slice. Returns only after a failure, because the receiving side decides when to end.
 async fn feed(
     mut sender: Sender,
     mut cut: impl FnMut(&[u8], &mut Vec<u8>),
@@ -311,8 +311,8 @@ async fn pass_file(
     Ok(())
 }
 
-/// Receives the next line, and flushes the output before it waits. After a `CLOSED` (`last`), a reset counts as a
-/// normal end.
+/// Receives the next line, and flushes the output before it waits. If `last` is an error, the server has sent `CLOSED`,
+/// and a reset then counts as a normal end.
 async fn next(
     receiver: &mut Receiver,
     output: &mut Stdout,

@@ -134,7 +134,8 @@ impl Printer {
             Ok(mut printer) => {
                 thread::spawn(move || {
                     while let Ok(text) = shown.recv_blocking() {
-                        // Between two lines, the editor would print this before lines that it has not drawn yet.
+                        // This waits until a line is being typed. Otherwise the editor would print the text before
+                        // lines that it has not drawn yet.
                         turn.wait();
                         // If the terminal has gone, the editor detects that.
                         let _ = printer.print(text);
@@ -396,7 +397,8 @@ impl LineClient {
         }
     }
 
-    /// Uploads on a second connection, so that the user can go on typing. The server announces the file on this one.
+    /// Uploads on a second connection, so that the user can go on typing. The server announces the file on the first
+    /// connection.
     fn upload(&self, path: PathBuf, state: &State) {
         let (server, printer) = (self.server.clone(), self.printer.clone());
         let login = Login {
@@ -450,8 +452,9 @@ fn nick_and_password(line: &str) -> Option<(&str, &str)> {
     (!password.is_empty()).then_some((nick, password))
 }
 
-/// Sets raw mode again when the user returns after Ctrl-Z, and never returns. The editor does so too. But in a
-/// program with several threads, it may do so before the program is stopped, and then the shell sets the mode last.
+/// Sets raw mode again whenever the user returns after Ctrl-Z. This function never returns. The editor sets raw mode
+/// too, but in a program with several threads, it may do that before the program is stopped. Then the shell sets the
+/// mode last.
 async fn stay_in_raw_mode(printer: &Printer) -> Result<Exit, Failure> {
     if printer.edits
         && let Ok(mut back) = Signals::new([Signal::Cont])

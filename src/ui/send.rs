@@ -51,7 +51,7 @@ pub async fn send(
 struct To {
     client: Client,
     to: String,
-    /// The id of the message to which the first message is a reply, if it is one.
+    /// The id of the message to which the first message replies. It is taken when the first message is sent.
     reply: Option<u64>,
 }
 

@@ -130,8 +130,7 @@ impl Server {
         Ok(client)
     }
 
-    /// Connects in order to read. Takes the nick only if the command line names one, because invite-only rooms need
-    /// it.
+    /// Connects in order to read. Takes a nick only if the command line names one, which an invite-only room needs.
     ///
     /// # Errors
     /// Those of [`Server::connect`] and [`Client::nick`].
@@ -187,7 +186,7 @@ impl Server {
                 {
                     let is_wrong = error.refusal() == Some(Code::BadPassword);
                     last = Some(error);
-                    // A server with a password treats the password of a nick as an attempt at its own.
+                    // A server with a password treats the password of a nick as an attempt at the server's password.
                     if is_wrong
                         && self.password.is_some()
                         && let Err(shut) = client.request("TOPIC").await

@@ -8,8 +8,8 @@ use smol::Unblock;
 
 /// Standard input that stays ended once it has ended.
 ///
-/// After an end that follows some bytes, [`Unblock`] reads once more, and a terminal then continues. So without this,
-/// the user would have to type Ctrl-D twice.
+/// If the input ends after some bytes, [`Unblock`] reads once more. A terminal would then wait for further input, so
+/// without this type, the user would have to type Ctrl-D twice.
 pub(super) struct Input {
     stdin: io::Stdin,
     is_ended: bool,

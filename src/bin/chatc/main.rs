@@ -46,8 +46,8 @@ fn main() {
 /// Where a command line finds its server and its settings.
 struct Place {
     home: Profile,
-    /// Set if the user connects over ssh: the server, whatever the flags say. No settings are read then, and nothing
-    /// is saved.
+    /// The server for a user who connects over ssh; the flags cannot choose another. For such a user, no settings are
+    /// read and nothing is saved.
     fixed: Option<Server>,
 }
 

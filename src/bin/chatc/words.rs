@@ -36,7 +36,7 @@ pub fn command_first<'a>(args: &[&'a str]) -> Vec<&'a str> {
 pub fn near(word: &str) -> Option<&'static str> {
     let may_slip = word.len() > 2 && word.bytes().all(|b| b.is_ascii_alphabetic());
     let near = commands().map(|command| (slips(word, command), command));
-    // Many words are similar to a short command, so fewer differences are allowed there.
+    // Many words are similar to a short command, so fewer differences from it are allowed.
     let most = |command: &str| match command.len() {
         0..=3 => 0,
         4 => 1,

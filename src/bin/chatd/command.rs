@@ -108,7 +108,7 @@ pub struct Keys {
     key: Vec<String>,
 }
 
-/// The memory that `chatc` may use for one client of ssh, in KiB. It needs about a tenth of that.
+/// The maximum memory of one `chatc` that serves an ssh client, in KiB. Usually `chatc` needs about a tenth of this.
 const CHATC_DATA_KIB: u32 = 262_144;
 
 impl Keys {
@@ -124,7 +124,7 @@ impl Keys {
         let nick = match &nicks[..] {
             [] => return Ok(String::new()),
             [nick] => nick.as_str(),
-            // The client must say which.
+            // The client must say which of the nicks it wants.
             _ => SEVERAL_NICKS,
         };
         let beside = std::env::current_exe().map(|chatd| chatd.with_file_name("chatc"));

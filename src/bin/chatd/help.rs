@@ -62,7 +62,7 @@ pub fn text(argh: &str) -> String {
         return argh.to_owned();
     };
     let Some((_, commands)) = rest.split_once("\nCommands:\n") else {
-        return argh.to_owned(); // of a command, which has no limits
+        return argh.to_owned(); // the help of a command, which has no limits
     };
     let rows = Limits::default().rows();
     let is_limit = |flag: &&FlagInfo<'_>| rows.iter().any(|row| row.flag == Some(flag.long));

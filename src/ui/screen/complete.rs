@@ -45,8 +45,8 @@ pub struct KnownNames<'a> {
     pub files: bool,
 }
 
-/// Returns the completions of the word at the end of `before`; `None` if there are none. They end in a space; a nick
-/// at the start of the line ends in `: `.
+/// Returns the completions of the word at the end of `before`; `None` if there are none. A completion ends in a space
+/// if more words may follow it. A nick at the start of the line ends in `: `.
 pub fn complete(before: &str, known: &KnownNames<'_>) -> Option<Completion> {
     if let Some(name) = before.strip_prefix('/')
         && !name.contains(' ')

@@ -51,7 +51,8 @@ fn head(app: &App, area: Rect, frame: &mut Frame<'_>) {
     frame.render_widget(Paragraph::new(line).style(style), area);
 }
 
-/// Returns the rows of the sidebar. An empty row separates rooms and private chats.
+/// Returns the rows of the sidebar, each with the index of its room. An empty row (`None`) separates rooms and private
+/// chats.
 fn side_rows(app: &App, area: Rect) -> Vec<Option<usize>> {
     let mut rows: Vec<Option<usize>> = Vec::new();
     for (n, room) in app.rooms.iter().enumerate() {

@@ -35,8 +35,8 @@ pub struct Extras {
     pub is_removed: bool,
     /// The reactions, the oldest first.
     pub reactions: Vec<Reaction>,
-    /// The number of the replay in which this message arrived after a broken connection. The message came with all
-    /// reactions up to then.
+    /// If the server sent this message among the events that were missed during a break: the number of that break. Such
+    /// a message comes with all reactions that the server had when it sent the message.
     pub replay: Option<u32>,
 }
 
@@ -147,8 +147,9 @@ impl Room {
         }
     }
 
-    /// Adds or removes a reaction to a message in the window. `replay` is the number of the replay to which the event
-    /// belongs. A message of the same replay already has the reaction.
+    /// Adds or removes a reaction to a message in the window. If the reaction is one of the events that were missed
+    /// during a break, `replay` is the number of that break (`Extras::replay`). If the message has the same number,
+    /// it came with the reaction, which is not counted again.
     pub fn react(&mut self, id: u64, nick: &str, emoji: &str, is_on: bool, replay: Option<u32>) {
         let Some(entry) = self.entry_mut(id) else {
             return;

@@ -78,8 +78,8 @@ fn date(at: Timestamp, zone: &TimeZone) -> Date {
     at.to_zoned(zone.clone()).date()
 }
 
-/// Returns the lines of the entry at `index`, after the separators that precede it. The time is shown if it differs
-/// from that of the entry before, or if the entry `is_first` on the screen.
+/// Returns the separators before the entry at `index`, followed by the lines of the entry. The time is shown if it
+/// differs from that of the previous entry, or if the entry `is_first` on the screen.
 fn lines_of(room: &Room, index: usize, is_first: bool, look: &Look) -> Vec<Line<'static>> {
     let Some(entry) = room.get(index) else {
         return Vec::new();

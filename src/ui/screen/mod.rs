@@ -110,7 +110,7 @@ pub async fn talk(
             rooms.push((room, None));
         }
     }
-    // The last room that is joined is the current one. In the list, it keeps its place.
+    // The room that is joined last becomes the current one. Its place in the list does not change.
     let shown = room.clone().or(before.room.clone());
     if let Some(room) = room
         && !rooms.iter().any(|(known, _)| *known == room)
@@ -180,8 +180,8 @@ enum Wake {
     Tick,
 }
 
-/// Runs the screen until the user leaves. Standard input and output must be a terminal. Transfers use connections of
-/// their own to `server`, which share the nick by its password.
+/// Runs the screen until the user leaves. Standard input and output must be a terminal. Each transfer uses a connection
+/// of its own to `server`, which takes the same nick with the nick's password.
 ///
 /// # Errors
 /// [`Failure::Client`] if the client ends before the user leaves; [`Failure::Input`] or [`Failure::Output`] if the
@@ -217,7 +217,7 @@ struct Runner<'a> {
     server: &'a Server,
     transfers: HashMap<u64, Task<()>>,
     last_key: u64,
-    /// Held while a picture is downloaded and decoded.
+    /// A lock that is held while a picture is downloaded and decoded.
     viewing: Arc<Mutex<()>>,
     tell: Sender<(u64, Result<Ended, Failure>)>,
     ended: Receiver<(u64, Result<Ended, Failure>)>,

@@ -72,8 +72,8 @@ impl Graphics {
             Some("blocks") => blocks,
             Some(_) => Self::None,
             None if matches!(palette, Palette::Few | Palette::None) => Self::None,
-            // tmux and screen pass only text on to the terminal in which they run; or they pass on pictures too, but
-            // only if that terminal can show them.
+            // tmux and screen may pass on only text to the terminal in which they run, or may pass on pictures that
+            // this terminal cannot show.
             None if term.starts_with("tmux") || term.starts_with("screen") => blocks,
             None => match answers() {
                 (true, _) => Self::Kitty,

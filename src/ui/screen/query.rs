@@ -71,7 +71,7 @@ fn ask() -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// Returns whether the answer to the second query has arrived: `ESC [ ? … c`.
+/// Returns whether the answer to the last query, DA1, has arrived: `ESC [ ? … c`.
 fn is_whole(answer: &[u8]) -> bool {
     let begin = memchr::memmem::rfind(answer, b"\x1b[?");
     begin.is_some_and(|at| answer.get(at..).is_some_and(|end| end.ends_with(b"c")))
@@ -86,7 +86,8 @@ fn has_sixel(answer: &[u8]) -> bool {
     parts.any(|part| part == b"4")
 }
 
-/// Parses an answer: `ESC ] 11 ; rgb:RRRR/GGGG/BBBB`, each with one to four digits.
+/// Returns whether the background is light. Parses the answer `ESC ] 11 ; rgb:RRRR/GGGG/BBBB`, in which each color has
+/// one to four digits.
 fn parse_is_light(answer: &[u8]) -> Option<bool> {
     let at = memchr::memmem::find(answer, b"]11;rgb")?;
     let text = String::from_utf8_lossy(answer.get(at..)?).into_owned();

@@ -5,14 +5,14 @@ use ratatui::style::{Color, Modifier, Style};
 /// The colors that are used, for the terminal and its background.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Palette {
-    /// 256 colours on a dark background.
+    /// 256 colors on a dark background.
     #[default]
     Dark,
-    /// 256 colours on a light background.
+    /// 256 colors on a light background.
     Light,
-    /// The terminal's own 8 colours.
+    /// The terminal's own 8 colors.
     Few,
-    /// No colours, only bold, dim, underlined and reversed (`NO_COLOR`).
+    /// No colors, only bold, dim, underlined and reversed (`NO_COLOR`).
     None,
 }
 

@@ -17,8 +17,8 @@ pub fn wrap(text: &str, columns: usize) -> Vec<Range<usize>> {
     let columns = columns.max(2);
     let mut lines = Vec::new();
     let (mut start, mut used) = (0, 0);
-    // The last possible break: the end of the line without the space, the start of the next line, and the width up to
-    // there.
+    // The last possible break: where the line would end, without the space; where the next line would start; and the
+    // width before that start.
     let mut last_space: Option<(usize, usize, usize)> = None;
     for (at, grapheme) in text.grapheme_indices(true) {
         let wide = grapheme.width();

@@ -17,7 +17,8 @@ const ID_DIGITS_MIN: usize = 12;
 const QUOTES_ASKED_MAX: usize = 10;
 
 impl App {
-    /// Processes an edit or a reaction. Returns `None` for any other event.
+    /// Processes an edit or a reaction, and returns the index of its room (`usize::MAX` if the room is not in the
+    /// list). Returns `None` for any other event. `Extras::replay` describes the number `replay`.
     pub(super) fn changed(&mut self, event: &Event<'_>, replay: Option<u32>) -> Option<usize> {
         let (Event::Edit { to, nick, id, .. }
         | Event::React { to, nick, id, .. }

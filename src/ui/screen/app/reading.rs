@@ -63,7 +63,8 @@ impl App {
         }
     }
 
-    /// Processes the refusal of a position. `is_room_gone` says that the room is the reason.
+    /// Processes the refusal of a position. `is_room_gone` is set if, for this user, the room no longer
+    /// exists.
     pub(super) fn reading_refused(&mut self, is_room_gone: bool) {
         self.reading.is_on &= is_room_gone;
     }

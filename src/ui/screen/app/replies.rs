@@ -404,7 +404,8 @@ impl Room {
         }
     }
 
-    /// Counts the messages after the read position of the previous run, if that is known.
+    /// Counts the messages after the read position as unread, if that position is known. Does nothing for the room that
+    /// is shown (`is_here`), or if messages have been counted already.
     fn count_new(&mut self, is_here: bool) {
         let Some(after) = self.new_after else { return };
         if is_here || self.unread > 0 {

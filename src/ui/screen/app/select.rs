@@ -58,7 +58,7 @@ impl App {
         self.selected()?.id
     }
 
-    /// Begins a reply to the marked message.
+    /// Begins a reply to the selected message.
     pub fn reply_to_selected(&mut self, state: &mut ClientState) {
         if let Some(id) = self.selected_id()
             && self.needs("reply", "replies", state)
@@ -68,7 +68,7 @@ impl App {
         }
     }
 
-    /// Edits the marked message.
+    /// Edits the selected message.
     pub fn edit_selected(&mut self, state: &mut ClientState) {
         if let Some(id) = self.selected_id()
             && self.needs("edit", "edits", state)
@@ -80,7 +80,7 @@ impl App {
         }
     }
 
-    /// Offers reactions to the marked message.
+    /// Offers reactions to the selected message.
     pub fn react_to_selected(&mut self, state: &ClientState) {
         if let Some(id) = self.selected_id() {
             self.offer_reactions(id, state);
@@ -93,7 +93,7 @@ impl App {
         matches!(kind, Some(EntryKind::File { name, .. }) if is_picture(name))
     }
 
-    /// Shows the marked file as a picture.
+    /// Shows the selected file as a picture.
     pub fn view_selected(&mut self) {
         match self.selected().map(|entry| &entry.kind) {
             Some(EntryKind::File { file, .. }) => self.view(*file),
@@ -127,7 +127,7 @@ impl App {
         }
     }
 
-    /// Copies the text of the marked message.
+    /// Copies the text of the selected message.
     pub fn copy_selected(&mut self, state: &mut ClientState) {
         let id = self.selected_id();
         let Some(text) = id.and_then(|id| Some(self.room()?.whole_text(id))) else {
@@ -138,7 +138,7 @@ impl App {
         self.request_effect(Effect::Copy(text));
     }
 
-    /// Puts the command that deletes the marked message into the input line.
+    /// Puts the command that deletes the selected message into the input line.
     pub fn remove_selected(&mut self, state: &mut ClientState) {
         let Some(id) = self.selected_id() else { return };
         self.unselect(state);
