@@ -29,7 +29,10 @@ const isTouched = () => matchMedia('(pointer: coarse)').matches;
 
 /** The functions of the page that its parts may call. */
 const ui = {
-	/** Draws soon, and only once for all changes until then. A hidden page gets no frames, but its title changes. */
+	/**
+	 * Draws in the next frame, once for all changes before it. A hidden page has no frames, so a timer draws it: its title
+	 * can change.
+	 */
 	changed() {
 		if (isDue) return;
 		isDue = true;
@@ -61,7 +64,10 @@ const ui = {
 		push.renew();
 	},
 
-	/** Tells the server whom the user ignores now, or gives it again what it has forgotten with the old password. */
+	/**
+	 * Sends the subscription for notifications again, because the list of ignored users in it has changed, or because the
+	 * server has dropped it with the old password.
+	 */
 	renewPush: () => push.renew(),
 	push: () => push,
 

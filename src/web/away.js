@@ -19,7 +19,7 @@ export class Away {
 		else this.#texts.delete(fold(nick));
 	}
 
-	/** Follows a new name, which each shared room announces. */
+	/** Applies the new name of a user, which each shared room announces. */
 	rename(nick, to) {
 		const text = this.of(nick);
 		if (!text) return;

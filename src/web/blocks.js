@@ -10,7 +10,8 @@ const isFence = (text) => text.startsWith('```') && !text.includes('```', 3);
 
 /**
  * Joins the events that are lines of one text (`TEXT`, protocol.md §4.38) to one item, with the events as its
- * `parts`. If its first lines are not loaded, the item has the id of the first line even so, and is not `isWhole`.
+ * `parts`. If the first lines of the text are not loaded, the item still has the id of the first line, and `isWhole` is
+ * false.
  */
 export function joined(items, isRemoved = () => false) {
 	const found = [];
@@ -29,8 +30,8 @@ export function joined(items, isRemoved = () => false) {
 }
 
 /**
- * Returns whether an event is the next line of a text. Direct messages may have no ids; then no other message comes
- * between the lines.
+ * Returns whether an event is the next line of a text. The lines of a direct message may have no ids; in that case, no
+ * other message comes between them.
  */
 const belongs = ({ verb, nick, id, of, count }, { id: first, nick: sender, count: lines, parts }) =>
 	of ? of === first : !id && !first && verb === 'MSG' && nick === sender && !count && parts.length < lines;
@@ -67,8 +68,8 @@ export function sections(text, isWhole = true) {
 
 /**
  * Finds code blocks: the lines of one user between two lines that begin with ```. Other users' lines may come in
- * between. Returns `fence` or `code` for each item of a block. A fence without its other end is text. If the room
- * does not start with `items` (`isStart`), they may begin inside a block.
+ * between. Returns `fence` or `code` for each item of a block. A fence without its other end is text. If `items` do
+ * not begin at the start of the room (`isStart` is false), they may begin inside a block.
  */
 export function fences(items, isStart = true) {
 	const found = new Map();
@@ -95,7 +96,7 @@ export function fences(items, isStart = true) {
 
 /**
  * Returns the lines of a block that ends at `at` and whose beginning is not loaded. The lines of a block are sent
- * together, so they are just before its end, and the same user writes nothing just after it. If it is not so,
+ * together, so they are just before its end, and the same user writes nothing just after it. If that is not the case,
  * returns no lines.
  */
 function blockBefore(items, at) {

@@ -215,8 +215,8 @@ export class Chat {
 	}
 
 	/**
-	 * Joins a room. If the room refuses, it stays in the list if it `isWanted`. Returns the reply, or `null` without a
-	 * reply.
+	 * Joins a room. If the server refuses and `isWanted` is set, the room stays in the list with the reason. Returns the
+	 * reply, or `null` if the connection broke before it arrived.
 	 */
 	async join(room, isWanted = true) {
 		const isFresh = !room.isLoaded;
@@ -233,7 +233,7 @@ export class Chat {
 		const [name, last] = words(reply.text, 1);
 		if (name !== room.name) this.#rename(room, name);
 		room.joined = true;
-		if (room !== this.active) this.setMode(room); // the active one is looked at anyway
+		if (room !== this.active) this.setMode(room); // for the active one, `#look` requests it
 		if (isFresh) room.reset(Number(last));
 		if (Number(last) < room.lastId) {
 			// The server has started a new log.
@@ -329,7 +329,7 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** Registers the name with this password, or with its current password. Returns why that was refused, or ''. */
+	/** Registers the name with a password; without one, with the current password. Returns why that was refused, or ''. */
 	async register(password = this.password) {
 		const reply = await this.connection.request(`REGISTER ${password}`);
 		if (!reply?.ok) return refusal(reply, { nick: this.nick });
@@ -706,7 +706,7 @@ export class Chat {
 		this.keep();
 	}
 
-	/** Handles that the user was removed from a room, because it became invite-only or the invitation was withdrawn. */
+	/** Handles the removal of the user from a room that became invite-only, or to which the user is no longer invited. */
 	#removed(room) {
 		if (!room) return;
 		room.joined = false;
@@ -748,7 +748,10 @@ export class Chat {
 		if (talk?.isPrivate && !this.room(to)) this.#rename(talk, to);
 	}
 
-	/** Forgets that a user is away who has left every room here, or who joins: the server then says again who is away. */
+	/**
+	 * Forgets that a user is away, if the user has left every room of this page or joins one: the server then reports it
+	 * again.
+	 */
 	#forgetAway({ verb, nick }) {
 		const isGone = verb === 'PART' && !this.all.some(({ members }) => members.has(fold(nick)));
 		if (verb === 'JOIN' || isGone) this.away.set(nick, '');

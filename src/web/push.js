@@ -11,7 +11,7 @@ const policy = globalThis.trustedTypes?.createPolicy('worker', { createScriptURL
 const worker = () => policy?.createScriptURL('') ?? 'sw.js';
 
 export class Push {
-	/** Whether the user wants this in this browser. */
+	/** Whether the user wants notifications in this browser. */
 	isOn = false;
 	#key = null;
 	#last = Promise.resolve();
@@ -29,14 +29,17 @@ export class Push {
 		return this.#key;
 	}
 
-	/** Runs `act` after what has been begun before, so that what is turned off is not on again because of an older answer. */
+	/**
+	 * Runs `act` after all earlier actions have ended. Otherwise a late answer to an earlier action could turn on again
+	 * what the user has turned off.
+	 */
 	#next(act) {
 		const done = this.#last.then(act);
 		this.#last = done.catch(() => {});
 		return done;
 	}
 
-	/** Turns it on. Returns why that failed, or ''. */
+	/** Turns notifications on in this browser. Returns why that failed, or ''. */
 	start() {
 		return this.#next(() => this.#start());
 	}
@@ -58,7 +61,7 @@ export class Push {
 		}
 	}
 
-	/** Turns it off in this browser. */
+	/** Turns notifications off in this browser. */
 	stop() {
 		return this.#next(() => this.#stop());
 	}
@@ -71,7 +74,7 @@ export class Push {
 		await made.unsubscribe();
 	}
 
-	/** Gives the address to the server again, which may have forgotten it, or which must learn whom the user ignores now. */
+	/** Sends the address to the server again: the server may have dropped it, or must learn whom the user ignores now. */
 	renew() {
 		return this.#next(() => this.#renew());
 	}

@@ -50,7 +50,7 @@ export class Reading {
 		this.onmoved(room, seen);
 	}
 
-	/** Saves that the user has read a room up to `id`: at once, or after a second since the last time. */
+	/** Saves that the user has read a room up to `id`: at once, or when a second has passed since the last request. */
 	read(room, id) {
 		const key = fold(room);
 		if (!this.#isOn || !id || id <= this.of(room)) return;

@@ -32,8 +32,8 @@ const TAIL_MAX = 500;
 const JOINED_MS = 5000;
 
 /**
- * The number of reactions to messages that are not loaded which are remembered, because a message that comes from
- * the log later may not contain the reaction yet.
+ * The maximum number of remembered ids of messages whose reactions have changed while the messages were not loaded. A
+ * message that comes from the log later may not contain the change yet.
  */
 const REACTED_MAX = 100;
 
@@ -55,7 +55,7 @@ export class Room {
 		this.members = new Map(); // folded nick → nick
 		this.joined = false;
 		this.isClosed = false; // invite-only
-		this.shut = ''; // why the user cannot join, if so
+		this.shut = ''; // why the user cannot join, or ''
 		this.lastRead = 0; // the newest id that the user has seen
 		this.unread = 0;
 		this.mentions = 0;

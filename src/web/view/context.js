@@ -6,7 +6,7 @@ import { quoteOf } from './row.js';
 
 export function contexts(chat) {
 	const bar = byId('context');
-	const kept = new WeakMap(); // room → {kind: 'reply' or 'edit', id, text}, text that of an edit so far
+	const kept = new WeakMap(); // room → {kind: 'reply' or 'edit', id, text}; `text` is that of the edit so far
 	let shown = null;
 
 	const of = (room) => (room && kept.get(room)) ?? null;
