@@ -92,7 +92,9 @@ impl Chat {
     /// Removes a nick that nobody uses any more from `paced_away`, so that the table never has more entries than there
     /// are nicks in use.
     pub(super) fn forget_paced_away(&mut self, nick: NickId) {
-        if let Some(paced) = self.paced_away.remove(&nick) {
+        if !self.paced_away.is_empty()
+            && let Some(paced) = self.paced_away.remove(&nick)
+        {
             self.away_due.remove(&(paced.due_ms, nick));
         }
     }

@@ -5,6 +5,9 @@ use std::fmt;
 
 use super::Code;
 
+/// The maximum number of bytes in a verb.
+const WORD_BYTES_MAX: usize = 16;
+
 macro_rules! commands {
     ($(
         $variant:ident $word:literal $usage:literal $summary:literal
@@ -15,6 +18,8 @@ macro_rules! commands {
         #[allow(missing_docs)] // each is named after its word
         pub enum Verb { $($variant),* }
 
+        const _: () = { $(assert!($word.len() <= WORD_BYTES_MAX);)* };
+
         impl Verb {
             /// Every verb, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
@@ -22,6 +27,10 @@ macro_rules! commands {
             /// Returns the verb as it is sent.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }
+            }
+
+            fn of_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)* _ => None }
             }
 
             /// Returns the command with its fields.
@@ -200,8 +209,11 @@ impl Verb {
             _ if word.iter().all(u8::is_ascii_lowercase) => word,
             _ => return None,
         };
-        let mut all = Self::ALL.iter().copied();
-        all.find(|verb| verb.word().as_bytes().eq_ignore_ascii_case(bare))
+        let mut upper = [0; WORD_BYTES_MAX];
+        let upper = upper.get_mut(..bare.len())?;
+        upper.copy_from_slice(bare);
+        upper.make_ascii_uppercase();
+        Self::of_word(std::str::from_utf8(upper).ok()?)
     }
 }
 

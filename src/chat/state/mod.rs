@@ -413,16 +413,14 @@ impl State {
     /// Records that `server` has a connection of the nick in the room. Returns whether the nick is new in the room.
     fn add_member(&mut self, server: u32, room: &RoomName, nick: NickId) -> bool {
         let form = room.casefolded();
-        if !self.members.contains_key(form) {
-            self.members.insert(form.into(), Members::new());
-        }
-        let members = self.members.get_mut(form);
-        let member = members.map(|members| members.entry(nick).or_insert(Member::NEW));
-        member.is_some_and(|member| {
-            let is_new = member.servers.is_empty();
-            member.servers.add(server);
-            is_new
-        })
+        let members = match self.members.get_mut(form) {
+            Some(members) => members,
+            None => self.members.entry(form.into()).or_default(),
+        };
+        let member = members.entry(nick).or_insert(Member::NEW);
+        let is_new = member.servers.is_empty();
+        member.servers.add(server);
+        is_new
     }
 
     /// Records that `server` has no connection of the nick in the room any more. If no server has one any more, removes
