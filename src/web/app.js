@@ -3,9 +3,10 @@
 import { Chat } from './chat.js';
 import { joined } from './blocks.js';
 import { usageOf } from './commands.js';
-import { Uploads } from './files.js';
+import { Uploads, isPicture } from './files.js';
 import { ended, refusal } from './refusals.js';
 import { Push } from './push.js';
+import { playSound } from './sound.js';
 import { Store } from './store.js';
 import { Tabs } from './tabs.js';
 import { size } from './text.js';
@@ -15,6 +16,7 @@ import { byId, el, icon, setText, sync } from './view/dom.js';
 import { messages as makeMessages } from './view/messages.js';
 import { panel as makePanel } from './view/panel.js';
 import { pickEmoji } from './view/picker.js';
+import { askToSend, showPicture } from './view/pictures.js';
 import { addressIn } from './view/row.js';
 import { sidebar as makeSidebar } from './view/sidebar.js';
 import { welcome as makeWelcome } from './view/welcome.js';
@@ -70,6 +72,11 @@ const ui = {
 	 */
 	renewPush: () => push.renew(),
 	push: () => push,
+	hasSound: () => store.hasSound,
+	setSound(hasSound) {
+		store.hasSound = hasSound;
+		if (hasSound) playSound(); // also so that the browser allows later sounds
+	},
 
 	/** Lets a screen reader read the new messages of this room. If there are many, it reads only their number. */
 	announce(room, event) {
@@ -115,6 +122,7 @@ const ui = {
 	},
 
 	notify(room, event) {
+		if (store.hasSound) playSound();
 		if (!globalThis.isSecureContext || globalThis.Notification?.permission !== 'granted') return;
 		const title = room.isPrivate ? event.nick : `${event.nick} in ${room.name}`;
 		try {
@@ -179,6 +187,19 @@ const ui = {
 	focusMessages: () => messages.focusLast(),
 	toEnd: () => messages.toEnd(),
 	upload: (files) => uploads.add(chat.active, files),
+	/** Sends files that were pasted or dropped, if the user wants that after a look at them. */
+	async offer(files) {
+		const room = chat.active;
+		const all = [...files]; // the list is empty after the event
+		if (!room || room.isPrivate || (await askToSend(all, room.name))) uploads.add(room, all);
+		ui.focusInput();
+	},
+	/** Shows a picture of the room, and lets the user go to the others. */
+	look(file) {
+		const room = chat.active;
+		const all = room.items.map((item) => ({ ...item, size: room.stored.get(item.file) ?? item.size }));
+		showPicture(all.filter((item) => item.verb === 'FILE' && isPicture(item.name, item.size) && !room.isRemoved(item) && !chat.isIgnored(item.nick)), file);
+	},
 
 	/** The room in the address, or `null`. */
 	wanted() {
@@ -497,7 +518,7 @@ addEventListener('drop', (event) => {
 	drop.hidden = true;
 	if (!hasFiles(event)) return;
 	event.preventDefault();
-	ui.upload(event.dataTransfer.files);
+	ui.offer(event.dataTransfer.files);
 });
 
 chat.start(address().name);

@@ -317,8 +317,10 @@ export class Chat {
 	}
 
 	/** Shares with the user's other devices what has been read, if the name is registered. */
-	#shareReading() {
-		if (this.can.has('accounts')) this.reading.start(this.nick);
+	async #shareReading() {
+		if (!this.can.has('accounts')) return;
+		await this.reading.start(this.nick);
+		this.page.changed();
 	}
 
 	/** Finds out whether the user is an operator, by listing the bans, which only operators may do. */

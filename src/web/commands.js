@@ -1,6 +1,7 @@
 // The `/commands`, and completion of commands, nicks, rooms and emoji. Pure.
 
 import { findEmoji } from './emoji.js';
+import { EVERYBODY } from './text.js';
 
 /** The commands. `args` is shown to the user; `of` says how the first argument is completed. */
 export const COMMANDS = [
@@ -62,10 +63,10 @@ export function understand(input) {
 
 /**
  * Returns the completions of the word before `caret`, `{from, to, options: [{insert, label, hint}]}`, or `null`.
- * `nicks` and `rooms` are names, the most likely first. A word without `@`, `#` or `/` is completed only if `asked`
+ * `nicks` and `rooms` are names, the most likely first. `@room` is offered if `hasEverybody`. A word without `@`, `#` or `/` is completed only if `asked`
  * (Tab).
  */
-export function complete(text, caret, { nicks, rooms, asked = false }) {
+export function complete(text, caret, { nicks, rooms, hasEverybody = false, asked = false }) {
 	const before = text.slice(0, caret);
 	const word = /[^\s]*$/u.exec(before)[0];
 	const from = caret - word.length;
@@ -88,6 +89,7 @@ export function complete(text, caret, { nicks, rooms, asked = false }) {
 		const at = word.startsWith('@') && !isFirst ? '@' : '';
 		const after = from === 0 && !at ? ': ' : ' ';
 		options = nicks.filter(starts).map((name) => ({ insert: at + name + (isFirst ? ' ' : after), label: name, hint: '' }));
+		if (hasEverybody && at && word && EVERYBODY.startsWith(word.toLowerCase())) options.push({ insert: `${EVERYBODY} `, label: EVERYBODY, hint: 'Mention everybody in this room' });
 	}
 	const whole = options.length === 1 && options[0].insert.trim() === word;
 	return options.length && !whole ? { from, to: caret, options: options.slice(0, 20) } : null;

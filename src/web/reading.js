@@ -9,6 +9,8 @@ const NAME = 'me';
 const EVERY_MS = 1000;
 
 export class Reading {
+	/** Whether the nick is registered; `undefined` as long as that is not known. */
+	isRegistered;
 	#isOn = false;
 	#positions = new Map(); // folded room → the newest position that the server is known to have, or is sent
 	#paced = new Map(); // folded room → {timer, id}, for a second after each request
@@ -33,6 +35,7 @@ export class Reading {
 		const rows = [];
 		const [whois] = await Promise.all([this.request(`WHOIS ${nick}`), this.request('READERS', (row) => rows.push(row))]);
 		this.#isOn = Boolean(whois?.ok) && words(whois.text, 2)[1] === 'registered';
+		this.isRegistered = whois?.ok ? this.#isOn : undefined;
 		for (const row of rows) this.moved(row);
 	}
 
@@ -41,6 +44,7 @@ export class Reading {
 		this.#paced.clear();
 		this.#positions.clear();
 		this.#isOn = false;
+		this.isRegistered = undefined;
 	}
 
 	/** Takes a line of `READERS`, or an event. */

@@ -138,6 +138,14 @@ export class Store {
 		save(this.browser, 'push', isPushed || undefined);
 	}
 
+	/** Whether a mention or direct message plays a sound. */
+	get hasSound() {
+		return load(this.browser, 'sound', false);
+	}
+	set hasSound(hasSound) {
+		save(this.browser, 'sound', hasSound || undefined);
+	}
+
 	/** The nicks that the user ignores. */
 	get ignored() {
 		return load(this.browser, 'ignored', []);

@@ -8,9 +8,13 @@ const PROTOCOLS = ['http:', 'https:', 'mailto:'];
 const CODE = /(?<!`)(`{1,3})([^`\n]+)\1(?!`)/gu;
 const WORD = /[\p{L}\p{M}\p{N}_-]/u;
 
-/** Returns whether `text` contains `nick` as a whole word, whatever the case of its letters. */
-export function mentions(text, nick) {
-	if (!nick) return false;
+/** The word that mentions everybody in a room. */
+export const EVERYBODY = '@room';
+
+/** Returns whether `text` mentions a user: by `nick`, as a whole word in any case, or together with everybody. */
+export const mentions = (text, nick) => Boolean(nick) && (hasWord(text, nick) || hasWord(text, EVERYBODY));
+
+function hasWord(text, nick) {
 	const hay = text.toLowerCase();
 	const needle = nick.toLowerCase();
 	for (let at = hay.indexOf(needle); at >= 0; at = hay.indexOf(needle, at + 1)) {
@@ -63,7 +67,7 @@ function* named(text, me, isNick, isRoom) {
 		const bare = word.replace(/^@/, '');
 		let type;
 		if (word[0] === '#') type = isRoom(word) && 'room';
-		else if (me && bare.toLowerCase() === me.toLowerCase()) type = 'me';
+		else if (me && (bare.toLowerCase() === me.toLowerCase() || word.toLowerCase() === EVERYBODY)) type = 'me';
 		else if (word[0] === '@') type = isNick(bare) && 'nick';
 		if (!type) continue;
 		if (match.index > from) yield { type: 'text', text: text.slice(from, match.index) };

@@ -53,30 +53,51 @@ test('a file goes from the page to nc and back, byte for byte', async (t) => {
 	assert.equal(readFileSync(await notes.path()).toString(), 'a\r\nb\0c');
 });
 
-test('pictures are shown small, and in full in a new tab', async (t) => {
+test('pictures are shown small, and in full in front of the page or in a new tab', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	await enter(page, server, 'ann');
 	await page.locator('#pick').setInputFiles([
 		{ name: 'green.png', mimeType: 'image/png', buffer: PIXEL },
 		{ name: 'broken.png', mimeType: 'image/png', buffer: Buffer.from('no picture at all') },
+		{ name: 'second.png', mimeType: 'image/png', buffer: PIXEL },
 	]);
 	const picture = page.getByRole('link', { name: 'Show green.png' });
 	await picture.waitFor();
 	await page.waitForFunction(() => document.querySelector('.thumb img')?.naturalWidth === 1);
 	await page.locator('.file', { hasText: 'broken.png' }).waitFor();
-	const [whole] = await Promise.all([page.waitForEvent('popup'), picture.click()]);
+	await page.getByRole('link', { name: 'Show second.png' }).waitFor();
+	await picture.click();
+	const front = page.getByRole('dialog', { name: 'Picture' });
+	const shown = () => front.locator('img').evaluate((img) => img.alt + (img.naturalWidth === 1 ? '' : ', not loaded'));
+	await until(shown, 'green.png');
+	await page.keyboard.press('ArrowLeft');
+	await page.keyboard.press('ArrowRight');
+	await page.keyboard.press('ArrowRight');
+	await until(shown, 'second.png');
+	const [saved] = await Promise.all([page.waitForEvent('download'), front.getByRole('link', { name: 'Download' }).click()]);
+	assert.equal(saved.suggestedFilename(), 'second.png');
+	await page.keyboard.press('Escape');
+	await front.waitFor({ state: 'detached' });
+	const [whole] = await Promise.all([page.context().waitForEvent('page'), picture.click({ modifiers: ['Control'] })]);
 	await whole.waitForFunction(() => document.images[0]?.naturalWidth === 1);
 	await whole.close();
 });
 
-test('files can be dropped and pasted', async (t) => {
+test('files that are dropped or pasted are sent after a look at them', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	await enter(page, server, 'ann');
 	const bob = await Nc.named(t, server, 'bob');
 	for (const [kind, target, name] of [['drop', '#log', 'dropped.txt'], ['paste', '#input', 'pasted.txt']]) {
-		await transfer(page.locator(target), kind, { files: [[name, 'text/plain']] });
+		await transfer(page.locator(target), kind, { files: [[`not-${name}`, 'text/plain']] });
+		await page.getByRole('dialog').filter({ hasText: `not-${name}` }).getByRole('button', { name: 'Cancel' }).click();
+		await transfer(page.locator(target), kind, { files: [[name, 'text/plain'], ['b.png', 'image/png']] });
+		const look = page.getByRole('dialog', { name: 'Send these 2 files to #lobby?' });
+		await look.getByText(name).waitFor();
+		assert.match(await look.locator('img').getAttribute('src'), /^blob:/);
+		await look.getByRole('button', { name: 'Send' }).click();
+		await look.waitFor({ state: 'detached' });
 		await bob.expect(new RegExp(`^FILE #lobby ann \\d+ 13 ${name.replace('.', '\\.')}$`, 'm'));
 	}
 });

@@ -125,3 +125,23 @@ test('what a broken connection left unanswered about a message is requested agai
 	await until(() => row(page, 'yes').locator('.quote').textContent(), 'In reply to bobshall we?');
 	assert.deepEqual([...lost].sort(), ['HISTORY #lobby 1', 'REACTS']);
 });
+
+test('the tools of a message that is taller than the page stay in sight', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	const lines = Array.from({ length: 60 }, (_, i) => `line ${i}`).join('\n');
+	bob.say(`TEXT ${Buffer.byteLength(lines)}\n${lines}`);
+	await message(page, 'line 59').waitFor();
+	const log = await page.locator('#log').boundingBox();
+	await page.mouse.move(log.x + 100, log.y + log.height - 40);
+	const reply = row(page, 'line 59').getByRole('button', { name: 'Reply', exact: true });
+	await until(async () => {
+		const { y, height } = await reply.boundingBox();
+		return y >= log.y && y + height <= log.y + log.height;
+	}, true);
+	await page.mouse.click(log.x + 100, log.y + log.height - 40);
+	await reply.click();
+	await page.getByText('Replying to').waitFor();
+});

@@ -34,6 +34,39 @@ test('unread messages and mentions are counted, also after a reload, until they 
 	assert.equal(await ann.locator('mark', { hasText: 'Ann' }).count(), 1);
 });
 
+test('a mention counts on the icon of an installed page, and plays a sound if the user wants that', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	await ann.addInitScript(() => {
+		globalThis.heard = 0;
+		const start = OscillatorNode.prototype.start;
+		OscillatorNode.prototype.start = function (...when) {
+			globalThis.heard += 1;
+			return start.apply(this, when);
+		};
+		navigator.setAppBadge = async (count) => { globalThis.onIcon = count; };
+	});
+	await enter(ann, server, 'ann', '#tea');
+	await say(ann, '/join #cake');
+	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	const bob = await Nc.named(t, server, 'bob', '#tea');
+	const heard = () => ann.evaluate(() => globalThis.heard);
+	bob.say('MSG hello ann');
+	await until(() => ann.evaluate(() => globalThis.onIcon), 1);
+	assert.equal(await heard(), 0);
+	await ann.getByRole('button', { name: 'ann, you' }).click();
+	await ann.getByRole('button', { name: 'Play a sound' }).click();
+	await ann.getByRole('button', { name: 'Play no sound' }).waitFor();
+	const before = await heard();
+	bob.say('MSG nothing to hear');
+	bob.say('MSG @room: all of you');
+	await until(() => ann.evaluate(() => globalThis.onIcon), 2);
+	await until(heard, 2 * before);
+	await ann.getByRole('link', { name: 'tea' }).click();
+	await ann.locator('mark', { hasText: '@room' }).waitFor();
+	await until(() => ann.evaluate(() => globalThis.onIcon), 0);
+});
+
 test('scrolling loads history, and the document stays small', async (t) => {
 	const server = await chatd(t);
 	await flood(server, 'bot', '#log', numbered(3000));

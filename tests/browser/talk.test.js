@@ -306,6 +306,19 @@ test('a name can be registered', async (t) => {
 	await page.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
 });
 
+test('above direct messages, a user whose name is not registered is told how to keep them', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	await Nc.named(t, server, 'bob');
+	await say(page, '/msg bob hello');
+	await page.getByRole('button', { name: 'Register your name' }).click();
+	await page.getByRole('button', { name: 'Register', exact: true }).click();
+	await page.getByText('ann is registered to you.').waitFor();
+	await until(() => page.getByRole('button', { name: 'Register your name' }).count(), 0);
+	await page.getByRole('heading', { name: 'You and bob' }).waitFor();
+});
+
 test('a hook of a room is added, used and deleted', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);

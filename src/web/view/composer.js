@@ -129,6 +129,7 @@ export function composer(chat, ui) {
 		completion = complete(input.value, input.selectionStart, {
 			nicks: [...known].filter((nick) => nick && !chat.isMe(nick)),
 			rooms: [...new Set(rooms)],
+			hasEverybody: !room?.isPrivate,
 			asked,
 		});
 		chosen = 0;
@@ -193,7 +194,7 @@ export function composer(chat, ui) {
 		const text = event.clipboardData.getData('text/plain');
 		const lines = text.trimEnd().split('\n').length;
 		// Spreadsheets and word processors add a picture to copied text, but the user wants the text.
-		if (files.length && !text) ui.upload(files);
+		if (files.length && !text) ui.offer(files);
 		else if (lines > LINES_MAX) {
 			event.preventDefault();
 			const inRoom = room;

@@ -154,13 +154,16 @@ export function messages(chat, ui) {
 
 	// ---- rows
 
+	/** Whether the user should be told, above a conversation, that a name can be registered. */
+	const canRegister = () => room.isPrivate && chat.reading.isRegistered === false;
+
 	const nowhere = {
 		key: 'nowhere',
 		build: () => el('div.start', {}, el('h2', {}, 'You are not in a room'), el('button.plain', { onclick: ui.find }, 'Find or create one')),
 	};
 
 	function rows() {
-		const rows = [room.atStart ? { key: 'start', sign: room.name + Boolean(room.topic), build: () => start(room, ui) } : loading('older')];
+		const rows = [room.atStart ? { key: 'start', sign: [room.name, Boolean(room.topic), canRegister()].join(), build: () => start(room, ui, canRegister()) } : loading('older')];
 		let last = null;
 		let day = null;
 		let isNew = false;

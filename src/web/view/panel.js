@@ -76,6 +76,13 @@ export function panel(chat, ui) {
 		return button;
 	}
 
+	/** Returns the switch for the sound of a mention. */
+	function sound() {
+		const text = () => (ui.hasSound() ? 'Play no sound' : "Play a sound when I'm mentioned");
+		const button = el('button.plain', { type: 'button', onclick: () => (ui.setSound(!ui.hasSound()), setText(button, text())) }, text());
+		return el('div.acts', {}, button);
+	}
+
 	/** Returns the switch for notifications while the page is closed, if the server and the browser have them. */
 	function whileClosed() {
 		const push = ui.push();
@@ -189,7 +196,7 @@ export function panel(chat, ui) {
 					wrong,
 					el('p.small', {}, 'It protects your name. Enter it to use the name in another browser, or type ', el('code', {}, `NICK ${chat.nick}`), ' and the password in a terminal.'),
 					el('p.small', {}, 'A registered name stays yours while you are offline. You can choose a new password before you register: at least 8 characters.')),
-				el('h3', {}, 'Notifications'), notifications(),
+				el('h3', {}, 'Notifications'), notifications(), sound(),
 				el('h3', {}, 'Leave this server'),
 				el('div.acts', {}, el('button.plain', { onclick: () => ui.command('forget') }, 'Delete my name from this browser')),
 			];

@@ -45,27 +45,34 @@ function frame(item, tag, isHead, ...children) {
 }
 
 /** Creates what is shown above the first message of a room or conversation. */
-export function start({ name, isPrivate, topic }, ui) {
+export function start({ name, isPrivate, topic }, ui, canRegister) {
 	const act = (name, onclick, text) => el('button.plain', { onclick }, icon(name), text);
 	return el('div.start', {}, el('h2', {}, isPrivate ? `You and ${name}` : `This is where ${name} begins`),
 		el('p', {}, isPrivate
 			? 'These messages disappear when you close the tab, unless both of you have registered.'
 			: 'Write a message, or drop a file here. People who join later can read it.'),
+		canRegister && el('div.acts', {}, act('lock', () => ui.panel('you'), 'Register your name')),
 		!isPrivate && el('div.acts', {},
 			act('link', () => ui.copy(`${location.origin}/${addressIn(name)}`), 'Copy invite link'),
-			!topic && act('reply', () => ui.editTopic(), 'Add a topic'),
+			!topic && act('pen', () => ui.editTopic(), 'Add a topic'),
 			act('plus', () => ui.command('upload'), 'Send a file')));
 }
 
-function file(item) {
+/** Creates a file, or a small picture. A click on a picture shows it in front of the page, by `look`. */
+function file(item, look) {
 	const href = addressOf(item);
 	const name = el('a.name', { href, download: item.name, dir: 'auto' }, item.name);
 	const about = el('span.size', {}, sizeText(item.size));
 	const plain = () => el('div.file', {}, icon('clip'), el('div', {}, name, about));
 	if (!isPicture(item.name, item.size)) return plain();
+	const onclick = (event) => {
+		if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab or window
+		event.preventDefault();
+		look(item.file);
+	};
 	const onerror = () => figure.replaceWith(plain());
 	const figure = el('figure', {},
-		el('a.thumb', { href, target: '_blank', 'aria-label': `Show ${item.name}` }, el('img', { src: href, alt: '', loading: 'lazy', onerror })),
+		el('a.thumb', { href, target: '_blank', 'aria-label': `Show ${item.name}`, onclick }, el('img', { src: href, alt: '', loading: 'lazy', onerror })),
 		el('figcaption', {}, name, ' ', about));
 	return figure;
 }
@@ -109,7 +116,7 @@ export function rowMaker(chat, ui) {
 		return frame(item, ['div.row', ...kinds.filter(Boolean)].join('.'), isHead,
 			isHead && el('div.by', {}, button(nick), time(item, 'at')),
 			quote && !isGone && quoted(room, item.reply, quote),
-			isGone ? el('div.text.gone', {}, 'message deleted') : verb === 'FILE' && file({ ...item, size }),
+			isGone ? el('div.text.gone', {}, 'message deleted') : verb === 'FILE' && file({ ...item, size }, ui.look),
 			...content);
 	}
 

@@ -17,6 +17,7 @@ export function sidebar(chat, ui) {
 	const unseen = byId('unseen');
 	let isFinding = false;
 	let shown = null;
+	let shownCalls = 0;
 
 	/** Opens or closes the sidebar, which covers the messages on a phone. */
 	function toggle(isOpen = !document.body.classList.contains('side-open')) {
@@ -111,6 +112,7 @@ export function sidebar(chat, ui) {
 		const mark = calls ? `(${calls}) ` : sum(all, 'unread') ? '• ' : '';
 		const text = `${mark}${active ? `${active.name} – ` : ''}plainchat`;
 		if (document.title !== text) document.title = text;
+		if (shownCalls !== calls) navigator.setAppBadge?.((shownCalls = calls))?.catch(() => {}); // the icon of an installed page
 		const others = all.filter((room) => room !== active);
 		const badge = byId('menu').querySelector('.badge');
 		badge.hidden = !sum(others, 'unread');

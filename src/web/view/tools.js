@@ -29,8 +29,9 @@ export function toolsOf(chat, ui) {
 		if (!canAct(item) || row.contains(shown)) return;
 		if (shown?.parentElement) reach(shown.parentElement, false);
 		shown?.remove();
-		shown = el('div.row-tools', { role: 'group', 'aria-label': 'Message' }, ...actions(room, item).map(({ name, label, act }) =>
-			el('button.tool', { 'aria-label': label, title: label, onclick: act }, icon(name))));
+		// Within this frame, the buttons stay in sight while a part of the row is above the log.
+		shown = el('div.row-frame', {}, el('div.row-tools', { role: 'group', 'aria-label': 'Message' }, ...actions(room, item).map(({ name, label, act }) =>
+			el('button.tool', { 'aria-label': label, title: label, onclick: act }, icon(name)))));
 		row.append(shown);
 		reach(row, true);
 	}

@@ -29,6 +29,7 @@ check('mailto:javascript:alert(1) xmailto:bob@x.example www.javascript:alert(1)/
 check('<img src=x onerror=alert(1)> <a href="https://x.example">', 'link https://x.example');
 check('ann: hello, Ann! anna annika @ann', 'me ann', 'me Ann', 'me @ann');
 check('@bob @nobody bob', 'nick @bob');
+check('@room: look, @Room. @roomy me@room.example room', 'me @room', 'me @Room');
 check('#ops #ops. #nowhere x#ops https://x.example/#ops', 'room #ops', 'room #ops', 'link https://x.example/#ops');
 check('`code https://x.example ann` ann', 'code `code https://x.example ann`', 'me ann');
 check('` alone');
@@ -41,6 +42,8 @@ test('a name is mentioned only as a whole word', () => {
 	assert.ok(!mentions('annual banana', 'ann'));
 	assert.ok(mentions('zoë?', 'Zoë'));
 	assert.ok(!mentions('anything', ''));
+	assert.ok(mentions('@room: we deploy', 'ann'));
+	assert.ok(!mentions('the room, me@room.example', 'ann'));
 });
 
 test('sizes are short', () => {
@@ -129,4 +132,13 @@ test('a text is split at its code fences', () => {
 	assert.deepEqual(short('```\n```'), ['text ```\n```']);
 	assert.deepEqual(short('a\n```x```\nb'), ['text a\n```x```\nb']);
 	assert.equal(sections('```js\n'.repeat(100_000)).length, 1);
+});
+
+test('everybody in a room can be mentioned, and that is offered after @', () => {
+	const known = { nicks: ['rob'], rooms: [], hasEverybody: true };
+	const labels = (text, more = {}) => complete(text, text.length, { ...known, ...more })?.options.map(({ label }) => label) ?? [];
+	assert.deepEqual(labels('hi @ro'), ['rob', '@room']);
+	assert.deepEqual(labels('hi @ro', { hasEverybody: false }), ['rob']);
+	assert.deepEqual(labels('ro', { asked: true }), ['rob']);
+	assert.deepEqual(labels('/msg @ro'), ['rob']);
 });
