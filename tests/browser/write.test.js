@@ -66,6 +66,7 @@ test('a paste of text with a picture of it is text; a picture alone is uploaded'
 	const bob = await Nc.named(t, server, 'bob');
 	assert.equal(await transfer(input(page), 'paste', { text: 'a\tb\n1\t2\n', files: [['cells.png', 'image/png']] }), true);
 	assert.equal(await transfer(input(page), 'paste', { files: [['alone.png', 'image/png']] }), false);
+	await page.getByRole('dialog', { name: 'Send this file to #lobby?' }).getByRole('button', { name: 'Send' }).click();
 	const [, name] = await bob.expect(/^FILE #lobby ann \d+ 13 (\S+)$/m);
 	assert.equal(name, 'alone.png');
 });
