@@ -3,7 +3,6 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, MutexGuard};
 
-use smol::unblock;
 use tracing::warn;
 
 use super::Server;
@@ -86,7 +85,7 @@ pub(super) fn release(server: &Arc<Server>, released: Released) {
     }
     for digest in released.digests {
         let store = server.store.clone();
-        let released = unblock(move || {
+        let released = server.pool.run(move || {
             if let Err(e) = store.release(digest) {
                 warn!("cannot remove a file: {e}");
             }

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
 use futures_lite::future;
 use tracing::debug;
 
 use super::Server;
+use super::clock::Clock;
 use super::memory::TIGHT_READ_BYTES;
 use super::metrics::{ConnectionKind, LimitKind};
 use super::shared_state::{ConnectionSource, SharedState};
@@ -35,14 +35,13 @@ use crate::transport::{Carrier, Input, Wrong};
 const LIVENESS_EVERY: Duration = Duration::from_secs(60);
 
 thread_local! {
-    /// The buffers for reading and writing that all connections on this thread share. They are never borrowed across
-    /// an `await`.
-    static SCRATCH: RefCell<(Vec<u8>, Batch)> = RefCell::new((vec![0; ROUND_BYTES], Batch::default()));
+    /// The buffer for reading that all connections on this thread share. It is never borrowed across an `await`.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; ROUND_BYTES]);
 }
 
 /// Lends the thread's read buffer to `act`.
 pub(super) fn with_scratch<T>(act: impl FnOnce(&mut [u8]) -> T) -> T {
-    SCRATCH.with_borrow_mut(|(buffer, _)| act(buffer))
+    SCRATCH.with_borrow_mut(|buffer| act(buffer))
 }
 
 /// A client's connection.
@@ -162,7 +161,7 @@ impl Connection {
             self.is_aborted = true;
         }
         self.set_kind(ConnectionKind::of(&self.carrier));
-        if self.carrier.plain_socket().is_none() {
+        if !self.carrier.is_raw() {
             self.decoder = LineDecoder::without_telnet();
         }
         let mut is_news_only = false;
@@ -254,7 +253,7 @@ impl Connection {
         let nick = self.session.nick_id();
         let carried = std::mem::take(&mut self.input);
         let takes_lines = self.takes_lines();
-        SCRATCH.with_borrow_mut(|(buffer, _)| {
+        SCRATCH.with_borrow_mut(|buffer| {
             let mut read = 0;
             let is_local = self.carrier.is_local();
             let may_read = carried.is_empty() && self.is_readable && takes_lines && !is_local;
@@ -341,8 +340,8 @@ impl Connection {
         if let Some(effect) = append(effect, state, now) {
             return (bytes, Some(effect));
         }
-        let mut turn = Slice::of(self.had_turn);
-        while self.takes_lines() && !turn.is_over() {
+        let mut turn = Slice::of(self.had_turn, &self.server.clock);
+        while self.takes_lines() && !turn.is_over(&self.server.clock) {
             if self.session.is_irc() {
                 self.decoder.end_telnet();
             }
@@ -370,9 +369,9 @@ impl Connection {
         if let Some(effect) = append(effect, state, now) {
             return Some(effect);
         }
-        let mut turn = Slice::of(self.had_turn);
+        let mut turn = Slice::of(self.had_turn, &self.server.clock);
         while self.is_readable && !state.is_full() && self.takes_lines() {
-            if turn.is_over() {
+            if turn.is_over(&self.server.clock) {
                 self.is_busy = true;
                 break;
             }
@@ -517,46 +516,48 @@ impl Connection {
     fn write_a_turn(&mut self) {
         let server = self.server.clone();
         let mut written = 0;
-        let mut turn = self.session.is_listing().then(|| Slice::of(self.had_turn));
+        let mut turn = self
+            .session
+            .is_listing()
+            .then(|| Slice::of(self.had_turn, &self.server.clock));
         self.has_more = false;
-        SCRATCH.with_borrow_mut(|(_, batch)| {
-            while !self.is_blocked {
-                let mut state = server.state();
-                self.session.take_outcomes(&mut state.chat);
-                if state.chat.has_commands(self.session.peer()) {
-                    self.session
-                        .run_commands(&mut state.chat, server.clock.now());
-                }
-                if self.is_write_closed {
-                    return self.session.drop_output(&mut state.chat, batch);
-                }
-                let is_filled = self.session.fill(&mut state.chat, batch);
-                drop(state);
-                if !is_filled {
-                    return self.flush_carrier();
-                }
-                let taken = self.write(batch);
-                written += taken;
-                let has_news = {
-                    let mut state = server.state();
-                    self.session.sent(&mut state.chat, batch, taken);
-                    self.update_deadline(&mut state);
-                    self.session.has_news(&state.chat)
-                };
-                if !has_news {
-                    return self.flush_carrier();
-                }
-                let is_late = self.session.is_listing()
-                    && turn
-                        .get_or_insert_with(|| Slice::of(self.had_turn))
-                        .is_late();
-                if (is_late || written >= WRITTEN_MAX) && !self.is_blocked {
-                    self.has_more = true;
-                    self.is_busy = true;
-                    return self.flush_carrier();
-                }
+        let batch = &mut *server.batch();
+        while !self.is_blocked {
+            let mut state = server.state();
+            self.session.take_outcomes(&mut state.chat);
+            if state.chat.has_commands(self.session.peer()) {
+                self.session
+                    .run_commands(&mut state.chat, server.clock.now());
             }
-        });
+            if self.is_write_closed {
+                return self.session.drop_output(&mut state.chat, batch);
+            }
+            let is_filled = self.session.fill(&mut state.chat, batch);
+            drop(state);
+            if !is_filled {
+                return self.flush_carrier();
+            }
+            let taken = self.write(batch);
+            written += taken;
+            let has_news = {
+                let mut state = server.state();
+                self.session.sent(&mut state.chat, batch, taken);
+                self.update_deadline(&mut state);
+                self.session.has_news(&state.chat)
+            };
+            if !has_news {
+                return self.flush_carrier();
+            }
+            let is_late = self.session.is_listing()
+                && turn
+                    .get_or_insert_with(|| Slice::of(self.had_turn, &self.server.clock))
+                    .is_late(&self.server.clock);
+            if (is_late || written >= WRITTEN_MAX) && !self.is_blocked {
+                self.has_more = true;
+                self.is_busy = true;
+                return self.flush_carrier();
+            }
+        }
     }
 
     /// Writes until the batch is sent or the carrier accepts no more. Returns the number of bytes that the carrier
@@ -733,10 +734,7 @@ pub(super) async fn hang_up(server: &Server, carrier: &mut Carrier, has_ended: b
     let drained = async {
         let _ = carrier.close(has_ended).await;
     };
-    let late = async {
-        Timer::after(patience).await;
-    };
-    future::or(drained, late).await;
+    future::or(drained, server.clock.wait(patience)).await;
 }
 
 /// The maximum number of bytes written in one turn: several rounds of messages. If a reader had to wait for its next turn
@@ -768,10 +766,10 @@ struct Slice {
 }
 
 impl Slice {
-    fn of(had_turn: bool) -> Self {
+    fn of(had_turn: bool, clock: &Clock) -> Self {
         Self {
             lasts: if had_turn { SLICE } else { FIRST_SLICE },
-            since: Instant::now(),
+            since: clock.instant(),
             looked: Duration::ZERO,
             left: 0,
             step: 1,
@@ -779,13 +777,13 @@ impl Slice {
     }
 
     /// Counts a request that is about to be handled. Returns true if the turn is over.
-    fn is_over(&mut self) -> bool {
+    fn is_over(&mut self, clock: &Clock) -> bool {
         if self.left > 0 {
             self.left -= 1;
             return false;
         }
         let before = self.looked;
-        let is_late = self.is_late();
+        let is_late = self.is_late(clock);
         if self.looked - before > LONG {
             self.step = 1;
         } else {
@@ -796,8 +794,8 @@ impl Slice {
     }
 
     /// Reads the clock. Returns true if the turn is over.
-    fn is_late(&mut self) -> bool {
-        self.looked = self.since.elapsed();
+    fn is_late(&mut self, clock: &Clock) -> bool {
+        self.looked = clock.instant() - self.since;
         self.looked >= self.lasts
     }
 }

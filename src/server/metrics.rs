@@ -62,7 +62,7 @@ impl ConnectionKind {
     pub fn of(carrier: &Carrier) -> Self {
         match carrier {
             Carrier::Stream(stream) if stream.is_tls() => Self::Tls,
-            Carrier::Stream(_) => Self::Lines,
+            Carrier::Stream(_) | Carrier::Pipe(_) => Self::Lines,
             Carrier::WebSocket(_) => Self::WebSocket,
             Carrier::Local(_) => Self::Request,
             Carrier::Away => Self::Http,

@@ -6,6 +6,7 @@
 mod announce;
 pub mod certificate;
 mod changes;
+mod clock;
 mod connection;
 mod descriptors;
 mod detection;
@@ -15,11 +16,14 @@ pub mod listen;
 pub mod log_lines;
 mod memory;
 mod metrics;
+mod pool;
 mod push;
 mod scheduler;
 mod send;
 pub mod service;
 mod shared_state;
+#[doc(hidden)]
+pub mod simulation;
 mod texts;
 mod transfer;
 pub mod trusted_clock;
@@ -31,9 +35,9 @@ use std::io::{self, IsTerminal};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use async_io::{Async, Timer};
+use async_io::Async;
 use async_signal::{Signal, Signals};
 use event_listener::Event;
 use futures_lite::{StreamExt, future};
@@ -52,14 +56,17 @@ use crate::files::Store;
 use crate::log::memory::MemoryLog;
 use crate::log::sqlite::SqliteLog;
 use crate::log::{Age, Log, Trimmed};
-use crate::model::{Applied, Budget, Now, StorageError};
+use crate::model::{Applied, Budget, StorageError};
 use crate::protocol::{EventId, Time};
+use crate::session::batch::Batch;
 use crate::transport::{Carrier, Sockets, Stream};
 use certificate::{Certificate, Source};
 use changes::Changes;
+use clock::Clock;
 use connection::Connection;
 use descriptors::Division;
 use metrics::{LimitKind, Metrics};
+use pool::Pool;
 use scheduler::FairScheduler;
 use shared_state::{AppliedQueue, ConnectionSource, SharedState};
 use transfer::SharedLive;
@@ -148,6 +155,9 @@ impl fmt::Display for Plain<'_> {
     }
 }
 
+/// The live files, by their ids.
+type LiveFiles = Mutex<HashMap<EventId, SharedLive>>;
+
 /// The state that all connections share.
 struct Server {
     config: Arc<Config>,
@@ -172,12 +182,14 @@ struct Server {
     questions: Turns,
     /// The queue in which addresses wait for their turn to search.
     searches: Turns,
+    /// The buffer for writing that all connections share. It is never locked across an `await`.
+    batch: Mutex<Batch>,
     /// The connections that have more to do than fits into one turn.
     scheduler: FairScheduler,
     /// The entries that the log has stored or refused, but that have not been published yet.
     applied: Mutex<AppliedQueue>,
     /// The files that are being uploaded.
-    live: Mutex<HashMap<EventId, SharedLive>>,
+    live: Arc<LiveFiles>,
     /// Notified when someone may have lost the right to read a room, so that tasks that send its contents check
     /// again.
     acl_changes: Event,
@@ -188,9 +200,10 @@ struct Server {
     /// Notified when the log is to remove the events of deleted rooms.
     deleted_rooms: Event,
     clock: Clock,
+    /// Where work runs that may block.
+    pool: Pool,
     /// Notified when the operator stops the server.
     stopping: Event,
-    sockets: Arc<Sockets>,
     executor: Arc<Executor<'static>>,
     /// The host names by which browsers may address this server.
     names: http::Names,
@@ -198,30 +211,106 @@ struct Server {
     certificate: Option<Arc<Certificate>>,
 }
 
-/// The monotonic clock and the wall clock.
-struct Clock {
-    start: Instant,
-}
-
-impl Clock {
-    fn now(&self) -> Now {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Now {
-            time: Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
-            uptime: self.start.elapsed(),
-        }
-    }
-
-    /// Returns the first id of a server with a new log. It is the number of microseconds since 1970, so that no id is
-    /// used again.
-    fn first_id(&self) -> u64 {
-        self.now().time.0.saturating_mul(1000).max(1)
-    }
+/// What a server is made of.
+struct Parts {
+    config: Arc<Config>,
+    division: Division,
+    log: Arc<dyn Log>,
+    store: Arc<Store>,
+    accounts: Arc<Accounts>,
+    live: Arc<LiveFiles>,
+    notifier: Option<Arc<push::Notifier>>,
+    certificate: Option<Arc<Certificate>>,
+    clock: Clock,
+    pool: Pool,
+    executor: Arc<Executor<'static>>,
 }
 
 impl Server {
+    /// Makes a server of `parts`, with what the log and the accounts have stored.
+    fn new(parts: Parts) -> Result<Arc<Self>, StorageError> {
+        let Parts {
+            config,
+            division,
+            log,
+            store,
+            accounts,
+            live,
+            notifier,
+            certificate,
+            clock,
+            pool,
+            executor,
+        } = parts;
+        let mut state =
+            SharedState::new(config.clone(), log.clone(), accounts.clone(), clock.clone());
+        state.chat.restore(log.rooms()?, log.file_totals()?);
+        state.chat.restore_accounts(accounts.directory()?);
+        Ok(Arc::new(Self {
+            metrics: state.metrics.clone(),
+            proposed: state.proposed.clone(),
+            state: Mutex::new(state),
+            names: http::Names::new(&config.hosts),
+            certificate,
+            waiting: Arc::new(Budget::new(config.limits.waiting_bytes_max())),
+            turned_away_max: division.turned_away,
+            descriptors: Arc::new(Shares::new(division.transfers, descriptors::UPLOAD)),
+            pieces: Arc::new(Budget::new(config.limits.pieces_bytes_max())),
+            config,
+            store,
+            accounts,
+            passwords: Semaphore::new(PASSWORDS_MAX),
+            questions: Turns::new(LOG_CONNECTIONS_MAX, QUESTIONS_PER_ADDRESS_MAX),
+            searches: Turns::new(SEARCHES_MAX, 1),
+            batch: Mutex::default(),
+            scheduler: FairScheduler::default(),
+            applied: Mutex::default(),
+            live,
+            acl_changes: Event::new(),
+            notifier,
+            to_notify: Event::new(),
+            deleted_rooms: Event::new(),
+            clock,
+            pool,
+            stopping: Event::new(),
+            executor,
+        }))
+    }
+
+    /// Starts the tasks that every server needs. Before each turn of a busy connection, `look` detects the sockets that
+    /// have become ready. `newest` is the time of the newest event in the log. The tasks end when they are dropped.
+    fn begin(
+        self: &Arc<Self>,
+        newest: Option<Time>,
+        look: impl Fn() + Send + 'static,
+    ) -> [Task<()>; 4] {
+        let executor = &self.executor;
+        let server = self.clone();
+        [
+            executor.spawn(shared_state::run_timers(self.clone())),
+            executor.spawn(trim(self.clone(), newest)),
+            executor.spawn(shared_state::fan_out(self.clone())),
+            executor.spawn(async move { server.scheduler.run(look).await }),
+        ]
+    }
+
+    /// Counts a client that has just connected. Returns false if there are so many connections that it is not even told
+    /// so.
+    fn has_place(&self) -> bool {
+        let connections = self.state().chat.connections();
+        self.metrics.accepted.add(1);
+        let connections_max = self.config.limits.connections_max;
+        if connections >= connections_max {
+            let text = format!(
+                "rejected a connection: there are {connections} already (--max-connections)"
+            );
+            let uptime = self.clock.now().uptime;
+            self.metrics
+                .limit_hit(LimitKind::Connections, uptime, &text);
+        }
+        connections < connections_max + self.turned_away_max
+    }
+
     fn live(&self) -> MutexGuard<'_, HashMap<EventId, SharedLive>> {
         self.live
             .lock()
@@ -233,6 +322,13 @@ impl Server {
         self.certificate
             .as_ref()
             .map(|certificate| certificate.config())
+    }
+
+    /// Locks the buffer for writing.
+    fn batch(&self) -> MutexGuard<'_, Batch> {
+        self.batch
+            .lock()
+            .expect("no thread panics while it holds this")
     }
 
     fn applied(&self) -> MutexGuard<'_, AppliedQueue> {
@@ -295,9 +391,7 @@ pub fn run(
     let signals = signals.map_err(|e| Error::System("listen for signals", e))?;
 
     let config = Arc::new(config);
-    let clock = Clock {
-        start: Instant::now(),
-    };
+    let clock = Clock::start();
     let publisher = Arc::new(OnceLock::new());
     let (log, buckets) = open_log(&config, &clock, publisher.clone())?;
     // The log is opened first: its lock proves that no other server uses the folder, and opening the store deletes
@@ -306,66 +400,44 @@ pub fn run(
     let store = store.map_err(|e| Error::Data(data_path(&config), e))?;
     let accounts = Accounts::new(buckets, config.password.clone());
     let accounts = Arc::new(accounts.with_ssh(config.ssh_secret.clone()));
-    let belonging = accounts.directory();
-    let belonging = belonging.map_err(|e| Error::Log(data_path(&config), e))?;
-    let mut state = SharedState::new(config.clone(), log.clone(), accounts.clone());
-    let known = log
-        .rooms()
-        .and_then(|rooms| Ok((rooms, log.file_totals()?)));
-    let (rooms, files) = known.map_err(|e| Error::Log(data_path(&config), e))?;
-    state.chat.restore(rooms, files);
     // This is read before anything is stored with the current time.
     let newest = log.newest_time();
     let newest = newest.map_err(|e| Error::Log(data_path(&config), e))?;
-    state.chat.restore_accounts(belonging);
     let digests = log.digests();
     store.restore(digests.map_err(|e| Error::Log(data_path(&config), e))?);
     let notifier = config.push.clone();
     let notifier = notifier.map(|settings| push::Notifier::new(settings, &accounts));
     let notifier = notifier.transpose().map_err(Error::Push)?.map(Arc::new);
     let executor = Arc::new(Executor::new());
-    let names = http::Names::new(&config.hosts);
     let speaks_tls = listeners.iter().any(|(_, protocols)| protocols.tls);
     let certificate = if speaks_tls {
         let source = match &config.certificate {
             Some((cert, key)) => Source::Files(cert.clone(), key.clone()),
             None => Source::Own(config.data.clone()),
         };
-        let certificate = Certificate::load(source, &names.for_certificate());
+        let certificate =
+            Certificate::load(source, &http::Names::new(&config.hosts).for_certificate());
         Some(Arc::new(certificate.map_err(Error::Tls)?))
     } else {
         None
     };
     let sockets = Sockets::new().map_err(|e| Error::System("watch sockets", e))?;
     let sockets = Arc::new(sockets);
-    let server = Arc::new(Server {
-        metrics: state.metrics.clone(),
-        proposed: state.proposed.clone(),
-        state: Mutex::new(state),
-        names,
-        certificate,
-        waiting: Arc::new(Budget::new(config.limits.waiting_bytes_max())),
-        turned_away_max: division.turned_away,
-        descriptors: Arc::new(Shares::new(division.transfers, descriptors::UPLOAD)),
-        pieces: Arc::new(Budget::new(config.limits.pieces_bytes_max())),
+    let data = data_path(&config);
+    let server = Server::new(Parts {
         config,
+        division,
+        log: log.clone(),
         store: Arc::new(store),
         accounts,
-        passwords: Semaphore::new(PASSWORDS_MAX),
-        questions: Turns::new(LOG_CONNECTIONS_MAX, QUESTIONS_PER_ADDRESS_MAX),
-        searches: Turns::new(SEARCHES_MAX, 1),
-        scheduler: FairScheduler::default(),
-        applied: Mutex::default(),
-        live: Mutex::default(),
-        acl_changes: Event::new(),
+        live: Arc::default(),
         notifier,
-        to_notify: Event::new(),
-        deleted_rooms: Event::new(),
+        certificate,
         clock,
-        stopping: Event::new(),
-        sockets: sockets.clone(),
+        pool: Pool::Threads,
         executor: executor.clone(),
     });
+    let server = server.map_err(|e| Error::Log(data, e))?;
     let _ = publisher.set(Arc::downgrade(&server));
     let unfinished = log
         .unfinished()
@@ -393,19 +465,14 @@ pub fn run(
         let mut accepting = Vec::new();
         for (listener, protocols) in listeners {
             let listener = Async::new(listener).map_err(|e| Error::System("watch a socket", e))?;
-            let accept = accept(server.clone(), listener, protocols);
+            let accept = accept(server.clone(), sockets.clone(), listener, protocols);
             accepting.push(executor.spawn(accept));
         }
-        let timing = executor.spawn(shared_state::run_timers(server.clone()));
-        let trimming = executor.spawn(trim(server.clone(), newest));
-        let fanning_out = executor.spawn(shared_state::fan_out(server.clone()));
+        let ready = sockets.clone();
+        let begun = server.begin(newest, move || ready.look());
         let notifying = server.notifier.clone();
         let notifying =
             notifying.map(|notifier| executor.spawn(push::run(server.clone(), notifier)));
-        let scheduling = {
-            let server = server.clone();
-            executor.spawn(async move { server.scheduler.run(|| server.sockets.look()).await })
-        };
         let watching = executor.spawn(async move { sockets.watch().await });
         let certificate = server.certificate.clone();
         let refreshing = certificate.map(|own| executor.spawn(own.keep_fresh()));
@@ -453,14 +520,7 @@ pub fn run(
         // The announcement is withdrawn on a thread of its own. Only the end of the process waits for that thread.
         drop(announcement);
         future::or(stop(&server), async { drop(again.await) }).await;
-        drop((
-            timing,
-            trimming,
-            fanning_out,
-            scheduling,
-            refreshing,
-            notifying,
-        ));
+        drop((begun, refreshing, notifying));
         Ok(())
     };
     // There is one thread, because nearly all work is done under the lock of the shared state. With a second thread,
@@ -517,7 +577,7 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
         let now = server.clock.now();
         let now = clock.now(now.time, now.uptime);
         let log = server.state().log.clone();
-        match smol::unblock(move || log.sweep(now)).await {
+        match server.pool.run(move || log.sweep(now)).await {
             Ok(0) => {}
             Ok(events) => info!(events, "removed the contents of deleted rooms"),
             Err(e) => warn!("cannot remove the contents of deleted rooms: {e}"),
@@ -530,7 +590,7 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
         let bytes_max = limits.keep_bytes;
         let log = server.state().log.clone();
         let trimmed = if age.is_some() || bytes_max.is_some() {
-            smol::unblock(move || log.trim(age, bytes_max)).await
+            server.pool.run(move || log.trim(age, bytes_max)).await
         } else {
             Ok(Trimmed::default())
         };
@@ -561,10 +621,7 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
             }
             Err(e) => warn!("cannot remove expired events: {e}"),
         }
-        let late = async {
-            Timer::after(limits.trim_every).await;
-        };
-        future::or(more, late).await;
+        future::or(more, server.clock.wait(limits.trim_every)).await;
     }
 }
 
@@ -604,19 +661,21 @@ async fn stop(server: &Arc<Server>) {
     server.state().stop();
     let ended = async {
         while !server.state().chat.is_deserted() {
-            Timer::after(Duration::from_millis(10)).await;
+            server.clock.wait(Duration::from_millis(10)).await;
         }
     };
-    let late = async {
-        Timer::after(server.config.limits.stop_within).await;
-    };
-    future::or(ended, late).await;
+    future::or(ended, server.clock.wait(server.config.limits.stop_within)).await;
 }
 
-async fn accept(server: Arc<Server>, listener: Async<TcpListener>, protocols: Protocols) {
+async fn accept(
+    server: Arc<Server>,
+    sockets: Arc<Sockets>,
+    listener: Async<TcpListener>,
+    protocols: Protocols,
+) {
     loop {
         match listener.read_with(listen::accept).await {
-            Ok((stream, peer)) => welcome(&server, stream, peer, protocols),
+            Ok((stream, peer)) => welcome(&server, &sockets, stream, peer, protocols),
             Err(e) => {
                 // The most likely reason is that no descriptors are left. Existing connections continue, and some of
                 // them will end.
@@ -625,27 +684,23 @@ async fn accept(server: Arc<Server>, listener: Async<TcpListener>, protocols: Pr
                 server
                     .metrics
                     .limit_hit(LimitKind::OpenFiles, uptime, &text);
-                Timer::after(Duration::from_millis(50)).await;
+                server.clock.wait(Duration::from_millis(50)).await;
             }
         }
     }
 }
 
-fn welcome(server: &Arc<Server>, stream: TcpStream, peer: IpAddr, protocols: Protocols) {
-    let connections = server.state().chat.connections();
-    server.metrics.accepted.add(1);
-    if connections >= server.config.limits.connections_max {
-        let text =
-            format!("rejected a connection: there are {connections} already (--max-connections)");
-        let uptime = server.clock.now().uptime;
-        server
-            .metrics
-            .limit_hit(LimitKind::Connections, uptime, &text);
-    }
-    if connections >= server.config.limits.connections_max + server.turned_away_max {
+fn welcome(
+    server: &Arc<Server>,
+    sockets: &Arc<Sockets>,
+    stream: TcpStream,
+    peer: IpAddr,
+    protocols: Protocols,
+) {
+    if !server.has_place() {
         return;
     }
-    let (Ok(local), Ok(socket)) = (stream.local_addr(), server.sockets.add(stream)) else {
+    let (Ok(local), Ok(socket)) = (stream.local_addr(), sockets.add(stream)) else {
         return; // the client has gone already
     };
     // A dual-stack socket, as a service manager opens it, reports IPv4 addresses as IPv6.

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use smol::unblock;
 
 use super::drop_on_pool::DropOnPool;
 use super::memory::Pieces;
@@ -66,7 +65,8 @@ pub(super) async fn send_plain(
     // The thread may live longer than this future, so it has a handle of its own.
     let mut out = socket.get_ref().try_clone().map_err(Failed::File)?;
     while offset < end {
-        let sent = unblock(move || {
+        let pool = file.pool().clone();
+        let sent = pool.run(move || {
             let sent = send_some(&out, &file, offset, end);
             (out, file, sent)
         });
@@ -124,7 +124,8 @@ async fn copy(
     let mut piece = Vec::new();
     while offset < end {
         let wanted = pieces.size(Some(end - offset));
-        let read = unblock(move || {
+        let pool = file.pool().clone();
+        let read = pool.run(move || {
             piece.resize(wanted, 0);
             let result = file.read_exact_at(&mut piece, offset);
             (file, piece, result)

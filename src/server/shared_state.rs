@@ -7,13 +7,11 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
-use futures_lite::FutureExt;
-
 use tracing::info;
 
 use super::Server;
 use super::changes::Released;
+use super::clock::Clock;
 use super::metrics::Metrics;
 use crate::accounts::Accounts;
 use crate::accounts::guesses::Guesses;
@@ -51,6 +49,7 @@ pub(super) struct SharedState {
     pub metrics: Arc<Metrics>,
     /// Counts failed password attempts.
     pub guesses: Guesses,
+    clock: Clock,
     /// Whether the server is stopping. If so, every connection ends when its input has been answered.
     pub is_stopping: bool,
 }
@@ -85,7 +84,12 @@ struct WakeSlot {
 }
 
 impl SharedState {
-    pub fn new(config: Arc<Config>, log: Arc<dyn Log>, accounts: Arc<Accounts>) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        log: Arc<dyn Log>,
+        accounts: Arc<Accounts>,
+        clock: Clock,
+    ) -> Self {
         Self {
             chat: Chat::new(config),
             wake_slots: Vec::new(),
@@ -100,6 +104,7 @@ impl SharedState {
             accounts,
             metrics: Arc::default(),
             guesses: Guesses::default(),
+            clock,
             is_stopping: false,
         }
     }
@@ -197,8 +202,9 @@ impl SharedState {
     /// handled in several turns, and a delivery after each turn would cost every reader a write. With 100 clients
     /// that all talk, that would be twice as many writes.
     fn may_gather(&mut self) -> bool {
-        let since = *self.gathering_since.get_or_insert_with(Instant::now);
-        !self.is_full() && since.elapsed() < GATHER
+        let now = self.clock.instant();
+        let since = *self.gathering_since.get_or_insert(now);
+        !self.is_full() && now.saturating_duration_since(since) < GATHER
     }
 
     /// Wakes every connection that has something to read. After this, the next change schedules [`fan_out`] again.
@@ -369,7 +375,7 @@ const ZONE_EVERY: Duration = Duration::from_secs(600);
 
 /// Runs all timers, and never returns. The whole server has only this timer, so that a connection needs none.
 pub(super) async fn run_timers(server: Arc<Server>) {
-    let mut timer = Timer::never();
+    let mut alarm = server.clock.alarm();
     let mut zone_at = Duration::ZERO;
     poll_fn(|cx| {
         loop {
@@ -382,8 +388,8 @@ pub(super) async fn run_timers(server: Arc<Server>) {
             state.timer_task = Some(cx.waker().clone());
             let next = state.fire_timers(now).unwrap_or(zone_at).min(zone_at);
             drop(state);
-            timer.set_at(server.clock.start + next);
-            if timer.poll(cx).is_pending() {
+            alarm.set(next);
+            if alarm.poll(cx).is_pending() {
                 return Poll::<()>::Pending;
             }
         }
@@ -472,7 +478,7 @@ mod tests {
     fn messages_sent_in_several_turns_are_delivered_together() {
         let accounts = Accounts::new(Arc::new(MemoryBuckets::default()), None);
         let log = Arc::new(MemoryLog::new(1, 1 << 20));
-        let mut state = SharedState::new(Arc::default(), log, Arc::new(accounts));
+        let mut state = SharedState::new(Arc::default(), log, Arc::new(accounts), Clock::start());
         let deliver = |state: &mut SharedState| state.wake_readers(Waker::noop());
         assert!(send(&mut state, 10, false), "a message is sent at once");
         deliver(&mut state);

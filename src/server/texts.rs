@@ -1,7 +1,6 @@
 //! Receives texts of several lines. Unlike a file, a text is in memory until it is complete, so the number of
 //! texts that arrive at once is limited.
 
-use async_io::Timer;
 use futures_lite::future;
 
 use super::connection::Connection;
@@ -52,6 +51,7 @@ impl Connection {
 
     /// Reads the bytes of a text.
     async fn text_bytes(&mut self, length: usize) -> Result<Vec<u8>, UploadError> {
+        let clock = self.server.clock.clone();
         let mut bytes = vec![0; length];
         let reading = async {
             let mut filled = 0;
@@ -65,7 +65,7 @@ impl Connection {
             Ok(())
         };
         let late = async {
-            Timer::after(TEXT_WITHIN).await;
+            clock.wait(TEXT_WITHIN).await;
             Err(Failed::Late)
         };
         let (code, text) = match future::or(reading, late).await {

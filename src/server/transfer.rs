@@ -9,9 +9,8 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
-use async_io::Timer;
 use futures_lite::future;
-use smol::{Task, unblock};
+use smol::Task;
 use tracing::{error, warn};
 
 use super::Server;
@@ -176,7 +175,7 @@ impl Connection {
                 return (Ok(AccountResult::TooMany), None);
             };
             if !begun.wait.is_zero() {
-                Timer::after(begun.wait).await;
+                server.clock.wait(begun.wait).await;
             }
             tried = Some(begun);
         }
@@ -194,7 +193,7 @@ impl Connection {
         };
         let accounts = server.accounts.clone();
         let time = server.clock.now().time;
-        let result = unblock(move || accounts.run(&query, time)).await;
+        let result = server.pool.run(move || accounts.run(&query, time)).await;
         drop(few);
         let result = result.map_err(|e| {
             error!("accounts, bans and permissions cannot be read or stored: {e}");
@@ -255,7 +254,7 @@ impl Connection {
         if self.is_write_closed && query.only_reads() {
             return Err(Code::Internal);
         }
-        let result = unblock(move || log::run_query(&*log, &query)).await;
+        let result = server.pool.run(move || log::run_query(&*log, &query)).await;
         drop(turn);
         result.map_err(|e| {
             if !matches!(e, StorageError::TooMany) {
@@ -266,7 +265,7 @@ impl Connection {
     }
 
     async fn receive_upload(&mut self, upload: Upload) {
-        let store = self.server.store.clone();
+        let (store, pool) = (self.server.store.clone(), self.server.pool.clone());
         let is_live = upload.length.is_none();
         let reservation = self.take_descriptors(descriptors::UPLOAD);
         let begun = match &reservation {
@@ -275,14 +274,18 @@ impl Connection {
                 text: BUSY.into(),
                 closes: false,
             }),
-            Some(_) => unblock(move || {
-                let incoming = store.begin()?;
-                let reader = is_live.then(|| incoming.reader());
-                let reader = reader.transpose()?.map(DropOnPool::new);
-                io::Result::Ok((DropOnPool::new(incoming), reader))
-            })
-            .await
-            .map_err(|e| disk_error(&e)),
+            Some(_) => self
+                .server
+                .pool
+                .run(move || {
+                    let incoming = store.begin()?;
+                    let reader = is_live.then(|| incoming.reader());
+                    let reader = reader.transpose()?;
+                    let reader = reader.map(|reader| DropOnPool::new(reader, pool.clone()));
+                    io::Result::Ok((DropOnPool::new(incoming, pool), reader))
+                })
+                .await
+                .map_err(|e| disk_error(&e)),
         };
         let (received, live) = match begun {
             Err(error) => (Received::Refused(error, upload.length), None),
@@ -346,7 +349,7 @@ impl Connection {
         self.wait_until_committed().await;
         let id = self.session.announced(&mut self.server.state().chat)??;
         let live = Live::new(id, upload.name.clone(), file.into_inner());
-        let live = Arc::new(DropOnPool::new(live));
+        let live = Arc::new(DropOnPool::new(live, self.server.pool.clone()));
         self.server.live().insert(id, live.clone());
         self.flush();
         Some(live)
@@ -422,7 +425,7 @@ impl Connection {
             if offset < length {
                 let wanted = pieces.size(Some(length - offset));
                 let file = live.clone();
-                let read = unblock(move || {
+                let read = self.server.pool.run(move || {
                     let mut piece = vec![0; wanted];
                     file.read(&mut piece, offset).map(|()| piece)
                 });
@@ -549,7 +552,7 @@ impl Connection {
             spare.resize(pieces.size(left), 0);
             let full = std::mem::replace(&mut piece, spare);
             let live = live.cloned();
-            file = IncomingFile::Written(unblock(move || {
+            file = IncomingFile::Written(self.server.pool.run(move || {
                 let result = incoming.write(full.get(..taken).unwrap_or_default());
                 if let (Some(live), Ok(())) = (live, &result) {
                     live.grow(incoming.length());
@@ -583,7 +586,12 @@ impl Connection {
             return Received::Refused(error, Some(0));
         }
         let store = self.server.store.clone();
-        match unblock(move || store.keep(incoming.into_inner(), digest)).await {
+        match self
+            .server
+            .pool
+            .run(move || store.keep(incoming.into_inner(), digest))
+            .await
+        {
             Ok(()) => Received::Whole(FileContents {
                 length,
                 sha256: digest,
@@ -698,8 +706,13 @@ impl Connection {
         if reservation.is_none() {
             return self.session.is_too_busy(Verb::Download, BUSY);
         }
-        let store = self.server.store.clone();
-        let file = match unblock(move || store.get(digest).map(DropOnPool::new)).await {
+        let (store, pool) = (self.server.store.clone(), self.server.pool.clone());
+        let file = match self
+            .server
+            .pool
+            .run(move || store.get(digest).map(|file| DropOnPool::new(file, pool)))
+            .await
+        {
             Ok(file) => file,
             Err(e) => {
                 warn!("cannot read file {id}: {e}");

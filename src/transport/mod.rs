@@ -9,6 +9,7 @@
 
 pub mod frame;
 pub mod local;
+pub mod pipe;
 pub mod proxied;
 pub mod sniff;
 mod socket;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use crate::protocol::Code;
 use local::ServerEnd;
+use pipe::Pipe;
 pub use socket::{Gone, Socket, Sockets};
 pub use stream::Stream;
 pub use tls::Tls;
@@ -37,6 +39,8 @@ pub enum Carrier {
     WebSocket(Box<WebSocket>),
     /// Values inside this process. The HTTP code makes requests on behalf of its client in this way.
     Local(Box<ServerEnd>),
+    /// Raw bytes in memory, for tests.
+    Pipe(Box<Pipe>),
     /// No carrier, because other code has taken it for a while.
     Away,
 }
@@ -84,6 +88,11 @@ impl Carrier {
         }
     }
 
+    /// Returns whether the client's bytes arrive as they are, so that they may contain telnet commands.
+    pub fn is_raw(&self) -> bool {
+        matches!(self, Self::Stream(Stream::Tcp(_)) | Self::Pipe(_))
+    }
+
     /// Takes the carrier and leaves [`Self::Away`] in its place.
     pub fn take(&mut self) -> Self {
         std::mem::replace(self, Self::Away)
@@ -111,6 +120,7 @@ impl Carrier {
             },
             Self::WebSocket(socket) => socket.read(buffer),
             Self::Local(local) => local.read(buffer),
+            Self::Pipe(pipe) => pipe.read(buffer),
             Self::Away => Ok(Input::End),
         }
     }
@@ -123,6 +133,7 @@ impl Carrier {
         match self {
             Self::Stream(stream) => stream.read(buffer),
             Self::WebSocket(socket) => socket.drain(buffer),
+            Self::Pipe(pipe) => pipe.read_bytes(buffer),
             Self::Local(_) | Self::Away => Ok(0),
         }
     }
@@ -138,6 +149,7 @@ impl Carrier {
             Self::Stream(stream) => stream.write(bytes),
             Self::WebSocket(socket) => socket.write(bytes),
             Self::Local(local) => local.write(bytes),
+            Self::Pipe(pipe) => pipe.write(bytes),
             Self::Away => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
@@ -183,7 +195,7 @@ impl Carrier {
         match self {
             Self::Stream(stream) => stream.flush(),
             Self::WebSocket(socket) => socket.flush(),
-            Self::Local(_) | Self::Away => Ok(()),
+            Self::Local(_) | Self::Pipe(_) | Self::Away => Ok(()),
         }
     }
 
@@ -199,6 +211,10 @@ impl Carrier {
                 local.end_output();
                 Ok(())
             }
+            Self::Pipe(pipe) => {
+                pipe.end_output();
+                Ok(())
+            }
             Self::Away => Ok(()),
         }
     }
@@ -207,6 +223,7 @@ impl Carrier {
     pub fn is_broken(&self) -> bool {
         match self {
             Self::Local(local) => local.is_broken(),
+            Self::Pipe(pipe) => pipe.is_broken(),
             _ => self.stream().is_none_or(Stream::is_broken),
         }
     }
@@ -235,6 +252,7 @@ impl Carrier {
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Local(local) => local.poll_readable(cx),
+            Self::Pipe(pipe) => pipe.poll_readable(cx).map(Ok),
             _ => match self.stream() {
                 Some(stream) => stream.poll_readable(cx),
                 None => Poll::Ready(Ok(())),
@@ -249,6 +267,7 @@ impl Carrier {
     pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Local(local) => local.poll_writable(cx),
+            Self::Pipe(pipe) => pipe.poll_writable(cx).map(Ok),
             _ => match self.stream() {
                 Some(stream) => stream.poll_writable(cx),
                 None => Poll::Ready(Ok(())),
@@ -260,6 +279,7 @@ impl Carrier {
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Local(local) => local.poll_gone(cx),
+            Self::Pipe(pipe) => pipe.poll_gone(cx),
             _ => match self.stream() {
                 Some(stream) => stream.socket().poll_gone(cx),
                 None => Poll::Pending,
@@ -335,7 +355,7 @@ impl Carrier {
         match self {
             Self::Stream(stream) => Some(stream),
             Self::WebSocket(socket) => Some(socket.stream()),
-            Self::Local(_) | Self::Away => None,
+            Self::Local(_) | Self::Pipe(_) | Self::Away => None,
         }
     }
 }

@@ -204,6 +204,7 @@ async fn send(
         let store = client.server.store.clone();
         let opened = unblock(move || store.get(whole.sha256)).await;
         let opened = OpenFile::new(opened.map_err(|e| broken(id, &e))?, held);
+        let opened = DropOnPool::new(opened, client.server.pool.clone());
         let status = match range {
             None => StatusCode::OK,
             Some(_) => StatusCode::PARTIAL_CONTENT,
@@ -255,8 +256,8 @@ async fn follow(to: InternalClient, id: EventId, file: &NewFile) -> Result<Reply
 }
 
 /// Reads the bytes from `from` up to `to` of an open file, on threads that may block.
-fn file_body(opened: OpenFile, from: u64, to: u64, space: Pieces) -> Body {
-    let state = (DropOnPool::new(opened), from, space);
+fn file_body(opened: DropOnPool<OpenFile>, from: u64, to: u64, space: Pieces) -> Body {
+    let state = (opened, from, space);
     let pieces = stream::try_unfold(state, move |(opened, from, space)| async move {
         let wanted = space.size(Some(to - from));
         if wanted == 0 {

@@ -59,9 +59,9 @@ struct Part {
 
 impl PendingParts {
     /// Returns a body of `length` bytes of a file from `offset` on, for a reply on this connection.
-    pub fn body(&self, file: OpenFile, offset: u64, length: u64) -> Body {
+    pub fn body(&self, file: DropOnPool<OpenFile>, offset: u64, length: u64) -> Body {
         let pending_parts = self.clone();
-        let file = Arc::new(DropOnPool::new(file));
+        let file = Arc::new(file);
         let pieces = stream::unfold((offset, length), move |(offset, length)| {
             let sentinel = FILE_SENTINEL.as_slice();
             let count = usize::try_from(length).unwrap_or(usize::MAX);

@@ -1,0 +1,86 @@
+//! A log in memory that stores entries late, as a log on disk does.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use crate::log::memory::MemoryLog;
+use crate::log::text::Query;
+use crate::log::work::Work;
+use crate::log::{
+    Age, Authorship, Found, HistoryPage, Log, Reacted, Reader, Record, SearchScope, Span, Trimmed,
+};
+use crate::model::{Applied, Entry, FileTotals, NewFile, RoomRow, StorageError, Ticket};
+use crate::protocol::{Digest, EventId, Nick, RoomName, Time};
+
+/// The entries that are submitted and not stored yet, each with the index of its server.
+#[derive(Debug, Default)]
+pub(super) struct Entries(Mutex<Vec<Submitted>>);
+
+type Submitted = (Arc<Entry>, Option<Ticket>, usize);
+
+impl Entries {
+    /// Takes the entries.
+    pub fn take(&self) -> Vec<Submitted> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Submitted>> {
+        self.0.lock().expect("no thread panics while it holds this")
+    }
+}
+
+/// The log of a server. It reads from the log that all servers share, and only remembers what the server submits.
+pub(super) struct LateLog {
+    log: Arc<MemoryLog>,
+    entries: Arc<Entries>,
+    server: usize,
+}
+
+impl LateLog {
+    pub fn new(log: Arc<MemoryLog>, entries: Arc<Entries>, server: usize) -> Self {
+        Self {
+            log,
+            entries,
+            server,
+        }
+    }
+}
+
+/// Passes calls on to the log in memory.
+macro_rules! pass_on {
+    ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $result:ty;)*) => {
+        $(fn $name(&self, $($argument: $kind),*) -> Result<$result, StorageError> {
+            self.log.$name($($argument),*)
+        })*
+    };
+}
+
+impl Log for LateLog {
+    fn append(&self, entry: Arc<Entry>, ticket: Option<Ticket>, _: Time) -> Option<Applied> {
+        self.entries.lock().push((entry, ticket, self.server));
+        None
+    }
+
+    pass_on! {
+        fn rooms() -> Vec<RoomRow>;
+        fn read(room: &RoomName, span: Span, count: usize, bytes: usize) -> HistoryPage;
+        fn newest(room: &RoomName, before: u64, count: usize) -> Span;
+        fn read_inbox(nick: &Nick, span: Span, count: usize, bytes: usize) -> HistoryPage;
+        fn newest_in_inbox(nick: &Nick, before: u64, count: usize) -> Span;
+        fn clear_inbox(nick: &Nick) -> ();
+        fn search(scope: &SearchScope, query: &Query, count: usize, work: &Work) -> Found;
+        fn files(room: &RoomName, after: u64, count: usize) -> Vec<Record>;
+        fn file(id: EventId) -> Option<(RoomName, NewFile)>;
+        fn file_totals() -> FileTotals;
+        fn digests() -> HashMap<Digest, usize>;
+        fn reactions(id: EventId) -> Vec<Reacted>;
+        fn authorship(id: EventId) -> Option<Authorship>;
+        fn unfinished() -> Vec<(EventId, RoomName, String)>;
+        fn trim(age: Option<Age>, bytes_max: Option<u64>) -> Trimmed;
+        fn sweep(now: Time) -> u64;
+        fn reader(reader: &Reader) -> Option<u64>;
+        fn set_reader(reader: &Reader, owner: &str, seen: u64) -> ();
+        fn readers(nick: &str, owner: &str) -> Vec<(Reader, u64)>;
+        fn forget_reader(reader: &Reader, owner: &str) -> ();
+    }
+}
