@@ -24,6 +24,8 @@ pub struct Store {
     incoming: PathBuf,
     /// The number of files in the chat that have each digest. When the last one is removed, the bytes are deleted.
     links: Mutex<HashMap<Digest, usize>>,
+    /// The number of servers that release each file.
+    servers: usize,
     /// With `--memory`, the temporary folder, which is deleted when the server ends.
     _folder: Option<TempDir>,
 }
@@ -55,6 +57,7 @@ impl Store {
             kept: root.join("files"),
             incoming: root.join("incoming"),
             links: Mutex::default(),
+            servers: 1,
             _folder: temporary,
         };
         for folder in [&store.kept, &store.incoming] {
@@ -70,6 +73,12 @@ impl Store {
         File::open(root)?.sync_all()?;
         store.begin()?; // fails now rather than at the first upload
         Ok(store)
+    }
+
+    /// Returns the store for several servers that share a chat. A file is deleted when each of them has released it.
+    #[must_use]
+    pub fn shared_by(self, servers: usize) -> Self {
+        Self { servers, ..self }
     }
 
     /// Sets the number of files in the log that have each digest.
@@ -108,7 +117,7 @@ impl Store {
             .expect("no thread panics while it holds this");
         incoming.file.persist(self.path(digest))?;
         File::open(&self.kept)?.sync_all()?;
-        *links.entry(digest).or_default() += 1;
+        *links.entry(digest).or_default() += self.servers;
         Ok(())
     }
 

@@ -68,6 +68,8 @@ impl Simulation {
         let password = configs.first().and_then(|config| config.password.clone());
         let accounts = Arc::new(Accounts::new(Arc::new(MemoryBuckets::default()), password));
         let folder = folder()?;
+        let store = Store::open(Some(folder.path()))?;
+        let store = Arc::new(store.shared_by(configs.len()));
         let live = Arc::default();
         let is_shared = configs.len() > 1;
         let mut servers = Vec::new();
@@ -83,7 +85,7 @@ impl Simulation {
                 division: division.ok_or(io::ErrorKind::InvalidInput)?,
                 config: Arc::new(config),
                 log,
-                store: Arc::new(Store::open(Some(folder.path()))?),
+                store: store.clone(),
                 accounts: accounts.clone(),
                 live: Arc::clone(&live),
                 notifier: None,
