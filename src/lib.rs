@@ -62,7 +62,7 @@ checks.
 | [`session`] | one connection's state, replies in order; queries the log and the accounts through effects | `accounts`, `chat`, `config`, `dialect`, `log`, `model`, `protocol`, `tail` |
 | [`transport`] | carries a connection's bytes, whatever they mean, over a plain socket or a layer around it; for clients inside the process, carries values | `dialect`, `model`, `protocol` |
 | [`web`] | the files of the page | nothing |
-| [`server`] | connects all of these, and runs them on smol: accepts, reads, writes, runs timers; only `chatd` uses it | `accounts`, `chat`, `config`, `dialect`, `files`, `log`, `model`, `protocol`, `session`, `transport`, `web` |
+| [`server`] | connects all of these, and runs them on smol: accepts, reads, writes, runs timers; only `chatd` uses it, and tests use `server::simulation` | `accounts`, `chat`, `config`, `dialect`, `files`, `log`, `model`, `protocol`, `session`, `transport`, `web` |
 | [`client`] | connects, reconnects, sends, receives, moves files: for `chatc` and for bots | `protocol` |
 | [`ui`] | `chatc`: the screen, the line client, pipes | `client`, `protocol` |
 

@@ -82,6 +82,14 @@ impl Clock {
         }
     }
 
+    /// Returns the offset of local time from UTC in seconds.
+    pub fn utc_offset_s(&self) -> i32 {
+        match self {
+            Self::Machine(_) => jiff::Zoned::now().offset().seconds(),
+            Self::Virtual(_) => 0,
+        }
+    }
+
     /// Returns the first id of a server with a new log. It is the number of microseconds since 1970, so that no id is
     /// used again.
     pub fn first_id(&self) -> u64 {

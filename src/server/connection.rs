@@ -726,15 +726,27 @@ impl Connection {
 /// would be reset and the client would lose the last line. `has_ended` says whether the input has ended.
 pub(super) async fn hang_up(server: &Server, carrier: &mut Carrier, has_ended: bool) {
     let limits = &server.config.limits;
-    let patience = if server.state().is_stopping {
-        limits.stop_within / 4
-    } else {
-        limits.drain_for
-    };
     let drained = async {
         let _ = carrier.close(has_ended).await;
     };
-    future::or(drained, server.clock.wait(patience)).await;
+    let late = async {
+        let ending = server.ending.listen();
+        if !server.state().is_stopping {
+            let patience = async {
+                server.clock.wait(limits.drain_for).await;
+                false
+            };
+            let stops = async {
+                ending.await;
+                true
+            };
+            if !future::or(patience, stops).await {
+                return;
+            }
+        }
+        server.clock.wait(limits.stop_within / 4).await;
+    };
+    future::or(drained, late).await;
 }
 
 /// The maximum number of bytes written in one turn: several rounds of messages. If a reader had to wait for its next turn

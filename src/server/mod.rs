@@ -1,7 +1,7 @@
 //! The server: connects the parts without I/O to sockets, threads and clocks, on the executor smol.
 //!
 //! Each connection has one small task (`connection`). One lock protects the state that all connections share
-//! (`shared_state`), and one task runs all timers. Only `chatd` uses this module.
+//! (`shared_state`), and one task runs all timers. Only `chatd` uses this module, and tests use `simulation`.
 
 mod announce;
 pub mod certificate;
@@ -204,6 +204,8 @@ struct Server {
     pool: Pool,
     /// Notified when the operator stops the server.
     stopping: Event,
+    /// Notified when the connections begin to end, because the server stops.
+    ending: Event,
     executor: Arc<Executor<'static>>,
     /// The host names by which browsers may address this server.
     names: http::Names,
@@ -273,6 +275,7 @@ impl Server {
             clock,
             pool,
             stopping: Event::new(),
+            ending: Event::new(),
             executor,
         }))
     }
@@ -659,6 +662,7 @@ fn data_path(config: &Config) -> PathBuf {
 /// Ends every connection. Returns when all have ended or the deadline has passed.
 async fn stop(server: &Arc<Server>) {
     server.state().stop();
+    server.ending.notify(usize::MAX);
     let ended = async {
         while !server.state().chat.is_deserted() {
             server.clock.wait(Duration::from_millis(10)).await;

@@ -383,7 +383,7 @@ pub(super) async fn run_timers(server: Arc<Server>) {
             let mut state = server.changes();
             if now.uptime >= zone_at {
                 zone_at = now.uptime + ZONE_EVERY;
-                state.chat.utc_offset_s = jiff::Zoned::now().offset().seconds();
+                state.chat.utc_offset_s = server.clock.utc_offset_s();
             }
             state.timer_task = Some(cx.waker().clone());
             let next = state.fire_timers(now).unwrap_or(zone_at).min(zone_at);

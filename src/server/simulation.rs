@@ -5,6 +5,8 @@
 //! disconnected, because these need a socket.
 
 mod late_log;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

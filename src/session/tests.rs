@@ -677,6 +677,47 @@ fn one_address_does_not_use_up_rooms_accounts_and_files() {
     assert!(answer.starts_with("OK REGISTER ann\n"), "{answer}");
 }
 
+/// Regression test. The tail may drop lines between the write that sends them and the record that they were sent; such
+/// lines were once sent twice.
+#[test]
+fn nothing_is_sent_twice_when_the_tail_moves_on_during_a_write() {
+    for takes in [usize::MAX, 20] {
+        let limits = Limits {
+            tail_bytes_max: 600,
+            ..Limits::default()
+        };
+        let config = Config {
+            limits,
+            ..Config::default()
+        };
+        let mut table = Table::with(2, config);
+        let [bob, alice] = [0, 1];
+        table.say(bob, "JOIN #a");
+        table.say(alice, "JOIN #a");
+        table.say(alice, "NICK alice");
+        table.read(bob);
+        (0..3).for_each(|n| drop(table.say(alice, &format!("MSG {n}"))));
+        let mut batch = Batch::default();
+        assert!(table.sessions[bob].fill(&mut table.chat, &mut batch));
+        let taken = takes.min(batch.len());
+        let mut out: Vec<u8> = batch.stretches(0).flatten().copied().collect();
+        out.truncate(taken);
+        (3..40).for_each(|n| drop(table.say(alice, &format!("MSG {n}"))));
+        table.sessions[bob].sent(&mut table.chat, &batch, taken);
+        let mut out = String::from_utf8(out).expect("it is text");
+        loop {
+            out += &table.read(bob);
+            let Some((room, query)) = table.sessions[bob].backlog_query(&table.chat) else {
+                break;
+            };
+            let answer = log::run_query(&table.log.log, &query).ok();
+            table.sessions[bob].on_backlog(room, answer, &mut table.chat, Now::default());
+        }
+        let expected: String = (0..40).map(|n| format!("MSG #a alice {n}\n")).collect();
+        assert_eq!(out, expected, "{takes} bytes were taken");
+    }
+}
+
 #[test]
 fn an_operators_nick_is_not_registered_through_a_proxy() {
     let mut table = Table::new(1);

@@ -560,8 +560,8 @@ fn expired_events_leave_one_gap_before_the_rest() {
     }
 }
 
-/// Regression test. The log publishes from a thread of its own, so the tail may drop lines between the write that
-/// sends them and the record that they were sent; such lines were once sent twice.
+/// The tail drops lines of which the network has taken a part, or none. `session::tests` has the same for a tail that
+/// moves on between the write and the record that the lines were sent.
 #[test]
 fn nothing_is_sent_twice_when_the_tail_moves_on_during_a_write() {
     for takes in [usize::MAX, 20] {

@@ -1,6 +1,7 @@
 //! protocol.md 3.8, 4.41, 5.7: the document matches the code.
 //!
-//! Plays every transcript and every vector against the core of the server in memory: no socket, no clock, no process.
+//! Plays every transcript and every vector against the server in memory: its own tasks, without sockets, and with a
+//! clock that advances only while somebody waits.
 //! `conformance` plays the same over TCP. Also compares the tables and the grammar of the document with each other,
 //! with the transcripts and with the code.
 //!
