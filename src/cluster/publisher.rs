@@ -1,0 +1,391 @@
+//! What a server publishes, and what becomes of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::{Content, Epoch, Fence, Members, Message, Read};
+use crate::model::ServerName;
+
+/// The maximum number of items in a batch.
+pub const ITEMS_MAX: usize = 1000;
+
+/// The maximum size of the items in a batch in bytes. A batch with a single item may be larger.
+pub const BATCH_BYTES_MAX: usize = 512 << 10;
+
+/// The time after which a message that was not read in the log is published again.
+pub const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// The time between two beats. A beat is a batch that shows that a server is alive; it may be empty.
+pub const BEAT_EVERY: Duration = Duration::from_secs(2);
+
+/// The number of beats of this server, without a message of another server before or between them, after which the
+/// other server's epoch is ended. Only beats that are in the log count, so nobody is silent while the log stands still.
+pub const SILENT_BEATS: u32 = 4;
+
+/// How long a server may rely on its epoch after it has sent a message that counts. The others cannot end the epoch
+/// before that time has passed: when they have read the message, they wait for four beats, which takes six seconds.
+pub const LEASE: Duration = Duration::from_secs(5);
+
+/// The time after which a server that reads none of its own messages in the log is cut off. An election of a new leader
+/// of the log nearly always takes less.
+pub const CUT_OFF_AFTER: Duration = Duration::from_secs(10);
+
+/// What a message of the log means for the items that this server has published. `R` is a receipt that was passed to
+/// [`Publisher::propose`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Published<R> {
+    /// Nothing.
+    Nothing,
+    /// The items of the message are this server's. The receipts are in the order of the items.
+    Own(Vec<R>),
+    /// The epoch of this server has ended. The items of these receipts will never take effect.
+    Lost(Vec<R>),
+    /// Another server uses the name of this server, so this server must end.
+    NameTaken,
+}
+
+/// The part of a server that publishes. `T` is an item, and `R` is a receipt, which leads to the request that waits for
+/// the item's outcome.
+#[derive(Debug)]
+pub struct Publisher<T, R> {
+    server: ServerName,
+    state: State,
+    /// Whether the server says goodbye when everything is published.
+    is_leaving: bool,
+    waiting: VecDeque<Waiting<T, R>>,
+    waiting_bytes: usize,
+    sent: Option<Sent<T, R>>,
+    /// When the server last read a message of its own that counts, or when it started.
+    heard_at: Duration,
+    /// When the last beat was sent.
+    beat_at: Option<Duration>,
+    /// When the newest message of this server that counts was sent for the first time.
+    lease_from: Option<Duration>,
+    /// The other servers whose epochs have not ended.
+    others: BTreeMap<ServerName, Other>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The server greets until it reads its greeting. The fields are those of the greeting.
+    Greeting { former: Epoch, nonce: u64 },
+    /// The epoch, and the number of batches that count in it.
+    Live(Epoch, u64),
+    /// The server has read its goodbye, or has been fenced while it stopped.
+    Left,
+}
+
+#[derive(Debug)]
+struct Waiting<T, R> {
+    item: T,
+    bytes: usize,
+    receipt: R,
+}
+
+/// The message that has been sent, but has not been read in the log yet.
+#[derive(Debug)]
+struct Sent<T, R> {
+    message: Message<T>,
+    receipts: Vec<R>,
+    is_beat: bool,
+    first_at: Duration,
+    last_at: Duration,
+}
+
+/// Another server.
+#[derive(Debug)]
+struct Other {
+    /// What ends the server's epoch if it stays silent.
+    fence: Fence,
+    /// When this server last read a message of the other server.
+    heard_at: Duration,
+    /// The number of own beats since then. Each was sent after `heard_at`, and has been read.
+    beats: u32,
+}
+
+impl<T, R> Publisher<T, R> {
+    /// Returns a publisher that begins with a greeting. `nonce` is a random number.
+    pub fn new(server: ServerName, nonce: u64, now: Duration) -> Self {
+        Self {
+            server,
+            state: State::Greeting { former: 0, nonce },
+            is_leaving: false,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            sent: None,
+            heard_at: now,
+            beat_at: None,
+            lease_from: None,
+            others: BTreeMap::new(),
+        }
+    }
+
+    /// Adds an item, whose size in a message is `bytes`, to the items that wait for the next batch.
+    ///
+    /// # Errors
+    /// When the server is cut off from the log or stops. The item will never take effect.
+    pub fn propose(&mut self, item: T, bytes: usize, receipt: R, now: Duration) -> Result<(), R> {
+        if self.is_leaving || self.is_cut_off(now) {
+            return Err(receipt);
+        }
+        self.waiting_bytes += bytes;
+        self.waiting.push_back(Waiting {
+            item,
+            bytes,
+            receipt,
+        });
+        Ok(())
+    }
+
+    /// Returns the size of the items that were not sent yet, in bytes.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Returns whether the server is cut off from the log. Then it refuses all requests that change something.
+    pub fn is_cut_off(&self, now: Duration) -> bool {
+        now >= self.heard_at + CUT_OFF_AFTER
+    }
+
+    /// Takes the items that were not sent yet. They never will be, so a server that is cut off can refuse them.
+    pub fn take_waiting(&mut self) -> Vec<R> {
+        self.waiting_bytes = 0;
+        let waiting = self.waiting.drain(..);
+        waiting.map(|waiting| waiting.receipt).collect()
+    }
+
+    /// Returns whether it is certain that no other server has ended this server's epoch. A server that does something
+    /// in the name of a user without the log may do so only while this is true.
+    pub fn has_lease(&self, now: Duration) -> bool {
+        let is_live = matches!(self.state, State::Live(..));
+        is_live && self.lease_from.is_some_and(|from| now < from + LEASE)
+    }
+
+    /// Makes the server say goodbye as soon as everything is published. From now on, [`Self::propose`] fails.
+    pub fn leave(&mut self) {
+        self.is_leaving = true;
+    }
+
+    /// Returns whether the server has left, so that it publishes nothing more.
+    pub fn has_left(&self) -> bool {
+        self.state == State::Left
+    }
+
+    /// Returns the message that must be sent now, if there is one. It may be a message that was sent before.
+    pub fn publish(&mut self, now: Duration) -> Option<&Message<T>> {
+        if let Some(sent) = &self.sent {
+            if now < sent.last_at + AGAIN_AFTER {
+                return None;
+            }
+        } else {
+            let is_beat = self.is_beat_due(now);
+            let (content, receipts) = self.next_content(is_beat)?;
+            let is_beat = is_beat && matches!(content, Content::Batch { .. });
+            self.beat_at = if is_beat { Some(now) } else { self.beat_at };
+            let by = self.server.clone();
+            self.sent = Some(Sent {
+                message: Message { by, content },
+                receipts,
+                is_beat,
+                first_at: now,
+                last_at: now,
+            });
+        }
+        let sent = self.sent.as_mut()?;
+        sent.last_at = now;
+        Some(&sent.message)
+    }
+
+    /// Returns when [`Self::publish`] must be called, unless something is proposed or read before; `None` if that is not
+    /// necessary any more.
+    pub fn due(&self) -> Option<Duration> {
+        match (&self.sent, self.state) {
+            (_, State::Left) => None,
+            (Some(sent), _) => Some(sent.last_at + AGAIN_AFTER),
+            (None, State::Greeting { .. }) => Some(Duration::ZERO),
+            (None, State::Live(..)) => {
+                let is_idle = self.waiting.is_empty() && !self.is_leaving && !self.has_fences();
+                let beat_at = self.beat_at.filter(|_| is_idle);
+                Some(beat_at.map_or(Duration::ZERO, |at| at + BEAT_EVERY))
+            }
+        }
+    }
+
+    fn next_content(&mut self, is_beat: bool) -> Option<(Content<T>, Vec<R>)> {
+        let (epoch, batches) = match self.state {
+            State::Greeting { former, nonce } => {
+                return Some((Content::Hello { former, nonce }, Vec::new()));
+            }
+            State::Live(epoch, batches) => (epoch, batches),
+            State::Left => return None,
+        };
+        if self.waiting.is_empty() && self.is_leaving {
+            return Some((Content::Goodbye { epoch }, Vec::new()));
+        }
+        if self.waiting.is_empty() && !is_beat && !self.has_fences() {
+            return None;
+        }
+        let (items, receipts) = self.next_items();
+        let silent = self.others.values().filter(|other| other.is_silent());
+        let fences = silent.map(|other| other.fence.clone());
+        let content = Content::Batch {
+            epoch,
+            number: batches + 1,
+            fences: fences.collect(),
+            items,
+        };
+        Some((content, receipts))
+    }
+
+    fn next_items(&mut self) -> (Vec<T>, Vec<R>) {
+        let (mut items, mut receipts, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while let Some(next) = self.waiting.front()
+            && items.len() < ITEMS_MAX
+            && (items.is_empty() || bytes + next.bytes <= BATCH_BYTES_MAX)
+            && let Some(next) = self.waiting.pop_front()
+        {
+            bytes += next.bytes;
+            items.push(next.item);
+            receipts.push(next.receipt);
+        }
+        self.waiting_bytes -= bytes;
+        (items, receipts)
+    }
+
+    fn is_beat_due(&self, now: Duration) -> bool {
+        self.beat_at.is_none_or(|at| now >= at + BEAT_EVERY)
+    }
+
+    fn has_fences(&self) -> bool {
+        self.others.values().any(Other::is_silent)
+    }
+
+    /// Takes notice of the next message of the log. `members` has read the message already, with the effect `read`.
+    /// `nonce` returns a random number for another greeting.
+    pub fn on_read(
+        &mut self,
+        message: &Message<T>,
+        read: &Read<'_, T>,
+        members: &Members,
+        nonce: impl FnOnce() -> u64,
+        now: Duration,
+    ) -> Published<R> {
+        if message.by == self.server {
+            return self.on_own(message, read, members, now);
+        }
+        self.hear(&message.by, members, now);
+        let Read::Items { ended, .. } = read else {
+            return Published::Nothing;
+        };
+        for server in ended {
+            self.others.remove(server);
+        }
+        // A server that still greets has no epoch: the one that has ended is that of an earlier process.
+        if let State::Live(former, _) = self.state
+            && ended.contains(&self.server)
+        {
+            let nonce = nonce();
+            self.state = if self.is_leaving {
+                State::Left
+            } else {
+                State::Greeting { former, nonce }
+            };
+            self.lease_from = None;
+            let mut lost = self.take_sent();
+            lost.extend(self.take_waiting());
+            return Published::Lost(lost);
+        }
+        Published::Nothing
+    }
+
+    fn on_own(
+        &mut self,
+        message: &Message<T>,
+        read: &Read<'_, T>,
+        members: &Members,
+        now: Duration,
+    ) -> Published<R> {
+        match (read, &message.content, self.state) {
+            (
+                Read::Begun { epoch, .. },
+                Content::Hello { nonce, .. },
+                State::Greeting { nonce: own, .. },
+            ) if own == *nonce => {
+                self.state = State::Live(*epoch, 0);
+                self.counts(now);
+                for server in members.all_live() {
+                    self.hear(server, members, now);
+                }
+                self.others.remove(&self.server);
+                Published::Nothing
+            }
+            // An earlier process of this server has begun an epoch, so the greeting must name that one.
+            (Read::Begun { epoch, .. }, _, State::Greeting { nonce, .. }) => {
+                let former = *epoch;
+                self.state = State::Greeting { former, nonce };
+                self.sent = None;
+                Published::Nothing
+            }
+            (Read::Begun { .. }, _, State::Live(..)) => Published::NameTaken,
+            (
+                Read::Items { .. },
+                Content::Batch { epoch, number, .. },
+                State::Live(own, batches),
+            ) if own == *epoch && batches + 1 == *number => {
+                self.state = State::Live(own, *number);
+                self.count_beat();
+                Published::Own(self.counts(now))
+            }
+            (Read::Ended, _, State::Live(..)) => {
+                self.state = State::Left;
+                self.counts(now);
+                Published::Nothing
+            }
+            // A repetition, or a message of an earlier process of this server.
+            _ => Published::Nothing,
+        }
+    }
+
+    /// Records that the message that was sent counts. Returns its receipts.
+    fn counts(&mut self, now: Duration) -> Vec<R> {
+        self.heard_at = now;
+        self.lease_from = self.sent.as_ref().map(|sent| sent.first_at);
+        self.take_sent()
+    }
+
+    fn take_sent(&mut self) -> Vec<R> {
+        self.sent.take().map_or_else(Vec::new, |sent| sent.receipts)
+    }
+
+    fn hear(&mut self, server: &ServerName, members: &Members, now: Duration) {
+        match members.fence(server) {
+            Some(fence) => {
+                let other = Other {
+                    fence,
+                    heard_at: now,
+                    beats: 0,
+                };
+                self.others.insert(server.clone(), other);
+            }
+            None => {
+                self.others.remove(server);
+            }
+        }
+    }
+
+    /// If the batch that was sent is a beat, counts it for all servers that were not heard since it was sent.
+    fn count_beat(&mut self) {
+        let Some(sent) = self.sent.as_ref().filter(|sent| sent.is_beat) else {
+            return;
+        };
+        for other in self.others.values_mut() {
+            other.beats += u32::from(sent.first_at >= other.heard_at);
+        }
+    }
+}
+
+impl Other {
+    fn is_silent(&self) -> bool {
+        self.beats >= SILENT_BEATS
+    }
+}
