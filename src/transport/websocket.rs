@@ -330,7 +330,7 @@ impl WebSocket {
                 }
                 (!bytes.is_empty()).then_some(Input::Refused(Wrong {
                     code: Code::OutOfStep,
-                    text: "the message has more bytes than the upload; check the length of the upload",
+                    text: "the message continues after the end of the upload; check the length of the upload",
                     closes: true,
                 }))
             }
