@@ -211,7 +211,7 @@ fn read(source: &Source) -> Result<Loaded, Error> {
     Loaded::new(chain, found, changed)
 }
 
-/// Makes a certificate and stores it, unless one exists. Only the server's user may read the key.
+/// Makes a certificate and stores it, unless one exists. Only the system user that runs the server may read the key.
 fn make_once(folder: &Path, names: &[String]) -> Result<(), Error> {
     let (cert_path, key_path) = (folder.join(OWN_CERT), folder.join(OWN_KEY));
     if cert_path.exists() && key_path.exists() {

@@ -21,7 +21,9 @@ pub struct IncomingText {
 }
 
 impl Session {
-    /// Accepts a text. The client sends the bytes next. If the text is refused, the bytes are dropped.
+    /// Handles a `TEXT` line, which is followed by the bytes of the text. If the request is refused, the bytes are read
+    /// and dropped. If the line ends in CR LF, or the length is above that of any upload, the connection is closed
+    /// instead.
     pub(super) fn text(
         &mut self,
         text: TextRequest,

@@ -113,7 +113,7 @@ impl Targets {
         }
     }
 
-    /// Remembers a message as the newest message of its target in this piece.
+    /// Remembers a message as the newest message of its target in the current piece.
     fn see(&mut self, record: &Record) {
         let Some(event) = record
             .layout

@@ -37,7 +37,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Returns whether a user can reply to the entry: it is a message, an action or a file.
+    /// Returns whether the user can select the entry, for example to reply to it. The entry must be a message, an action
+    /// or a file, must be logged, and must not be a further line of a text of several lines.
     pub fn can_be_selected(&self) -> bool {
         let is_message = matches!(
             self.kind,
