@@ -61,13 +61,13 @@ checks.
 | [`chat`] | nicks, rooms, members, quotas: the domain | `config`, `model`, `protocol`, `tail` |
 | [`session`] | one connection's state, replies in order; queries the log and the accounts through effects | `accounts`, `chat`, `config`, `dialect`, `log`, `model`, `protocol`, `tail` |
 | [`transport`] | carries a connection's bytes, whatever they mean, over a plain socket or a layer around it; for clients inside the process, carries values | `dialect`, `model`, `protocol` |
-| `cluster` | several servers on one log: which messages count, what a server publishes (feature `cluster`) | `model` |
+| [`cluster`] | the rules of several servers on one log: which messages count, and what a server publishes when; `chatd` does not use it yet | `model` |
 | [`web`] | the files of the page | nothing |
 | [`server`] | connects all of these, and runs them on smol: accepts, reads, writes, runs timers; only `chatd` uses it, and tests use `server::simulation` | `accounts`, `chat`, `config`, `dialect`, `files`, `log`, `model`, `protocol`, `session`, `transport`, `web` |
 | [`client`] | connects, reconnects, sends, receives, moves files: for `chatc` and for bots | `protocol` |
 | [`ui`] | `chatc`: the screen, the line client, pipes | `client`, `protocol` |
 
-`protocol`, `tail`, `chat` and `session` are pure: functions of their state, their input, and the time that is
+`protocol`, `tail`, `chat`, `cluster` and `session` are pure: functions of their state, their input, and the time that is
 passed to them (`tests/project/tidy.rs` checks it).
 
 # Glossary
@@ -134,8 +134,7 @@ pub mod accounts;
 pub mod chat;
 #[cfg(feature = "client")]
 pub mod client;
-// It is pure, so its tests run in every test build.
-#[cfg(any(feature = "cluster", all(feature = "server", test)))]
+#[cfg(feature = "server")]
 pub mod cluster;
 #[cfg(feature = "server")]
 pub mod config;

@@ -88,6 +88,7 @@ const PURE: &[&str] = &[
     "src/model/entry.rs",
     "src/model/time.rs",
     "src/chat",
+    "src/cluster",
     "src/dialect",
     "src/session",
     "src/tail.rs",
