@@ -343,6 +343,7 @@ fn sends(session: &mut Session) -> Result<(), String> {
         session.answer(&request)?;
     }
     session.types(b"caf\xe9")?; // Whatever it makes of that, it sends UTF-8 and goes on.
+    session.types("ü".repeat(3000))?; // This must be split, or the client says that it is too long.
     session.types("after")?;
     loop {
         let request = session.serve_until("MSG")?;
