@@ -185,8 +185,8 @@ impl Tail {
     }
 
     /// Appends to `out` the lines of all entries starting with `from`, and stops before `out` would hold more than
-    /// `out_bytes_max` bytes. Copies at least one line, unless the entry `from` is not held. Calls `each` for every
-    /// copied line, with the author of the line and the offset in `out` at which the line ends.
+    /// `out_bytes_max` bytes, but not before the first line. If the entry `from` is no longer held, copies nothing. Calls
+    /// `each` for every copied line, with the author of the line and the offset in `out` at which the line ends.
     pub fn copy(
         &self,
         from: Seq,

@@ -1,8 +1,9 @@
 //! The task of a connection: it moves bytes between a carrier and a [`Session`].
 //!
 //! While the connection is idle, the task holds no buffer: it waits until the socket is readable or there is news.
-//! Then it borrows the thread's buffer, reads or writes as much as it can without waiting, and returns the buffer. It
-//! writes only what the session's cursors have not passed, so a slow client does not slow down the others.
+//! Then it borrows a buffer, the thread's to read or the server's to write, reads or writes as much as it can without
+//! waiting, and returns the buffer. It writes only what the session's cursors have not passed, so a slow client does not
+//! slow down the others.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

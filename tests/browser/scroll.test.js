@@ -89,11 +89,12 @@ async function check(t, server, size, options) {
 	const newest = `message ${MESSAGES - 1}:`;
 	await message(page, newest).waitFor();
 	const up = () => scroll(page, -1400, 'message 0:');
+	const down = () => scroll(page, 1400, newest);
 	const atOnce = async () => {
 		await page.locator('#log').press('End');
 		await message(page, newest).waitFor();
 	};
-	for (const way of [up, atOnce]) {
+	for (const way of [up, down, up, atOnce]) {
 		const { time, painted, changed, boxes } = await traced(page, way);
 		t.diagnostic(`${size}, ${way.name}: at most ${painted} parts painted, ${changed} of ${boxes} boxes laid out, ${Math.round(time)} ms of processor time`);
 		assert.ok(painted > 0 && painted <= PAINTED_MAX, `${size}: ${painted} parts were painted at once`);

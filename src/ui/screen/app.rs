@@ -419,8 +419,7 @@ pub fn size(bytes: u64) -> String {
 /// The word that mentions everybody in a room.
 pub const EVERYBODY: &str = "@room";
 
-/// Returns the words that mention the user: the user's nick, the word for everybody, and the words that the user has
-/// chosen.
+/// Returns the words that mention the user: the nick, `@room`, and the highlight words.
 pub fn own_words<'a>(
     nick: &'a str,
     highlights: &'a BTreeSet<String>,

@@ -390,6 +390,11 @@ impl Room {
         at.is_ok_and(|at| self.members.remove(at) == nick)
     }
 
+    /// Returns whether the nick `nick` is a member.
+    pub fn has_member(&self, nick: &str) -> bool {
+        self.position(nick).is_ok()
+    }
+
     /// Sets the members.
     pub fn set_members(&mut self, mut nicks: Vec<String>) {
         nicks.sort_by_cached_key(|nick| key(nick));

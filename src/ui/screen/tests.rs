@@ -59,14 +59,7 @@ impl TestScreen {
     /// Returns the screen of ann in `#lobby`, where bob is.
     fn new(columns: u16, rows: u16) -> Self {
         let mut play = Self::unconnected(columns, rows);
-        play.state.connected();
-        play.sent();
-        play.hear(&[
-            HELLO,
-            "OK STAMPS on",
-            "OK TAGS on",
-            "OK NICK ann #lobby 100",
-        ]);
+        play.connects(&["OK NICK ann #lobby 100"]);
         assert_eq!(
             play.sent(),
             [
@@ -185,6 +178,13 @@ impl TestScreen {
 
     fn effects(&mut self) -> Vec<Effect> {
         std::iter::from_fn(|| self.app.effect()).collect()
+    }
+
+    /// Connects to a server that has all optional parts, and answers with `answers` after that.
+    fn connects(&mut self, answers: &[&str]) {
+        self.state.connected();
+        self.sent();
+        self.hear(&[&[HELLO, "OK STAMPS on", "OK TAGS on"], answers].concat());
     }
 
     fn lost(&mut self) {

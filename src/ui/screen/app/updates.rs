@@ -233,6 +233,12 @@ impl App {
             self.fetch_quote(at, id, state);
         }
         let is_here = at == self.at && self.is_focused;
+        let mut others = self.rooms.iter().enumerate().filter(|(n, _)| *n != at);
+        if let Event::Part { nick, .. } = event
+            && !others.any(|(_, other)| other.has_member(nick))
+        {
+            self.away.remove(&**nick);
+        }
         let Some(room) = self.rooms.get_mut(at) else {
             return;
         };

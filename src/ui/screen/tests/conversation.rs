@@ -260,12 +260,7 @@ fn reactions_are_counted_under_a_message() {
 fn reactions_and_edits_of_a_page_and_of_a_replay_are_shown_once() {
     let mut play = talk(90, 20);
     play.lost();
-    play.state.connected();
-    play.sent();
-    play.hear(&[
-        HELLO,
-        "OK STAMPS on",
-        "OK TAGS on",
+    play.connects(&[
         "PAST 104 2026-11-24T06:47:00.000Z @reacts=👍*1 MSG #lobby bob missed",
         "PAST 105 2026-11-24T06:47:01.000Z REACT #lobby eve 104 👍",
         "PAST 106 2026-11-24T06:47:01.000Z REACT #lobby eve 103 👀",

@@ -235,15 +235,7 @@ fn away_tells_the_server_and_a_new_connection_too() {
     play.hear(&["OK AWAY"]);
     play.sees("others see that you are away: back at four");
     play.lost();
-    play.state.connected();
-    play.sent();
-    play.hear(&[
-        HELLO,
-        "OK STAMPS on",
-        "OK TAGS on",
-        "OK JOIN #lobby 100",
-        "OK NICK ann #lobby 100",
-    ]);
+    play.connects(&["OK JOIN #lobby 100", "OK NICK ann #lobby 100"]);
     let sent = play.sent();
     assert!(sent.contains(&"AWAY back at four".to_owned()), "{sent:?}");
     let mut play = TestScreen::new(80, 12);
@@ -271,6 +263,8 @@ fn the_lists_of_people_show_who_is_away() {
     play.sees("rob (away: at lunch)");
     play.key(KeyCode::Esc);
     play.sees("│ rob (away)\n");
+    play.hear(&["PART #lobby rob"]);
+    assert!(play.app.away.is_empty(), "rob is in no room here");
 }
 
 #[test]

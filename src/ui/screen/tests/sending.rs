@@ -83,12 +83,7 @@ fn a_lost_connection_is_shown_and_what_is_typed_meanwhile_is_kept_and_sent_once(
     play.enter("two");
     play.sees("○ offline – 2 unsent messages – retrying in 1 s");
     play.sees("connection was lost");
-    play.state.connected();
-    play.sent();
-    play.hear(&[
-        HELLO,
-        "OK STAMPS on",
-        "OK TAGS on",
+    play.connects(&[
         "PAST 101 2026-11-24T06:47:00.000Z MSG #lobby ann one",
         "PAST 102 2026-11-24T06:47:01.000Z MSG #lobby bob missed",
         "OK JOIN #lobby 102",
