@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use precis_profiles::UsernameCaseMapped;
 use precis_profiles::precis_core::profile::PrecisFastInvocation;
@@ -54,13 +54,13 @@ pub struct Nick(Name);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoomName(Name);
 
-/// A name as its user spelled it, and its comparison form.
+/// A name as its user spelled it, and its comparison form. Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Name {
-    shown: Box<str>,
+    shown: Arc<str>,
     /// The comparison form (RFC 8265 UsernameCaseMapped), or `None` if it equals `shown`. Usually it does, which
     /// saves memory where thousands of nicks are held.
-    casefolded: Option<Box<str>>,
+    casefolded: Option<Arc<str>>,
 }
 
 impl Nick {
@@ -143,18 +143,44 @@ fn is_stroke(c: char) -> bool {
 /// Returns the UTS 39 skeleton of a text in lower case. Also replaces `w` with two `v`, which the tables of UTS 39
 /// leave out. Most names are ASCII; for them, a table of the skeletons of single characters is ten times as fast.
 fn look(text: &str) -> Cow<'_, str> {
-    static OF_ASCII: LazyLock<[String; 128]> =
-        LazyLock::new(|| std::array::from_fn(|at| skeleton_with_vv(char::from(at as u8).into())));
+    static ASCII: LazyLock<AsciiLooks> = LazyLock::new(AsciiLooks::new);
     if !text.is_ascii() {
         return skeleton_with_vv(text.into()).into();
     }
-    let of_byte = |byte: u8| OF_ASCII.get(usize::from(byte)).map_or("", String::as_str);
-    if text.bytes().all(|byte| of_byte(byte).as_bytes() == [byte]) {
+    let ascii = &*ASCII;
+    if text.bytes().all(|byte| ascii.is_own_skeleton(byte)) {
         return text.into();
     }
     let mut found = String::with_capacity(2 * text.len());
-    found.extend(text.bytes().map(of_byte));
+    found.extend(text.bytes().map(|byte| ascii.skeleton(byte)));
     found.into()
+}
+
+/// The skeletons of the ASCII characters.
+struct AsciiLooks {
+    skeletons: [String; 128],
+    /// A bit for each character: whether the character is its own skeleton.
+    own: u128,
+}
+
+impl AsciiLooks {
+    fn new() -> Self {
+        let skeleton_of = |at: usize| skeleton_with_vv(char::from(at as u8).into());
+        let skeletons: [String; 128] = std::array::from_fn(skeleton_of);
+        let is_own = |(at, skeleton): &(usize, &String)| skeleton.as_bytes() == [*at as u8];
+        let own = skeletons.iter().enumerate().filter(is_own);
+        let own = own.fold(0, |own, (at, _)| own | 1 << at);
+        Self { skeletons, own }
+    }
+
+    fn is_own_skeleton(&self, byte: u8) -> bool {
+        self.own >> (byte & 127) & 1 == 1
+    }
+
+    fn skeleton(&self, byte: u8) -> &str {
+        let found = self.skeletons.get(usize::from(byte));
+        found.map_or("", String::as_str)
+    }
 }
 
 fn skeleton_with_vv(text: String) -> String {
@@ -235,6 +261,9 @@ impl<T: Clone + PartialEq> ByLook<T> {
 
     /// Returns the value of the nick that has the same skeleton as `nick`.
     pub fn get(&self, nick: &Nick) -> Option<&T> {
+        if self.is_empty() {
+            return None; // without computing the skeleton
+        }
         self.forms.get(&*nick.skeleton())
     }
 
@@ -265,8 +294,10 @@ impl<T: Clone + PartialEq> ByLook<T> {
     /// Removes `nick`, if its value is `value`.
     pub fn remove(&mut self, nick: &Nick, value: &T) {
         let forget = |looks: &mut HashMap<Box<str>, T>, look: &str| {
-            if looks.get(look) == Some(value) {
-                looks.remove(look);
+            if let Some((look, other)) = looks.remove_entry(look)
+                && other != *value
+            {
+                looks.insert(look, other);
             }
         };
         forget(&mut self.forms, &nick.skeleton());

@@ -434,6 +434,9 @@ impl Connection {
         }
         self.input_end = InputEnd::Handled;
         self.session.end_of_input(&mut state.chat, now);
+        if !self.session.is_ending() {
+            self.carrier.watch_closely(); // the client reads on, or has gone
+        }
         None
     }
 
@@ -500,7 +503,6 @@ impl Connection {
     }
 
     fn end_input(&mut self, how: InputEnd) {
-        self.carrier.watch_closely();
         if self.input_end == InputEnd::Open {
             self.input_end = how;
         }
