@@ -30,6 +30,14 @@ impl Chat {
         }
     }
 
+    /// Returns whether `nick` may mention everybody in a room at once. The owner, the moderators and operators may. If
+    /// the room has no owner, every nick may.
+    pub fn may_mention_everybody(&self, room: RoomId, nick: NickId) -> bool {
+        let acl = self.room(room).and_then(|room| room.acl.as_deref());
+        let has_owner = acl.is_some_and(|acl| acl.owner.is_some());
+        !has_owner || self.may_moderate(room, nick) || self.is_operator(nick)
+    }
+
     /// Returns the casefolded names of the rooms that `nick` may not read.
     pub fn hidden_rooms(&self, nick: Option<NickId>) -> HashSet<Box<str>> {
         let account = self.account_of(nick);

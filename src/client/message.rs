@@ -246,6 +246,11 @@ impl Tags {
         self.get("notice").is_some()
     }
 
+    /// Returns whether the message mentions everybody in its room, and its author may do that.
+    pub fn is_for_everybody(&self) -> bool {
+        self.get(tags::EVERYBODY).is_some()
+    }
+
     /// Returns whether the event has been deleted, so that `-` is in place of its text or file name.
     pub fn is_removed(&self) -> bool {
         self.get(tags::REMOVED).is_some()

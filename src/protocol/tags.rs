@@ -22,6 +22,9 @@ pub const VALUE_BYTES_MAX: usize = 256;
 /// The name of the tag of a deleted message or file, or of an edit of a deleted message. Only the server sets it.
 pub const REMOVED: &str = "removed";
 
+/// The name of the tag of a message that mentions everybody in its room. Only the server sets it.
+pub const EVERYBODY: &str = "everybody";
+
 /// The maximum number of characters in a nonce.
 const NONCE_CHARS_MAX: usize = 64;
 
@@ -124,6 +127,16 @@ impl SentTags {
     /// Returns whether these tags mark a text as sent by a program.
     pub fn is_notice(&self) -> bool {
         find(self.kept(), "notice").is_some()
+    }
+
+    /// Adds the tag of a message that mentions everybody in its room.
+    #[must_use]
+    pub fn with_everybody(mut self) -> Self {
+        let sent = self.0.get_or_insert_default();
+        let mut kept = String::from(std::mem::take(&mut sent.kept));
+        push(&mut kept, EVERYBODY, "");
+        sent.kept = kept.into();
+        self
     }
 
     /// Adds a nonce, which must be valid, to the tags.
@@ -295,6 +308,7 @@ mod tests {
             ("x-a=%0A", "x-a=%0A"),
             ("later=1;reply=2", "reply=2"),
             ("edited=1", ""),
+            ("everybody", ""),
             ("nonce=a", ""),
         ] {
             let tags = SentTags::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));

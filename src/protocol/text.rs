@@ -9,6 +9,36 @@ use std::borrow::Cow;
 const ESC: char = '\u{1b}';
 const BEL: char = '\u{7}';
 
+/// The word that mentions everybody in a room.
+pub const EVERYBODY: &str = "@room";
+
+/// Returns whether `text` contains `nick` as a whole word, in any case.
+///
+/// ```
+/// use plainchat::protocol::text::{EVERYBODY, mentions};
+/// assert!(mentions("hey Ann, look", "ann"));
+/// assert!(!mentions("the annual report", "ann"));
+/// assert!(!mentions("me@room.example", EVERYBODY));
+/// ```
+pub fn mentions(text: &str, nick: &str) -> bool {
+    if nick.is_empty() {
+        return false;
+    }
+    let (text, nick) = (text.to_lowercase(), nick.to_lowercase());
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    text.match_indices(&nick).any(|(at, found)| {
+        let before = text.get(..at).and_then(|t| t.chars().next_back());
+        let after = text.get(at + found.len()..).and_then(|t| t.chars().next());
+        !before.is_some_and(is_word) && !after.is_some_and(is_word)
+    })
+}
+
+/// Returns whether `text` contains [`EVERYBODY`] as a whole word. Nearly no message contains `@`, so that is checked
+/// first.
+pub fn mentions_everybody(text: &str) -> bool {
+    text.contains('@') && mentions(text, EVERYBODY)
+}
+
 /// Returns whether `c` is not allowed in text. Not allowed are C0 (except TAB), DEL, C1, bidirectional overrides and
 /// isolates, and the two separators that some programs treat as line ends.
 pub fn is_unsafe(c: char) -> bool {

@@ -20,6 +20,7 @@ use crate::protocol::request::{
     HistoryOf, JoinFrom, Refusal, SearchOf, Side, Target, UploadRequest,
 };
 use crate::protocol::tags::SentTags;
+use crate::protocol::text::mentions_everybody;
 use crate::protocol::{Code, Nick, Request, RoomName, VERSION, Verb};
 
 /// The maximum number of bytes of a list that are formatted when the list is requested.
@@ -303,6 +304,12 @@ impl Session {
                 let effect = self.propose(verb, place, scope, kind, text, body, chat);
                 return Ok(Some(effect.with_tags(tags)));
             }
+        };
+        let is_for_all = mentions_everybody(text) && chat.may_mention_everybody(room, own);
+        let tags = if is_for_all {
+            tags.with_everybody()
+        } else {
+            tags
         };
         let effect = self.propose_in(verb, room, kind, text, body, chat);
         Ok(effect.map(|effect| effect.with_tags(tags)))

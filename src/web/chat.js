@@ -727,11 +727,11 @@ export class Chat {
 	}
 
 	/**
-	 * Returns whether a message is for this user: it is private, contains the name, or replies to a message of the
-	 * user.
+	 * Returns whether a message is for this user: it is private or for everybody in the room, contains the name, or
+	 * replies to a message of the user.
 	 */
 	#isMention(event, room) {
-		return room.isPrivate || this.isMe(room.message(event.reply)?.nick ?? '') || mentions(event.text ?? event.name ?? '', this.nick);
+		return room.isPrivate || Boolean(event.isForAll) || this.isMe(room.message(event.reply)?.nick ?? '') || mentions(event.text ?? event.name ?? '', this.nick);
 	}
 
 	trim(room) {

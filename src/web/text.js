@@ -11,10 +11,9 @@ const WORD = /[\p{L}\p{M}\p{N}_-]/u;
 /** The word that mentions everybody in a room. */
 export const EVERYBODY = '@room';
 
-/** Returns whether `text` mentions a user: by `nick`, as a whole word in any case, or together with everybody. */
-export const mentions = (text, nick) => Boolean(nick) && (hasWord(text, nick) || hasWord(text, EVERYBODY));
-
-function hasWord(text, nick) {
+/** Returns whether `text` contains `nick`, as a whole word in any case. */
+export function mentions(text, nick) {
+	if (!nick) return false;
 	const hay = text.toLowerCase();
 	const needle = nick.toLowerCase();
 	for (let at = hay.indexOf(needle); at >= 0; at = hay.indexOf(needle, at + 1)) {
@@ -57,8 +56,8 @@ function isAddress(url) {
 	}
 }
 
-/** Finds names in plain text. `isNick` and `isRoom` return whether a name exists. */
-function* named(text, me, isNick, isRoom) {
+/** Finds names in plain text, and `@room` if the message `isForAll`. `isNick` and `isRoom` return whether a name exists. */
+function* named(text, { me, isForAll, isNick, isRoom }) {
 	let from = 0;
 	for (const match of text.matchAll(/[@#]?[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*/gu)) {
 		const before = text[match.index - 1] ?? ' ';
@@ -67,7 +66,8 @@ function* named(text, me, isNick, isRoom) {
 		const bare = word.replace(/^@/, '');
 		let type;
 		if (word[0] === '#') type = isRoom(word) && 'room';
-		else if (me && (bare.toLowerCase() === me.toLowerCase() || word.toLowerCase() === EVERYBODY)) type = 'me';
+		else if (me && bare.toLowerCase() === me.toLowerCase()) type = 'me';
+		else if (me && isForAll && word.toLowerCase() === EVERYBODY) type = 'me';
 		else if (word[0] === '@') type = isNick(bare) && 'nick';
 		if (!type) continue;
 		if (match.index > from) yield { type: 'text', text: text.slice(from, match.index) };
@@ -81,12 +81,12 @@ function* named(text, me, isNick, isRoom) {
  * Splits `text` into `{type, text}`: text, link (with its `href`), code, room, nick, me. Joined, the texts are the
  * whole text.
  */
-export function parts(text, { me = '', isNick = () => false, isRoom = () => false } = {}) {
+export function parts(text, { me = '', isForAll = false, isNick = () => false, isRoom = () => false } = {}) {
 	const found = [];
 	let from = 0;
 	const plain = (piece) => {
 		for (const part of linked(piece)) {
-			if (part.type === 'text') found.push(...named(part.text, me, isNick, isRoom));
+			if (part.type === 'text') found.push(...named(part.text, { me, isForAll, isNick, isRoom }));
 			else found.push(part);
 		}
 	};

@@ -58,6 +58,7 @@ function parseTags(tags) {
 		else if (name === 'edited') found.edited = Date.parse(value);
 		else if (name === 'reacts') found.reacts = parseReacts(value);
 		else if (name === 'removed') found.isRemoved = true;
+		else if (name === 'everybody') found.isForAll = true;
 	}
 	return found;
 }

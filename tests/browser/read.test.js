@@ -67,6 +67,28 @@ test('a mention counts on the icon of an installed page, and plays a sound if th
 	await until(() => ann.evaluate(() => globalThis.onIcon), 0);
 });
 
+test('@room mentions everybody only if the owner, a moderator or an operator says it', async (t) => {
+	const server = await chatd(t);
+	const cid = await Nc.named(t, server, 'cid');
+	cid.say('REGISTER a secret');
+	cid.say('JOIN #tea');
+	await cid.expect(/^OK JOIN #tea/m);
+	const ann = await visitor(t);
+	await enter(ann, server, 'ann', '#tea');
+	await say(ann, '/join #cake');
+	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	const bob = await Nc.named(t, server, 'bob', '#tea');
+	bob.say('MSG @room: I may not do that');
+	await bob.expect(/^OK MSG/m);
+	cid.say('MSG @room: I may');
+	const badge = ann.locator('#rooms li', { hasText: 'tea' }).locator('.badge');
+	await until(() => badge.textContent(), '1'); // one mention, of two unread messages
+	await ann.getByRole('link', { name: 'tea' }).click();
+	await message(ann, 'I may not do that').waitFor();
+	assert.deepEqual(await ann.locator('mark').allTextContents(), ['@room']);
+	assert.equal(await message(ann, 'I may not do that').locator('mark').count(), 0);
+});
+
 test('scrolling loads history, and the document stays small', async (t) => {
 	const server = await chatd(t);
 	await flood(server, 'bot', '#log', numbered(3000));

@@ -30,7 +30,7 @@ use super::picture::{Graphics, Picture, USUAL_CELL};
 use super::room::{EntryKind, Room};
 use super::theme::Palette;
 use crate::client::{ClientState, Error, RequestId};
-use crate::protocol::text::clean;
+use crate::protocol::text::{clean, mentions};
 use reading::Reading;
 
 /// The user's preferences.
@@ -416,28 +416,11 @@ pub fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()
 }
 
-/// The word that mentions everybody in a room.
-pub const EVERYBODY: &str = "@room";
-
-/// Returns the words that mention the user: the nick, `@room`, and the highlight words.
+/// Returns the words that mention the user: the nick and the highlight words.
 pub fn own_words<'a>(
     nick: &'a str,
     highlights: &'a BTreeSet<String>,
 ) -> impl Iterator<Item = &'a str> {
     let words = highlights.iter().map(String::as_str);
-    [nick, EVERYBODY].into_iter().chain(words)
-}
-
-/// Returns whether `text` mentions `nick`, as a whole word in any case.
-pub fn mentions(text: &str, nick: &str) -> bool {
-    if nick.is_empty() {
-        return false;
-    }
-    let (text, nick) = (text.to_lowercase(), nick.to_lowercase());
-    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    text.match_indices(&nick).any(|(at, found)| {
-        let before = text.get(..at).and_then(|t| t.chars().next_back());
-        let after = text.get(at + found.len()..).and_then(|t| t.chars().next());
-        !before.is_some_and(is_word) && !after.is_some_and(is_word)
-    })
+    std::iter::once(nick).chain(words)
 }

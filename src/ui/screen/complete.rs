@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::super::shorthand::expand_home;
-use super::app::EVERYBODY;
 use super::command::{ArgumentKind, COMMANDS};
+use crate::protocol::text::EVERYBODY;
 
 /// The maximum number of completions.
 const FOUND_MAX: usize = 200;

@@ -5,11 +5,12 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
-use super::app::{mentions, size};
+use super::app::size;
 use super::extras::Reaction;
 use super::lines::Look;
 use super::room::{Entry, EntryKind, Room, is_picture};
 use super::wrap::{cut, links, width, wrap};
+use crate::protocol::text::{EVERYBODY, mentions};
 
 /// The time within which further messages of the same user are shown without the nick.
 const TOGETHER: SignedDuration = SignedDuration::from_mins(5);
@@ -114,7 +115,7 @@ pub(super) fn entry_lines(
         Span::styled(" │ ", palette.line())
     };
     let mut text = plain(&text);
-    let mut pieces = pieces(&text, style, entry.is_mention, look);
+    let mut pieces = pieces(&text, style, entry, look);
     if entry.extras.is_edited {
         let start = text.len();
         text.push_str(" (edited)");
@@ -219,19 +220,20 @@ pub(super) fn plain(text: &str) -> String {
 fn pieces(
     text: &str,
     style: Style,
-    is_mention: bool,
+    entry: &Entry,
     look: &Look,
 ) -> Vec<(std::ops::Range<usize>, Style)> {
     let mut marks: Vec<(std::ops::Range<usize>, Style)> = links(text)
         .into_iter()
         .map(|range| (range, style.patch(look.palette.link())))
         .collect();
-    if is_mention {
+    if entry.is_mention {
         // The text may have another length in lower case. In that case, mentions are not highlighted.
         let small = text.to_lowercase();
-        let words = look.own_words.iter().filter(|_| small.len() == text.len());
-        for word in words {
-            let found = small.match_indices(&word[..]).filter(|(at, _)| {
+        let everybody = entry.extras.is_for_everybody.then_some(EVERYBODY);
+        let words = look.own_words.iter().map(String::as_str).chain(everybody);
+        for word in words.filter(|_| small.len() == text.len()) {
+            let found = small.match_indices(word).filter(|(at, _)| {
                 let end = at + word.len();
                 let start = text.get(..*at).map_or(0, |t| {
                     t.len() - t.chars().next_back().map_or(0, char::len_utf8)

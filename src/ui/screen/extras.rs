@@ -29,6 +29,8 @@ pub struct Extras {
     pub lines: Option<u64>,
     /// The id of the first line, if this is a later line of a text of several lines.
     pub part_of: Option<u64>,
+    /// Whether the message mentions everybody in its room, and its author may do that.
+    pub is_for_everybody: bool,
     /// Whether the text was replaced.
     pub is_edited: bool,
     /// Whether the event was deleted before it was received.
@@ -68,6 +70,7 @@ impl Extras {
             reply: tags.reply().map(|id| id.get()),
             lines: tags.lines(),
             part_of: tags.part_of().map(|id| id.get()),
+            is_for_everybody: tags.is_for_everybody(),
             is_edited: tags.edited().is_some(),
             is_removed: tags.is_removed(),
             reactions: reactions.take(REACTIONS_MAX).collect(),

@@ -37,6 +37,15 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Returns the entry with `extras`, which may say that it mentions everybody.
+    pub fn with_extras(self, extras: Extras) -> Self {
+        Self {
+            is_mention: self.is_mention || !self.is_mine && extras.is_for_everybody,
+            extras,
+            ..self
+        }
+    }
+
     /// Returns whether the user can select the entry, for example to reply to it. The entry must be a message, an action
     /// or a file, must be logged, and must not be a further line of a text of several lines.
     pub fn can_be_selected(&self) -> bool {

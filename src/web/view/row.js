@@ -104,7 +104,7 @@ export function rowMaker(chat, ui) {
 			return frame(item, 'div.row.quiet', false, el('div', {}, el('bdi', {}, nick), ...what));
 		}
 		const blocks = verb === 'FILE' || isGone ? [] : isCode || !item.parts ? [{ text, isCode }] : sections(text, item.isWhole);
-		const found = blocks.map((block) => (block.isCode ? [] : split(room, block.text, chat.isMe(nick) ? '' : chat.nick)));
+		const found = blocks.map((block) => (block.isCode ? [] : split(room, block.text, chat.isMe(nick) ? '' : chat.nick, item.isForAll)));
 		const isMention = !chat.isMe(nick) && (found.flat().some(({ type }) => type === 'me') || chat.isMe(quote?.nick ?? ''));
 		const kinds = [verb === 'ME' && 'act', isHead && 'head', isMention && 'call', isCode && 'code', isFence && 'fence'];
 		const edited = item.edited && el('span.edited', { title: whole.format(item.edited) }, ' (edited)');
@@ -161,8 +161,9 @@ export function rowMaker(chat, ui) {
 		return el('button.nick', { hue: nick, tabIndex: -1, dir: 'auto', title, onclick: () => isMe || ui.open(nick) }, nick);
 	}
 
-	const split = (room, text, me) => parts(text, {
+	const split = (room, text, me, isForAll) => parts(text, {
 		me,
+		isForAll,
 		isNick: (nick) => room.members.has(fold(nick)),
 		isRoom: (name) => Boolean(chat.room(name)),
 	});

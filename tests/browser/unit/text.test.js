@@ -29,7 +29,11 @@ check('mailto:javascript:alert(1) xmailto:bob@x.example www.javascript:alert(1)/
 check('<img src=x onerror=alert(1)> <a href="https://x.example">', 'link https://x.example');
 check('ann: hello, Ann! anna annika @ann', 'me ann', 'me Ann', 'me @ann');
 check('@bob @nobody bob', 'nick @bob');
-check('@room: look, @Room. @roomy me@room.example room', 'me @room', 'me @Room');
+check('@room: look');
+test('@room is marked if the message is for all', () => {
+	const found = parts('@room: look, @Room. @roomy me@room.example room', { me: 'ann', isForAll: true });
+	assert.deepEqual(found.filter(({ type }) => type === 'me').map(({ text }) => text), ['@room', '@Room']);
+});
 check('#ops #ops. #nowhere x#ops https://x.example/#ops', 'room #ops', 'room #ops', 'link https://x.example/#ops');
 check('`code https://x.example ann` ann', 'code `code https://x.example ann`', 'me ann');
 check('` alone');
@@ -42,8 +46,6 @@ test('a name is mentioned only as a whole word', () => {
 	assert.ok(!mentions('annual banana', 'ann'));
 	assert.ok(mentions('zoë?', 'Zoë'));
 	assert.ok(!mentions('anything', ''));
-	assert.ok(mentions('@room: we deploy', 'ann'));
-	assert.ok(!mentions('the room, me@room.example', 'ann'));
 });
 
 test('sizes are short', () => {

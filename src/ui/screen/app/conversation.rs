@@ -42,7 +42,8 @@ impl App {
                 if room.edit(*id, nick, text)
                     && let Some(entry) = room.entry_mut(*id)
                 {
-                    entry.is_mention = !entry.is_mine && is_about_me;
+                    entry.is_mention =
+                        !entry.is_mine && (is_about_me || entry.extras.is_for_everybody);
                 }
             }
             Event::React { emoji, .. } => room.react(*id, nick, emoji, true, replay),

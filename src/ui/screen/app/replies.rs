@@ -339,10 +339,7 @@ impl App {
             }
             let extras = Extras::of(&tags);
             if let Some(what) = self.seen_as(&event, &extras) {
-                page.push(Entry {
-                    extras,
-                    ..self.entry(Some(id), Some(time), what)
-                });
+                page.push(self.entry(Some(id), Some(time), what).with_extras(extras));
             }
         }
         (page, removed)

@@ -265,11 +265,12 @@ impl App {
         }
         let Some(mut entry) = kind else { return };
         let answered = extras.reply.and_then(|id| room.get(room.find(id)?));
-        entry.is_mention |= !entry.is_mine && answered.is_some_and(|answered| answered.is_mine);
+        let is_answer = answered.is_some_and(|answered| answered.is_mine);
+        entry.is_mention |= !entry.is_mine && is_answer;
         // Of a text of several lines, only the first line and lines with a mention are counted.
         let is_first = extras.part_of.is_none();
+        let entry = entry.with_extras(extras);
         let is_counted = is_first || entry.is_mention;
-        entry.extras = extras;
         let counts = entry.kind.nick().is_some() && !entry.is_mine && is_counted;
         let is_for_me = entry.is_mention || !room.is_room();
         let is_news = match (entry.id, room.is_room()) {

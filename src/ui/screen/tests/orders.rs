@@ -274,7 +274,11 @@ fn a_message_to_everybody_in_the_room_is_a_mention() {
     play.effects();
     play.bob_sends(101, "the room is cold, me@room.example.org");
     assert!(play.effects().is_empty());
-    play.bob_sends(102, "@room: we deploy now");
+    play.bob_sends(102, "@room: bob may not do that here");
+    assert!(play.effects().is_empty());
+    play.hear(&[
+        "LIVE 103 2026-11-24T06:47:00.000Z @everybody MSG #lobby bob @room: we deploy now",
+    ]);
     assert!(matches!(play.effects()[..], [Effect::Bell]));
     play.type_in("@ro");
     play.key(KeyCode::Tab);
