@@ -113,6 +113,12 @@ const ui = {
 		return Boolean((await ui.choose(`Delete ${what} for everyone?`, { remove: 'Delete' })) && (await chat.remove(room, id)));
 	},
 
+	/** Deletes a conversation, or all of them, from this browser, if the user confirms that. */
+	async deleteTalks(room) {
+		const what = room ? `your messages with ${room.name}` : 'all your direct messages';
+		if (await ui.choose(`Delete ${what} from this browser?`, { delete: 'Delete' })) chat.deleteTalks(room);
+	},
+
 	editTopic: () => editTopic(),
 
 	/** Shows an invitation. */
@@ -303,7 +309,7 @@ const ui = {
 				return true;
 			}
 			case 'forget':
-				if (!(await ui.choose(`Delete your name ${chat.nick} and its password from this browser? Unless you know the password, you lose the name.`, { forget: 'Delete' }))) return false;
+				if (!(await ui.choose(`Delete your name ${chat.nick} and its password from this browser? Unless you know the password, you lose the name.${chat.isGuest ? ' Your direct messages are deleted too.' : ''}`, { forget: 'Delete' }))) return false;
 				await push.stop();
 				await chat.forget();
 				location.replace('./');

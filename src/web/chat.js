@@ -9,11 +9,9 @@ import { Reading } from './reading.js';
 import { keeping, refusal } from './refusals.js';
 import { Sender } from './sender.js';
 import { Tabs } from './tabs.js';
+import { PRIVATE_MAX, keepable, merged, newest, superfluous } from './talks.js';
 import { mentions } from './text.js';
 import { fold, isRoom, words } from './wire.js';
-
-/** The number of direct messages of one conversation that this tab remembers. */
-const PRIVATE_MAX = 200;
 
 export class Chat {
 	/** `welcome`: the user must choose a name. `in`: the user has a name. `forgotten`: the user has deleted it. */
@@ -46,10 +44,13 @@ export class Chat {
 	isOperator = false;
 	/** Who is away, this user included. */
 	away = new Away();
+	/** Whether the name is not registered, so that this browser keeps the direct messages; `undefined` until that is known. */
+	isGuest;
 	/** Whether the user has a name and has joined all rooms, so that messages can be sent. */
 	isReady = false;
 
 	#keeping = null;
+	#restored = ''; // the folded nick whose kept conversations have been loaded
 	#running = new Map(); // name of a request → its promise
 
 	/**
@@ -86,8 +87,9 @@ export class Chat {
 	/** Connects. The room or conversation `name` is shown first. */
 	start(name) {
 		if (name && this.phase === 'in') {
-			if (isRoom(name) && !this.room(name)) this.add(name).lastRead = undefined;
-			this.active = this.room(name) ?? null;
+			const isKnown = this.room(name);
+			this.active = this.add(name);
+			if (isRoom(name) && !isKnown) this.active.lastRead = undefined;
 		}
 		this.connection.start();
 		this.sender.adoptLost();
@@ -289,6 +291,7 @@ export class Chat {
 			this.store.pass = pass;
 			this.#modes();
 		}
+		this.isGuest = undefined;
 		this.nick = nick;
 		this.password = password || this.store.password;
 		if (room) {
@@ -303,6 +306,7 @@ export class Chat {
 		if (!reply?.ok) return refusal(reply, { nick, isGuess: !password });
 		const old = this.nick;
 		if (password) this.password = password;
+		this.isGuest = undefined;
 		[this.nick] = words(reply.text, 1);
 		this.store.me = { nick: this.nick, password: this.password };
 		for (const room of this.rooms.values()) {
@@ -320,6 +324,51 @@ export class Chat {
 	async #shareReading() {
 		if (!this.can.has('accounts')) return;
 		await this.reading.start(this.nick);
+		const { isRegistered } = this.reading;
+		if (isRegistered !== undefined) this.#restoreTalks(!isRegistered);
+		this.page.changed();
+	}
+
+	/** Loads the conversations that this browser has kept for a name that is not registered; deletes those of a registered one. */
+	#restoreTalks(isGuest) {
+		const { nick, store } = this;
+		this.isGuest = isGuest;
+		for (const [key, items] of store.talks(nick)) {
+			if (!isGuest || !items.length) store.keepTalk(nick, key, undefined);
+			else if (this.#restored !== fold(nick)) {
+				const { room: to, nick: by } = items.at(-1);
+				const name = this.isMe(by) ? to : by;
+				const room = this.add(fold(name) === key ? name : key);
+				room.restore(merged(items, room.items.filter(({ time }) => time)));
+			}
+		}
+		this.#restored = isGuest ? fold(nick) : '';
+		this.keep();
+	}
+
+	/** Keeps the conversations in this browser, together with what other tabs know of them. */
+	#keepTalks() {
+		const { nick, store } = this;
+		let isNew = false;
+		for (const room of this.all) {
+			const sign = `${room.items.length} ${room.items.at(-1)?.key}`;
+			if (!room.isPrivate || room.keptSign === sign) continue;
+			room.keptSign = sign;
+			const mine = keepable(room.items, nick);
+			if (!mine.length) continue;
+			const kept = store.talk(nick, room.name) ?? [];
+			isNew ||= !kept.length;
+			store.keepTalk(nick, room.name, newest(merged(kept, mine)));
+		}
+		if (isNew) for (const name of superfluous(store.talks(nick))) store.keepTalk(nick, name, undefined);
+	}
+
+	/** Deletes a conversation from this browser, in all its tabs. Without `room`, deletes all conversations. */
+	deleteTalks(room) {
+		const { nick, store } = this;
+		for (const [key] of store.talks(nick)) if (!room || key === fold(room.name)) store.keepTalk(nick, key, []);
+		for (const one of room ? [room] : this.all.filter(({ isPrivate }) => isPrivate)) one.restore(one.items.filter(({ id }) => id));
+		this.keep();
 		this.page.changed();
 	}
 
@@ -356,7 +405,8 @@ export class Chat {
 
 	#drop(room) {
 		this.rooms.delete(fold(room.name));
-		if (!room.isPrivate) this.store.dropRoom(room.name);
+		if (room.isPrivate) this.deleteTalks(room);
+		else this.store.dropRoom(room.name);
 		if (this.active === room) this.active = this.all[0] ?? null;
 		this.keep();
 		this.page.changed();
@@ -365,7 +415,9 @@ export class Chat {
 	#rename(room, name) {
 		const { all } = this;
 		this.sender.outbox.rename(room.name, name);
-		if (!room.isPrivate) this.store.dropRoom(room.name);
+		if (room.isPrivate) this.store.keepTalk(this.nick, room.name, undefined);
+		else this.store.dropRoom(room.name);
+		room.keptSign = '';
 		room.isKept = false;
 		room.name = name;
 		this.rooms = new Map(all.map((room) => [fold(room.name), room]));
@@ -780,6 +832,7 @@ export class Chat {
 			store.keepRoom(room.name, room.lastRead ?? room.lastId);
 			room.isKept = true;
 		}
+		if (this.isGuest) this.#keepTalks();
 		store.private = Object.fromEntries(this.all.filter((r) => r.isPrivate).map((r) => [r.name, r.items]));
 	}
 
@@ -795,6 +848,15 @@ export class Chat {
 			case 'out':
 				this.sender.elsewhere(rest, value);
 				break;
+			case 'talk': {
+				const [nick, partner] = words(rest, 1);
+				const room = value?.length === 0 && nick === fold(this.nick) && this.room(partner);
+				if (room) {
+					room.restore(room.items.filter(({ id }) => id)); // another tab has deleted the conversation
+					this.keep();
+				}
+				break;
+			}
 			case 'draft':
 				this.page.draft(rest, value ?? '', old ?? '');
 				break;

@@ -39,6 +39,7 @@ pub static MODULES: &[(&str, &str)] = modules![
     "commands.js",
     "store.js",
     "tabs.js",
+    "talks.js",
     "outbox.js",
     "quotes.js",
     "room.js",

@@ -189,7 +189,7 @@ export class Room {
 		if (this.atEnd) this.items.push(this.#toItem({ verb: 'NOTE', text, time: null, id: null }));
 	}
 
-	/** Restores what this tab has saved of a conversation. */
+	/** Restores what this browser has saved of a conversation. */
 	restore(items) {
 		// These items are older than any connection: items that come from the log later do not contain their changes.
 		this.items = items.map((event) => ({ ...this.#toItem(event), connection: -1 }));

@@ -1,8 +1,10 @@
 // The data that survives a reload. The tabs of a browser share the user's name, rooms, read positions, drafts and
 // unsent messages. Each room and each unsent message has a key of its own, so that no tab overwrites what another has
-// saved. Each conversation belongs to one tab; the server sends those that it has saved.
+// saved. The server sends the direct messages that it has saved. Others are kept here if the user's name is not registered,
+// and otherwise belong to one tab.
 
 import { FIRST } from './emoji.js';
+import { fold } from './wire.js';
 
 const PREFIX = 'plainchat.';
 
@@ -189,6 +191,17 @@ export class Store {
 	}
 	set private(conversations) {
 		save(this.tab, 'private', conversations);
+	}
+
+	/** The kept conversations of a nick: `[[folded name, items]]`. A conversation without items has been deleted. */
+	talks(nick) {
+		return this.#all(`talk.${fold(nick)} `);
+	}
+	talk(nick, name) {
+		return load(this.browser, `talk.${fold(nick)} ${fold(name)}`, null);
+	}
+	keepTalk(nick, name, items) {
+		save(this.browser, `talk.${fold(nick)} ${fold(name)}`, items);
 	}
 
 	/** Calls `act(name, value, old)` when another tab saves or removes something. `value` is `null` if it was removed. */

@@ -184,6 +184,83 @@ test('direct messages', async (t) => {
 	assert.equal(await ann.locator('.failed').getByRole('button', { name: 'Retry' }).count(), 1);
 });
 
+/** Closes a tab, and opens the page in a new one. */
+async function newTab(page, server, address = '') {
+	const context = page.context();
+	const next = await context.newPage();
+	await page.close();
+	await next.goto(server.url + address);
+	return next;
+}
+
+test('the direct messages of a name that is not registered survive closing the tab, until they are deleted', async (t) => {
+	const server = await chatd(t);
+	let ann = await visitor(t);
+	await enter(ann, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	bob.say('TELL ann psst');
+	await ann.locator('#people').getByRole('link', { name: /bob/ }).click();
+	await message(ann, 'psst').waitFor();
+	await ann.getByText('only this browser keeps these messages').waitFor();
+	await say(ann, 'one\n\n\ntwo');
+	await bob.expect(/^MSG bob ann two$/m);
+	await message(ann, 'two').and(ann.locator('.row:not(.waiting) .text')).waitFor();
+	const kept = () => ann.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith('plainchat.talk.')));
+	await until(kept, ['plainchat.talk.ann bob']);
+
+	ann = await newTab(ann, server, '#@bob');
+	await until(() => texts(ann), ['psst', 'one\n\n\ntwo']);
+	await say(ann, '/nick anna');
+	await ann.getByRole('button', { name: 'anna, you' }).waitFor();
+	ann = await newTab(ann, server, '#@bob'); // another name has no messages
+	await ann.getByRole('heading', { name: 'You and bob' }).waitFor();
+	await ann.getByRole('button', { name: 'Register your name' }).waitFor();
+	assert.deepEqual(await texts(ann), []);
+	await say(ann, '/nick ann');
+	await until(() => texts(ann), ['psst', 'one\n\n\ntwo']);
+
+	const other = await ann.context().newPage();
+	await other.goto(`${server.url}#@bob`);
+	await until(() => texts(other), ['psst', 'one\n\n\ntwo']);
+	await ann.getByRole('button', { name: 'Delete these messages' }).click();
+	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+	await until(() => texts(ann), []);
+	await until(() => texts(other), []);
+	await other.close();
+	ann = await newTab(ann, server, '#@bob');
+	await ann.getByRole('button', { name: 'Register your name' }).waitFor();
+	assert.deepEqual(await texts(ann), []);
+
+	bob.say('TELL ann again');
+	await message(ann, 'again').waitFor();
+	await until(kept, ['plainchat.talk.ann bob']);
+	await say(ann, '/register');
+	await until(kept, []); // of a registered name, the server keeps them
+	await ann.getByText('unless bob has registered too').waitFor();
+});
+
+test('who leaves a conversation, or deletes the name, deletes its messages from the browser', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	await enter(ann, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	bob.say('TELL ann psst');
+	const cid = await Nc.named(t, server, 'cid');
+	cid.say('TELL ann hey');
+	const kept = () => ann.evaluate(() => Object.entries(localStorage).filter(([key, value]) => key.startsWith('plainchat.talk.') && value !== '[]').map(([key]) => key).sort());
+	await until(kept, ['plainchat.talk.ann bob', 'plainchat.talk.ann cid']);
+	await ann.locator('#people').getByRole('link', { name: /bob/ }).click();
+	await message(ann, 'psst').waitFor();
+	await say(ann, '/leave');
+	await until(kept, ['plainchat.talk.ann cid']);
+	await ann.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
+	await say(ann, '/forget');
+	await ann.getByText('Your direct messages are deleted too.').waitFor();
+	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+	await ann.getByLabel('Your name', { exact: true }).waitFor();
+	assert.deepEqual(await kept(), []);
+});
+
 test('direct messages between registered users arrive also after they were offline', async (t) => {
 	const server = await chatd(t);
 	const ann = await visitor(t);

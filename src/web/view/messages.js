@@ -157,13 +157,16 @@ export function messages(chat, ui) {
 	/** Whether the user should be told, above a conversation, that a name can be registered. */
 	const canRegister = () => room.isPrivate && chat.reading.isRegistered === false;
 
+	/** Whether this browser keeps messages of the conversation. */
+	const isKept = () => room.isPrivate && chat.isGuest && room.items.some(({ id, time }) => time && !id);
+
 	const nowhere = {
 		key: 'nowhere',
 		build: () => el('div.start', {}, el('h2', {}, 'You are not in a room'), el('button.plain', { onclick: ui.find }, 'Find or create one')),
 	};
 
 	function rows() {
-		const rows = [room.atStart ? { key: 'start', sign: [room.name, Boolean(room.topic), canRegister()].join(), build: () => start(room, ui, canRegister()) } : loading('older')];
+		const rows = [room.atStart ? { key: 'start', sign: [room.name, Boolean(room.topic), canRegister(), chat.isGuest, isKept()].join(), build: () => start(room, ui, { canRegister: canRegister(), isGuest: chat.isGuest, isKept: isKept() }) } : loading('older')];
 		let last = null;
 		let day = null;
 		let isNew = false;

@@ -197,6 +197,11 @@ export function panel(chat, ui) {
 					el('p.small', {}, 'It protects your name. Enter it to use the name in another browser, or type ', el('code', {}, `NICK ${chat.nick}`), ' and the password in a terminal.'),
 					el('p.small', {}, 'A registered name stays yours while you are offline. You can choose a new password before you register: at least 8 characters.')),
 				el('h3', {}, 'Notifications'), notifications(), sound(),
+				...(chat.isGuest ? [
+					el('h3', {}, 'Direct messages'),
+					el('p.small', {}, 'Your name is not registered, so only this browser keeps them.'),
+					el('div.acts', {}, el('button.plain', { onclick: () => ui.deleteTalks() }, 'Delete them all')),
+				] : []),
 				el('h3', {}, 'Leave this server'),
 				el('div.acts', {}, el('button.plain', { onclick: () => ui.command('forget') }, 'Delete my name from this browser')),
 			];

@@ -3,6 +3,7 @@
 import { sections } from '../blocks.js';
 import { addressOf, isPicture } from '../files.js';
 import { hasReacted, whoText } from '../reactions.js';
+import { PRIVATE_MAX } from '../talks.js';
 import { parts, size as sizeText } from '../text.js';
 import { fold, isRoom } from '../wire.js';
 import { avatar, el, icon, sync } from './dom.js';
@@ -44,14 +45,22 @@ function frame(item, tag, isHead, ...children) {
 	return row;
 }
 
+/** Returns who keeps the direct messages with another user, and for how long. */
+function keptText(name, isGuest) {
+	if (isGuest) return `Your name is not registered, so only this browser keeps these messages: the newest ${PRIVATE_MAX}, until you delete them.`;
+	if (isGuest === false) return `These messages disappear when you close the tab, unless ${name} has registered too.`;
+	return 'These messages disappear when you close the tab, unless both of you have registered.';
+}
+
 /** Creates what is shown above the first message of a room or conversation. */
-export function start({ name, isPrivate, topic }, ui, canRegister) {
+export function start(room, ui, { canRegister, isGuest, isKept }) {
+	const { name, isPrivate, topic } = room;
 	const act = (name, onclick, text) => el('button.plain', { onclick }, icon(name), text);
 	return el('div.start', {}, el('h2', {}, isPrivate ? `You and ${name}` : `This is where ${name} begins`),
 		el('p', {}, isPrivate
-			? 'These messages disappear when you close the tab, unless both of you have registered.'
+			? keptText(name, isGuest)
 			: 'Write a message, or drop a file here. People who join later can read it.'),
-		canRegister && el('div.acts', {}, act('lock', () => ui.panel('you'), 'Register your name')),
+		canRegister && el('div.acts', {}, act('lock', () => ui.panel('you'), 'Register your name'), isKept && act('bin', () => ui.deleteTalks(room), 'Delete these messages')),
 		!isPrivate && el('div.acts', {},
 			act('link', () => ui.copy(`${location.origin}/${addressIn(name)}`), 'Copy invite link'),
 			!topic && act('pen', () => ui.editTopic(), 'Add a topic'),
