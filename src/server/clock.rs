@@ -2,30 +2,33 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use async_io::Timer;
-
-use crate::model::Now;
+use crate::model::{Now, millis};
 use crate::protocol::Time;
 
-/// The monotonic clock and the wall clock.
+/// The monotonic clock and the wall clock, and the tasks that wait for a time.
 #[derive(Clone, Debug)]
-pub(super) enum Clock {
-    /// The machine's clocks. Uptime counts from this moment.
-    Machine(Instant),
-    Virtual(Arc<VirtualClock>),
+pub(super) struct Clock {
+    source: Source,
+    alarms: Arc<Mutex<Alarms>>,
 }
 
-/// A clock that a test advances.
+#[derive(Clone, Debug)]
+enum Source {
+    /// The machine's clocks. Uptime counts from this moment.
+    Machine(Instant),
+    Virtual(Arc<VirtualTime>),
+}
+
+/// A time that a test advances.
 #[derive(Debug)]
-pub(super) struct VirtualClock {
+struct VirtualTime {
     start: Instant,
     started: Time,
-    state: Mutex<Hands>,
+    hands: Mutex<Hands>,
 }
 
 #[derive(Debug, Default)]
@@ -33,8 +36,13 @@ struct Hands {
     uptime: Duration,
     /// The time that the work between two looks at the clock seems to have taken.
     worked: Duration,
-    alarms: BTreeMap<(Duration, u64), Waker>,
-    last_alarm: u64,
+}
+
+/// The tasks that wait, by the uptime for which they wait. A number distinguishes tasks that wait for the same time.
+#[derive(Debug, Default)]
+struct Alarms {
+    wakers: BTreeMap<(Duration, u64), Waker>,
+    last_number: u64,
 }
 
 /// The time by which a virtual clock seems to advance with each call of [`Clock::instant`]. So connections that have
@@ -43,50 +51,71 @@ const LOOK: Duration = Duration::from_micros(20);
 
 /// A timer that can be set anew.
 #[derive(Debug)]
-pub(super) enum Alarm {
-    Machine(Instant, Timer),
-    Virtual {
-        clock: Arc<VirtualClock>,
-        at: Duration,
-        /// The key of the waker that waits.
-        key: Option<(Duration, u64)>,
-    },
+pub(super) struct Alarm {
+    clock: Clock,
+    at: Duration,
+    /// The key of the waker that waits.
+    key: Option<(Duration, u64)>,
 }
 
 impl Clock {
     /// Returns the machine's clock. Uptime counts from now on.
     pub fn start() -> Self {
-        Self::Machine(Instant::now())
+        Self::with(Source::Machine(Instant::now()))
+    }
+
+    /// Returns a virtual clock for a server that is started at the time `started`.
+    pub fn simulated(started: Time) -> Self {
+        Self::with(Source::Virtual(Arc::new(VirtualTime {
+            start: Instant::now(),
+            started,
+            hands: Mutex::default(),
+        })))
+    }
+
+    fn with(source: Source) -> Self {
+        Self {
+            source,
+            alarms: Arc::default(),
+        }
     }
 
     pub fn now(&self) -> Now {
-        match self {
-            Self::Machine(start) => {
-                let since = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default();
-                Now {
-                    time: Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
-                    uptime: start.elapsed(),
-                }
+        let uptime = self.uptime();
+        let time = match &self.source {
+            Source::Machine(_) => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH);
+                Time(millis(since.unwrap_or_default()))
             }
-            Self::Virtual(clock) => clock.now(),
+            Source::Virtual(time) => Time(time.started.0.saturating_add(millis(uptime))),
+        };
+        Now { time, uptime }
+    }
+
+    fn uptime(&self) -> Duration {
+        match &self.source {
+            Source::Machine(start) => start.elapsed(),
+            Source::Virtual(time) => time.hands().uptime,
         }
     }
 
     /// Returns the moment of the monotonic clock, to measure how long work takes.
     pub fn instant(&self) -> Instant {
-        match self {
-            Self::Machine(_) => Instant::now(),
-            Self::Virtual(clock) => clock.instant(),
+        match &self.source {
+            Source::Machine(_) => Instant::now(),
+            Source::Virtual(time) => {
+                let mut hands = time.hands();
+                hands.worked += LOOK;
+                time.start + hands.uptime + hands.worked
+            }
         }
     }
 
     /// Returns the offset of local time from UTC in seconds.
     pub fn utc_offset_s(&self) -> i32 {
-        match self {
-            Self::Machine(_) => jiff::Zoned::now().offset().seconds(),
-            Self::Virtual(_) => 0,
+        match self.source {
+            Source::Machine(_) => jiff::Zoned::now().offset().seconds(),
+            Source::Virtual(_) => 0,
         }
     }
 
@@ -98,118 +127,96 @@ impl Clock {
 
     /// Returns an alarm that is not set.
     pub fn alarm(&self) -> Alarm {
-        match self {
-            Self::Machine(start) => Alarm::Machine(*start, Timer::never()),
-            Self::Virtual(clock) => Alarm::Virtual {
-                clock: clock.clone(),
-                at: Duration::MAX,
-                key: None,
-            },
+        Alarm {
+            clock: self.clone(),
+            at: Duration::MAX,
+            key: None,
         }
     }
 
     /// Waits until this time has passed.
     pub async fn wait(&self, time: Duration) {
-        match self {
-            Self::Machine(_) => {
-                Timer::after(time).await;
-            }
-            Self::Virtual(clock) => {
-                let mut alarm = self.alarm();
-                alarm.set(clock.now().uptime.saturating_add(time));
-                poll_fn(|cx| alarm.poll(cx)).await;
-            }
+        let mut alarm = self.alarm();
+        alarm.set(self.uptime().saturating_add(time));
+        poll_fn(|cx| alarm.poll(cx)).await;
+    }
+
+    /// Wakes the tasks whose time has come. Returns the time until the next task must be woken, if any task waits.
+    pub fn ring(&self) -> Option<Duration> {
+        let next = self.next_due()?; // without a look at the machine's clock
+        let uptime = self.uptime();
+        if uptime < next {
+            return Some(next.saturating_sub(uptime));
         }
+        let due = {
+            let mut alarms = self.alarms();
+            let later = alarms.wakers.split_off(&(uptime, u64::MAX));
+            std::mem::replace(&mut alarms.wakers, later)
+        };
+        due.into_values().for_each(Waker::wake);
+        Some(Duration::ZERO)
+    }
+
+    /// Returns the uptime at which the next task must be woken.
+    pub fn next_due(&self) -> Option<Duration> {
+        let alarms = self.alarms();
+        alarms.wakers.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Advances a virtual clock to the uptime `to`, and wakes the tasks that wait for that time or an earlier one.
+    pub fn advance(&self, to: Duration) {
+        if let Source::Virtual(time) = &self.source {
+            let mut hands = time.hands();
+            hands.uptime = hands.uptime.max(to);
+        }
+        self.ring();
+    }
+
+    fn alarms(&self) -> MutexGuard<'_, Alarms> {
+        self.alarms
+            .lock()
+            .expect("no thread panics while it holds this")
+    }
+}
+
+impl VirtualTime {
+    fn hands(&self) -> MutexGuard<'_, Hands> {
+        self.hands
+            .lock()
+            .expect("no thread panics while it holds this")
     }
 }
 
 impl Alarm {
     /// Sets the alarm to the uptime `at`.
     pub fn set(&mut self, at: Duration) {
-        match self {
-            Self::Machine(start, timer) => timer.set_at(*start + at),
-            Self::Virtual { at: known, .. } => *known = at,
-        }
+        self.at = at;
     }
 
     /// Becomes ready at the time to which the alarm is set.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Machine(_, timer) => Future::poll(Pin::new(timer), cx).map(drop),
-            Self::Virtual { clock, at, key } => {
-                let mut hands = clock.hands();
-                if let Some(key) = key.take() {
-                    hands.alarms.remove(&key);
-                }
-                if hands.uptime >= *at {
-                    return Poll::Ready(());
-                }
-                hands.last_alarm += 1;
-                let set = (*at, hands.last_alarm);
-                hands.alarms.insert(set, cx.waker().clone());
-                *key = Some(set);
-                Poll::Pending
-            }
+        self.stop();
+        if self.clock.uptime() >= self.at {
+            return Poll::Ready(());
+        }
+        let mut alarms = self.clock.alarms();
+        alarms.last_number += 1;
+        let key = (self.at, alarms.last_number);
+        alarms.wakers.insert(key, cx.waker().clone());
+        self.key = Some(key);
+        Poll::Pending
+    }
+
+    fn stop(&mut self) {
+        if let Some(key) = self.key.take() {
+            let waker = self.clock.alarms().wakers.remove(&key);
+            drop(waker);
         }
     }
 }
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        if let Self::Virtual { clock, key, .. } = self
-            && let Some(key) = key
-        {
-            let waker = clock.hands().alarms.remove(key);
-            drop(waker);
-        }
-    }
-}
-
-impl VirtualClock {
-    /// Returns a clock for a server that is started at the time `started`.
-    pub fn new(started: Time) -> Self {
-        Self {
-            start: Instant::now(),
-            started,
-            state: Mutex::default(),
-        }
-    }
-
-    fn hands(&self) -> MutexGuard<'_, Hands> {
-        self.state
-            .lock()
-            .expect("no thread panics while it holds this")
-    }
-
-    pub fn now(&self) -> Now {
-        let uptime = self.hands().uptime;
-        let passed = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
-        Now {
-            time: Time(self.started.0.saturating_add(passed)),
-            uptime,
-        }
-    }
-
-    fn instant(&self) -> Instant {
-        let mut hands = self.hands();
-        hands.worked += LOOK;
-        self.start + hands.uptime + hands.worked
-    }
-
-    /// Returns the uptime at which the next task wants to be woken.
-    pub fn next_due(&self) -> Option<Duration> {
-        self.hands().alarms.keys().next().map(|(at, _)| *at)
-    }
-
-    /// Advances to the uptime `to`, and wakes the tasks that wait for that time or an earlier one.
-    pub fn advance(&self, to: Duration) {
-        let due = {
-            let mut hands = self.hands();
-            let uptime = hands.uptime.max(to);
-            hands.uptime = uptime;
-            let later = hands.alarms.split_off(&(uptime, u64::MAX));
-            std::mem::replace(&mut hands.alarms, later)
-        };
-        due.into_values().for_each(Waker::wake);
+        self.stop();
     }
 }

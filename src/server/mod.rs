@@ -37,7 +37,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
-use async_io::Async;
 use async_signal::{Signal, Signals};
 use event_listener::Event;
 use futures_lite::{StreamExt, future};
@@ -59,7 +58,7 @@ use crate::log::{Age, Log, Trimmed};
 use crate::model::{Applied, Budget, StorageError};
 use crate::protocol::{EventId, Time};
 use crate::session::batch::Batch;
-use crate::transport::{Carrier, Sockets, Stream};
+use crate::transport::{Carrier, Listener, Sockets, Stream};
 use certificate::{Certificate, Source};
 use changes::Changes;
 use clock::Clock;
@@ -467,7 +466,8 @@ pub fn run(
     let serving = async {
         let mut accepting = Vec::new();
         for (listener, protocols) in listeners {
-            let listener = Async::new(listener).map_err(|e| Error::System("watch a socket", e))?;
+            let listener = sockets.add_listener(listener);
+            let listener = listener.map_err(|e| Error::System("watch a socket", e))?;
             let accept = accept(server.clone(), sockets.clone(), listener, protocols);
             accepting.push(executor.spawn(accept));
         }
@@ -476,7 +476,6 @@ pub fn run(
         let notifying = server.notifier.clone();
         let notifying =
             notifying.map(|notifier| executor.spawn(push::run(server.clone(), notifier)));
-        let watching = executor.spawn(async move { sockets.watch().await });
         let certificate = server.certificate.clone();
         let refreshing = certificate.map(|own| executor.spawn(own.keep_fresh()));
         let signals = Ends {
@@ -505,13 +504,12 @@ pub fn run(
         };
         let asked = server.stopping.listen();
         let mut first = next_signal(&executor, signals);
-        let by_signal = async { Ok(Some((&mut first).await)) };
+        let by_signal = async { Some((&mut first).await) };
         let by_operator = async {
             asked.await;
-            Ok(None)
+            None
         };
-        let by_failure = async { Err(Error::System("watch sockets", watching.await)) };
-        let stopped = future::or(future::or(by_signal, by_operator), by_failure).await?;
+        let stopped = future::or(by_signal, by_operator).await;
         let again = match stopped {
             Some(signals) => next_signal(&executor, signals),
             None => first, // after an operator's command, the first signal ends the process at once
@@ -530,7 +528,8 @@ pub fn run(
     // a delivery in a busy room took 1.1 to 1.5 times as much processor time, and a single message a tenth less
     // (benches/README.md), so there is no setting for more threads. Blocking work (the log, files, passwords) has
     // threads of its own.
-    smol::block_on(executor.run(serving))
+    let done = sockets.block_on(executor.run(serving), || server.clock.ring());
+    done.map_err(|e| Error::System("watch sockets", e))?
 }
 
 /// The signals that end the server.
@@ -674,11 +673,11 @@ async fn stop(server: &Arc<Server>) {
 async fn accept(
     server: Arc<Server>,
     sockets: Arc<Sockets>,
-    listener: Async<TcpListener>,
+    listener: Listener,
     protocols: Protocols,
 ) {
     loop {
-        match listener.read_with(listen::accept).await {
+        match listener.accept(listen::accept).await {
             Ok((stream, peer)) => welcome(&server, &sockets, stream, peer, protocols),
             Err(e) => {
                 // The most likely reason is that no descriptors are left. Existing connections continue, and some of

@@ -17,7 +17,7 @@ use std::time::Duration;
 use smol::{Executor, Task};
 use tempfile::TempDir;
 
-use super::clock::{Clock, VirtualClock};
+use super::clock::Clock;
 use super::connection::Connection;
 use super::descriptors::Division;
 use super::pool::{Pool, SimulatedPool};
@@ -41,7 +41,7 @@ const OPEN_FILES: usize = 20_000;
 /// A server in memory, or several that share a chat.
 pub struct Simulation {
     executor: Arc<Executor<'static>>,
-    clock: Arc<VirtualClock>,
+    clock: Clock,
     pool: Arc<SimulatedPool>,
     servers: Vec<Arc<Server>>,
     log: Arc<MemoryLog>,
@@ -61,7 +61,7 @@ impl Simulation {
     /// When the folder for files cannot be created.
     pub fn new(configs: Vec<Config>, started: Time, is_late: bool) -> io::Result<Self> {
         let executor = Arc::new(Executor::new());
-        let clock = Arc::new(VirtualClock::new(started));
+        let clock = Clock::simulated(started);
         let pool = Arc::new(SimulatedPool::new(executor.clone(), is_late));
         let limits = configs.first().map(|config| config.limits.clone());
         let bytes_max = limits.unwrap_or_default().memory_log_bytes_max;
@@ -92,7 +92,7 @@ impl Simulation {
                 live: Arc::clone(&live),
                 notifier: None,
                 certificate: None,
-                clock: Clock::Virtual(clock.clone()),
+                clock: clock.clone(),
                 pool: Pool::Simulated(pool.clone()),
                 executor: executor.clone(),
             });

@@ -1,22 +1,23 @@
-//! Client sockets, and a watcher that reports when a socket can be read or written.
+//! Client sockets, listening sockets, and the loop of the thread that serves them.
 //!
-//! `Async<TcpStream>` would work too, but would cost 240 bytes for each socket and a call of `epoll_ctl` for each
-//! wait. Here a socket is registered with an edge-triggered epoll once, when it is accepted, and costs a waker and
-//! five bits. smol's reactor watches that epoll like any file, so the thread sleeps in one place.
+//! `Async<TcpStream>` and smol's own loop would work too, but would cost 240 bytes for each socket, a call of
+//! `epoll_ctl` for each wait, and four more system calls each time the thread sleeps. Here a socket is registered with
+//! an edge-triggered epoll once, when it is accepted, and costs a waker and five bits. The thread sleeps in that epoll,
+//! until a socket becomes ready, another thread wakes a task, or the time for which a task waits has come.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
-use std::net::TcpStream;
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
-use async_io::Async;
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg, sockopt};
 use slab::Slab;
@@ -34,6 +35,12 @@ const SLICES_MAX: usize = 64;
 /// between two probes.
 const KEEPALIVE_CLOSE: Duration = Duration::from_secs(10);
 
+/// The longest sleep of the thread.
+const LONGEST_SLEEP: Timespec = Timespec {
+    tv_sec: 24 * 60 * 60,
+    tv_nsec: 0,
+};
+
 /// A readiness state of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Readiness {
@@ -48,10 +55,25 @@ enum Readiness {
 /// All sockets, and the epoll that watches them.
 #[derive(Debug)]
 pub struct Sockets {
-    epoll: Async<OwnedFd>,
+    epoll: OwnedFd,
     waiting: Mutex<Slab<Waiting>>,
     serial: AtomicU32,
+    bell: Arc<Bell>,
 }
+
+/// Wakes the thread that runs [`Sockets::block_on`].
+#[derive(Debug)]
+struct Bell {
+    /// The file that ends the thread's sleep when it is written to.
+    eventfd: OwnedFd,
+    /// Whether there is something to do.
+    has_rung: AtomicBool,
+    /// Whether the thread sleeps, or is about to.
+    is_asleep: AtomicBool,
+}
+
+/// What the epoll reports when the [`Bell`] has ended the thread's sleep. No socket has this place.
+const BELL: u64 = u64::MAX;
 
 /// The state of a socket, and the task that waits for it.
 #[derive(Debug, Default)]
@@ -78,9 +100,21 @@ pub struct Gone {
 /// A socket that is watched from its creation until it is dropped.
 #[derive(Debug)]
 pub struct Socket {
+    place: Place,
     stream: TcpStream,
-    /// Its index among all sockets.
-    place: u32,
+}
+
+/// A listening socket that is watched until it is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    place: Place,
+    listener: TcpListener,
+}
+
+/// The place of a socket among all sockets. It is freed when the value is dropped.
+#[derive(Debug)]
+struct Place {
+    index: u32,
     sockets: Arc<Sockets>,
 }
 
@@ -91,10 +125,18 @@ impl Sockets {
     /// Any error of the system.
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let bell = Bell {
+            eventfd: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            has_rung: AtomicBool::new(false),
+            is_asleep: AtomicBool::new(false),
+        };
+        let data = epoll::EventData::new_u64(BELL);
+        epoll::add(&epoll, &bell.eventfd, data, EventFlags::IN | EventFlags::ET)?;
         Ok(Self {
-            epoll: Async::new(epoll)?,
+            epoll,
             waiting: Mutex::default(),
             serial: AtomicU32::new(0),
+            bell: Arc::new(bell),
         })
     }
 
@@ -103,54 +145,86 @@ impl Sockets {
     /// # Errors
     /// Any error of the system.
     pub fn add(self: &Arc<Self>, stream: TcpStream) -> io::Result<Socket> {
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let place = self.waiting().insert(Waiting {
-            serial,
-            ..Waiting::default()
-        });
-        // From here on, the place is freed when the socket is dropped.
-        let place = u32::try_from(place).map_err(io::Error::other)?;
-        let socket = Socket {
-            stream,
-            place,
-            sockets: self.clone(),
-        };
         let changes = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        let data = epoll::EventData::new_u64(u64::from(serial) << 32 | u64::from(place));
-        epoll::add(&self.epoll, &socket.stream, data, changes)?;
-        Ok(socket)
+        let place = self.watch(&stream, changes)?;
+        Ok(Socket { place, stream })
     }
 
-    /// Wakes the tasks whose sockets become ready. Returns only if the operating system fails.
+    /// Starts to watch `listener`, and makes it non-blocking. A service manager may have passed it as a blocking one.
     ///
     /// # Errors
     /// Any error of the system.
-    pub async fn watch(&self) -> io::Error {
-        poll_fn(|cx| {
-            loop {
-                match self.epoll.poll_readable(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(e)) => return Poll::Ready(e),
-                    Poll::Ready(Ok(())) => {}
-                }
-                if let Err(e) = self.take_changes() {
-                    return Poll::Ready(e);
-                }
+    pub fn add_listener(self: &Arc<Self>, listener: TcpListener) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        let place = self.watch(&listener, EventFlags::IN | EventFlags::ET)?;
+        Ok(Listener { place, listener })
+    }
+
+    fn watch(self: &Arc<Self>, socket: impl AsFd, changes: EventFlags) -> io::Result<Place> {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let index = self.waiting().insert(Waiting {
+            serial,
+            ..Waiting::default()
+        });
+        // From here on, the place is freed if this function fails.
+        let place = Place {
+            index: u32::try_from(index).map_err(io::Error::other)?,
+            sockets: self.clone(),
+        };
+        let data = u64::from(serial) << 32 | u64::from(place.index);
+        epoll::add(
+            &self.epoll,
+            socket,
+            epoll::EventData::new_u64(data),
+            changes,
+        )?;
+        Ok(place)
+    }
+
+    /// Runs `main` on this thread until it is ready. While `main` waits, the thread sleeps until a socket becomes ready
+    /// or a task of `main` is woken. Before each sleep, `ring` wakes the tasks for whose time has come, and returns how
+    /// long the thread may sleep at most. Only one thread may call this at a time.
+    ///
+    /// # Errors
+    /// Any error of the system.
+    pub fn block_on<T>(
+        &self,
+        main: impl Future<Output = T>,
+        ring: impl Fn() -> Option<Duration>,
+    ) -> io::Result<T> {
+        let waker = Waker::from(self.bell.clone());
+        let mut cx = Context::from_waker(&waker);
+        let mut main = pin!(main);
+        loop {
+            self.bell.has_rung.store(false, Ordering::SeqCst);
+            if let Poll::Ready(result) = main.as_mut().poll(&mut cx) {
+                return Ok(result);
             }
-        })
-        .await
+            let within = ring();
+            self.bell.is_asleep.store(true, Ordering::SeqCst);
+            let has_rung = self.bell.has_rung.load(Ordering::SeqCst);
+            let within = if has_rung {
+                Some(Duration::ZERO)
+            } else {
+                within
+            };
+            let waited = self.take_changes(within);
+            self.bell.is_asleep.store(false, Ordering::SeqCst);
+            waited?;
+        }
     }
 
-    /// Wakes the tasks whose sockets are ready now. Tasks that keep the executor busy call this, because the executor
-    /// itself polls the operating system only once in 200 polls.
+    /// Wakes the tasks whose sockets are ready now. Tasks that keep the executor busy call this, because
+    /// [`Self::block_on`] looks at the sockets only once in 200 polls.
     pub fn look(&self) {
-        let _ = self.take_changes(); // an error ends `watch`
+        let _ = self.take_changes(Some(Duration::ZERO)); // an error ends `block_on`
     }
 
-    fn take_changes(&self) -> io::Result<()> {
+    /// Waits until sockets become ready, or the time `within` has passed. Wakes the tasks that wait for the sockets.
+    fn take_changes(&self, within: Option<Duration>) -> io::Result<()> {
         let mut events = [MaybeUninit::uninit(); EVENTS_MAX];
-        let at_once = Timespec::default();
-        let events = match epoll::wait(&self.epoll, &mut events, Some(&at_once)) {
+        let within = within.map(|within| Timespec::try_from(within).unwrap_or(LONGEST_SLEEP));
+        let events = match epoll::wait(&self.epoll, &mut events, within.as_ref()) {
             Err(Errno::INTR) => return Ok(()),
             events => events?.0,
         };
@@ -171,6 +245,22 @@ impl Sockets {
         self.waiting
             .lock()
             .expect("no thread panics while it holds this")
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // The thread sets `is_asleep` before it reads `has_rung`. So one of the two sees what the other has done.
+        let had_rung = self.has_rung.swap(true, Ordering::SeqCst);
+        if !had_rung && self.is_asleep.load(Ordering::SeqCst) {
+            // Each write is reported once, so nobody has to read. If the write failed, the counter would be full, which
+            // takes centuries.
+            let _ = rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes());
+        }
     }
 }
 
@@ -278,11 +368,12 @@ impl Socket {
 
     /// Returns a handle that reports a broken connection while other code owns the socket.
     pub fn gone(&self) -> Gone {
-        let waiting = self.sockets.waiting();
-        let serial = waiting.get(self.place as usize).map(|known| known.serial);
+        let Place { index, sockets } = &self.place;
+        let waiting = sockets.waiting();
+        let serial = waiting.get(*index as usize).map(|known| known.serial);
         Gone {
-            sockets: self.sockets.clone(),
-            place: self.place,
+            sockets: sockets.clone(),
+            place: *index,
             serial: serial.unwrap_or_default(),
         }
     }
@@ -305,8 +396,30 @@ impl Socket {
     }
 
     fn poll(&self, readiness: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.place.poll(readiness, cx)
+    }
+}
+
+impl Listener {
+    /// Waits until `accept` returns something other than `WouldBlock`, and returns it.
+    ///
+    /// # Errors
+    /// Those of `accept`.
+    pub async fn accept<T>(&self, accept: impl Fn(&TcpListener) -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match accept(&self.listener) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            poll_fn(|cx| self.place.poll(Readiness::Read, cx)).await?;
+        }
+    }
+}
+
+impl Place {
+    fn poll(&self, readiness: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut waiting = self.sockets.waiting();
-        let waiting = waiting.get_mut(self.place as usize);
+        let waiting = waiting.get_mut(self.index as usize);
         let waiting = waiting.ok_or(io::ErrorKind::NotConnected)?;
         ready!(waiting.poll(readiness, cx));
         Poll::Ready(Ok(()))
@@ -334,11 +447,11 @@ impl Gone {
     }
 }
 
-impl Drop for Socket {
+impl Drop for Place {
     fn drop(&mut self) {
         // The operating system removes a socket from the epoll when the socket is closed, which happens right after
         // this.
-        self.sockets.waiting().try_remove(self.place as usize);
+        self.sockets.waiting().try_remove(self.index as usize);
     }
 }
 
@@ -352,11 +465,10 @@ mod tests {
 
     use super::*;
 
-    /// Runs `act` and the watcher at the same time.
+    /// Runs `act` on a set of sockets.
     fn with_sockets<F: Future<Output = ()>>(act: impl FnOnce(Arc<Sockets>) -> F) {
         let sockets = Arc::new(Sockets::new().unwrap());
-        let watching = async { panic!("the watch ended: {}", sockets.watch().await) };
-        smol::block_on(future::or(watching, act(sockets.clone())));
+        sockets.block_on(act(sockets.clone()), || None).unwrap();
     }
 
     /// Returns a server socket and its client's end.

@@ -1,9 +1,7 @@
 //! The body of a request. The request may be refused before the whole body has arrived.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_io::Timer;
 use bytes::Bytes;
 use futures_lite::future;
 use http_body_util::BodyExt;
@@ -50,7 +48,7 @@ impl RequestBody {
         let patience = self.server.config.limits.idle_after;
         let body = self.body.as_mut()?;
         let late = async {
-            Timer::after(patience).await;
+            self.server.clock.wait(patience).await;
             Some(Err(BodyError::TimedOut))
         };
         let next = async { Some(next_data(body).await?.ok_or(BodyError::Aborted)) };
@@ -80,18 +78,17 @@ impl Drop for RequestBody {
     fn drop(&mut self) {
         let rest = self.body.take();
         if let Some(body) = rest.filter(|body| !self.awaits_continue && !body.is_end_stream()) {
-            let limits = &self.server.config.limits;
-            let drained = drain(body, limits.drain_bytes_max, limits.drain_for);
+            let drained = drain(body, self.server.clone());
             self.server.executor.spawn(drained).detach();
         }
     }
 }
 
-/// Reads and drops a body, up to `bytes_max` bytes and for at most the time `within`. A client that sends more is
-/// disconnected.
-async fn drain(mut body: Incoming, bytes_max: u64, within: Duration) {
+/// Reads and drops a body, within the limits of the server. A client that sends more is disconnected.
+async fn drain(mut body: Incoming, server: Arc<Server>) {
+    let limits = &server.config.limits;
     let drained = async {
-        let mut left = bytes_max;
+        let mut left = limits.drain_bytes_max;
         while let Some(Some(data)) = next_data(&mut body).await {
             match left.checked_sub(data.len() as u64) {
                 Some(rest) => left = rest,
@@ -99,8 +96,5 @@ async fn drain(mut body: Incoming, bytes_max: u64, within: Duration) {
             }
         }
     };
-    let late = async {
-        Timer::after(within).await;
-    };
-    future::or(drained, late).await;
+    future::or(drained, server.clock.wait(limits.drain_for)).await;
 }

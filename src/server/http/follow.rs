@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
-use async_io::Timer;
 use futures_lite::{future, stream};
 
 use super::Client;
@@ -205,7 +204,7 @@ impl Stream {
     async fn wait(&self) -> Waited {
         let next = async { Waited::Next(self.to.next().await) };
         let late = async {
-            Timer::after(KEEPALIVE_EVERY).await;
+            self.server.clock.wait(KEEPALIVE_EVERY).await;
             Waited::Late
         };
         let ended = async {

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use async_io::Timer;
 use base64::Engine;
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap};
@@ -154,7 +153,7 @@ pub async fn sender(
         if taken.status != StatusCode::CONFLICT || !is_short || is_late {
             return Err(taken);
         }
-        Timer::after(NICK_EVERY).await;
+        client.server.clock.wait(NICK_EVERY).await;
     }
     if *room != client.server.config.lobby {
         leave_lobby(&to).await;

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
 
-use async_io::Timer;
 use futures_lite::future;
 
 use super::follow::Pieces;
@@ -32,7 +31,7 @@ pub async fn send(client: &Client, stream: Stream, held: Vec<u8>, events: Pieces
         let due = sender.carrier.due().unwrap_or_default();
         let wait = due.saturating_sub(clock.now().uptime);
         let late = async {
-            Timer::after(wait).await;
+            clock.wait(wait).await;
             None
         };
         let ended = poll_fn(|cx| sender.poll(cx).map(Some));
