@@ -313,17 +313,22 @@ impl State {
     /// Returns the next events that a search must look at, newest first, and the id before which it continues. The id
     /// is `None` if these events are the last.
     fn piece_before(&self, scope: &SearchScope, before: u64) -> (Vec<&StoredEvent>, Option<u64>) {
+        let piece_of = |ids: Option<&VecDeque<EventId>>| {
+            let Some(ids) = ids else {
+                return (Vec::new(), None);
+            };
+            let end = ids.partition_point(|id| id.get() < before);
+            let first = end.saturating_sub(SEARCH_PIECE);
+            let next = ids.get(first).filter(|_| first > 0);
+            let events = ids.range(first..end).rev();
+            let events = events.filter_map(|id| self.get(*id)).collect();
+            (events, next.map(|id| id.get()))
+        };
         match scope {
-            SearchScope::Room(room) => {
-                let Some(room) = self.of(room) else {
-                    return (Vec::new(), None);
-                };
-                let end = room.ids.partition_point(|id| id.get() < before);
-                let first = end.saturating_sub(SEARCH_PIECE);
-                let ids = room.ids.range(first..end).rev();
-                let next = room.ids.get(first).filter(|_| first > 0);
-                let events = ids.filter_map(|id| self.get(*id)).collect();
-                (events, next.map(|id| id.get()))
+            SearchScope::Room(room) => piece_of(self.of(room).map(|room| &room.ids)),
+            SearchScope::Inbox(nick) => {
+                let inbox = self.inboxes.get(nick.casefolded());
+                piece_of(inbox.map(|inbox| &inbox.ids))
             }
             SearchScope::AllBut(hidden) => {
                 let end = self.events.partition_point(|kept| kept.id.get() < before);

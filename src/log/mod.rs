@@ -116,13 +116,15 @@ impl Trimmed {
     }
 }
 
-/// The rooms that a search covers. A search never covers direct messages.
+/// What a search covers. A search of rooms never covers direct messages.
 #[derive(Clone, Debug)]
 pub enum SearchScope {
     /// One room.
     Room(Arc<RoomName>),
     /// All rooms except these, which are given by their casefolded names.
     AllBut(Arc<HashSet<Box<str>>>),
+    /// The inbox of a nick. Only that nick may see the result.
+    Inbox(Arc<Nick>),
 }
 
 /// The matches of a search.

@@ -49,7 +49,7 @@ impl fmt::Display for BadQuery {
                 "a search has at most {SEARCH_WORDS_MAX} words; use fewer"
             ),
             Self::BadFilter => {
-                f.write_str("usage: SEARCH [<room or *>] [from:<nick>] [before:<id>] <words>")
+                f.write_str("usage: SEARCH [<room, * or @>] [from:<nick>] [before:<id>] <words>")
             }
             Self::NoWords => f.write_str("write words after from: and before:"),
         }

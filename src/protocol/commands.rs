@@ -86,8 +86,8 @@ commands! {
     History "HISTORY" " [<room or own nick>] [<count>] [before <id> | after <id>]" "show earlier messages; with your own nick, your direct messages"
         lists ["PAST"] replies ["OK HISTORY <count>"]
         refuses [BadName NoSuchRoom NeedNick NotAllowed],
-    Search "SEARCH" " [<room or *>] [from:<nick>] [before:<id>] <words>" "find the messages that contain all these words"
-        lists ["PAST"] replies ["OK SEARCH <count> [cut]"] refuses [BadName NoSuchRoom BadSyntax],
+    Search "SEARCH" " [<room, * or @>] [from:<nick>] [before:<id>] <words>" "find the messages that contain all these words"
+        lists ["PAST"] replies ["OK SEARCH <count> [cut]"] refuses [BadName NoSuchRoom BadSyntax NeedNick],
     Part "PART" " [<room>]" "leave a room"
         lists [] replies ["OK PART <room>"] refuses [BadName NotInRoom],
     Rooms "ROOMS" " [all]" "list the rooms; for operators, ROOMS all includes closed rooms"

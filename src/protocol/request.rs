@@ -246,7 +246,7 @@ impl Target {
     }
 }
 
-/// The rooms in which a search looks.
+/// Where a search looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchOf {
     /// The current room.
@@ -255,6 +255,8 @@ pub enum SearchOf {
     Room(RoomName),
     /// Every room that the connection may read.
     All,
+    /// The direct messages of the connection's own nick.
+    Inbox,
 }
 
 /// The room or nick whose history is requested.
@@ -908,11 +910,14 @@ impl<'a> Fields<'a> {
         Ok(Some(room))
     }
 
-    /// Parses the first word if it says where to search: a room such as `#ops`, or `*` for all rooms.
+    /// Parses the first word if it says where to search: a room such as `#ops`, `*` for all rooms, or `@` for the
+    /// direct messages.
     fn search_of(&mut self) -> Result<SearchOf, Refusal> {
-        if let Some(after) = self.rest.strip_prefix("* ") {
-            self.rest = after;
-            return Ok(SearchOf::All);
+        for (mark, of) in [("* ", SearchOf::All), ("@ ", SearchOf::Inbox)] {
+            if let Some(after) = self.rest.strip_prefix(mark) {
+                self.rest = after;
+                return Ok(of);
+            }
         }
         let room = self.room_before_text()?;
         Ok(room.map_or(SearchOf::Current, SearchOf::Room))
@@ -1133,6 +1138,7 @@ impl fmt::Display for Request<'_> {
                 SearchOf::Current => write(&[verb, words]),
                 SearchOf::Room(room) => write(&[verb, room.as_str(), words]),
                 SearchOf::All => write(&[verb, "*", words]),
+                SearchOf::Inbox => write(&[verb, "@", words]),
             },
             Self::History { of, count, side } => {
                 let of = match of {

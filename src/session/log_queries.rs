@@ -49,6 +49,8 @@ pub(super) enum PendingQuery {
     Marker(Marker),
     /// A search in this room, or in all rooms (`None`).
     Search(Option<Arc<RoomName>>),
+    /// A search in the inbox of this nick.
+    SearchInbox,
     /// A piece of the list of files.
     Files { room: Arc<RoomName>, count: usize },
     /// A file to be sent.
@@ -112,6 +114,10 @@ impl PendingQuery {
             _ => None,
         }
     }
+}
+
+fn parse_search(words: &str) -> Result<Query, Refusal> {
+    Query::parse(words).map_err(|why| Refusal::new(Verb::Search, Code::BadSyntax, why.to_string()))
 }
 
 /// Returns the error for a file that does not exist or that this connection may not read.
@@ -230,14 +236,30 @@ impl Session {
         words: &str,
         chat: &Chat,
     ) -> Result<Option<Effect>, Refusal> {
-        let query = Query::parse(words)
-            .map_err(|why| Refusal::new(Verb::Search, Code::BadSyntax, why.to_string()))?;
+        let query = parse_search(words)?;
         let scope = match &room {
             Some(room) => SearchScope::Room(room.clone()),
             None => SearchScope::AllBut(chat.hidden_rooms(self.nick).into()),
         };
         let query = LogQuery::Search { scope, query };
         Ok(self.query_log(PendingQuery::Search(room), query))
+    }
+
+    /// Searches the inbox of `own`, which must be the nick of this connection. `None` stands for an unregistered nick, which
+    /// has no inbox.
+    pub(super) fn query_inbox_search(
+        &mut self,
+        own: Option<Nick>,
+        words: &str,
+    ) -> Result<Option<Effect>, Refusal> {
+        let query = parse_search(words)?;
+        let Some(own) = own else {
+            let (count, is_cut) = (0, false);
+            self.send(Line::Found { count, is_cut });
+            return Ok(None);
+        };
+        let scope = SearchScope::Inbox(own.into());
+        Ok(self.query_log(PendingQuery::SearchInbox, LogQuery::Search { scope, query }))
     }
 
     pub(super) fn query_files(&mut self, room: Arc<RoomName>) -> Option<Effect> {
@@ -500,6 +522,11 @@ impl Session {
                 let count = records.len();
                 self.send(Line::Found { count, is_cut });
             }
+            (PendingQuery::SearchInbox, LogResult::Found(Found { records, is_cut })) => {
+                self.push_history(&records, chat);
+                let count = records.len();
+                self.send(Line::Found { count, is_cut });
+            }
             (PendingQuery::Files { room, count }, LogResult::Records(records)) => {
                 self.push_history(&records.records, chat);
                 let count = count + records.records.len();
@@ -586,7 +613,7 @@ impl Session {
             PendingQuery::Newest { .. }
             | PendingQuery::ChatHistory(_)
             | PendingQuery::Targets(_) => Verb::History,
-            PendingQuery::Search(_) => Verb::Search,
+            PendingQuery::Search(_) | PendingQuery::SearchInbox => Verb::Search,
             PendingQuery::Files { .. } => Verb::Files,
             PendingQuery::File { .. } => Verb::Download,
             PendingQuery::Authorship(_, on_event) => on_event.verb(),

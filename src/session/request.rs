@@ -140,6 +140,7 @@ impl Session {
             }
             Request::Search { of, words } => {
                 let room = match of {
+                    SearchOf::Inbox => return self.search_inbox(&words, chat),
                     SearchOf::All => None,
                     SearchOf::Current => Some(self.room_to_read(verb, None, chat)?),
                     SearchOf::Room(room) => Some(self.room_to_read(verb, Some(&room), chat)?),
@@ -556,6 +557,13 @@ impl Session {
         let talk = "direct messages are saved only between registered nicks; register yours: REGISTER <password>";
         self.ok(verb, "0", talk, AfterReply::Nothing);
         Ok(None)
+    }
+
+    /// Searches the direct messages of the connection's own nick.
+    fn search_inbox(&mut self, words: &str, chat: &Chat) -> Done {
+        let own = chat.user(self.require_nick(Verb::Search)?);
+        let own = own.filter(|user| chat.is_registered(&user.nick));
+        self.query_inbox_search(own.map(|user| user.nick.clone()), words)
     }
 
     pub(super) fn part(

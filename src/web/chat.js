@@ -13,6 +13,9 @@ import { PRIVATE_MAX, keepable, merged, newest, superfluous } from './talks.js';
 import { mentions } from './text.js';
 import { fold, isRoom, words } from './wire.js';
 
+/** The maximum number of direct messages that are requested at once (protocol.md §4.22). */
+const TOLD_MAX = 1000;
+
 export class Chat {
 	/** `welcome`: the user must choose a name. `in`: the user has a name. `forgotten`: the user has deleted it. */
 	phase = 'welcome';
@@ -197,19 +200,25 @@ export class Chat {
 		this.phase = 'welcome';
 	}
 
-	/** Loads the direct messages that the server has saved, including those that were sent while the user was offline. */
-	async #loadConversations() {
+	/** Requests direct messages that the server has saved. Returns those that are new to this page. */
+	async #told(which) {
 		const events = [];
-		const reply = await this.connection.request(`HISTORY ${this.nick} ${PRIVATE_MAX}`, (event) => events.push(event));
-		if (!reply?.ok) return;
+		const reply = await this.connection.request(`HISTORY ${this.nick} ${which}`, (event) => events.push(event));
+		if (!reply?.ok) return [];
+		const fresh = events.filter((event) => this.#conversationOf(event)?.push(event));
+		for (const room of new Set(fresh.map((event) => this.#conversationOf(event)))) room?.items.sort((a, b) => a.time - b.time);
+		this.page.changed();
+		return fresh;
+	}
+
+	/** Loads the newest direct messages that the server has saved, including those that were sent while the user was offline. */
+	async #loadConversations() {
 		const { told } = this.store; // the newest that this browser has shown before
-		const fresh = events.filter((event) => {
+		const fresh = await this.#told(PRIVATE_MAX);
+		for (const event of fresh) {
 			const room = this.#conversationOf(event);
-			if (!room?.push(event)) return false;
-			room.items.sort((a, b) => a.time - b.time);
-			if (told !== null && event.id > told && !this.isMe(event.nick)) room.count(event, true);
-			return true;
-		});
+			if (room && told !== null && event.id > told && !this.isMe(event.nick)) room.count(event, true);
+		}
 		if (!fresh.length) return;
 		this.store.told = Math.max(told ?? 0, fresh.at(-1).id);
 		this.keep();
@@ -575,8 +584,9 @@ export class Chat {
 		});
 	}
 
-	/** Loads the messages around an id. */
+	/** Loads the messages around an id; in a conversation, those from that id on. */
 	around(room, id) {
+		if (room.isPrivate) return this.#told(`${TOLD_MAX} after ${id - 1}`);
 		const half = PAGE / 2;
 		return this.#page(room, 'around', [`${half} before ${id + 1}`, `${half} after ${id}`], (before, after) =>
 			room.place(before, after, before.length < half, after.length < half),
@@ -775,7 +785,18 @@ export class Chat {
 	 */
 	#conversationOf(event) {
 		if (event.target) return this.all.find((room) => room.isPrivate && room.items.some(({ id }) => id === event.target));
-		return this.add(this.isMe(event.nick) ? event.room : event.nick);
+		return this.add(this.placeOf(event));
+	}
+
+	/** Returns the room of an event, or the other user of a direct message. */
+	placeOf({ room, nick }) {
+		return isRoom(room) || this.isMe(nick) ? room : nick;
+	}
+
+	/** Returns the direct messages that the server has not saved, if they contain all of `words` and are from `from`, if given. */
+	unsaved(words, from) {
+		const has = ({ id, time, text, nick }) => !id && time && text && words.every((word) => mentions(text, word)) && !(from && fold(from) !== fold(nick));
+		return this.all.flatMap((room) => (room.isPrivate ? room.items.filter(has) : []));
 	}
 
 	/**

@@ -238,6 +238,45 @@ test('a search in all rooms finds what the user may read, by everyone or by one'
 	await page.locator('.row:focus .text', { hasText: 'harbour at noon' }).waitFor();
 });
 
+test('a search in direct messages finds those that the server or the page has, of one user or of all', async (t) => {
+	const server = await chatd(t);
+	const [bob, carol] = [await Nc.named(t, server, 'bob'), await Nc.named(t, server, 'carol')];
+	carol.say('REGISTER her secret');
+	await carol.expect(/^OK REGISTER/m);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	await say(page, '/register');
+	await page.getByText('ann is registered to you').waitFor();
+	carol.say('TELL ann harbour at noon');
+	await carol.expect(/^OK TELL/m);
+	for (let i = 0; i < 210; i++) carol.say(`TELL ann more ${i}`);
+	await page.locator('#people').getByRole('link', { name: /carol/ }).click();
+	await message(page, 'more 209').waitFor();
+	assert.equal(await message(page, 'harbour at noon').count(), 0);
+	bob.say('TELL ann which Harbour?');
+	bob.say('MSG the harbour, in the lobby');
+	await bob.expect(/^OK MSG/m);
+	const found = () => page.locator('.results .text').allTextContents();
+	await page.getByRole('button', { name: 'Search' }).click();
+	await page.getByLabel('Words', { exact: true }).fill('harbour');
+	await page.keyboard.press('Enter');
+	await until(found, ['harbour at noon']);
+	await page.getByLabel('Where', { exact: true }).selectOption('All direct messages');
+	await until(found, ['which Harbour?', 'harbour at noon']);
+	await page.getByLabel('Where', { exact: true }).selectOption('carol');
+	await until(found, ['harbour at noon']);
+	await page.getByRole('button', { name: /harbour at noon/ }).click();
+	await page.locator('.row:focus .text', { hasText: 'harbour at noon' }).waitFor();
+	await page.getByLabel('Where', { exact: true }).selectOption('All direct messages');
+	await page.getByRole('button', { name: /which Harbour/ }).click();
+	await page.getByRole('heading', { name: 'bob', exact: true }).waitFor();
+	await page.locator('.row:focus .text', { hasText: 'which Harbour?' }).waitFor();
+	await page.getByLabel('Where', { exact: true }).selectOption('All rooms');
+	await page.getByLabel('Words', { exact: true }).fill('harbour');
+	await page.getByLabel('Words', { exact: true }).press('Enter');
+	await until(found, ['the harbour, in the lobby']);
+});
+
 test('mentions in other rooms and direct messages are notified, each time', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);

@@ -600,6 +600,7 @@ fn only_the_two_parties_can_read_direct_messages() {
         "Guest",
         "keyholder",
         "@guest",
+        "@",
         "#guest",
         "#@guest",
         "*",
@@ -675,6 +676,20 @@ fn only_the_two_parties_can_read_direct_messages() {
     let both = ["MSG guest keyholder the emerald is at tea", "1"];
     assert_eq!(past(&mut server, maker, "keyholder"), both);
     assert_eq!(past(&mut server, guest, "guest"), both);
+    let search = "SEARCH @ emerald";
+    for party in [maker, guest] {
+        let found = ask(&mut server, party, search);
+        assert!(
+            found.contains(both[0]) && found.contains("OK SEARCH 1"),
+            "{found}"
+        );
+    }
+    let eve = server.open().expect("a connection");
+    ask(&mut server, eve, "NICK eve");
+    ask(&mut server, eve, "REGISTER open sesame");
+    for other in [root, eve] {
+        assert!(ask(&mut server, other, search).contains("OK SEARCH 0"));
+    }
     let answer = ask(&mut server, guest, &format!("REMOVE {id}"));
     assert!(answer.contains("ERR REMOVE not-allowed"), "{answer}");
     let answer = ask(&mut server, root, &format!("REMOVE {id}"));
@@ -700,8 +715,11 @@ fn only_the_two_parties_can_read_direct_messages() {
     assert_eq!(past(&mut server, guest, "guest"), ["0"]);
     let answer = ask(&mut server, guest, &format!("REMOVE {id}"));
     assert!(answer.contains("ERR REMOVE no-such-file"), "{answer}");
+    assert!(ask(&mut server, guest, "SEARCH @ ruby").contains("OK SEARCH 0"));
     ask(&mut server, guest, "REGISTER open sesame");
     assert_eq!(past(&mut server, guest, "guest"), ["0"]);
+    assert!(ask(&mut server, guest, "SEARCH @ ruby").contains("OK SEARCH 0"));
+    assert!(ask(&mut server, maker, "SEARCH @ ruby").contains("OK SEARCH 1"));
     let answer = ask(&mut server, guest, &format!("REMOVE {id}"));
     assert!(answer.contains("ERR REMOVE no-such-file"), "{answer}");
     let both = [both[0], both[1], "MSG keyholder guest the ruby too", "3"];
@@ -755,7 +773,22 @@ fn no_url_leads_to_direct_messages() {
             addresses.insert(format!("GET /rooms/{place}{rest}"));
         }
     }
-    addresses.insert("GET /rooms?q=emerald".into());
+    for place in [
+        "/rooms",
+        "/rooms/@",
+        "/rooms/%40",
+        "/rooms/lobby",
+        "/rooms/*",
+    ] {
+        for words in [
+            "emerald",
+            "@+emerald",
+            "%40%20emerald",
+            "@%0aSEARCH+@+emerald",
+        ] {
+            addresses.insert(format!("GET {place}?q={words}"));
+        }
+    }
     addresses.insert(format!("GET /files/{id}/x"));
     addresses.insert(format!("GET /files/{id}"));
     assert!(addresses.len() > 35, "{addresses:?}");

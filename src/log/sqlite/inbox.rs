@@ -219,6 +219,23 @@ mod tests {
             assert_eq!(log.read(&room, ALL, 9, 999).unwrap().records.len(), 1);
             let one = Query::parse("one").unwrap();
             let everywhere = SearchScope::AllBut(HashSet::new().into());
+            let found = |of: &str, words: &str| -> Vec<String> {
+                let scope = SearchScope::Inbox(nick(of).into());
+                let query = Query::parse(words).unwrap();
+                let found = log.search(&scope, &query, 2, &Work::begin()).unwrap();
+                assert!(!found.is_cut);
+                found.records.into_iter().map(|found| found.line).collect()
+            };
+            assert_eq!(found("BEN", "ONE"), ["MSG ben Ann one"]);
+            assert_eq!(found("ann", "from:ben two"), [two]);
+            for (of, words) in [
+                ("eve", "one"),
+                ("zoe", "one"),
+                ("ann", "from:ann two"),
+                ("ben", "before:2 two"),
+            ] {
+                assert_eq!(found(of, words), [""; 0], "{of}: {words}");
+            }
             for scope in [SearchScope::Room(room.clone().into()), everywhere] {
                 let found = log.search(&scope, &one, 9, &Work::begin()).unwrap();
                 assert!(found.records.is_empty(), "{scope:?}: {found:?}");

@@ -1,5 +1,6 @@
 //! The search. It first reads the events that are not indexed yet. Then it queries the index, newest events first,
-//! until it has enough matches, or SQLite stops it because no time is left.
+//! until it has enough matches, or SQLite stops it because no time is left. Direct messages are not looked up in the
+//! index: an inbox is read, newest messages first, within the same limits.
 
 use std::collections::HashSet;
 use std::os::raw::c_int;
@@ -11,6 +12,7 @@ use crate::log::text::Query;
 use crate::log::work::Work;
 use crate::log::{Found, Record, SearchScope};
 use crate::model::StorageError;
+use crate::protocol::Nick;
 
 /// An SQL condition: the event `e` is of a kind that searches find, and was not removed.
 const IS_THERE: &str = "CASE e.verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id)
@@ -27,9 +29,10 @@ enum Rooms {
 }
 
 impl Rooms {
-    /// Returns the rooms of a scope; `None` if there are none.
+    /// Returns the rooms of a scope; `None` if there are none, or if the scope is an inbox.
     fn of(db: &Connection, scope: &SearchScope) -> Result<Option<Self>, StorageError> {
         match scope {
+            SearchScope::Inbox(_) => Ok(None),
             SearchScope::Room(room) => {
                 let id = db
                     .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
@@ -140,8 +143,13 @@ fn is_stopped(e: &rusqlite::Error) -> bool {
 
 impl Search<'_> {
     fn run(&mut self, scope: &SearchScope) -> Result<(), StorageError> {
-        let rooms = Rooms::of(self.db, scope)?;
-        let Some(rooms) = rooms.filter(|_| !self.query.is_empty()) else {
+        if self.query.is_empty() {
+            return Ok(());
+        }
+        if let SearchScope::Inbox(nick) = scope {
+            return self.read_inbox(nick);
+        }
+        let Some(rooms) = Rooms::of(self.db, scope)? else {
             return Ok(());
         };
         let indexed = if super::search_index::is_attached(self.db)? {
@@ -173,14 +181,21 @@ impl Search<'_> {
         ))?;
         let newer = newer.query(params![rooms.one(), indexed, self.before()])?;
         let mut scratch = String::new();
-        self.add(rooms, newer, |query, row| {
-            let text = row.get_ref(5)?.as_str()?;
-            let text = match row.get_ref(2)?.as_str()? {
-                "FILE" => text.split_once(' ').map_or("", |(_, name)| name),
-                _ => text,
-            };
-            Ok(query.is_in(text, &mut scratch))
+        self.add(newer, |query, row| {
+            Ok(rooms.have(row)? && is_in_text(query, row, &mut scratch)?)
         })
+    }
+
+    /// Reads the inbox of a nick.
+    fn read_inbox(&mut self, nick: &Nick) -> Result<(), StorageError> {
+        let mut told = self.db.prepare_cached(&format!(
+            "SELECT {RECORD} FROM told t
+             CROSS JOIN events e ON e.id = t.id CROSS JOIN rooms r ON r.id = e.room
+             WHERE t.nick = ?1 AND t.id < ?2 AND {IS_THERE} ORDER BY t.id DESC",
+        ))?;
+        let told = told.query(params![nick.casefolded(), self.before()])?;
+        let mut scratch = String::new();
+        self.add(told, |query, row| is_in_text(query, row, &mut scratch))
     }
 
     /// Queries the index for the events up to the last indexed one.
@@ -201,14 +216,12 @@ impl Search<'_> {
         ))?;
         let last = indexed.min(self.before() - 1);
         let found = index.query(params![matches, last])?;
-        self.add(rooms, found, |_, _| Ok(true))
+        self.add(found, |_, row| rooms.have(row))
     }
 
-    /// Adds the events that match, until there are enough. They must be in one of the rooms and, if the query names an
-    /// author, by that author.
+    /// Adds the events that match, until there are enough. If the query names an author, they must be by that author.
     fn add(
         &mut self,
-        rooms: &Rooms,
         mut rows: Rows<'_>,
         mut is_match: impl FnMut(&Query, &Row<'_>) -> rusqlite::Result<bool>,
     ) -> Result<(), StorageError> {
@@ -216,11 +229,21 @@ impl Search<'_> {
             && let Some(row) = rows.next()?
         {
             let nick = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
-            let is_here = rooms.have(row)? && self.query.is_from(nick);
-            if is_here && is_match(self.query, row)? {
+            if self.query.is_from(nick) && is_match(self.query, row)? {
                 self.found.push(record(row)?);
             }
         }
         Ok(())
     }
+}
+
+/// Returns whether the text of an event, or the name of a file, contains the words of a query. `scratch` is a reusable
+/// buffer.
+fn is_in_text(query: &Query, row: &Row<'_>, scratch: &mut String) -> rusqlite::Result<bool> {
+    let text = row.get_ref(5)?.as_str()?;
+    let text = match row.get_ref(2)?.as_str()? {
+        "FILE" => text.split_once(' ').map_or("", |(_, name)| name),
+        _ => text,
+    };
+    Ok(query.is_in(text, scratch))
 }

@@ -56,9 +56,12 @@ export function messages(chat, ui) {
 		ui.changed();
 	}
 
+	/** Returns whether an item has this id, or this key. A message that the server has not saved has only a key. */
+	const is = (wanted) => ({ id, key }) => id === wanted || key === wanted;
+
 	/** Scrolls to a message, loading those around it if necessary. */
 	async function show(inRoom, id) {
-		const has = () => inRoom.items.some((item) => item.id === id);
+		const has = () => inRoom.items.some(is(id));
 		if (!has()) await chat.around(inRoom, id);
 		if (!has()) return ui.toast(`Message ${id} is not in ${inRoom.name}. It was deleted, or belongs to another room.`);
 		target = id;
@@ -128,7 +131,7 @@ export function messages(chat, ui) {
 	}
 
 	function bring() {
-		const item = shown.find(({ id, parts }) => id === target || parts?.some((part) => part.id === target));
+		const item = shown.find((item) => is(target)(item) || item.parts?.some(is(target)));
 		const row = list.rows.get(item?.key)?.element;
 		target = null;
 		if (!row) return;

@@ -3,6 +3,7 @@
 import { COMMANDS } from '../commands.js';
 import { addressOf } from '../files.js';
 import { marked, size } from '../text.js';
+import { fold, isRoom } from '../wire.js';
 import { byId, el, icon, setText } from './dom.js';
 import { people as makePeople } from './people.js';
 
@@ -49,9 +50,9 @@ export function panel(chat, ui) {
 		const room = chat.active;
 		const hasLog = room && !room.isPrivate;
 		byId('member-count').textContent = hasLog && room.hasMembers ? room.members.size.toLocaleString() : '';
-		for (const button of buttons) button.hidden = !hasLog;
+		for (const button of buttons) button.hidden = !hasLog && !(room && button.dataset.panel === 'search');
 		if (!kind) return;
-		if (!hasLog && kind !== 'help' && kind !== 'you') return open(null);
+		if (!hasLog && !(room && kind === 'search') && kind !== 'help' && kind !== 'you') return open(null);
 		if (kind === 'files' && files !== room?.files) shown = null; // one is new, or was deleted
 		if (shown !== room) {
 			shown = room;
@@ -104,7 +105,8 @@ export function panel(chat, ui) {
 	/** Returns the text above the results of a search. `shown` of them are shown. */
 	function foundText(shown, hasMore, { isCut, error }) {
 		if (error) return error;
-		if (!shown) return isCut ? 'Nothing found yet, but the search took too long. Add a less common word.' : 'No messages contain all these words.';
+		if (!shown && isCut) return 'Nothing found yet, but the search took too long. Add a less common word.';
+		if (!shown) return hasMore ? 'Nothing found yet.' : 'No messages contain all these words.';
 		const newest = `Showing the newest ${shown.toLocaleString()}.`;
 		if (hasMore) return newest;
 		return isCut ? `${newest} The search took too long to find older ones: add a less common word.` : `${shown.toLocaleString()} found, newest first`;
@@ -115,7 +117,7 @@ export function panel(chat, ui) {
 
 		search(room, words) {
 			const input = field('Words', { value: words });
-			const where = el('select', { 'aria-label': 'Where', onchange: find }, el('option', {}, room.name), el('option', {}, 'All rooms'));
+			const where = el('select', { 'aria-label': 'Where', onchange: find }, el('option', {}, room.name), el('option', {}, 'All rooms'), el('option', {}, 'All direct messages'));
 			const about = el('p.small', { role: 'status' }, 'Finds messages and files with all of these words, in any order. With from:name, only what that user sent.');
 			const results = el('ol.results');
 			const more = el('button.plain', { hidden: true, onclick: () => find(null, last) }, 'Show older');
@@ -134,20 +136,27 @@ export function panel(chat, ui) {
 				if (!typed.length) return;
 				const filters = typed.filter((word) => isFilter(word) && !(older && /^before/i.test(word)));
 				if (older) filters.push(`before:${older}`);
-				const isAll = where.selectedIndex === 1;
+				const isHere = where.selectedIndex === 0;
+				const isTold = where.selectedIndex === 2 || (isHere && room.isPrivate);
+				const place = isTold ? '@' : isHere ? room.name : '*';
 				const mine = ++turn;
-				const found = await chat.list(`SEARCH ${[isAll ? '*' : room.name, ...filters, ...wanted].join(' ')}`);
+				const found = await chat.list(`SEARCH ${[place, ...filters, ...wanted].join(' ')}`);
 				if (mine !== turn) return; // the user has searched for something else meanwhile
 				if (!older) results.replaceChildren();
-				results.append(...found.events.filter(({ nick }) => !chat.isIgnored(nick)).map((hit) => row(hit, isAll, wanted)));
+				let hits = found.events;
+				if (isTold) {
+					if (!filters.some((word) => /^before/i.test(word))) hits = [...hits, ...chat.unsaved(wanted, filters[0]?.slice('from:'.length))];
+					hits = hits.filter((hit) => !isRoom(hit.room) && !(isHere && fold(chat.placeOf(hit)) !== fold(room.name))).sort((a, b) => b.time - a.time);
+				}
+				results.append(...hits.filter(({ nick }) => !chat.isIgnored(nick)).map((hit) => row(hit, !isHere, wanted)));
 				last = found.events.at(-1)?.id;
 				more.hidden = !last || !(found.isCut || found.events.length >= FOUND_MAX);
 				about.textContent = foundText(results.children.length, !more.hidden, found);
 			}
 
-			const row = ({ room, id, nick, time, text, name }, isAll, words) => el('li', {}, el('button', { onclick: () => ui.show(room, id) },
-				el('bdi.nick', { hue: nick }, nick), ' ', el('span.hint', {}, `${isAll ? `${room}, ` : ''}${when.format(time)}`),
-				el('span.text', { dir: 'auto' }, ...marked(text ?? name, words).map(([part, isWord]) => (isWord ? el('mark', {}, part) : part)))));
+			const row = (hit, isAll, words) => el('li', {}, el('button', { onclick: () => ui.show(chat.placeOf(hit), hit.id ?? hit.key) },
+				el('bdi.nick', { hue: hit.nick }, hit.nick), ' ', el('span.hint', {}, `${isAll ? `${chat.placeOf(hit)}, ` : ''}${when.format(hit.time)}`),
+				el('span.text', { dir: 'auto' }, ...marked(hit.text ?? hit.name, words).map(([part, isWord]) => (isWord ? el('mark', {}, part) : part)))));
 			return [el('form', { onsubmit: find }, input, where), about, results, more];
 		},
 
