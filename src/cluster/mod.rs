@@ -18,9 +18,12 @@ mod members;
 pub mod publisher;
 #[cfg(test)]
 mod tests;
+pub mod wire;
 
 pub use members::{Members, Read};
 pub use publisher::{Published, Publisher};
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::ServerName;
 
@@ -28,7 +31,7 @@ use crate::model::ServerName;
 pub type Epoch = u64;
 
 /// A message of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message<T> {
     /// The server that has published the message.
     pub by: ServerName,
@@ -37,7 +40,7 @@ pub struct Message<T> {
 }
 
 /// The content of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content<T> {
     /// A greeting. It begins an epoch of the server, and ends the server's former epoch.
     Hello {
@@ -66,7 +69,7 @@ pub enum Content<T> {
 }
 
 /// The end of another server's epoch, because the server is silent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fence {
     /// The other server.
     pub server: ServerName,

@@ -36,7 +36,7 @@ pub enum AclChange {
 
 /// An access list as it was stored, with its version. The version counts the changes to all access lists. Lists may
 /// arrive in any order: of two lists of the same room, the one with the higher version is newer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)] // the names of the fields say what they are
 pub struct VersionedAcl {
     pub room: RoomName,

@@ -9,6 +9,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Ban, Hook, VersionedAcl};
 use crate::protocol::ban_target::BanTarget;
 use crate::protocol::{Nick, RoomName};
@@ -17,7 +19,7 @@ use crate::protocol::{Nick, RoomName};
 pub type ServerName = Arc<str>;
 
 /// A change that a server proposes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Change {
     /// The server.
     pub server: ServerName,
@@ -28,7 +30,7 @@ pub struct Change {
 /// The action of a change. The shared state contains only which nicks each server uses, and in which rooms it has each
 /// of these nicks. Only the server itself knows how many of its connections use a nick, and how many of these
 /// connections are in each room.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Action {
     /// A connection of the server takes a nick. The nick replaces the connection's former nick, if there is one.
     TakeNick {
@@ -143,7 +145,7 @@ pub enum Action {
 }
 
 /// The reason why a connection may use a nick.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Claim {
     /// The connection has no special right to the nick, so the nick must be free.
     Free,
@@ -166,7 +168,7 @@ impl Claim {
 }
 
 /// The nick that a connection gives up for another one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FormerNick {
     /// The nick.
     pub nick: Nick,
@@ -178,7 +180,7 @@ pub struct FormerNick {
 }
 
 /// How long a nick is reserved for its user, and the limits on reserved nicks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Reserve {
     /// How long, in milliseconds.
     pub for_ms: u64,

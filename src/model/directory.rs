@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use sha2::{Digest as _, Sha256};
 
+use serde::{Deserialize, Serialize};
+
 use super::RoomAcl;
 use crate::protocol::ban_target::BanTarget;
 use crate::protocol::name::ByLook;
@@ -52,7 +54,7 @@ impl Directory {
 }
 
 /// A hook: a token with which a tool can only send messages, to one room and under one nick.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
     /// The nick that created the hook. The tool sends under this nick.
     pub nick: Nick,
@@ -104,7 +106,7 @@ pub fn ignored_nick(casefolded: &str) -> IgnoredNick {
 }
 
 /// A ban of a nick or of addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ban {
     /// The target of the ban.
     pub target: BanTarget,

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Id;
 use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Digest, Event, EventId, FileName, Nick, RoomName, Time};
@@ -18,7 +20,7 @@ pub enum Connected {}
 pub type PeerId = Id<Connected>;
 
 /// Something that is proposed to the log, or an unlogged direct message. An entry becomes an event when it gets its id.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
     /// The room or the nicks that can read the event.
     pub scope: Scope,
@@ -32,7 +34,7 @@ pub struct Entry {
 }
 
 /// The readers of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// The members of a room.
     Room(Arc<RoomName>),
@@ -43,7 +45,7 @@ pub enum Scope {
 }
 
 /// The two registered nicks of a direct message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectMessage {
     /// The author.
     pub by: Nick,
@@ -52,7 +54,7 @@ pub struct DirectMessage {
 }
 
 /// The kinds of event that are logged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)] // each is named after the verb of its event
 pub enum EventKind {
     Msg,
@@ -73,7 +75,7 @@ pub enum EventKind {
 }
 
 /// A reaction to a message or file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reaction {
     /// The message or file.
     pub to: EventId,
@@ -84,7 +86,7 @@ pub struct Reaction {
 }
 
 /// A file that has been deleted, either with its room or because of its age.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletedFile {
     /// The file's number.
     pub id: EventId,
@@ -95,7 +97,7 @@ pub struct DeletedFile {
 }
 
 /// The message or file that is removed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Removed {
     /// A message or action.
     Message,
@@ -109,7 +111,7 @@ pub enum Removed {
 }
 
 /// A file that is announced.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewFile {
     /// The file's name.
     pub name: FileName,
@@ -128,7 +130,7 @@ impl NewFile {
 }
 
 /// Length and digest of a complete file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileContents {
     /// Number of bytes.
     pub length: u64,

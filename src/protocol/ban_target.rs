@@ -8,6 +8,8 @@ use super::name::{BadName, Look};
 
 /// The target of a ban: a nick, or a network of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "server", serde(into = "String", try_from = "String"))]
 #[allow(missing_docs)]
 pub enum BanTarget {
     Nick(Box<Look>),
@@ -104,6 +106,20 @@ impl fmt::Display for BanTarget {
             Self::Nick(look) => write!(f, "{}", look.nick()),
             Self::Network(network) => write!(f, "{network}"),
         }
+    }
+}
+
+impl From<BanTarget> for String {
+    fn from(target: BanTarget) -> Self {
+        target.to_string()
+    }
+}
+
+impl TryFrom<String> for BanTarget {
+    type Error = BadName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
     }
 }
 

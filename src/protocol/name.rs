@@ -48,14 +48,17 @@ impl std::error::Error for BadName {}
 /// assert!(Nick::parse("9lives").is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize))]
 pub struct Nick(Name);
 
 /// The name of a room: `#` and a name that follows the rules of a nick, but may also begin with a digit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize))]
 pub struct RoomName(Name);
 
 /// A name as its user spelled it, and its comparison form. Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize))]
 struct Name {
     shown: Arc<str>,
     /// The comparison form (RFC 8265 UsernameCaseMapped), or `None` if it equals `shown`. Usually it does, which
@@ -411,6 +414,7 @@ impl fmt::Display for RoomName {
 /// The name of a file: 1 to 255 bytes, without a path, safe to print on a terminal, and neither `.` nor `..`. The
 /// server never uses it as a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize))]
 pub struct FileName(Box<str>);
 
 impl FileName {

@@ -30,9 +30,11 @@ const NONCE_CHARS_MAX: usize = 64;
 
 /// The tags of a request: some are stored with the event, and others are only for the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize))]
 pub struct SentTags(Option<Box<Sent>>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize))]
 struct Sent {
     reply: Option<EventId>,
     nonce: Option<Box<str>>,

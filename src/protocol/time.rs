@@ -8,6 +8,7 @@ use jiff::Timestamp;
 /// A point in time: the number of milliseconds since 1970-01-01T00:00:00Z. It is written as in RFC 3339, in UTC, with
 /// three decimal digits of the second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(pub u64);
 
 impl Time {
@@ -94,6 +95,7 @@ impl fmt::Display for Time {
 
 /// The id of a logged event: 1 to 2^53-1. Ids increase across the whole server, and none is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize))]
 pub struct EventId(NonZeroU64);
 
 impl EventId {

@@ -1,0 +1,466 @@
+//! The form in which servers write messages to the log.
+//!
+//! A message is lines of JSON, so that an operator can read the log. The first line contains the version of the form
+//! and the message, but the items of a batch follow, one in each line:
+//!
+//! ```text
+//! {"v":1,"by":"one","content":{"Batch":{"epoch":17,"number":4,"fences":[]}}}
+//! {"Change":{"EnterRoom":{"room":{"shown":"#ops","casefolded":null},"nick":{"shown":"Ann","casefolded":"ann"}}}}
+//! {"Entry":{"scope":{"Room":{"shown":"#ops","casefolded":null}},"kind":"Msg","tags":null,"words":"Annhello","author_bytes":3}}
+//! ```
+//!
+//! Names are written with their comparison forms, which come from tables of Unicode. So two versions of `chatd` with
+//! different tables agree on which names are equal.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::publisher::ITEMS_MAX;
+use super::{Content, Epoch, Fence, Message};
+use crate::model::{Action, Entry, ServerName};
+use crate::protocol::EventId;
+
+/// The version of the form. A server that reads a newer version must end, because it cannot know what it skips.
+const VERSION: u32 = 1;
+
+/// An item of a batch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Item {
+    /// Something that is proposed to the log of messages and files.
+    Entry(Arc<Entry>),
+    /// A change to the state that all servers share. It is proposed by the server that has published the batch.
+    Change(Action),
+}
+
+/// The reason why a message cannot be read.
+#[derive(Debug)]
+pub enum BadMessage {
+    /// A newer `chatd` has written the message, in this version of the form.
+    Newer(u32),
+    /// The message does not have the form.
+    Malformed(String),
+}
+
+impl fmt::Display for BadMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer(version) => write!(
+                f,
+                "another server uses version {version} of the messages between servers, and this chatd knows only \
+                 {VERSION}: update this chatd"
+            ),
+            Self::Malformed(why) => write!(f, "a message of another server is malformed: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for BadMessage {}
+
+/// The first line of a message.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    v: u32,
+    by: ServerName,
+    content: HeadContent,
+}
+
+/// A [`Content`] without its items.
+#[derive(Serialize, Deserialize)]
+enum HeadContent {
+    Hello {
+        former: Epoch,
+        nonce: u64,
+    },
+    Batch {
+        epoch: Epoch,
+        number: u64,
+        fences: Vec<Fence>,
+    },
+    Goodbye {
+        epoch: Epoch,
+    },
+}
+
+/// Writes a message.
+///
+/// # Panics
+/// Never: all values of these types can be written as JSON.
+pub fn encode(message: &Message<Item>) -> Vec<u8> {
+    let (content, items) = match &message.content {
+        Content::Hello { former, nonce } => {
+            let (former, nonce) = (*former, *nonce);
+            (HeadContent::Hello { former, nonce }, &[][..])
+        }
+        Content::Batch {
+            epoch,
+            number,
+            fences,
+            items,
+        } => {
+            let (epoch, number, fences) = (*epoch, *number, fences.clone());
+            let content = HeadContent::Batch {
+                epoch,
+                number,
+                fences,
+            };
+            (content, &items[..])
+        }
+        Content::Goodbye { epoch } => (HeadContent::Goodbye { epoch: *epoch }, &[][..]),
+    };
+    let head = Head {
+        v: VERSION,
+        by: message.by.clone(),
+        content,
+    };
+    let mut written = Vec::new();
+    push_line(&mut written, &head);
+    for item in items {
+        push_line(&mut written, item);
+    }
+    written
+}
+
+/// Returns the size of an item in a message, in bytes.
+pub fn size(item: &Item) -> usize {
+    let mut line = Vec::new();
+    push_line(&mut line, item);
+    line.len()
+}
+
+fn push_line(out: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(&mut *out, value).expect("all values can be written");
+    out.push(b'\n');
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// When the bytes are not a message, or a newer `chatd` has written them.
+pub fn decode(bytes: &[u8]) -> Result<Message<Item>, BadMessage> {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u32,
+    }
+    let malformed = |e: serde_json::Error| BadMessage::Malformed(e.to_string());
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let head = lines.next().unwrap_or_default();
+    let Version { v } = serde_json::from_slice(head).map_err(malformed)?;
+    if v > VERSION {
+        return Err(BadMessage::Newer(v));
+    }
+    let head: Head = serde_json::from_slice(head).map_err(malformed)?;
+    let mut items = Vec::new();
+    for line in lines {
+        items.push(serde_json::from_slice(line).map_err(malformed)?);
+    }
+    let content = match head.content {
+        HeadContent::Batch { .. } if items.len() > ITEMS_MAX => {
+            let text = format!("{} items, and {ITEMS_MAX} are the limit", items.len());
+            return Err(BadMessage::Malformed(text));
+        }
+        HeadContent::Batch {
+            epoch,
+            number,
+            fences,
+        } => Content::Batch {
+            epoch,
+            number,
+            fences,
+            items,
+        },
+        _ if !items.is_empty() => {
+            return Err(BadMessage::Malformed("only a batch has items".into()));
+        }
+        HeadContent::Hello { former, nonce } => Content::Hello { former, nonce },
+        HeadContent::Goodbye { epoch } => Content::Goodbye { epoch },
+    };
+    let by = head.by;
+    Ok(Message { by, content })
+}
+
+/// The number of ids for each message of the log.
+const IDS_PER_MESSAGE: u64 = 1 << 10;
+
+/// Returns the id of an event. It depends only on the place of the event in the log: the message's sequence number
+/// (1 or more), and the number of events before it in the message. A `TEXT` counts as one event for each of its lines.
+/// Returns `None` if there are too many events in the message, or too many messages.
+pub fn event_id(sequence: u64, place: u64) -> Option<EventId> {
+    let first = sequence.checked_mul(IDS_PER_MESSAGE)?;
+    EventId::new(first + place).filter(|_| place < IDS_PER_MESSAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::model::{
+        Ban, Claim, DirectMessage, EventKind, FileContents, FormerNick, Hook, NewFile, Reaction,
+        Removed, Reserve, RoomAcl, Scope, VersionedAcl,
+    };
+    use crate::protocol::ban_target::BanTarget;
+    use crate::protocol::name::FileName;
+    use crate::protocol::tags::SentTags;
+    use crate::protocol::{Digest, Nick, RoomName, Time};
+
+    fn nick(text: &str) -> Nick {
+        Nick::parse(text).expect("it is a nick")
+    }
+
+    fn room(text: &str) -> Arc<RoomName> {
+        Arc::new(RoomName::parse(text).expect("it is a room"))
+    }
+
+    fn id(number: u64) -> EventId {
+        EventId::new(number).expect("it is an id")
+    }
+
+    fn entries() -> Vec<Entry> {
+        let contents = FileContents {
+            length: 5,
+            sha256: Digest([7; 32]),
+        };
+        let file = |contents| {
+            let name = FileName::parse("my notes.txt").expect("it is a name");
+            EventKind::File(NewFile { name, contents }.into())
+        };
+        let reaction = |is_withdrawn| Reaction {
+            to: id(1),
+            emoji: "👍".into(),
+            is_withdrawn,
+        };
+        let removed = |contents| Removed::File {
+            owner: "Zoë".into(),
+            contents,
+        };
+        let kinds = [
+            EventKind::Msg,
+            EventKind::Me,
+            EventKind::Text,
+            EventKind::Topic,
+            EventKind::Remove(id(9), Removed::Message.into()),
+            EventKind::Remove(id(9), removed(None).into()),
+            EventKind::Remove(id(9), removed(Some(contents)).into()),
+            EventKind::Edit(id(3)),
+            EventKind::React(reaction(false).into()),
+            EventKind::React(reaction(true).into()),
+            file(None),
+            file(Some(contents)),
+            EventKind::Stored(id(4), contents.into()),
+            EventKind::DeleteRoom(Vec::new()),
+        ];
+        let inbox = DirectMessage {
+            by: nick("Zoë"),
+            to: nick("bob"),
+        };
+        let scopes = [
+            Scope::Room(room("#Straße")),
+            Scope::Inbox(inbox.into()),
+            Scope::Unsaved(nick("Bob").into()),
+        ];
+        let tags = SentTags::parse("reply=3;nonce=a1;x-job=7").expect("they are tags");
+        let mut entries = Vec::new();
+        for kind in kinds {
+            for scope in &scopes {
+                let text = "one\ntwo \u{1f600} \"quoted\"";
+                let entry = Entry::new(scope.clone(), kind.clone(), "Zoë", text);
+                entries.push(entry.with_tags(tags.clone()));
+            }
+        }
+        entries
+    }
+
+    fn actions() -> Vec<Action> {
+        let former = |is_last| FormerNick {
+            nick: nick("Ann"),
+            is_last,
+            rooms: vec![room("#a"), room("#B")],
+        };
+        let reserve = Reserve {
+            for_ms: 120_000,
+            origin: Ipv4Addr::LOCALHOST.into(),
+            nicks_max: 10,
+            nicks_per_address_max: 2,
+        };
+        let claims = [
+            Claim::Free,
+            Claim::Account,
+            Claim::Shared,
+            Claim::Password([9; 32].into()),
+        ];
+        let mut actions = Vec::new();
+        for claim in claims {
+            let (nick, former) = (nick("Bob"), Some(former(true)));
+            actions.push(Action::TakeNick {
+                nick,
+                claim,
+                former,
+            });
+        }
+        let ban = |target: &str| Ban {
+            target: BanTarget::parse(target).expect("it is a target"),
+            by: "ann".into(),
+            text: "spam".into(),
+            until: Some(Time(5)),
+        };
+        let acl = VersionedAcl {
+            room: RoomName::parse("#ops").expect("it is a room"),
+            acl: RoomAcl::owned_by("ann"),
+            version: 3,
+        };
+        let hook = Hook {
+            nick: nick("ann"),
+            label: nick("ci"),
+            room: RoomName::parse("#ops").expect("it is a room"),
+            sha256: Digest([1; 32]),
+            made: Time(6),
+        };
+        let (place, name, seen) = ("#ops".into(), "me".into(), 5);
+        actions.extend([
+            Action::TakeNick {
+                nick: nick("Bob"),
+                claim: Claim::Free,
+                former: Some(former(false)),
+            },
+            Action::DropNick {
+                nick: nick("Bob"),
+                reserve: Some(reserve),
+            },
+            Action::DropNick {
+                nick: nick("Bob"),
+                reserve: None,
+            },
+            Action::AddAccount { nick: nick("Bob") },
+            Action::RemoveAccount { nick: nick("Bob") },
+            Action::AddBan(ban("Mallory").into()),
+            Action::AddBan(ban("192.0.2.0/24").into()),
+            Action::RemoveBan(BanTarget::parse("2001:db8::1").expect("it is a target")),
+            Action::SetAcls(vec![acl]),
+            Action::Invite {
+                nick: nick("bob"),
+                room: room("#ops"),
+                by: nick("ann"),
+            },
+            Action::AddHook(hook.into()),
+            Action::Revoke {
+                nick: nick("ann"),
+                label: nick("ci"),
+            },
+            Action::Kick {
+                nick: nick("bob"),
+                text: "go".into(),
+            },
+            Action::Notify {
+                by: nick("ann"),
+                text: "hi".into(),
+            },
+            Action::MoveReader {
+                nick: nick("ann"),
+                place,
+                name,
+                seen,
+            },
+            Action::CatchUp,
+            Action::DeleteRoom { room: room("#ops") },
+            Action::SetAway {
+                nick: nick("ann"),
+                text: Some("lunch".into()),
+                rooms: vec![room("#ops")],
+            },
+            Action::EnterRoom {
+                room: room("#ops"),
+                nick: nick("ann"),
+            },
+            Action::LeaveRoom {
+                room: room("#ops"),
+                nick: nick("ann"),
+                text: "bye".into(),
+            },
+        ]);
+        actions
+    }
+
+    fn check(content: Content<Item>) {
+        let by = "one".into();
+        let message = Message { by, content };
+        let written = encode(&message);
+        let read = decode(&written).unwrap_or_else(|e| panic!("{e}: {message:?}"));
+        assert_eq!(format!("{read:?}"), format!("{message:?}"));
+        assert_eq!(encode(&read), written);
+    }
+
+    #[test]
+    fn every_message_is_read_as_it_was_written() {
+        let (former, nonce) = (u64::MAX, 3);
+        check(Content::Hello { former, nonce });
+        check(Content::Goodbye { epoch: 7 });
+        let entries = entries().into_iter().map(|entry| Item::Entry(entry.into()));
+        let items: Vec<_> = entries
+            .chain(actions().into_iter().map(Item::Change))
+            .collect();
+        let lines: usize = items.iter().map(size).sum();
+        let fences = vec![Fence {
+            server: "two".into(),
+            epoch: 5,
+            batches: 9,
+        }];
+        let batch = Content::Batch {
+            epoch: 17,
+            number: 4,
+            fences,
+            items,
+        };
+        check(batch.clone());
+        let by = "one".into();
+        let written = encode(&Message { by, content: batch });
+        let head = written
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .expect("a line");
+        assert_eq!(written.len(), head + 1 + lines);
+    }
+
+    #[test]
+    fn what_is_not_a_message_is_an_error() {
+        let batch = |items: &str| {
+            format!(
+                "{{\"v\":1,\"by\":\"a\",\"content\":{{\"Batch\":{{\"epoch\":1,\"number\":1,\"fences\":[]}}}}}}\n{items}"
+            )
+        };
+        assert!(decode(batch("").as_bytes()).is_ok());
+        let catch_up = "{\"Change\":\"CatchUp\"}\n";
+        assert!(decode(batch(catch_up).as_bytes()).is_ok());
+        let malformed = [
+            String::new(),
+            "\n".into(),
+            "hello\n".into(),
+            "{\"v\":1}\n".into(),
+            batch("hello\n"),
+            batch("{\"Change\":\"Unheard\"}\n"),
+            batch("{\"Change\":\"Cat"),
+            batch(&catch_up.repeat(ITEMS_MAX + 1)),
+            "{\"v\":1,\"by\":\"a\",\"content\":{\"Goodbye\":{\"epoch\":1}}}\n".to_owned()
+                + catch_up,
+        ];
+        for text in malformed {
+            let read = decode(text.as_bytes());
+            assert!(matches!(read, Err(BadMessage::Malformed(_))), "{text:?}");
+        }
+        let newer = decode(b"{\"v\":2,\"unheard\":[]}\n");
+        assert!(matches!(newer, Err(BadMessage::Newer(2))));
+    }
+
+    #[test]
+    fn the_ids_of_a_log_grow_and_fit_into_a_number_of_javascript() {
+        let number = |sequence, place| event_id(sequence, place).map(EventId::get);
+        assert_eq!(number(1, 0), Some(1024));
+        assert_eq!(number(1, 1023), Some(2047));
+        assert_eq!(number(2, 0), Some(2048));
+        assert_eq!(number(1, 1024), None);
+        let last = (1 << 43) - 1;
+        assert_eq!(number(last, 1023), Some((1 << 53) - 1));
+        assert_eq!(number(last + 1, 0), None);
+    }
+}
