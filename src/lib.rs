@@ -61,7 +61,7 @@ checks.
 | [`chat`] | nicks, rooms, members, quotas: the domain | `config`, `model`, `protocol`, `tail` |
 | [`session`] | one connection's state, replies in order; queries the log and the accounts through effects | `accounts`, `chat`, `config`, `dialect`, `log`, `model`, `protocol`, `tail` |
 | [`transport`] | carries a connection's bytes, whatever they mean, over a plain socket or a layer around it; for clients inside the process, carries values | `dialect`, `model`, `protocol` |
-| [`cluster`] | the rules of several servers on one log: which messages count, and what a server publishes when; `chatd` does not use it yet | `model` |
+| [`cluster`] | the rules of several servers on one log: which messages count, what a server publishes when, and the form of the messages; `chatd` does not use it yet | `model`, `protocol` |
 | [`web`] | the files of the page | nothing |
 | [`server`] | connects all of these, and runs them on smol: accepts, reads, writes, runs timers; only `chatd` uses it, and tests use `server::simulation` | `accounts`, `chat`, `config`, `dialect`, `files`, `log`, `model`, `protocol`, `session`, `transport`, `web` |
 | [`client`] | connects, reconnects, sends, receives, moves files: for `chatc` and for bots | `protocol` |

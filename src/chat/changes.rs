@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::bans::MovedReader;
 use super::state::{self, Outcome, User};
 use super::{Chat, NickId};
-use crate::model::{Action, Ban, Change, Hook, Now, PeerId, VersionedAcl};
+use crate::model::{Action, Ban, Change, Hook, Now, PeerId, Reserve, ServerName, VersionedAcl};
 use crate::protocol::ban_target::BanTarget;
 use crate::protocol::{Code, Nick, RoomName};
 
@@ -66,6 +66,36 @@ impl Chat {
             }
         }
         Ok(Some(done))
+    }
+
+    /// Applies the changes that another server would propose if all its connections ended. This is for a server that
+    /// cannot propose anything any more, because it has died or was cut off. `reserve` says how the nicks with a
+    /// password are reserved.
+    pub fn end_server(&mut self, server: &ServerName, reserve: Reserve, now: Now) {
+        debug_assert!(*server != self.server, "the connections are still there");
+        for action in self.last_actions(server, reserve) {
+            let server = server.clone();
+            let _ = self.apply_change(&Change { server, action }, None, now);
+        }
+    }
+
+    fn last_actions(&self, server: &ServerName, reserve: Reserve) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for room in self.rooms_in_order() {
+            let members = self.state.members_on(&room.name, server).into_iter();
+            let nicks = members.filter_map(|(nick, _)| Some(self.user(nick)?.nick.clone()));
+            actions.extend(nicks.map(|nick| Action::LeaveRoom {
+                room: room.name.clone(),
+                nick,
+                text: "".into(),
+            }));
+        }
+        let users = self.state.users_on(server).into_iter();
+        actions.extend(users.map(|(_, user)| Action::DropNick {
+            nick: user.nick.clone(),
+            reserve: Some(reserve),
+        }));
+        actions
     }
 
     /// Updates this server's connections and tables after a change. The caller handles what the state has reported in

@@ -316,7 +316,6 @@ impl State {
     }
 
     /// Returns the nicks that a server uses.
-    #[cfg(test)]
     pub(super) fn users_on(&self, server: &ServerName) -> Vec<(NickId, &User)> {
         let mut users = Vec::new();
         let mut slot = 0;
@@ -330,7 +329,6 @@ impl State {
     }
 
     /// Returns the members that are in a room through a server.
-    #[cfg(test)]
     pub(super) fn members_on(
         &self,
         room: &RoomName,

@@ -5,6 +5,7 @@
 mod races;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -13,7 +14,7 @@ use proptest::prelude::*;
 use super::{SharedLog, Table};
 use crate::config::{Config, Limits};
 use crate::log::{Log, Span};
-use crate::model::{Action, Change, Now, PeerId};
+use crate::model::{Action, Change, Now, PeerId, Reserve};
 use crate::protocol::RoomName;
 
 const ROOMS: [&str; 2] = ["#a", "#b"];
@@ -334,6 +335,42 @@ fn a_member_on_one_server_is_seen_on_the_other() {
     assert!(pair.say(1, 1, "ROOMS").contains("ROOM #new 1"));
     pair.say(0, 0, "PART #new");
     assert!(!pair.say(1, 1, "ROOMS").contains("#new"));
+}
+
+#[test]
+fn the_nicks_of_a_server_that_has_died_leave_their_rooms_and_are_free_or_reserved() {
+    let mut pair = Pair::new(3);
+    pair.say(0, 1, "NICK eve");
+    pair.say(0, 1, "JOIN #ops");
+    for (who, nick) in ["ann", "bob secret", "eve"].into_iter().enumerate() {
+        pair.say(1, who, &format!("NICK {nick}"));
+        pair.say(1, who, "JOIN #ops");
+    }
+    // One nick is used on both servers.
+    pair.say(0, 2, "NICK bob secret");
+    pair.say(0, 2, "JOIN #x");
+    pair.read(0, 1);
+    let reserve = Reserve {
+        for_ms: 120_000,
+        origin: Ipv4Addr::UNSPECIFIED.into(),
+        nicks_max: 10,
+        nicks_per_address_max: 10,
+    };
+    let survivor = &mut pair.servers[0];
+    survivor
+        .chat
+        .end_server(&"two".into(), reserve, Now::default());
+    let parts = "PART #ops ann\nPART #ops bob\nPART #lobby ann\n"; // the nick `bob` is still in the lobby here
+    assert_eq!(survivor.read(1), parts);
+    assert_eq!(pair.say(0, 1, "WHO #x"), "USER #x bob\nOK WHO 1\n");
+    assert!(pair.say(0, 0, "NICK ann").contains("OK NICK ann "));
+    // The other nick is reserved when its last connection has ended too.
+    pair.lose(0, 2);
+    let answer = pair.say(0, 0, "NICK bob");
+    assert!(answer.contains("ERR NICK nick-taken "), "{answer}");
+    assert!(pair.say(0, 0, "NICK bob secret").contains("OK NICK bob "));
+    let who = pair.say(0, 1, "WHO #ops");
+    assert!(who.starts_with("USER #ops eve\nOK WHO 1\n"), "{who}");
 }
 
 /// Returns two servers. Connection 0 of the first server is the operator `root`; connection 0 of the second server is
