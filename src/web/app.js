@@ -26,6 +26,9 @@ let isDue = false;
 let isEntered = false;
 let announced = [];
 
+/** The number of messages after which a user whose name is not registered is offered to register it. */
+const SENT_BEFORE_OFFER = 3;
+
 const isNarrow = () => matchMedia('(max-width: 900px)').matches;
 const isTouched = () => matchMedia('(pointer: coarse)').matches;
 
@@ -42,6 +45,8 @@ const ui = {
 		else requestAnimationFrame(draw);
 	},
 
+	/** Must be called when a message has become higher or lower. */
+	resized: () => messages.resized(),
 	isFollowing: () => messages.isFollowing(),
 	rowsWanted: () => messages.rowsWanted(),
 	isLooking: (room) => room === chat.active && messages.isFollowing() && document.hasFocus() && !document.hidden,
@@ -366,12 +371,24 @@ function draw() {
 	byId('shut').hidden = !room?.shut;
 	setText(byId('shut').firstChild, room?.shut ?? '');
 	drawUploads();
+	byId('offer').hidden = !chat.isGuest || chat.sent < SENT_BEFORE_OFFER || store.isOffered;
+	setText(byId('offer').firstChild, `Others can take the name ${chat.nick} while you are offline.`);
 	if (announced.length) {
 		byId('said').textContent = announced.length > 3 ? `${announced.length} messages` : announced.join('. ');
 		announced = [];
 	}
 	keepAddress(room);
 }
+
+/** Registers the name with the password of this browser, or never asks that again. */
+function answerOffer(isWanted) {
+	store.isOffered = true;
+	ui.changed();
+	if (isWanted) ui.command('register');
+	ui.focusInput();
+}
+byId('offer').children[1].addEventListener('click', () => answerOffer(true));
+byId('offer').children[2].addEventListener('click', () => answerOffer(false));
 
 let tick = null;
 function drawOffline() {

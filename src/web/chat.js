@@ -49,6 +49,8 @@ export class Chat {
 	away = new Away();
 	/** Whether the name is not registered, so that this browser keeps the direct messages; `undefined` until that is known. */
 	isGuest;
+	/** The number of messages that the user has sent since the page was opened. */
+	sent = 0;
 	/** Whether the user has a name and has joined all rooms, so that messages can be sent. */
 	isReady = false;
 

@@ -61,6 +61,7 @@ export class Room {
 		this.mentions = 0;
 		this.newAfter = null; // the "New" line is after this id
 		this.removed = new Set();
+		this.unfolded = new Set(); // keys of long messages that are shown as a whole
 		this.quotes = new Quotes();
 		this.reactedTo = new Set(); // ids of messages that are not loaded
 		this.connections = 0; // how often the connection has broken

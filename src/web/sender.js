@@ -89,6 +89,7 @@ export class Sender {
 		if (reply.ok) {
 			const [id, time, count] = words(reply.text, 3);
 			this.#done(entry);
+			chat.sent += 1;
 			const room = chat.add(to);
 			for (const event of this.#events(entry, Number(id) || null, Date.parse(time), Number(count))) room.push(event);
 			chat.trim(room);

@@ -148,6 +148,14 @@ export class Store {
 		save(this.browser, 'sound', hasSound || undefined);
 	}
 
+	/** Whether the user has answered the offer to register the name. */
+	get isOffered() {
+		return load(this.browser, 'offered', false);
+	}
+	set isOffered(isOffered) {
+		save(this.browser, 'offered', isOffered || undefined);
+	}
+
 	/** The nicks that the user ignores. */
 	get ignored() {
 		return load(this.browser, 'ignored', []);

@@ -396,6 +396,60 @@ test('above direct messages, a user whose name is not registered is told how to 
 	await page.getByRole('heading', { name: 'You and bob' }).waitFor();
 });
 
+test('after the first messages, a name is registered in one click, or the offer is closed for good', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const offer = page.getByText('Others can take the name ann');
+	for (const text of ['one', 'two']) {
+		await say(page, text);
+		await message(page, text).and(page.locator('.row:not(.waiting) .text')).waitFor();
+	}
+	assert.equal(await offer.isVisible(), false);
+	await say(page, 'three');
+	await offer.waitFor();
+	await page.getByRole('button', { name: 'Do not ask again' }).click();
+	await offer.waitFor({ state: 'hidden' });
+	await page.reload();
+	for (const text of ['four', 'five', 'six']) {
+		await say(page, text);
+		await message(page, text).and(page.locator('.row:not(.waiting) .text')).waitFor();
+	}
+	assert.equal(await offer.isVisible(), false);
+	const other = await visitor(t);
+	await enter(other, server, 'bob');
+	for (const text of ['a', 'b', 'c']) await say(other, text);
+	await other.locator('#offer').getByRole('button', { name: 'Register' }).click();
+	await other.getByText('bob is registered to you.').waitFor();
+	await other.getByText('Others can take the name bob').waitFor({ state: 'hidden' });
+});
+
+test('a long message is folded until its button is pressed', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	bob.say(`MSG ${'word '.repeat(320)}`);
+	bob.say(`MSG ${'word '.repeat(50)}`);
+	await say(page, Array.from({ length: 12 }, (_, i) => `short ${i}`).join('\n'));
+	await message(page, 'short 11').and(page.locator('.row:not(.waiting) .text')).waitFor();
+	await say(page, Array.from({ length: 13 }, (_, i) => `long ${i}`).join('\n'));
+	const long = page.locator('.row', { hasText: 'long 12' });
+	await long.getByRole('button', { name: 'Show all' }).waitFor();
+	const buttons = () => page.locator('.unfold').allTextContents();
+	assert.deepEqual(await buttons(), ['Show all', 'Show all']);
+	const height = () => long.evaluate((row) => row.offsetHeight);
+	const before = await height();
+	await long.getByRole('button', { name: 'Show all' }).click();
+	assert.ok(await height() > before);
+	await bob.expect(/long 12/);
+	bob.say('MSG and on');
+	await message(page, 'and on').waitFor();
+	assert.deepEqual(await buttons(), ['Show all', 'Show less']);
+	await long.getByRole('button', { name: 'Show less' }).click();
+	await until(height, before);
+});
+
 test('a hook of a room is added, used and deleted', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);

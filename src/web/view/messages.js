@@ -283,5 +283,5 @@ export function messages(chat, ui) {
 	}).observe(log);
 
 	const rowsWanted = () => Math.max(ROWS, Math.ceil((2 * height) / ROW_PX));
-	return { update, show, toEnd, rowsWanted, isFollowing: () => isFollowing, focusLast: () => allRows().at(-1)?.focus() };
+	return { update, show, toEnd, rowsWanted, resized: scrolled, isFollowing: () => isFollowing, focusLast: () => allRows().at(-1)?.focus() };
 }

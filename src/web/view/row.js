@@ -86,6 +86,12 @@ function file(item, look) {
 	return figure;
 }
 
+/** The size from which on a message is folded. */
+const LONG_LINES = 12;
+const LONG_CHARACTERS = 1500;
+
+const isLong = (text = '') => text.length > LONG_CHARACTERS || text.split('\n', LONG_LINES + 1).length > LONG_LINES;
+
 /** The number of characters that are shown of a quoted message. */
 const QUOTE_MAX = 200;
 
@@ -126,7 +132,26 @@ export function rowMaker(chat, ui) {
 			isHead && el('div.by', {}, button(nick), time(item, 'at')),
 			quote && !isGone && quoted(room, item.reply, quote),
 			isGone ? el('div.text.gone', {}, 'message deleted') : verb === 'FILE' && file({ ...item, size }, ui.look),
-			...content);
+			...(content.length && isLong(text) ? folded(room, item, content) : content));
+	}
+
+	/** Creates a long message, of which only the beginning is shown until a button is pressed. */
+	function folded(room, { key }, content) {
+		const box = el('div', {}, ...content);
+		const more = el('button.plain.unfold', { tabIndex: -1, onclick: () => toggle(!room.unfolded.has(key)) });
+		const draw = () => {
+			const isWhole = room.unfolded.has(key);
+			box.className = isWhole ? '' : 'folded';
+			more.textContent = isWhole ? 'Show less' : 'Show all';
+			more.ariaExpanded = String(isWhole);
+		};
+		const toggle = (isWhole) => {
+			room.unfolded[isWhole ? 'add' : 'delete'](key);
+			draw();
+			ui.resized();
+		};
+		draw();
+		return [box, more];
 	}
 
 	/** Creates a code block, with a button that copies it. */
