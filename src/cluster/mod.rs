@@ -21,7 +21,7 @@ mod tests;
 pub mod wire;
 
 pub use members::{Members, Read};
-pub use publisher::{Published, Publisher};
+pub use publisher::{Published, Publisher, Size};
 
 use serde::{Deserialize, Serialize};
 

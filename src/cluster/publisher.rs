@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Content, Epoch, Fence, Members, Message, Read};
 use crate::model::ServerName;
 
-/// The maximum number of items in a batch.
+/// The maximum number of items in a batch, and of ids that its items take. A single item takes no more: a text has at
+/// most 1000 lines, and each becomes an event.
 pub const ITEMS_MAX: usize = 1000;
 
 /// The maximum size of the items in a batch in bytes. A batch with a single item may be larger.
@@ -29,6 +30,15 @@ pub const LEASE: Duration = Duration::from_secs(5);
 /// The time after which a server that reads none of its own messages in the log is cut off. An election of a new leader
 /// of the log nearly always takes less.
 pub const CUT_OFF_AFTER: Duration = Duration::from_secs(10);
+
+/// The size of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// The number of bytes that the item has in a message.
+    pub bytes: usize,
+    /// The number of ids that the item takes, at least 1.
+    pub ids: usize,
+}
 
 /// What a message of the log means for the items that this server has published. `R` is a receipt that was passed to
 /// [`Publisher::propose`].
@@ -78,7 +88,7 @@ enum State {
 #[derive(Debug)]
 struct Waiting<T, R> {
     item: T,
-    bytes: usize,
+    size: Size,
     receipt: R,
 }
 
@@ -120,18 +130,18 @@ impl<T, R> Publisher<T, R> {
         }
     }
 
-    /// Adds an item, whose size in a message is `bytes`, to the items that wait for the next batch.
+    /// Adds an item to the items that wait for the next batch.
     ///
     /// # Errors
     /// When the server is cut off from the log or stops. The item will never take effect.
-    pub fn propose(&mut self, item: T, bytes: usize, receipt: R, now: Duration) -> Result<(), R> {
+    pub fn propose(&mut self, item: T, size: Size, receipt: R, now: Duration) -> Result<(), R> {
         if self.is_leaving || self.is_cut_off(now) {
             return Err(receipt);
         }
-        self.waiting_bytes += bytes;
+        self.waiting_bytes += size.bytes;
         self.waiting.push_back(Waiting {
             item,
-            bytes,
+            size,
             receipt,
         });
         Ok(())
@@ -238,13 +248,14 @@ impl<T, R> Publisher<T, R> {
     }
 
     fn next_items(&mut self) -> (Vec<T>, Vec<R>) {
-        let (mut items, mut receipts, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while let Some(next) = self.waiting.front()
-            && items.len() < ITEMS_MAX
-            && (items.is_empty() || bytes + next.bytes <= BATCH_BYTES_MAX)
+        let (mut items, mut receipts, mut bytes, mut ids) = (Vec::new(), Vec::new(), 0, 0);
+        while let Some(Waiting { size, .. }) = self.waiting.front()
+            && (items.is_empty() || bytes + size.bytes <= BATCH_BYTES_MAX)
+            && (items.is_empty() || ids + size.ids <= ITEMS_MAX)
             && let Some(next) = self.waiting.pop_front()
         {
-            bytes += next.bytes;
+            bytes += next.size.bytes;
+            ids += next.size.ids;
             items.push(next.item);
             receipts.push(next.receipt);
         }

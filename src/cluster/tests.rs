@@ -6,11 +6,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use super::publisher::{AGAIN_AFTER, BEAT_EVERY, CUT_OFF_AFTER};
-use super::{Content, Fence, Members, Message, Published, Publisher, Read};
+use super::publisher::{AGAIN_AFTER, BATCH_BYTES_MAX, BEAT_EVERY, CUT_OFF_AFTER, ITEMS_MAX};
+use super::{Content, Fence, Members, Message, Published, Publisher, Read, Size};
 use crate::model::ServerName;
 
 const SERVERS: usize = 3;
+
+const SMALL: Size = Size { bytes: 1, ids: 1 };
 
 /// An item: the process that has proposed it, and its number among the items of that process.
 type Item = (u64, u32);
@@ -190,7 +192,7 @@ impl World {
                 }
                 process.proposed += 1;
                 let item = (process.id, process.proposed);
-                let result = process.publisher.propose(item, 1, item, self.now);
+                let result = process.publisher.propose(item, SMALL, item, self.now);
                 let known = result.map_or(Known::Refused, |()| Known::Pending);
                 self.known.insert(item, known);
             }
@@ -367,22 +369,60 @@ fn an_idle_server_shows_every_two_seconds_that_it_is_alive() {
     assert!(publisher.has_lease(until) && !publisher.is_cut_off(until));
     assert!(!publisher.has_lease(until + CUT_OFF_AFTER));
     assert!(publisher.is_cut_off(until + CUT_OFF_AFTER));
-    let refused = publisher.propose((1, 1), 1, (1, 1), until + CUT_OFF_AFTER);
+    let refused = publisher.propose((1, 1), SMALL, (1, 1), until + CUT_OFF_AFTER);
     assert_eq!(refused, Err((1, 1)));
 }
 
 #[test]
 fn a_server_that_leaves_publishes_everything_first() {
     let mut publisher = Publisher::new(name(0), 1, Duration::ZERO);
-    let proposed = publisher.propose((1, 1), 1, (1, 1), Duration::ZERO);
+    let proposed = publisher.propose((1, 1), SMALL, (1, 1), Duration::ZERO);
     assert_eq!(proposed, Ok(()));
     publisher.leave();
     assert!(
         publisher
-            .propose((1, 2), 1, (1, 2), Duration::ZERO)
+            .propose((1, 2), SMALL, (1, 2), Duration::ZERO)
             .is_err()
     );
     let messages = alone(&mut publisher, Duration::ZERO, BEAT_EVERY * 5);
     assert_eq!(messages, 3, "a greeting, a batch, a goodbye");
     assert!(publisher.has_left() && publisher.due().is_none());
+}
+
+/// Returns the number of items in each batch that a server publishes, if it has proposed items of these sizes.
+fn batches(sizes: &[Size]) -> Vec<usize> {
+    let mut publisher = Publisher::new(name(0), 1, Duration::ZERO);
+    for (n, size) in sizes.iter().enumerate() {
+        let item = (1, n as u32);
+        let proposed = publisher.propose(item, *size, item, Duration::ZERO);
+        assert_eq!(proposed, Ok(()));
+    }
+    let (mut members, mut lengths) = (Members::default(), Vec::new());
+    for sequence in 1.. {
+        let Some(message) = publisher.publish(Duration::ZERO).cloned() else {
+            break;
+        };
+        let read = members.read(sequence, &message);
+        publisher.on_read(&message, &read, &members, || 1, Duration::ZERO);
+        if let Content::Batch { items, .. } = &message.content {
+            lengths.push(items.len());
+        }
+    }
+    lengths
+}
+
+#[test]
+fn a_batch_is_limited_in_items_ids_and_bytes_but_has_at_least_one_item() {
+    assert_eq!(batches(&[SMALL; 3]), [3]);
+    assert_eq!(batches(&[SMALL; ITEMS_MAX + 1]), [ITEMS_MAX, 1]);
+    let text = |ids| Size { bytes: 1, ids };
+    assert_eq!(batches(&[text(600), text(400), text(1), SMALL]), [2, 2]);
+    assert_eq!(batches(&[SMALL, text(ITEMS_MAX), SMALL]), [1, 1, 1]);
+    let large = |bytes| Size { bytes, ids: 1 };
+    let half = large(BATCH_BYTES_MAX / 2);
+    assert_eq!(batches(&[half, half, SMALL]), [2, 1]);
+    assert_eq!(
+        batches(&[SMALL, large(2 * BATCH_BYTES_MAX), SMALL]),
+        [1, 1, 1]
+    );
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::publisher::ITEMS_MAX;
-use super::{Content, Epoch, Fence, Message};
+use super::{Content, Epoch, Fence, Message, Size};
 use crate::model::{Action, Entry, ServerName};
 use crate::protocol::EventId;
 
@@ -122,11 +122,18 @@ pub fn encode(message: &Message<Item>) -> Vec<u8> {
     written
 }
 
-/// Returns the size of an item in a message, in bytes.
-pub fn size(item: &Item) -> usize {
+/// Returns the size of an item in a message.
+pub fn size(item: &Item) -> Size {
     let mut line = Vec::new();
     push_line(&mut line, item);
-    line.len()
+    let ids = match item {
+        Item::Entry(entry) => entry.events(),
+        Item::Change(_) => 1,
+    };
+    Size {
+        bytes: line.len(),
+        ids,
+    }
 }
 
 fn push_line(out: &mut Vec<u8>, value: &impl Serialize) {
@@ -184,7 +191,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message<Item>, BadMessage> {
 const IDS_PER_MESSAGE: u64 = 1 << 10;
 
 /// Returns the id of an event. It depends only on the place of the event in the log: the message's sequence number
-/// (1 or more), and the number of events before it in the message. A `TEXT` counts as one event for each of its lines.
+/// (1 or more), and the number of ids that the items before it in the message take (see [`size`]).
 /// Returns `None` if there are too many events in the message, or too many messages.
 pub fn event_id(sequence: u64, place: u64) -> Option<EventId> {
     let first = sequence.checked_mul(IDS_PER_MESSAGE)?;
@@ -400,7 +407,7 @@ mod tests {
         let items: Vec<_> = entries
             .chain(actions().into_iter().map(Item::Change))
             .collect();
-        let lines: usize = items.iter().map(size).sum();
+        let lines: usize = items.iter().map(|item| size(item).bytes).sum();
         let fences = vec![Fence {
             server: "two".into(),
             epoch: 5,
