@@ -70,7 +70,7 @@ impl Chat {
 
     /// Applies the changes that another server would propose if all its connections ended. This is for a server that
     /// cannot propose anything any more, because it has died or was cut off. `reserve` says how the nicks with a
-    /// password are reserved.
+    /// password are reserved: all for one address, because the addresses of their users are not known.
     pub fn end_server(&mut self, server: &ServerName, reserve: Reserve, now: Now) {
         debug_assert!(*server != self.server, "the connections are still there");
         for action in self.last_actions(server, reserve) {

@@ -11,10 +11,12 @@
 //! published them. So a server that was suspended or cut off can never act in the name of a user who has found another
 //! server in the meantime: everything that it had not yet published successfully has no effect, and it can say so truly.
 //!
-//! [`Members`] decides what counts, and [`Publisher`] what is published. Both are pure: time is passed to them, and
-//! messages are values.
+//! [`Members`] decides what counts, and [`Publisher`] what is published. [`node::Node`] connects the two with the form
+//! of the messages ([`wire`]), and says what a server must do because of a message. All of this is pure: time is passed
+//! in, and messages are values.
 
 mod members;
+pub mod node;
 pub mod publisher;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Names are written with their comparison forms, which come from tables of Unicode. So two versions of `chatd` with
-//! different tables agree on which names are equal.
+//! different tables agree on which names are equal. (Banned nicks are an exception: a server reads them like a command.)
 
 use std::fmt;
 use std::sync::Arc;
@@ -126,13 +126,17 @@ pub fn encode(message: &Message<Item>) -> Vec<u8> {
 pub fn size(item: &Item) -> Size {
     let mut line = Vec::new();
     push_line(&mut line, item);
-    let ids = match item {
-        Item::Entry(entry) => entry.events(),
-        Item::Change(_) => 1,
-    };
     Size {
         bytes: line.len(),
-        ids,
+        ids: ids(item),
+    }
+}
+
+/// Returns the number of ids that an item takes.
+pub fn ids(item: &Item) -> usize {
+    match item {
+        Item::Entry(entry) => entry.events(),
+        Item::Change(_) => 1,
     }
 }
 
@@ -160,13 +164,13 @@ pub fn decode(bytes: &[u8]) -> Result<Message<Item>, BadMessage> {
     let head: Head = serde_json::from_slice(head).map_err(malformed)?;
     let mut items = Vec::new();
     for line in lines {
+        if items.len() == ITEMS_MAX {
+            let text = format!("more than {ITEMS_MAX} items");
+            return Err(BadMessage::Malformed(text));
+        }
         items.push(serde_json::from_slice(line).map_err(malformed)?);
     }
     let content = match head.content {
-        HeadContent::Batch { .. } if items.len() > ITEMS_MAX => {
-            let text = format!("{} items, and {ITEMS_MAX} are the limit", items.len());
-            return Err(BadMessage::Malformed(text));
-        }
         HeadContent::Batch {
             epoch,
             number,
@@ -191,7 +195,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message<Item>, BadMessage> {
 const IDS_PER_MESSAGE: u64 = 1 << 10;
 
 /// Returns the id of an event. It depends only on the place of the event in the log: the message's sequence number
-/// (1 or more), and the number of ids that the items before it in the message take (see [`size`]).
+/// (1 or more), and the number of ids that the items before it in the message take (see [`ids`]).
 /// Returns `None` if there are too many events in the message, or too many messages.
 pub fn event_id(sequence: u64, place: u64) -> Option<EventId> {
     let first = sequence.checked_mul(IDS_PER_MESSAGE)?;

@@ -472,7 +472,12 @@ pub fn run(
             accepting.push(executor.spawn(accept));
         }
         let ready = sockets.clone();
-        let begun = server.begin(newest, move || ready.look());
+        let clock = server.clock.clone();
+        let look = move || {
+            clock.ring();
+            ready.look();
+        };
+        let begun = server.begin(newest, look);
         let notifying = server.notifier.clone();
         let notifying =
             notifying.map(|notifier| executor.spawn(push::run(server.clone(), notifier)));
@@ -678,7 +683,10 @@ async fn accept(
 ) {
     loop {
         match listener.accept(listen::accept).await {
-            Ok((stream, peer)) => welcome(&server, &sockets, stream, peer, protocols),
+            Ok((stream, peer)) => {
+                welcome(&server, &sockets, stream, peer, protocols);
+                future::yield_now().await; // clients that connect faster than this must not keep all others waiting
+            }
             Err(e) => {
                 // The most likely reason is that no descriptors are left. Existing connections continue, and some of
                 // them will end.

@@ -196,7 +196,7 @@ impl Sockets {
         let mut cx = Context::from_waker(&waker);
         let mut main = pin!(main);
         loop {
-            self.bell.has_rung.store(false, Ordering::SeqCst);
+            self.bell.has_rung.swap(false, Ordering::SeqCst);
             if let Poll::Ready(result) = main.as_mut().poll(&mut cx) {
                 return Ok(result);
             }
@@ -208,9 +208,7 @@ impl Sockets {
             } else {
                 within
             };
-            let waited = self.take_changes(within);
-            self.bell.is_asleep.store(false, Ordering::SeqCst);
-            waited?;
+            self.take_changes(within)?;
         }
     }
 
@@ -224,9 +222,12 @@ impl Sockets {
     fn take_changes(&self, within: Option<Duration>) -> io::Result<()> {
         let mut events = [MaybeUninit::uninit(); EVENTS_MAX];
         let within = within.map(|within| Timespec::try_from(within).unwrap_or(LONGEST_SLEEP));
-        let events = match epoll::wait(&self.epoll, &mut events, within.as_ref()) {
+        let changes = epoll::wait(&self.epoll, &mut events, within.as_ref());
+        // From here on, this thread is awake, and needs no bell for the tasks that it wakes itself.
+        self.bell.is_asleep.store(false, Ordering::SeqCst);
+        let events = match changes {
             Err(Errno::INTR) => return Ok(()),
-            events => events?.0,
+            changes => changes?.0,
         };
         let mut waiting = self.waiting();
         for event in events {
