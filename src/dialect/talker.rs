@@ -138,7 +138,7 @@ pub(super) fn write_event(live: &Live<'_>, out: &mut Vec<u8>) {
     }
     let at = local(live.time, live.utc_offset_s).strftime("%H:%M");
     let _ = write!(text, "[{at}] ");
-    text.push_str(&describe(&event, size));
+    text.push_str(&describe(&event));
     out.extend_from_slice(text.as_bytes());
 }
 
@@ -148,7 +148,7 @@ pub(super) fn write_past(past: &Past<'_>, out: &mut Vec<u8>) {
         return out.extend_from_slice(past.line.as_bytes());
     };
     let mut text = past_prefix(past, &event);
-    text.push_str(&describe(&event, size));
+    text.push_str(&describe(&event));
     out.extend_from_slice(text.as_bytes());
 }
 
@@ -169,25 +169,6 @@ fn local(time: Time, utc_offset_s: i32) -> jiff::civil::DateTime {
         .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     let offset = jiff::tz::Offset::from_seconds(utc_offset_s).unwrap_or(jiff::tz::Offset::UTC);
     offset.to_datetime(at.unwrap_or(jiff::Timestamp::UNIX_EPOCH))
-}
-
-/// Returns a number of bytes, rounded for people.
-pub(super) fn size(bytes: u64) -> String {
-    if bytes < 1000 {
-        return format!("{bytes} bytes");
-    }
-    let mut tenths = bytes / 100;
-    let mut unit = "KB";
-    for larger in ["MB", "GB", "TB", "PB", "EB"] {
-        if tenths >= 10_000 {
-            tenths /= 1000;
-            unit = larger;
-        }
-    }
-    match tenths {
-        0..100 => format!("{}.{} {unit}", tenths / 10, tenths % 10),
-        tenths => format!("{} {unit}", tenths / 10),
-    }
 }
 
 #[cfg(test)]
@@ -232,21 +213,5 @@ mod tests {
             "[12:22] -- bob sent a file: a b.txt, 1.2 MB; /download 17",
         );
         check("NOTE * chatd hi", false, "[12:22] ** chatd: hi");
-    }
-
-    #[test]
-    fn sizes_are_rounded() {
-        for (bytes, text) in [
-            (0, "0 bytes"),
-            (999, "999 bytes"),
-            (1000, "1.0 KB"),
-            (12_345, "12 KB"),
-            (999_999, "999 KB"),
-            (1_000_000, "1.0 MB"),
-            (4 << 30, "4.2 GB"),
-            (u64::MAX, "18 EB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
     }
 }

@@ -5,14 +5,14 @@
 
 use super::Event;
 
-/// Describes an event for a person; `size` formats a number of bytes.
+/// Describes an event for a person.
 ///
 /// ```
 /// use plainchat::protocol::{Event, human::describe};
 /// let event = Event::parse("ME #lobby bob waves").unwrap();
-/// assert_eq!(describe(&event, |bytes| bytes.to_string()), "* bob waves");
+/// assert_eq!(describe(&event), "* bob waves");
 /// ```
-pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
+pub fn describe(event: &Event<'_>) -> String {
     match event {
         Event::Msg { nick, text, .. } => format!("<{nick}> {text}"),
         Event::Me { nick, text, .. } => format!("* {nick} {text}"),
@@ -38,14 +38,13 @@ pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
             format!("-- {nick} cleared the topic")
         }
         Event::Topic { nick, text, .. } => format!("-- {nick} set the topic: {text}"),
-        Event::Remove { nick, id, .. } => format!("-- {nick} deleted {id}"),
+        // People see no ids, so the message that these events are about has none here either.
+        Event::Remove { nick, .. } => format!("-- {nick} deleted a message or file"),
         Event::Edit { nick, text, .. } => format!("<{nick}> (edited) {text}"),
-        Event::React {
-            nick, id, emoji, ..
-        } => format!("-- {nick} reacts to {id} with {emoji}"),
-        Event::Unreact {
-            nick, id, emoji, ..
-        } => format!("-- {nick} withdraws {emoji} from {id}"),
+        Event::React { nick, emoji, .. } => format!("-- {nick} reacts to a message with {emoji}"),
+        Event::Unreact { nick, emoji, .. } => {
+            format!("-- {nick} withdraws {emoji} from a message")
+        }
         Event::Join { room, nick } => format!("-- {nick} joined {room}"),
         Event::Part { room, nick, text } if text.is_empty() => format!("-- {nick} left {room}"),
         Event::Part { room, nick, text } => format!("-- {nick} left {room} ({text})"),
@@ -66,6 +65,26 @@ pub fn away(nick: &str, text: &str) -> String {
     } else {
         format!("-- {nick} is away: {text}")
     }
+}
+
+/// Formats a number of bytes, in units of 1000. The page does the same.
+///
+/// ```
+/// use plainchat::protocol::human::size;
+/// let sizes = [0, 999, 1000, 48_213, 999_949, 1_234_567, 4 << 30].map(size);
+/// assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "48 kB", "1.0 MB", "1.2 MB", "4.3 GB"]);
+/// ```
+pub fn size(bytes: u64) -> String {
+    let (mut value, mut unit) = (bytes as f64, "B");
+    for larger in ["kB", "MB", "GB", "TB", "PB", "EB"] {
+        if value < 999.5 {
+            break;
+        }
+        value /= 1000.0;
+        unit = larger;
+    }
+    let digits = usize::from(unit != "B" && value < 10.0);
+    format!("{value:.digits$} {unit}")
 }
 
 /// Formats a count with its noun in the singular or plural.

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use futures_lite::{AsyncSeekExt, AsyncWrite, AsyncWriteExt};
-use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smol::Unblock;
@@ -17,6 +17,7 @@ use super::server::Server;
 use super::stdio::{input, write_all};
 use crate::client::{Client, Download, Error, FileDigest, LoggedEvent, Stored};
 use crate::protocol::Event;
+use crate::protocol::human::size;
 use crate::protocol::text::clean;
 
 /// The size of the buffer for one read or write of a file's bytes.
@@ -404,9 +405,7 @@ pub async fn list(server: &Server, room: Option<&str>) -> Result<Exit, Failure> 
         else {
             continue;
         };
-        let size = length.map_or("uploading".to_owned(), |length| {
-            DecimalBytes(length).to_string()
-        });
+        let size = length.map_or("uploading".to_owned(), size);
         let at = i64::try_from(time.0)
             .ok()
             .and_then(|ms| Timestamp::from_millisecond(ms).ok());

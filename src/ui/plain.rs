@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_signal::{Signal, Signals};
 use futures_lite::{FutureExt, StreamExt};
-use indicatif::{DecimalBytes, ProgressBar};
+use indicatif::ProgressBar;
 use jiff::Timestamp;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::Completer;
@@ -34,6 +34,7 @@ use super::server::Server;
 use super::ssh::HOW_TO_COPY;
 use crate::client::{Client, Error, Login, Receiver, Sender};
 use crate::protocol::ServerLine;
+use crate::protocol::human::size;
 use crate::protocol::text::clean;
 
 /// The time within which the server must close the connection of a user who leaves.
@@ -436,7 +437,7 @@ impl LineClient {
                 Ok(saved) => format!(
                     "-- downloaded {} ({})",
                     saved.path.display(),
-                    DecimalBytes(saved.length)
+                    size(saved.length)
                 ),
                 Err(failure) => format!("! file {id}: {failure}"),
             };

@@ -5,7 +5,6 @@ use std::io;
 use std::time::Duration;
 
 use futures_lite::{AsyncWriteExt, FutureExt};
-use indicatif::DecimalBytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -126,7 +125,7 @@ impl Print {
             .to_zoned(self.zone.clone())
             .strftime("%Y-%m-%d %H:%M:%S")
             .to_string();
-        let text = describe(event, |bytes| DecimalBytes(bytes).to_string());
+        let text = describe(event);
         if self.names_rooms {
             format!("{at}  {}  {}\n", clean(event.place()), clean(&text))
         } else {

@@ -5,7 +5,6 @@ use jiff::tz::TimeZone;
 
 use crate::protocol::human::{describe, plural};
 use crate::protocol::{Code, Event, ServerLine, Time};
-use indicatif::DecimalBytes;
 
 /// The notice for a search that was stopped before it had read the whole log.
 pub(super) const SEARCH_CUT: &str =
@@ -89,7 +88,7 @@ impl Renderer {
 
     fn event(&self, event: &Event<'_>, at: Timestamp, now: Timestamp) -> String {
         let time = self.clock(at, now);
-        let text = describe(event, |bytes| DecimalBytes(bytes).to_string());
+        let text = describe(event);
         match event.place() {
             "*" => format!("[{time}] {text}"),
             place if Some(place) == self.room() => format!("[{time}] {text}"),
@@ -228,7 +227,7 @@ mod tests {
             ("ME #lobby bob waves", "[06:47] * bob waves"),
             (
                 "FILE #lobby bob 17 1536 a b.txt",
-                "[06:47] -- bob sent a file: a b.txt, 1.54 kB; /download 17",
+                "[06:47] -- bob sent a file: a b.txt, 1.5 kB; /download 17",
             ),
             (
                 "FILE #lobby bob 17 * x.log",
@@ -239,7 +238,10 @@ mod tests {
                 "TOPIC #lobby bob on time",
                 "[06:47] -- bob set the topic: on time",
             ),
-            ("REMOVE #lobby bob 17", "[06:47] -- bob deleted 17"),
+            (
+                "REMOVE #lobby bob 17",
+                "[06:47] -- bob deleted a message or file",
+            ),
             ("JOIN #lobby bob", "[06:47] -- bob joined #lobby"),
             (
                 "PART #lobby bob see you",

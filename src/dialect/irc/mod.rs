@@ -21,9 +21,10 @@ pub use line::{IrcLine, LINE_BYTES_MAX, Message, begins_irc, escape};
 pub use text::{Said, fits, pieces, plain};
 pub use who::{Shown, WhoForm};
 
-use super::talker::{self, size};
+use super::talker;
 use super::{Line, Live, OwnEvent, Past, ReplyBody, TextPart};
 use crate::protocol::event::EventLayout;
+use crate::protocol::human::size;
 use crate::protocol::request::Refusal;
 use crate::protocol::tags::{REMOVED, find, push};
 use crate::protocol::{Code, Event, EventId, Time, Verb};

@@ -106,7 +106,11 @@ pub async fn check_readable(to: &InternalClient, rooms: &[RoomName]) -> Result<(
             room: Some(room.clone()),
             text: None,
         };
-        to.ask(Ok(topic)).await?;
+        // The request was to read, so the refusal must not name `TOPIC`.
+        to.ask(Ok(topic)).await.map_err(|problem| Problem {
+            line: problem.line.replacen("ERR TOPIC", "ERR HISTORY", 1),
+            ..problem
+        })?;
     }
     Ok(())
 }

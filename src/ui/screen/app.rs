@@ -411,11 +411,6 @@ impl App {
     }
 }
 
-/// Formats a number of bytes, for example as `1.50 MB`.
-pub fn size(bytes: u64) -> String {
-    indicatif::DecimalBytes(bytes).to_string()
-}
-
 /// Returns the words that mention the user: the nick and the highlight words.
 pub fn own_words<'a>(
     nick: &'a str,

@@ -5,11 +5,11 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
-use super::app::size;
 use super::extras::Reaction;
 use super::lines::Look;
 use super::room::{Entry, EntryKind, Room, is_picture};
 use super::wrap::{cut, links, width, wrap};
+use crate::protocol::human::size;
 use crate::protocol::text::{EVERYBODY, mentions};
 
 /// The time within which further messages of the same user are shown without the nick.

@@ -51,7 +51,7 @@ use smol::channel::{Receiver, Sender};
 use smol::lock::Mutex;
 use smol::{Task, Timer};
 
-use self::app::{Effect, Transfer, size};
+use self::app::{Effect, Transfer};
 use self::picture::{FILE_BYTES_MAX, Graphics, Picture, USUAL_CELL};
 use self::query::Answers;
 use self::terminal_events::TerminalEvents;
@@ -63,6 +63,7 @@ use super::server::Server;
 use super::shorthand::room_name;
 use super::ssh::HOW_TO_COPY;
 use crate::client::{ReconnectingClient, Update, background};
+use crate::protocol::human::size;
 
 /// The shortest time between two frames. Nobody could see more frames, and it limits the cost of many simultaneous
 /// events.

@@ -443,6 +443,20 @@ fn files_arrive_whole_and_in_order_however_slowly_they_are_read() {
 }
 
 #[test]
+fn a_missing_room_is_refused_with_the_same_line_with_and_without_follow() {
+    let chatd = Chatd::start();
+    for query in ["", "?follow", "?follow&after=0"] {
+        let reply = say(
+            &chatd,
+            &[&format!("GET /rooms/nowhere{query} HTTP/1.1")],
+            "",
+        );
+        check_status(&reply, 404);
+        assert!(reply.contains("ERR HISTORY no-such-room "), "{reply}");
+    }
+}
+
+#[test]
 fn a_follower_receives_events_at_once_and_is_closed_when_the_server_stops() {
     let mut chatd = Chatd::start();
     say(&chatd, &[POST, ANN], "before");

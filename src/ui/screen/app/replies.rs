@@ -6,9 +6,9 @@ use super::super::extras::Extras;
 use super::super::list::{Row, RowAction};
 use super::super::room::{Entry, EntryKind, PAGE, Room, View};
 use super::updates::{lines_of, note_away};
-use super::{App, PendingRequest, size};
+use super::{App, PendingRequest};
 use crate::client::{ClientState, Error, LoggedEvent, Reply, RequestId, RoomInfo};
-use crate::protocol::human::{describe, plural};
+use crate::protocol::human::{describe, plural, size};
 use crate::protocol::text::clean;
 use crate::protocol::{Code, Event, EventId, Time};
 
@@ -371,7 +371,7 @@ impl App {
                     format!("{name}  {length}  by {nick}  {file}")
                 }
                 event => {
-                    let text = describe(event, size);
+                    let text = describe(event);
                     text.strip_prefix("-- ").unwrap_or(&text).to_owned()
                 }
             };

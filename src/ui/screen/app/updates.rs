@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::super::extras::Extras;
 use super::super::room::{Entry, EntryKind, PAGE, View};
-use super::{App, ConnectionStatus, Effect, PendingRequest, size};
+use super::{App, ConnectionStatus, Effect, PendingRequest};
 use crate::client::{ClientState, Sent, Update};
 use crate::protocol::human::describe;
 use crate::protocol::text::clean;
@@ -341,7 +341,7 @@ impl App {
                 EntryKind::Note(format!("← {} left ({})", own(nick), own(text)))
             }
             other => {
-                let text = describe(other, size);
+                let text = describe(other);
                 let text = text.strip_prefix("-- ").unwrap_or(&text);
                 EntryKind::Note(format!("· {}", own(text)))
             }

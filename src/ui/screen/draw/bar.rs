@@ -6,9 +6,10 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::super::app::{App, ConnectionStatus, size};
+use super::super::app::{App, ConnectionStatus};
 use super::super::room::{Room, View};
 use super::super::wrap::{cut, width};
+use crate::protocol::human::size;
 
 /// Draws the status bar. If not everything fits, the last message has precedence.
 pub(super) fn bar(app: &App, area: Rect, frame: &mut Frame<'_>) {

@@ -22,7 +22,7 @@ fn the_screen_looks_like_this() {
                │                     ┃ =night gone well? It had not at six         │
                │                   * │ bob makes tea                               │
                │                   → │ 李雷 joined                                 │
-               │                李雷 │ ▤ a b.txt  1.54 kB  /download 104           │
+               │                李雷 │ ▤ a b.txt  1.5 kB  /download 104            │
                │                     │                                             │
 ";
     let seen = play.seen();
@@ -274,7 +274,7 @@ fn a_picture_is_shown_in_front_of_the_room_until_a_key_is_pressed() {
     let mut play = TestScreen::new(80, 14);
     play.hear(&["LIVE 104 2026-11-24T06:46:32.000Z FILE #lobby bob 104 1536 cat.PNG"]);
     play.hear(&["LIVE 105 2026-11-24T06:46:33.000Z FILE #lobby bob 105 9 notes.txt"]);
-    play.sees("cat.PNG  1.54 kB  /view 104  /download 104");
+    play.sees("cat.PNG  1.5 kB  /view 104  /download 104");
     play.sees("notes.txt  9 B  /download 105");
     play.ctrl('r');
     play.sees_not("v view");
