@@ -16,6 +16,7 @@
 //! in, and messages are values.
 
 mod members;
+pub mod nats;
 pub mod node;
 pub mod publisher;
 #[cfg(test)]

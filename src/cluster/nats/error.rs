@@ -1,0 +1,101 @@
+//! The errors of the client.
+
+use std::{error, fmt, io};
+
+use super::codec::Malformed;
+
+/// Why something that was asked of a [`Handle`](super::Handle) failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The named part cannot be written in the protocol of NATS.
+    Invalid(&'static str),
+    /// The message is larger than the server allows. The fields are both sizes in bytes.
+    TooLarge(usize, usize),
+    /// The server takes what this client sends too slowly. Nothing was sent.
+    Busy,
+    /// The connection has ended.
+    Closed,
+    /// There was no answer in time. Whether the request had an effect is unknown.
+    TimedOut,
+    /// Nobody answers requests with this subject. For a stream: there is none, or it has no leader.
+    NoResponders,
+    /// JetStream refuses the request.
+    Refused {
+        /// The number of JetStream for the error, such as 10059: there is no such stream.
+        code: u32,
+        /// The reason for a person.
+        text: String,
+    },
+    /// An answer cannot be read.
+    Malformed(&'static str),
+    /// The stream no longer has the messages that were asked for. The field is the sequence number of the first one
+    /// that it has.
+    Expired(u64),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(part) => write!(f, "NATS cannot carry {part}"),
+            Self::TooLarge(bytes, most) => {
+                write!(f, "a message of {bytes} bytes; NATS allows {most}")
+            }
+            Self::Busy => write!(f, "NATS is too slow"),
+            Self::Closed => write!(f, "the connection with NATS has ended"),
+            Self::TimedOut => write!(f, "NATS does not answer"),
+            Self::NoResponders => write!(f, "NATS has nobody who answers this"),
+            Self::Refused { code, text } => write!(f, "JetStream refuses: {text} ({code})"),
+            Self::Malformed(part) => write!(f, "malformed {part} from JetStream"),
+            Self::Expired(first) => write!(f, "JetStream has only messages from {first} on"),
+        }
+    }
+}
+
+impl error::Error for Error {}
+
+/// Why a connection could not be made, or has ended.
+#[derive(Debug)]
+pub enum Lost {
+    /// The socket failed, or the name of the host is unknown.
+    Io(io::Error),
+    /// The server has closed the connection without a reason.
+    Closed,
+    /// The server has closed the connection for this reason.
+    Refused(String),
+    /// The server does not answer.
+    Silent,
+    /// The server sends something that is not the protocol of NATS.
+    Malformed(Malformed),
+    /// The server demands TLS, which this client does not have.
+    NeedsTls,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(e) => write!(f, "{e}"),
+            Self::Closed => write!(f, "the server has closed the connection"),
+            Self::Refused(text) => write!(f, "the server has closed the connection: {text}"),
+            Self::Silent => write!(f, "the server does not answer"),
+            Self::Malformed(malformed) => write!(f, "the server does not speak NATS: {malformed}"),
+            Self::NeedsTls => write!(f, "the server demands TLS, which chatd does not use here"),
+        }
+    }
+}
+
+impl error::Error for Lost {}
+
+impl From<io::Error> for Lost {
+    fn from(e: io::Error) -> Self {
+        match e.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Closed,
+            _ => Self::Io(e),
+        }
+    }
+}
+
+impl From<Malformed> for Lost {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}

@@ -1,0 +1,4 @@
+//! Several servers on one log: NATS JetStream.
+
+mod nats;
+mod servers;

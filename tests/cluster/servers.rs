@@ -1,0 +1,198 @@
+//! NATS servers for one test, on free ports of 127.0.0.1, killed when the test ends.
+
+use std::fs::{self, File};
+use std::future::Future;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::future;
+use plainchat::cluster::nats::{Address, Connection, Handle, connect};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// The deadline of every wait in a test. It is far longer than working code ever needs, even on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The time between two attempts at something that a server is not ready for.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Waits for something that must happen.
+#[track_caller]
+pub fn run<T>(what: impl Future<Output = T>) -> T {
+    let late = async {
+        Timer::after(DEADLINE).await;
+        panic!("it did not happen in time")
+    };
+    future::block_on(future::or(what, late))
+}
+
+/// Calls `attempt` until it succeeds.
+pub async fn retry<T, E>(mut attempt: impl AsyncFnMut() -> Result<T, E>) -> T {
+    loop {
+        if let Ok(done) = attempt().await {
+            return done;
+        }
+        Timer::after(PAUSE).await;
+    }
+}
+
+/// Servers that form a cluster, or a single server.
+pub struct Servers {
+    pub all: Vec<Server>,
+    folder: TempDir,
+}
+
+/// A server.
+pub struct Server {
+    pub name: String,
+    pub address: Address,
+    socket: String,
+    child: Child,
+}
+
+/// Returns the program: the one that `tests/run` has installed, or that of the system.
+fn program() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
+    let installed = target
+        .expect("it is a folder of target/")
+        .join("tools/nats-server");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let of_system = std::env::split_paths(&path).map(|folder| folder.join("nats-server"));
+    let found = [installed]
+        .into_iter()
+        .chain(of_system)
+        .find(|path| path.is_file());
+    found.expect("nats-server is needed; tests/run installs it")
+}
+
+/// Returns ports that are free now. Another program may take one before it is used.
+fn free_ports(count: usize) -> Vec<u16> {
+    let listeners = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let listeners: Vec<_> = listeners.collect();
+    let ports = listeners
+        .iter()
+        .map(|listener| listener.local_addr().expect("it is bound").port());
+    ports.collect()
+}
+
+impl Servers {
+    /// Starts a server without JetStream, with `settings`.
+    pub fn one(settings: &str) -> Self {
+        Self::start(1, |_, _| settings.to_owned())
+    }
+
+    /// Starts three servers with JetStream, each of which keeps everything.
+    pub fn three() -> Self {
+        Self::start(3, |folder, routes| {
+            let routes: Vec<_> = routes
+                .iter()
+                .map(|port| format!("nats://127.0.0.1:{port}"))
+                .collect();
+            format!(
+                "jetstream {{ store_dir: {:?}, sync_interval: always, max_mem: 64M, max_file: 1G }}\n\
+                 cluster {{ name: test, listen: {:?}, routes: {routes:?} }}",
+                folder.display(),
+                routes[0].trim_start_matches("nats://"),
+            )
+        })
+    }
+
+    /// Starts `count` servers. `settings` is called with a folder for the server and the ports for routes, beginning with
+    /// that of the server.
+    fn start(count: usize, settings: impl Fn(&Path, &[u16]) -> String) -> Self {
+        // If another program takes a port, the server ends at once.
+        for _ in 0..5 {
+            let mut servers = Self {
+                all: Vec::new(),
+                folder: tempfile::tempdir().expect("a temporary folder"),
+            };
+            let (ports, mut routes) = (free_ports(count), free_ports(count));
+            for (n, port) in ports.iter().enumerate() {
+                let name = format!("n{n}");
+                let folder = servers.folder.path().join(&name);
+                fs::create_dir(&folder).expect("a new folder");
+                let settings = settings(&folder, &routes);
+                routes.rotate_left(1);
+                let file = folder.join("settings");
+                let text = format!("server_name: {name}\nlisten: 127.0.0.1:{port}\n{settings}\n");
+                fs::write(&file, text).expect("a new file");
+                let errors = File::create(folder.join("errors")).expect("a new file");
+                let child = Command::new(program())
+                    .arg("--config")
+                    .arg(file)
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::null())
+                    .stderr(errors)
+                    .spawn()
+                    .expect("nats-server starts");
+                let socket = format!("127.0.0.1:{port}");
+                let address = socket.parse().expect("an address");
+                servers.all.push(Server {
+                    name,
+                    address,
+                    socket,
+                    child,
+                });
+            }
+            if run(servers.are_up()) {
+                return servers;
+            }
+        }
+        panic!("nats-server does not start");
+    }
+
+    /// Waits until all servers accept connections. Returns false if one has ended.
+    async fn are_up(&mut self) -> bool {
+        for server in &mut self.all {
+            let is_up = retry(async || match server.child.try_wait() {
+                Ok(None) => std::net::TcpStream::connect(&server.socket).map(|_| true),
+                _ => Ok(false),
+            });
+            if !is_up.await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Returns the addresses of all servers.
+    pub fn addresses(&self) -> Vec<Address> {
+        let servers = self.all.iter();
+        servers.map(|server| server.address.clone()).collect()
+    }
+
+    /// Returns the server with a name.
+    pub fn named(&mut self, name: &str) -> &mut Server {
+        let found = self.all.iter_mut().find(|server| server.name == name);
+        found.expect("there is such a server")
+    }
+}
+
+impl Server {
+    /// Connects.
+    pub async fn connect(&self) -> (Handle, Connection) {
+        let connected = connect(&self.address, "test").await;
+        connected.expect("the server admits everybody")
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it has not been waited for");
+    }
+
+    /// Kills the server.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is ours");
+        self.child.wait().expect("it is ours");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
