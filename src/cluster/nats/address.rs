@@ -40,9 +40,10 @@ impl std::error::Error for InvalidAddress {}
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "nats://[{}]:{}", self.host, self.port),
-            false => write!(f, "nats://{}:{}", self.host, self.port),
+        if self.host.contains(':') {
+            write!(f, "nats://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "nats://{}:{}", self.host, self.port)
         }
     }
 }

@@ -105,7 +105,8 @@ impl JetStream {
 
 impl CatchUp {
     /// Returns the next message, or `None` after the last one. If the stream has fewer messages, `None` comes after the
-    /// last one that it has.
+    /// last one that it has. A stream that has no messages at all may have dropped them
+    /// ([`StreamState::first`](super::jetstream::StreamState::first)).
     ///
     /// # Errors
     /// [`Error::Expired`] if the stream has dropped the message; [`Error::TimedOut`] and [`Error::NoResponders`] if the

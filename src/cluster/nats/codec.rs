@@ -1,11 +1,9 @@
 //! The client protocol of NATS: bytes to values, and values to bytes.
 
-use std::fmt;
-
 use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
-use super::error::Error;
+use super::error::{Error, Malformed};
 use super::headers::{Headers, Status};
 
 /// The maximum size of a line from a server in bytes, with its line end, except for `INFO`.
@@ -20,6 +18,9 @@ pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
 /// A message may exceed the maximum size of the server by this number of bytes. A stream that publishes a message again
 /// adds headers to it.
 const ADDED_BYTES_MAX: usize = 16 << 10;
+
+/// The memory that is kept while there are no bytes, in bytes.
+const IDLE_BYTES: usize = 1 << 20;
 
 /// The maximum size of a subject in bytes.
 const SUBJECT_BYTES_MAX: usize = 1 << 10;
@@ -76,27 +77,6 @@ pub enum Frame {
     Err(String),
 }
 
-/// Why bytes are not the protocol of NATS. The connection must be closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
-    /// A line is longer than [`LINE_BYTES_MAX`], or [`INFO_BYTES_MAX`].
-    LongLine,
-    /// A message is larger than the server or [`MESSAGE_BYTES_MAX`] allows.
-    LargeMessage,
-    /// The named part is wrong.
-    Wrong(&'static str),
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LongLine => write!(f, "a line is too long"),
-            Self::LargeMessage => write!(f, "a message is too large"),
-            Self::Wrong(part) => write!(f, "malformed {part}"),
-        }
-    }
-}
-
 /// Finds frames in the bytes that a server sends, wherever they are split.
 #[derive(Debug)]
 pub struct Decoder {
@@ -135,6 +115,9 @@ impl Decoder {
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.start);
         self.start = 0;
+        if self.bytes.is_empty() {
+            self.bytes.shrink_to(IDLE_BYTES);
+        }
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -142,7 +125,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the bytes are not the protocol of NATS, or a limit is exceeded.
-    pub fn next(&mut self) -> Result<Option<Frame>, Malformed> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, Malformed> {
         if self.head.is_none() {
             let rest = &self.bytes[self.start..];
             let is_info = rest.get(..4).is_some_and(|verb| is_verb(verb, "INFO"));

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -108,7 +108,7 @@ async fn open(address: &Address) -> io::Result<Async<TcpStream>> {
     let mut error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     let addresses = smol::net::resolve((address.host.as_str(), address.port)).await?;
     for address in addresses {
-        match Async::<TcpStream>::connect(SocketAddr::from(address)).await {
+        match Async::<TcpStream>::connect(address).await {
             Ok(stream) => return Ok(stream),
             Err(e) => error = e,
         }
@@ -126,7 +126,7 @@ fn new_inbox() -> Result<String, Lost> {
 async fn receive(stream: &Async<TcpStream>, decoder: &mut Decoder) -> Result<Frame, Lost> {
     let mut buffer = [0; 1024];
     loop {
-        if let Some(frame) = decoder.next()? {
+        if let Some(frame) = decoder.next_frame()? {
             return Ok(frame);
         }
         read(stream, &mut buffer, decoder).await?;
@@ -172,7 +172,7 @@ impl Connection {
     async fn receive(&self, mut decoder: Decoder, has_pong: &AtomicBool) -> Result<(), Lost> {
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            while let Some(frame) = decoder.next()? {
+            while let Some(frame) = decoder.next_frame()? {
                 match frame {
                     Frame::Message(message) => self.shared.deliver(message),
                     Frame::Ping => self.shared.send(PONG),

@@ -2,8 +2,6 @@
 
 use std::{error, fmt, io};
 
-use super::codec::Malformed;
-
 /// Why something that was asked of a [`Handle`](super::Handle) failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -97,5 +95,26 @@ impl From<io::Error> for Lost {
 impl From<Malformed> for Lost {
     fn from(malformed: Malformed) -> Self {
         Self::Malformed(malformed)
+    }
+}
+
+/// Why bytes are not the protocol of NATS. The connection must be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// A line is longer than [`LINE_BYTES_MAX`](super::codec::LINE_BYTES_MAX), or [`INFO_BYTES_MAX`](super::codec::INFO_BYTES_MAX).
+    LongLine,
+    /// A message is larger than the server or [`MESSAGE_BYTES_MAX`](super::codec::MESSAGE_BYTES_MAX) allows.
+    LargeMessage,
+    /// The named part is wrong.
+    Wrong(&'static str),
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LongLine => write!(f, "a line is too long"),
+            Self::LargeMessage => write!(f, "a message is too large"),
+            Self::Wrong(part) => write!(f, "malformed {part}"),
+        }
     }
 }

@@ -74,9 +74,14 @@ impl Shared {
         })
     }
 
-    /// Sends a few bytes even if many wait already.
+    /// Sends a few bytes even if handles can send nothing more. Does nothing if the server reads nothing, but demands
+    /// answers all the time.
     pub(super) fn send(&self, bytes: &[u8]) {
-        lock(&self.state).unsent.extend_from_slice(bytes);
+        let mut state = lock(&self.state);
+        if state.unsent.len() < 2 * (UNSENT_BYTES_MAX + codec::MESSAGE_BYTES_MAX) {
+            state.unsent.extend_from_slice(bytes);
+        }
+        drop(state);
         self.unsent.notify(usize::MAX);
     }
 
@@ -162,8 +167,7 @@ impl Handle {
         payload: &[u8],
     ) -> Result<(), Error> {
         let most = self.0.info.max_payload;
-        let added = headers.iter().map(|(name, value)| name.len() + value.len());
-        let bytes = payload.len() + added.sum::<usize>();
+        let bytes = headers.encoded_len() + payload.len();
         if bytes > most {
             return Err(Error::TooLarge(bytes, most));
         }

@@ -1,7 +1,6 @@
 //! The headers of a message.
 
-use super::codec::Malformed;
-use super::error::Error;
+use super::error::{Error, Malformed};
 
 /// The first line of a block of headers, without a status.
 const VERSION: &str = "NATS/1.0";
@@ -63,6 +62,17 @@ impl Headers {
     /// Removes the headers whose names are in `names`.
     pub(super) fn remove(&mut self, names: &[&str]) {
         self.0.retain(|(name, _)| !names.contains(&name.as_str()));
+    }
+
+    /// Returns the size of the block of headers in bytes; no headers have none.
+    pub(super) fn encoded_len(&self) -> usize {
+        let lines = self
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4);
+        if self.is_empty() {
+            return 0;
+        }
+        VERSION.len() + 4 + lines.sum::<usize>()
     }
 
     /// Appends the block of headers to `out`.

@@ -163,10 +163,10 @@ pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
 /// Checks that `name` can be a part of a subject.
 pub(super) fn check_name(name: &str) -> Result<(), Error> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    match !name.is_empty() && name.chars().all(is_plain) {
-        true => Ok(()),
-        false => Err(Error::Invalid("the name of a stream")),
-    }
+    let is_name = !name.is_empty() && name.chars().all(is_plain);
+    is_name
+        .then_some(())
+        .ok_or(Error::Invalid("the name of a stream"))
 }
 
 impl JetStream {

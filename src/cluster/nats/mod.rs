@@ -28,7 +28,7 @@ pub use address::{Address, InvalidAddress};
 pub use catch_up::{BATCH_BYTES_MAX, CatchUp, MESSAGE_WITHIN};
 pub use connection::{CONNECT_WITHIN, Connection, PING_EVERY, connect};
 pub use dialer::{Dialer, PAUSE, PAUSE_MAX};
-pub use error::{Error, Lost};
+pub use error::{Error, Lost, Malformed};
 pub use handle::{Handle, Subscription, UNREAD_BYTES_MAX, UNSENT_BYTES_MAX};
 pub use headers::{Headers, Status};
 pub use jetstream::{JetStream, Settings};

@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 
 use super::codec::{
-    Decoder, Frame, INFO_BYTES_MAX, Info, LINE_BYTES_MAX, MESSAGE_BYTES_MAX, Malformed, Message,
+    Decoder, Frame, INFO_BYTES_MAX, Info, LINE_BYTES_MAX, MESSAGE_BYTES_MAX, Message,
     encode_publish, encode_subscribe, encode_unsubscribe,
 };
 use super::stored::Place;
-use super::{Address, Error, Headers, Status, Stored, Unfit};
+use super::{Address, Error, Headers, Malformed, Status, Stored, Unfit};
 
 /// Decodes everything, received in pieces that end at `ends`. The error, if there is one, is the last result.
 fn decode(bytes: &[u8], ends: &[usize]) -> Vec<Result<Frame, Malformed>> {
@@ -17,7 +17,7 @@ fn decode(bytes: &[u8], ends: &[usize]) -> Vec<Result<Frame, Malformed>> {
         decoder.push(&bytes[start..end]);
         start = end;
         loop {
-            match decoder.next() {
+            match decoder.next_frame() {
                 Ok(Some(frame)) => frames.push(Ok(frame)),
                 Ok(None) => break,
                 Err(e) => {
@@ -152,6 +152,7 @@ fn what_is_sent_is_encoded() {
     encode_unsubscribe(&mut out, 3);
     encode_publish(&mut out, "a", None, &Headers::new(), b"hi").unwrap();
     encode_publish(&mut out, "a", Some("b"), &headers(&[("N", "1")]), b"").unwrap();
+    assert_eq!(headers(&[("N", "1")]).encoded_len(), 18);
     let text = String::from_utf8(out).unwrap();
     assert_eq!(
         text,

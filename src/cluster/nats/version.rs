@@ -46,9 +46,6 @@ impl Info {
         if !numbers.is_ok_and(|numbers| numbers.len() >= 3 && numbers[..] >= VERSION_MIN[..]) {
             return Err(Unfit::Old(self.version.clone()));
         }
-        match self.jetstream {
-            true => Ok(()),
-            false => Err(Unfit::NoJetStream),
-        }
+        self.jetstream.then_some(()).ok_or(Unfit::NoJetStream)
     }
 }
