@@ -9,8 +9,8 @@ use event_listener::Event;
 use futures_lite::future;
 use plainchat::cluster::nats::jetstream::{NO_SUCH_STREAM, STREAM_DIFFERS};
 use plainchat::cluster::nats::{
-    Address, Dialer, Error, Handle, Headers, JetStream, Lost, Settings, Stored, Unfit, Writer,
-    connect,
+    Address, CatchUp, Dialer, Error, Handle, Headers, JetStream, Lost, Settings, Stored, Unfit,
+    Writer, connect,
 };
 use rustix::process::Signal;
 
@@ -59,11 +59,22 @@ fn numbered(number: usize) -> Headers {
     headers
 }
 
+/// Returns the next message. A busy machine may answer late, and a server may not know a new consumer of another server
+/// yet.
+async fn next_of(reader: &mut CatchUp) -> Result<Option<Stored>, Error> {
+    loop {
+        let next = reader.next().await;
+        if !matches!(next, Err(Error::TimedOut | Error::NoResponders)) {
+            return next;
+        }
+    }
+}
+
 /// Reads messages from the sequence number `from` to `to`.
 async fn caught_up(jetstream: &JetStream, from: u64, to: u64) -> Result<Vec<Stored>, Error> {
     let mut reader = jetstream.catch_up(STREAM, from, to)?;
     let mut all = Vec::new();
-    while let Some(stored) = reader.next().await? {
+    while let Some(stored) = next_of(&mut reader).await? {
         all.push(stored);
     }
     Ok(all)
@@ -78,17 +89,11 @@ fn what_is_published_is_read_in_order_and_can_be_read_again() {
         assert_eq!(first.info().check(), Ok(()));
         let jetstream = JetStream::new(first.clone());
         retry(async || jetstream.account().await).await;
-        let missing = jetstream.stream(STREAM).await;
-        assert!(
-            matches!(
-                missing,
-                Err(Error::Refused {
-                    code: NO_SUCH_STREAM,
-                    ..
-                })
-            ),
-            "{missing:?}"
-        );
+        retry(async || match jetstream.stream(STREAM).await {
+            Err(Error::Refused { code, .. }) if code == NO_SUCH_STREAM => Ok(()),
+            other => Err(other),
+        })
+        .await;
         let writer = Writer::new(first.clone(), SUBJECT).expect("it is connected");
         writer
             .publish(&Headers::new(), b"")
@@ -96,7 +101,7 @@ fn what_is_published_is_read_in_order_and_can_be_read_again() {
         assert_eq!(writer.answer().await, Err(Error::NoResponders));
 
         retry(async || jetstream.create(&settings()).await).await;
-        let again = jetstream.create(&settings()).await.expect("it is the same");
+        let again = retry(async || jetstream.create(&settings()).await).await;
         assert_eq!((again.state.messages, again.state.last), (0, 999));
         let other = Settings {
             message_bytes_max: 5,
@@ -122,12 +127,12 @@ fn what_is_published_is_read_in_order_and_can_be_read_again() {
         for server in &servers.all[1..] {
             let handle = join(&executor, server).await;
             live.push(handle.subscribe(DONE).expect("it is connected"));
-            // The subscription is known everywhere when the server has answered a later request.
-            JetStream::new(handle)
-                .account()
-                .await
-                .expect("JetStream is enabled");
+            // The leader of the stream knows the subscription when it has answered a later request.
+            let jetstream = JetStream::new(handle);
+            retry(async || jetstream.stream(STREAM).await).await;
         }
+        // In the same way, the server of the writer knows that the leader listens.
+        retry(async || jetstream.stream(STREAM).await).await;
         let mut read = [Vec::new(), Vec::new()];
         for (n, size) in sizes.iter().enumerate() {
             let payload = vec![b'x'; *size];
@@ -171,7 +176,7 @@ fn what_is_published_is_read_in_order_and_can_be_read_again() {
         for stored in &read[0][..20] {
             let next = match future::poll_once(reader.next()).await {
                 Some(next) => next,
-                None => reader.next().await,
+                None => next_of(&mut reader).await,
             };
             assert_eq!(next.as_ref(), Ok(&Some(stored.clone())));
         }
@@ -359,11 +364,10 @@ fn a_server_that_hangs_is_noticed_and_connected_to_again() {
                 messages.next().await.map(|message| message.payload),
                 Some(b"hi".into())
             );
-            let none = handle.request("nobody", &Headers::new(), b"", AGAIN).await;
-            assert_eq!(none, Err(Error::NoResponders));
+            let none = Headers::new();
+            while handle.request("nobody", &none, b"", AGAIN).await != Err(Error::NoResponders) {}
             server.signal(Signal::STOP);
             // The signal takes effect a moment later.
-            let none = Headers::new();
             while handle.request("nobody", &none, b"", AGAIN).await != Err(Error::TimedOut) {}
             // Something that is sent all the time is not taken for a sign of life.
             while handle

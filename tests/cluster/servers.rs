@@ -174,8 +174,7 @@ impl Servers {
 impl Server {
     /// Connects.
     pub async fn connect(&self) -> (Handle, Connection) {
-        let connected = connect(&self.address, "test").await;
-        connected.expect("the server admits everybody")
+        retry(async || connect(&self.address, "test").await).await
     }
 
     /// Sends a signal.
