@@ -1,7 +1,8 @@
 //! Reads messages of a stream that were missed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use async_io::Timer;
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
@@ -18,6 +19,9 @@ pub const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// The maximum time until a message that was asked for comes.
 pub const MESSAGE_WITHIN: Duration = Duration::from_secs(2);
+
+/// The time after which a consumer that is not known yet is asked again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a server keeps a consumer that nobody uses, in nanoseconds.
 const UNUSED_NS: u64 = 30_000_000_000;
@@ -47,6 +51,7 @@ struct Consumer {
     inbox: String,
     requests: u64,
     messages: Subscription,
+    created_at: Instant,
     /// The number of messages that it has delivered.
     delivered: u64,
     /// The number of messages that were asked for but have not come.
@@ -166,6 +171,7 @@ impl Consumer {
             messages: jetstream.handle().subscribe(&format!("{inbox}.*"))?,
             inbox,
             requests: 0,
+            created_at: Instant::now(),
             delivered: 0,
             wanted: 0,
             has_come: false,
@@ -204,6 +210,11 @@ impl Consumer {
                     100 => {}
                     _ if is_earlier => {}
                     404 if !self.has_come => return Ok(None),
+                    // Perhaps the server that the client uses does not know the new consumer yet.
+                    503 if self.delivered == 0 && self.created_at.elapsed() < MESSAGE_WITHIN => {
+                        Timer::after(PAUSE).await;
+                        self.wanted = 0;
+                    }
                     503 => return Err(Error::NoResponders),
                     // The server sends no more for this request: it has sent as many bytes as it may.
                     404 | 408 | 409 if self.has_come => self.wanted = 0,
