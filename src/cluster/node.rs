@@ -150,7 +150,13 @@ impl Node {
         if logged.sequence > next {
             return Err(Stuck::Gap(next));
         }
-        let message = wire::decode(logged.bytes).map_err(Stuck::BadMessage)?;
+        let message = match wire::decode(logged.bytes) {
+            Err(BadMessage::Foreign) => {
+                self.read_to = next;
+                return Ok(Vec::new());
+            }
+            message => message.map_err(Stuck::BadMessage)?,
+        };
         self.read_to = next;
         let read = self.members.read(next, &message);
         let published = self
@@ -371,6 +377,52 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_ends_another_epoch_says_so_once() {
+        let mut servers = Servers::new(&["one", "two"]);
+        servers.greet();
+        for _ in 0..20 {
+            for _ in 0..3 {
+                servers.publish(0);
+                servers.read(0);
+            }
+            servers.now += BEAT_EVERY;
+        }
+        assert_eq!(
+            servers.log.len(),
+            2 + 20 + 1,
+            "greetings, beats, and a fence"
+        );
+    }
+
+    #[test]
+    fn a_suspended_process_does_not_replace_its_successor() {
+        let mut servers = Servers::new(&["one", "two", "two"]);
+        servers.publish(0);
+        servers.publish(1);
+        servers.read(0);
+        servers.read(1);
+        for _ in 0..=SILENT_BEATS {
+            servers.publish(0);
+            servers.read(0);
+            servers.now += BEAT_EVERY;
+        }
+        // The first process has not read yet that its epoch has ended, and another one begins.
+        servers.read(2);
+        servers.publish(2);
+        servers.read(2);
+        let mut sequence = servers.nodes[1].read_to;
+        let stuck = loop {
+            sequence += 1;
+            match servers.read_one(1, sequence) {
+                Ok(_) => {}
+                Err(stuck) => break stuck,
+            }
+        };
+        assert!(matches!(stuck, Stuck::NameTaken(_)), "{stuck:?}");
+        assert_eq!(sequence, servers.log.len() as u64);
+    }
+
+    #[test]
     fn two_servers_of_one_name_and_an_unreadable_message_end_a_server() {
         let mut servers = Servers::new(&["one", "one"]);
         servers.publish(0);
@@ -380,8 +432,10 @@ mod tests {
         servers.read(1);
         let stuck = servers.read_one(0, 2);
         assert!(matches!(stuck, Err(Stuck::NameTaken(_))), "{stuck:?}");
+        servers.log.push(b"what somebody has typed".into());
+        assert!(servers.read_one(1, 3).expect("it is skipped").is_empty());
         servers.log.push(b"{\"v\":9}".into());
-        let stuck = servers.read_one(1, 3);
+        let stuck = servers.read_one(1, 4);
         assert!(
             matches!(stuck, Err(Stuck::BadMessage(BadMessage::Newer(9)))),
             "{stuck:?}"

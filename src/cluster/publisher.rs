@@ -60,6 +60,8 @@ pub enum Published<R> {
 pub struct Publisher<T, R> {
     server: ServerName,
     state: State,
+    /// Whether this process has begun an epoch.
+    has_lived: bool,
     /// Whether the server says goodbye when everything is published.
     is_leaving: bool,
     waiting: VecDeque<Waiting<T, R>>,
@@ -119,6 +121,7 @@ impl<T, R> Publisher<T, R> {
         Self {
             server,
             state: State::Greeting { former: 0, nonce },
+            has_lived: false,
             is_leaving: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -181,7 +184,9 @@ impl<T, R> Publisher<T, R> {
         self.state == State::Left
     }
 
-    /// Returns the message that must be sent now, if there is one. It may be a message that was sent before.
+    /// Returns the message that must be sent now, if there is one. It may be a message that was sent before. A server
+    /// must not call this before it has read the log up to its end: its greeting would begin an epoch that others end,
+    /// because they hear nothing more until this server has read so far.
     pub fn publish(&mut self, now: Duration) -> Option<&Message<T>> {
         if let Some(sent) = &self.sent {
             if now < sent.last_at + AGAIN_AFTER {
@@ -281,16 +286,17 @@ impl<T, R> Publisher<T, R> {
         nonce: impl FnOnce() -> u64,
         now: Duration,
     ) -> Published<R> {
-        if message.by == self.server {
-            return self.on_own(message, read, members, now);
-        }
-        self.hear(&message.by, members, now);
-        let Read::Items { ended, .. } = read else {
-            return Published::Nothing;
+        let ended: &[ServerName] = match read {
+            Read::Items { ended, .. } => ended,
+            Read::Begun { .. } | Read::Ended | Read::Ignored => &[],
         };
         for server in ended {
             self.others.remove(server);
         }
+        if message.by == self.server {
+            return self.on_own(message, read, members, now);
+        }
+        self.hear(&message.by, members, now);
         // A server that still greets has no epoch: the one that has ended is that of an earlier process.
         if let State::Live(former, _) = self.state
             && ended.contains(&self.server)
@@ -323,6 +329,7 @@ impl<T, R> Publisher<T, R> {
                 State::Greeting { nonce: own, .. },
             ) if own == *nonce => {
                 self.state = State::Live(*epoch, 0);
+                self.has_lived = true;
                 self.counts(now);
                 for server in members.all_live() {
                     self.hear(server, members, now);
@@ -331,13 +338,16 @@ impl<T, R> Publisher<T, R> {
                 Published::Nothing
             }
             // An earlier process of this server has begun an epoch, so the greeting must name that one.
-            (Read::Begun { epoch, .. }, _, State::Greeting { nonce, .. }) => {
+            (Read::Begun { epoch, .. }, _, State::Greeting { nonce, .. }) if !self.has_lived => {
                 let former = *epoch;
                 self.state = State::Greeting { former, nonce };
                 self.sent = None;
                 Published::Nothing
             }
-            (Read::Begun { .. }, _, State::Live(..)) => Published::NameTaken,
+            // Another process has replaced this one, perhaps while this one was suspended.
+            (Read::Begun { .. }, _, State::Live(..) | State::Greeting { .. }) => {
+                Published::NameTaken
+            }
             (
                 Read::Items { .. },
                 Content::Batch { epoch, number, .. },

@@ -39,8 +39,10 @@ pub enum Item {
 pub enum BadMessage {
     /// A newer `chatd` has written the message, in this version of the form.
     Newer(u32),
-    /// The message does not have the form.
+    /// The message does not have the form, although it begins like one.
     Malformed(String),
+    /// This is no message of a server. All servers skip it.
+    Foreign,
 }
 
 impl fmt::Display for BadMessage {
@@ -52,6 +54,7 @@ impl fmt::Display for BadMessage {
                  {VERSION}: update this chatd"
             ),
             Self::Malformed(why) => write!(f, "a message of another server is malformed: {why}"),
+            Self::Foreign => f.write_str("this is no message of a server"),
         }
     }
 }
@@ -157,7 +160,11 @@ pub fn decode(bytes: &[u8]) -> Result<Message<Item>, BadMessage> {
     let malformed = |e: serde_json::Error| BadMessage::Malformed(e.to_string());
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let head = lines.next().unwrap_or_default();
-    let Version { v } = serde_json::from_slice(head).map_err(malformed)?;
+    if !head.starts_with(b"{") {
+        return Err(BadMessage::Foreign);
+    }
+    let version = serde_json::from_slice(head).map_err(|_| BadMessage::Foreign);
+    let Version { v } = version?;
     if v > VERSION {
         return Err(BadMessage::Newer(v));
     }
@@ -169,6 +176,9 @@ pub fn decode(bytes: &[u8]) -> Result<Message<Item>, BadMessage> {
             return Err(BadMessage::Malformed(text));
         }
         items.push(serde_json::from_slice(line).map_err(malformed)?);
+    }
+    if items.iter().map(ids).sum::<usize>() as u64 > IDS_PER_MESSAGE {
+        return Err(BadMessage::Malformed("too many events".into()));
     }
     let content = match head.content {
         HeadContent::Batch {
@@ -444,9 +454,6 @@ mod tests {
         let catch_up = "{\"Change\":\"CatchUp\"}\n";
         assert!(decode(batch(catch_up).as_bytes()).is_ok());
         let malformed = [
-            String::new(),
-            "\n".into(),
-            "hello\n".into(),
             "{\"v\":1}\n".into(),
             batch("hello\n"),
             batch("{\"Change\":\"Unheard\"}\n"),
@@ -458,6 +465,25 @@ mod tests {
         for text in malformed {
             let read = decode(text.as_bytes());
             assert!(matches!(read, Err(BadMessage::Malformed(_))), "{text:?}");
+        }
+        let text = Entry::new(
+            Scope::Room(room("#ops")),
+            EventKind::Text,
+            "ann",
+            &"x\n".repeat(1024),
+        );
+        let by = "one".into();
+        let content = Content::Batch {
+            epoch: 1,
+            number: 1,
+            fences: Vec::new(),
+            items: vec![Item::Entry(text.into())],
+        };
+        let read = decode(&encode(&Message { by, content }));
+        assert!(matches!(read, Err(BadMessage::Malformed(_))), "{read:?}");
+        for foreign in ["", "\n", "hello\n", "{\"hello\":1}\n", "[1]"] {
+            let read = decode(foreign.as_bytes());
+            assert!(matches!(read, Err(BadMessage::Foreign)), "{foreign:?}");
         }
         let newer = decode(b"{\"v\":2,\"unheard\":[]}\n");
         assert!(matches!(newer, Err(BadMessage::Newer(2))));

@@ -67,12 +67,12 @@ pub fn away(nick: &str, text: &str) -> String {
     }
 }
 
-/// Formats a number of bytes, in units of 1000. The page does the same.
+/// Formats a number of bytes, in units of 1000. The page does the same, but may round the last digit the other way.
 ///
 /// ```
 /// use plainchat::protocol::human::size;
-/// let sizes = [0, 999, 1000, 48_213, 999_949, 1_234_567, 4 << 30].map(size);
-/// assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "48 kB", "1.0 MB", "1.2 MB", "4.3 GB"]);
+/// let sizes = [0, 999, 1000, 12_500, 48_213, 999_949, 1_234_567, 4 << 30].map(size);
+/// assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "13 kB", "48 kB", "1.0 MB", "1.2 MB", "4.3 GB"]);
 /// ```
 pub fn size(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes as f64, "B");
@@ -83,8 +83,11 @@ pub fn size(bytes: u64) -> String {
         value /= 1000.0;
         unit = larger;
     }
-    let digits = usize::from(unit != "B" && value < 10.0);
-    format!("{value:.digits$} {unit}")
+    if unit != "B" && value < 10.0 {
+        format!("{value:.1} {unit}")
+    } else {
+        format!("{} {unit}", value.round())
+    }
 }
 
 /// Formats a count with its noun in the singular or plural.

@@ -306,7 +306,9 @@ impl Session {
                 return Ok(Some(effect.with_tags(tags)));
             }
         };
-        let is_for_all = mentions_everybody(text) && chat.may_mention_everybody(room, own);
+        // What a program sends may come from anybody, such as the title of a bug report.
+        let is_for_all =
+            !tags.is_notice() && mentions_everybody(text) && chat.may_mention_everybody(room, own);
         let tags = if is_for_all {
             tags.with_everybody()
         } else {

@@ -17,7 +17,9 @@ async function more(page, nick) {
 async function register(page, server, nick) {
 	await enter(page, server, nick);
 	await say(page, '/register');
-	await page.getByText(`${nick} is registered to you`).waitFor();
+	await page.getByText(`${nick} is registered to you`).waitFor().catch(async ({ message }) => {
+		throw new Error(`${message}\nThe page shows: ${await page.locator('body').innerText()}`);
+	});
 }
 
 test('users delete what is theirs by command, and see why they cannot delete, edit or react', async (t) => {

@@ -2,19 +2,20 @@
 
 use std::fs::{self, File};
 use std::future::Future;
-use std::net::TcpListener;
+use std::io::{self, BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::future;
-use plainchat::cluster::nats::{Address, Connection, Handle, connect};
+use plainchat::cluster::nats::{Address, Connection, Error, Handle, Lost, connect};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// The deadline of every wait in a test. It is far longer than working code ever needs, even on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// The deadline of a test. It is far longer than working code ever needs, even on a busy machine with a slow disk.
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// The time between two attempts at something that a server is not ready for.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -36,6 +37,16 @@ pub async fn retry<T, E>(mut attempt: impl AsyncFnMut() -> Result<T, E>) -> T {
             return done;
         }
         Timer::after(PAUSE).await;
+    }
+}
+
+/// Calls `attempt` until its result is not that a busy server has answered late, or does not know a subscription yet.
+pub async fn settled<T>(mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+    loop {
+        match attempt().await {
+            Err(Error::TimedOut | Error::NoResponders) => Timer::after(PAUSE).await,
+            done => return done,
+        };
     }
 }
 
@@ -78,6 +89,15 @@ fn free_ports(count: usize) -> Vec<u16> {
     ports.collect()
 }
 
+/// Returns the first line that a server sends.
+fn greeting(socket: &str) -> io::Result<String> {
+    let stream = TcpStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line)
+}
+
 impl Servers {
     /// Starts a server without JetStream, with `settings`.
     pub fn one(settings: &str) -> Self {
@@ -111,7 +131,7 @@ impl Servers {
             };
             let (ports, mut routes) = (free_ports(count), free_ports(count));
             for (n, port) in ports.iter().enumerate() {
-                let name = format!("n{n}");
+                let name = format!("n{n}-{port}"); // no other test has a server of this name
                 let folder = servers.folder.path().join(&name);
                 fs::create_dir(&folder).expect("a new folder");
                 let settings = settings(&folder, &routes);
@@ -144,11 +164,16 @@ impl Servers {
         panic!("nats-server does not start");
     }
 
-    /// Waits until all servers accept connections. Returns false if one has ended.
+    /// Waits until all servers greet under their names. Returns false if one has ended.
     async fn are_up(&mut self) -> bool {
         for server in &mut self.all {
             let is_up = retry(async || match server.child.try_wait() {
-                Ok(None) => std::net::TcpStream::connect(&server.socket).map(|_| true),
+                Ok(None) => greeting(&server.socket).and_then(|greeting| {
+                    let is_own = greeting.contains(&format!("\"{}\"", server.name));
+                    is_own
+                        .then_some(true)
+                        .ok_or(io::ErrorKind::AddrInUse.into())
+                }),
                 _ => Ok(false),
             });
             if !is_up.await {
@@ -168,6 +193,16 @@ impl Servers {
     pub fn named(&mut self, name: &str) -> &mut Server {
         let found = self.all.iter_mut().find(|server| server.name == name);
         found.expect("there is such a server")
+    }
+}
+
+/// Connects to a server that answers, or says why it does not let the test in.
+pub async fn connected(address: &Address) -> Result<(Handle, Connection), Lost> {
+    loop {
+        match connect(address, "test").await {
+            Err(Lost::Silent) => Timer::after(PAUSE).await,
+            done => return done,
+        };
     }
 }
 
