@@ -98,6 +98,7 @@ const ui = {
 		if (chat.phase !== 'in') return;
 		chat.phase = 'forgotten';
 		chat.connection.stop();
+		store.private = undefined;
 		location.replace('./');
 	},
 
@@ -120,8 +121,8 @@ const ui = {
 
 	/** Deletes a conversation, or all of them, from this browser, if the user confirms that. */
 	async deleteTalks(room) {
-		const what = room ? `your messages with ${room.name}` : 'all your direct messages';
-		if (await ui.choose(`Delete ${what} from this browser?`, { delete: 'Delete' })) chat.deleteTalks(room);
+		const what = room ? `the messages with ${room.name}` : 'all direct messages';
+		if (await ui.choose(`Delete ${what} that only this browser keeps?`, { delete: 'Delete' })) chat.deleteTalks(room);
 	},
 
 	editTopic: () => editTopic(),
@@ -314,7 +315,7 @@ const ui = {
 				return true;
 			}
 			case 'forget':
-				if (!(await ui.choose(`Delete your name ${chat.nick} and its password from this browser? Unless you know the password, you lose the name.${chat.isGuest ? ' Your direct messages are deleted too.' : ''}`, { forget: 'Delete' }))) return false;
+				if (!(await ui.choose(`Delete your name ${chat.nick} and its password from this browser? Unless you know the password, you lose the name. Direct messages that only this browser keeps are deleted too.`, { forget: 'Delete' }))) return false;
 				await push.stop();
 				await chat.forget();
 				location.replace('./');
@@ -372,7 +373,7 @@ function draw() {
 	setText(byId('shut').firstChild, room?.shut ?? '');
 	drawUploads();
 	byId('offer').hidden = !chat.isGuest || chat.sent < SENT_BEFORE_OFFER || store.isOffered;
-	setText(byId('offer').firstChild, `Others can take the name ${chat.nick} while you are offline.`);
+	setText(byId('offer').firstChild, `Others can take the name ${chat.nick} while you are offline. If you register it, only this browser has the password; /password shows it.`);
 	if (announced.length) {
 		byId('said').textContent = announced.length > 3 ? `${announced.length} messages` : announced.join('. ');
 		announced = [];
@@ -381,10 +382,9 @@ function draw() {
 }
 
 /** Registers the name with the password of this browser, or never asks that again. */
-function answerOffer(isWanted) {
-	store.isOffered = true;
+async function answerOffer(isWanted) {
+	if (!isWanted || (await ui.command('register'))) store.isOffered = true;
 	ui.changed();
-	if (isWanted) ui.command('register');
 	ui.focusInput();
 }
 byId('offer').children[1].addEventListener('click', () => answerOffer(true));

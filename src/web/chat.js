@@ -9,7 +9,7 @@ import { Reading } from './reading.js';
 import { keeping, refusal } from './refusals.js';
 import { Sender } from './sender.js';
 import { Tabs } from './tabs.js';
-import { PRIVATE_MAX, keepable, merged, newest, superfluous } from './talks.js';
+import { PRIVATE_MAX, isKeepable, keepable, merged, newest, superfluous } from './talks.js';
 import { mentions } from './text.js';
 import { fold, isRoom, words } from './wire.js';
 
@@ -47,7 +47,7 @@ export class Chat {
 	isOperator = false;
 	/** Who is away, this user included. */
 	away = new Away();
-	/** Whether the name is not registered, so that this browser keeps the direct messages; `undefined` until that is known. */
+	/** Whether the name is not registered; `undefined` until that is known. */
 	isGuest;
 	/** The number of messages that the user has sent since the page was opened. */
 	sent = 0;
@@ -86,6 +86,7 @@ export class Chat {
 			this.nick = me.nick;
 			this.password = me.password;
 			this.phase = 'in';
+			this.#restoreTalks();
 		}
 	}
 
@@ -183,7 +184,8 @@ export class Chat {
 		const joins = rooms.map((room) => this.join(room));
 		// The server puts every name into the lobby, even if the user has left it before.
 		if (current && !this.room(current)) connection.request(`PART ${current}`);
-		this.active ??= this.all[0] ?? null;
+		this.active ??= rooms[0] ?? this.all[0] ?? null;
+		this.#restoreTalks();
 		await Promise.all(joins);
 		if (!this.isUp) return;
 		this.isReady = true;
@@ -320,6 +322,7 @@ export class Chat {
 		this.isGuest = undefined;
 		[this.nick] = words(reply.text, 1);
 		this.store.me = { nick: this.nick, password: this.password };
+		this.#restoreTalks();
 		for (const room of this.rooms.values()) {
 			if (room.members.delete(fold(old))) room.members.set(fold(this.nick), this.nick);
 		}
@@ -336,25 +339,26 @@ export class Chat {
 		if (!this.can.has('accounts')) return;
 		await this.reading.start(this.nick);
 		const { isRegistered } = this.reading;
-		if (isRegistered !== undefined) this.#restoreTalks(!isRegistered);
+		if (isRegistered !== undefined) this.isGuest = !isRegistered;
 		this.page.changed();
 	}
 
-	/** Loads the conversations that this browser has kept for a name that is not registered; deletes those of a registered one. */
-	#restoreTalks(isGuest) {
-		const { nick, store } = this;
-		this.isGuest = isGuest;
-		for (const [key, items] of store.talks(nick)) {
-			if (!isGuest || !items.length) store.keepTalk(nick, key, undefined);
-			else if (this.#restored !== fold(nick)) {
-				const { room: to, nick: by } = items.at(-1);
-				const name = this.isMe(by) ? to : by;
-				const room = this.add(fold(name) === key ? name : key);
-				room.restore(merged(items, room.items.filter(({ time }) => time)));
-			}
+	/** Loads the conversations that this browser has kept for the user's name. */
+	#restoreTalks() {
+		const own = fold(this.nick);
+		if (this.#restored === own) return;
+		this.#restored = own;
+		for (const [key, items] of this.store.talks) {
+			const [nick, partner] = words(key, 1);
+			if (nick !== own || !items.length) continue;
+			const name = this.placeOf(items.at(-1));
+			const room = this.add(fold(name) === partner ? name : partner);
+			room.restore(merged(items, room.items.filter(({ time }) => time)));
 		}
-		this.#restored = isGuest ? fold(nick) : '';
-		this.keep();
+	}
+
+	#talkKey(name) {
+		return `${fold(this.nick)} ${fold(name)}`;
 	}
 
 	/** Keeps the conversations in this browser, together with what other tabs know of them. */
@@ -367,17 +371,21 @@ export class Chat {
 			room.keptSign = sign;
 			const mine = keepable(room.items, nick);
 			if (!mine.length) continue;
-			const kept = store.talk(nick, room.name) ?? [];
+			const key = this.#talkKey(room.name);
+			const kept = store.talk(key);
 			isNew ||= !kept.length;
-			store.keepTalk(nick, room.name, newest(merged(kept, mine)));
+			store.keepTalk(key, newest(merged(kept, mine)));
 		}
-		if (isNew) for (const name of superfluous(store.talks(nick))) store.keepTalk(nick, name, undefined);
+		if (isNew) for (const key of superfluous(store.talks)) store.dropTalk(key);
 	}
 
-	/** Deletes a conversation from this browser, in all its tabs. Without `room`, deletes all conversations. */
+	/**
+	 * Deletes the unsaved messages of a conversation from this browser, in all its tabs and for all the user's names.
+	 * Without `room`, deletes those of all conversations.
+	 */
 	deleteTalks(room) {
-		const { nick, store } = this;
-		for (const [key] of store.talks(nick)) if (!room || key === fold(room.name)) store.keepTalk(nick, key, []);
+		const { store } = this;
+		for (const [key] of store.talks) if (!room || words(key, 1)[1] === fold(room.name)) store.deleteTalk(key);
 		for (const one of room ? [room] : this.all.filter(({ isPrivate }) => isPrivate)) one.restore(one.items.filter(({ id }) => id));
 		this.keep();
 		this.page.changed();
@@ -426,12 +434,13 @@ export class Chat {
 	#rename(room, name) {
 		const { all } = this;
 		this.sender.outbox.rename(room.name, name);
-		if (room.isPrivate) this.store.keepTalk(this.nick, room.name, undefined);
+		if (room.isPrivate) this.store.dropTalk(this.#talkKey(room.name));
 		else this.store.dropRoom(room.name);
 		room.keptSign = '';
 		room.isKept = false;
 		room.name = name;
 		this.rooms = new Map(all.map((room) => [fold(room.name), room]));
+		this.keep();
 	}
 
 	/**
@@ -810,9 +819,9 @@ export class Chat {
 	}
 
 	trim(room) {
-		if (room.isPrivate) room.trimTop(PRIVATE_MAX);
-		else if (this.page.isLooking(room)) room.trimTop(this.page.rowsWanted());
-		else if (room.atEnd && (room !== this.active || this.page.isFollowing())) room.trimTop(ITEMS_KEPT);
+		const isReadAbove = room === this.active && !this.page.isFollowing();
+		if (this.page.isLooking(room) && !room.isPrivate) room.trimTop(this.page.rowsWanted());
+		else if (room.atEnd && !isReadAbove) room.trimTop(room.isPrivate ? PRIVATE_MAX : ITEMS_KEPT);
 	}
 
 	#presence(room, { verb, nick, to }) {
@@ -855,8 +864,10 @@ export class Chat {
 			store.keepRoom(room.name, room.lastRead ?? room.lastId);
 			room.isKept = true;
 		}
-		if (this.isGuest) this.#keepTalks();
-		store.private = Object.fromEntries(this.all.filter((r) => r.isPrivate).map((r) => [r.name, r.items]));
+		this.#keepTalks();
+		// A conversation that is deleted in another tab must not come back from a tab that was closed.
+		const others = ({ items }) => items.filter((item) => !isKeepable(item, this.nick));
+		store.private = Object.fromEntries(this.all.filter((r) => r.isPrivate).map((r) => [r.name, others(r)]));
 	}
 
 	// ---- other tabs of this browser
@@ -873,9 +884,9 @@ export class Chat {
 				break;
 			case 'talk': {
 				const [nick, partner] = words(rest, 1);
-				const room = value?.length === 0 && nick === fold(this.nick) && this.room(partner);
+				const room = value?.length === 0 && this.room(partner); // another tab has deleted the conversation
 				if (room) {
-					room.restore(room.items.filter(({ id }) => id)); // another tab has deleted the conversation
+					room.restore(room.items.filter((item) => !isKeepable(item, nick)));
 					this.keep();
 				}
 				break;

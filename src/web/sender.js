@@ -77,8 +77,9 @@ export class Sender {
 
 	async #transmit(entry) {
 		const { chat } = this;
-		// This tab did not answer in time, so another tab has taken the message over and sends it.
-		if (chat.store.line(entry.id)?.owner !== chat.tabs.id) return this.outbox.remove(entry);
+		// This tab did not answer in time, so another tab has taken the message over and sends it. If the browser had no
+		// space to save the message, no other tab knows it.
+		if (entry.isKept && chat.store.line(entry.id)?.owner !== chat.tabs.id) return this.outbox.remove(entry);
 		this.outbox.sent(entry, chat.nick, Date.now());
 		this.#keepLine(entry);
 		const { to, verb } = entry;
@@ -129,15 +130,14 @@ export class Sender {
 		const { store, tabs } = this.chat;
 		const lines = store.lines.filter(({ owner }) => isFree(owner ?? null));
 		for (const { id, ...line } of lines) store.keepLine(id, { ...line, owner: tabs.id });
-		return lines;
+		return lines.map((line) => ({ ...line, isKept: true }));
 	}
 
 	#keepLine(entry) {
 		const { store, tabs } = this.chat;
 		const { id, key, isKept, ...line } = entry;
 		if (isKept && store.line(id)?.owner !== tabs.id) return;
-		entry.isKept = true;
-		store.keepLine(id, { ...line, owner: tabs.id });
+		if (store.keepLine(id, { ...line, owner: tabs.id })) entry.isKept = true;
 	}
 
 	/** Saves all unsent messages. */

@@ -1,7 +1,6 @@
 // The data that survives a reload. The tabs of a browser share the user's name, rooms, read positions, drafts and
 // unsent messages. Each room and each unsent message has a key of its own, so that no tab overwrites what another has
-// saved. The server sends the direct messages that it has saved. Others are kept here if the user's name is not registered,
-// and otherwise belong to one tab.
+// saved. The server sends the direct messages that it has saved. Others are kept here, until the user deletes them.
 
 import { FIRST } from './emoji.js';
 import { fold } from './wire.js';
@@ -40,12 +39,14 @@ function load(storage, name, otherwise) {
 	}
 }
 
+/** Returns whether the value was saved. If the storage is full, the page works, but forgets the value. */
 function save(storage, name, value) {
 	try {
 		if (value === undefined) storage.removeItem(PREFIX + name);
 		else storage.setItem(PREFIX + name, JSON.stringify(value));
+		return true;
 	} catch {
-		// The storage is full: the page works, but forgets this.
+		return false;
 	}
 }
 
@@ -186,14 +187,15 @@ export class Store {
 	line(id) {
 		return load(this.browser, `out.${id}`, null);
 	}
+	/** Returns whether the message was saved. */
 	keepLine(id, line) {
-		save(this.browser, `out.${id}`, line);
+		return save(this.browser, `out.${id}`, line);
 	}
 	dropLine(id) {
 		save(this.browser, `out.${id}`, undefined);
 	}
 
-	/** The conversations of this tab: `{'bob': [items]}`. */
+	/** The conversations of this tab, without the messages that `talks` has: `{'bob': [items]}`. */
 	get private() {
 		return load(this.tab, 'private', {});
 	}
@@ -201,15 +203,23 @@ export class Store {
 		save(this.tab, 'private', conversations);
 	}
 
-	/** The kept conversations of a nick: `[[folded name, items]]`. A conversation without items has been deleted. */
-	talks(nick) {
-		return this.#all(`talk.${fold(nick)} `);
+	/** The kept conversations of all the user's nicks: `[[key, items]]`. A key is `own other`, two folded nicks. */
+	get talks() {
+		return this.#all('talk.');
 	}
-	talk(nick, name) {
-		return load(this.browser, `talk.${fold(nick)} ${fold(name)}`, null);
+	talk(key) {
+		return load(this.browser, `talk.${key}`, []);
 	}
-	keepTalk(nick, name, items) {
-		save(this.browser, `talk.${fold(nick)} ${fold(name)}`, items);
+	keepTalk(key, items) {
+		save(this.browser, `talk.${key}`, items);
+	}
+	dropTalk(key) {
+		save(this.browser, `talk.${key}`, undefined);
+	}
+	/** Deletes a conversation. An empty one tells the other tabs that the user has deleted it. */
+	deleteTalk(key) {
+		this.keepTalk(key, []);
+		this.dropTalk(key);
 	}
 
 	/** Calls `act(name, value, old)` when another tab saves or removes something. `value` is `null` if it was removed. */

@@ -249,6 +249,8 @@ test('a search in direct messages finds those that the server or the page has, o
 	await page.getByText('ann is registered to you').waitFor();
 	carol.say('TELL ann harbour at noon');
 	await carol.expect(/^OK TELL/m);
+	bob.say('TELL ann more to come');
+	await bob.expect(/^OK TELL/m);
 	for (let i = 0; i < 210; i++) carol.say(`TELL ann more ${i}`);
 	await page.locator('#people').getByRole('link', { name: /carol/ }).click();
 	await message(page, 'more 209').waitFor();
@@ -267,10 +269,27 @@ test('a search in direct messages finds those that the server or the page has, o
 	await until(found, ['harbour at noon']);
 	await page.getByRole('button', { name: /harbour at noon/ }).click();
 	await page.locator('.row:focus .text', { hasText: 'harbour at noon' }).waitFor();
+	// It stays while the user reads it.
+	carol.say('TELL ann more 210');
+	await page.getByRole('button', { name: '1 new' }).waitFor();
+	assert.equal(await message(page, 'harbour at noon').count(), 1);
 	await page.getByLabel('Where', { exact: true }).selectOption('All direct messages');
 	await page.getByRole('button', { name: /which Harbour/ }).click();
 	await page.getByRole('heading', { name: 'bob', exact: true }).waitFor();
 	await page.locator('.row:focus .text', { hasText: 'which Harbour?' }).waitFor();
+	// Each page has all messages of its time, whoever keeps them.
+	await page.getByLabel('Words', { exact: true }).fill('more');
+	await page.getByLabel('Words', { exact: true }).press('Enter');
+	await page.getByLabel('Where', { exact: true }).selectOption('All direct messages');
+	const numbers = Array.from({ length: 211 }, (_, i) => `more ${210 - i}`);
+	await until(found, numbers.slice(0, 100));
+	await page.getByRole('button', { name: 'Show older' }).click();
+	await until(found, numbers.slice(0, 200));
+	await page.getByRole('button', { name: 'Show older' }).click();
+	await until(found, [...numbers, 'more to come']);
+	await page.getByLabel('Words', { exact: true }).fill('from:bob');
+	await page.getByLabel('Words', { exact: true }).press('Enter');
+	await until(found, []);
 	await page.getByLabel('Where', { exact: true }).selectOption('All rooms');
 	await page.getByLabel('Words', { exact: true }).fill('harbour');
 	await page.getByLabel('Words', { exact: true }).press('Enter');

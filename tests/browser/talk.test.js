@@ -193,7 +193,7 @@ async function newTab(page, server, address = '') {
 	return next;
 }
 
-test('the direct messages of a name that is not registered survive closing the tab, until they are deleted', async (t) => {
+test('direct messages that the server does not save survive closing the tab, until they are deleted', async (t) => {
 	const server = await chatd(t);
 	let ann = await visitor(t);
 	await enter(ann, server, 'ann');
@@ -234,9 +234,58 @@ test('the direct messages of a name that is not registered survive closing the t
 	bob.say('TELL ann again');
 	await message(ann, 'again').waitFor();
 	await until(kept, ['plainchat.talk.ann bob']);
+	// The server has not saved them, even if the name is registered later.
 	await say(ann, '/register');
-	await until(kept, []); // of a registered name, the server keeps them
-	await ann.getByText('unless bob has registered too').waitFor();
+	await ann.getByText('Unless bob has registered too').waitFor();
+	bob.say('TELL ann and again');
+	await message(ann, 'and again').waitFor();
+	ann = await newTab(ann, server, '#@bob');
+	await until(() => texts(ann), ['again', 'and again']);
+	await ann.getByText('Unless bob has registered too').waitFor();
+	await ann.getByRole('button', { name: 'Delete these messages' }).click();
+	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+	await until(() => texts(ann), []);
+	await until(kept, []);
+});
+
+test('deleted direct messages do not come back from a tab that shows another page meanwhile', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	await enter(ann, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	const carl = await Nc.named(t, server, 'carl');
+	bob.say('TELL ann psst');
+	await ann.locator('#people').getByRole('link', { name: /bob/ }).click();
+	await message(ann, 'psst').waitFor();
+	const kept = () => ann.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith('plainchat.talk.')).sort());
+	await until(kept, ['plainchat.talk.ann bob']);
+	const other = await ann.context().newPage();
+	await other.goto(`${server.url}#@bob`);
+	await message(other, 'psst').waitFor();
+	await other.goto('about:blank');
+	await say(ann, '/nick anna');
+	await ann.getByRole('button', { name: 'anna, you' }).waitFor();
+	carl.say('TELL anna hey');
+	await until(kept, ['plainchat.talk.ann bob', 'plainchat.talk.anna carl']);
+	// Those of all the user's names are deleted.
+	await ann.getByRole('button', { name: 'anna, you' }).click();
+	await ann.getByRole('button', { name: 'Delete them from this browser' }).click();
+	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+	await until(kept, []);
+	await say(ann, '/nick ann');
+	await ann.getByRole('button', { name: 'ann, you' }).waitFor();
+	await other.goto(`${server.url}#@bob`);
+	await other.getByRole('button', { name: 'Register your name' }).waitFor(); // it has signed in
+	bob.say('TELL ann once more');
+	await message(other, 'once more').waitFor();
+	assert.deepEqual(await texts(other), ['once more']);
+	await other.reload();
+	await until(() => texts(other), ['once more']);
+	// A tab in which the user does not delete the name keeps nothing of it either.
+	await say(ann, '/forget');
+	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+	await other.getByLabel('Your name', { exact: true }).waitFor();
+	assert.equal(await other.evaluate(() => sessionStorage.length), 0);
 });
 
 test('who leaves a conversation, or deletes the name, deletes its messages from the browser', async (t) => {
@@ -255,7 +304,7 @@ test('who leaves a conversation, or deletes the name, deletes its messages from 
 	await until(kept, ['plainchat.talk.ann cid']);
 	await ann.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
 	await say(ann, '/forget');
-	await ann.getByText('Your direct messages are deleted too.').waitFor();
+	await ann.getByText('Direct messages that only this browser keeps are deleted too.').waitFor();
 	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
 	await ann.getByLabel('Your name', { exact: true }).waitFor();
 	assert.deepEqual(await kept(), []);

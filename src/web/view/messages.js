@@ -63,6 +63,7 @@ export function messages(chat, ui) {
 	async function show(inRoom, id) {
 		const has = () => inRoom.items.some(is(id));
 		if (!has()) await chat.around(inRoom, id);
+		if (inRoom !== chat.active) return;
 		if (!has()) return ui.toast(`Message ${id} is not in ${inRoom.name}. It was deleted, or belongs to another room.`);
 		target = id;
 		isFollowing = false;
@@ -161,7 +162,7 @@ export function messages(chat, ui) {
 	const canRegister = () => room.isPrivate && chat.reading.isRegistered === false;
 
 	/** Whether this browser keeps messages of the conversation. */
-	const isKept = () => room.isPrivate && chat.isGuest && room.items.some(({ id, time }) => time && !id);
+	const isKept = () => room.isPrivate && room.items.some(({ id, time }) => time && !id);
 
 	const nowhere = {
 		key: 'nowhere',

@@ -103,13 +103,14 @@ export function panel(chat, ui) {
 	}
 
 	/** Returns the text above the results of a search. `shown` of them are shown. */
-	function foundText(shown, hasMore, { isCut, error }) {
+	function foundText(shown, hasMore, { isCut, error }, isTold) {
 		if (error) return error;
-		if (!shown && isCut) return 'Nothing found yet, but the search took too long. Add a less common word.';
+		const advice = isTold ? "To search only older ones, add before:<id>, with the number at the end of a message's link." : 'Add a less common word.';
+		if (!shown && isCut) return `No messages found yet, but the search took too long. ${advice}`;
 		if (!shown) return hasMore ? 'Nothing found yet.' : 'No messages contain all these words.';
 		const newest = `Showing the newest ${shown.toLocaleString()}.`;
 		if (hasMore) return newest;
-		return isCut ? `${newest} The search took too long to find older ones: add a less common word.` : `${shown.toLocaleString()} found, newest first`;
+		return isCut ? `${newest} The search took too long to find older ones. ${advice}` : `${shown.toLocaleString()} found, newest first`;
 	}
 
 	const fill = {
@@ -122,6 +123,7 @@ export function panel(chat, ui) {
 			const results = el('ol.results');
 			const more = el('button.plain', { hidden: true, onclick: () => find(null, last) }, 'Show older');
 			let last = 0; // the oldest message found
+			let lastTime = 0;
 			let turn = 0;
 
 			/**
@@ -144,14 +146,19 @@ export function panel(chat, ui) {
 				if (mine !== turn) return; // the user has searched for something else meanwhile
 				if (!older) results.replaceChildren();
 				let hits = found.events;
+				last = hits.at(-1)?.id;
+				more.hidden = !last || !(found.isCut || hits.length >= FOUND_MAX);
 				if (isTold) {
-					if (!filters.some((word) => /^before/i.test(word))) hits = [...hits, ...chat.unsaved(wanted, filters[0]?.slice('from:'.length))];
+					// What the server has not saved is shown on the page to which it belongs by its time.
+					const until = older ? lastTime : Infinity;
+					lastTime = more.hidden ? 0 : hits.at(-1).time;
+					const isOnPage = ({ time }) => time < until && time >= lastTime;
+					const isAll = !found.error && wanted.length && !typed.some((word) => /^before:./i.test(word));
+					if (isAll) hits = [...hits, ...chat.unsaved(wanted, filters.find((word) => /^from/i.test(word))?.slice('from:'.length)).filter(isOnPage)];
 					hits = hits.filter((hit) => !isRoom(hit.room) && !(isHere && fold(chat.placeOf(hit)) !== fold(room.name))).sort((a, b) => b.time - a.time);
 				}
 				results.append(...hits.filter(({ nick }) => !chat.isIgnored(nick)).map((hit) => row(hit, !isHere, wanted)));
-				last = found.events.at(-1)?.id;
-				more.hidden = !last || !(found.isCut || found.events.length >= FOUND_MAX);
-				about.textContent = foundText(results.children.length, !more.hidden, found);
+				about.textContent = foundText(results.children.length, !more.hidden, found, isTold);
 			}
 
 			const row = (hit, isAll, words) => el('li', {}, el('button', { onclick: () => ui.show(chat.placeOf(hit), hit.id ?? hit.key) },
@@ -206,11 +213,9 @@ export function panel(chat, ui) {
 					el('p.small', {}, 'It protects your name. Enter it to use the name in another browser, or type ', el('code', {}, `NICK ${chat.nick}`), ' and the password in a terminal.'),
 					el('p.small', {}, 'A registered name stays yours while you are offline. You can choose a new password before you register: at least 8 characters.')),
 				el('h3', {}, 'Notifications'), notifications(), sound(),
-				...(chat.isGuest ? [
-					el('h3', {}, 'Direct messages'),
-					el('p.small', {}, 'Your name is not registered, so only this browser keeps them.'),
-					el('div.acts', {}, el('button.plain', { onclick: () => ui.deleteTalks() }, 'Delete them all')),
-				] : []),
+				el('h3', {}, 'Direct messages'),
+				el('p.small', {}, 'Unless both users are registered, only this browser keeps them.'),
+				el('div.acts', {}, el('button.plain', { onclick: () => ui.deleteTalks() }, 'Delete them from this browser')),
 				el('h3', {}, 'Leave this server'),
 				el('div.acts', {}, el('button.plain', { onclick: () => ui.command('forget') }, 'Delete my name from this browser')),
 			];

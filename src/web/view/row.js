@@ -47,9 +47,10 @@ function frame(item, tag, isHead, ...children) {
 
 /** Returns who keeps the direct messages with another user, and for how long. */
 function keptText(name, isGuest) {
-	if (isGuest) return `Your name is not registered, so only this browser keeps these messages: the newest ${PRIVATE_MAX}, until you delete them.`;
-	if (isGuest === false) return `These messages disappear when you close the tab, unless ${name} has registered too.`;
-	return 'These messages disappear when you close the tab, unless both of you have registered.';
+	const kept = `only this browser keeps these messages: the newest ${PRIVATE_MAX}, until you delete them`;
+	if (isGuest) return `Your name is not registered, so ${kept}. Unless ${name} is registered, somebody else may use that name later.`;
+	if (isGuest === false) return `Unless ${name} has registered too, ${kept}; and somebody else may use the name ${name} later.`;
+	return `Unless both of you have registered, ${kept}.`;
 }
 
 /** Creates what is shown above the first message of a room or conversation. */
@@ -60,7 +61,7 @@ export function start(room, ui, { canRegister, isGuest, isKept }) {
 		el('p', {}, isPrivate
 			? keptText(name, isGuest)
 			: 'Write a message, or drop a file here. People who join later can read it.'),
-		canRegister && el('div.acts', {}, act('lock', () => ui.panel('you'), 'Register your name'), isKept && act('bin', () => ui.deleteTalks(room), 'Delete these messages')),
+		(canRegister || isKept) && el('div.acts', {}, canRegister && act('lock', () => ui.panel('you'), 'Register your name'), isKept && act('bin', () => ui.deleteTalks(room), 'Delete these messages')),
 		!isPrivate && el('div.acts', {},
 			act('link', () => ui.copy(`${location.origin}/${addressIn(name)}`), 'Copy invite link'),
 			!topic && act('pen', () => ui.editTopic(), 'Add a topic'),

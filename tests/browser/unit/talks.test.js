@@ -1,4 +1,4 @@
-// The direct messages that the browser keeps for a name that is not registered.
+// The direct messages that the browser keeps because the server does not.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -27,6 +27,8 @@ test('the number and the size of kept messages are bounded', () => {
 	const long = many.map((item) => ({ ...item, text: 'x'.repeat(4000) }));
 	assert.equal(newest(long).length, 12);
 	assert.deepEqual(texts(newest([...long.slice(0, 1), said('bob', 1, 'y'), ...long.slice(1, 13)])).filter((text) => text === 'y'), [], 'a text of several lines stays whole');
+	const lines = Array.from({ length: 16 }, (_, i) => ({ ...said('bob', 9, 'z'.repeat(3900)), ...(!i && { count: 16 }) }));
+	assert.deepEqual(newest([said('bob', 1), ...lines]), lines.slice(-12), 'of a text that is too long, the end is kept');
 	const talks = Array.from({ length: 25 }, (_, i) => [`user${i}`, [said('bob', 100 - i)]]);
 	assert.deepEqual(superfluous([...talks, ['gone', []]]), ['user20', 'user21', 'user22', 'user23', 'user24']);
 });
