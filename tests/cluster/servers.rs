@@ -2,14 +2,15 @@
 
 use std::fs::{self, File};
 use std::future::Future;
-use std::io::{self, BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use async_io::Timer;
+use async_io::{Async, Timer};
 use futures_lite::future;
+use futures_lite::io::{AsyncBufReadExt, BufReader};
 use plainchat::cluster::nats::{Address, Connection, Error, Handle, Lost, connect};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -19,6 +20,9 @@ const DEADLINE: Duration = Duration::from_secs(180);
 
 /// The time between two attempts at something that a server is not ready for.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// The time within which a server greets. It is asked again if it does not.
+const GREETING_WITHIN: Duration = Duration::from_secs(2);
 
 /// Waits for something that must happen.
 #[track_caller]
@@ -89,12 +93,16 @@ fn free_ports(count: usize) -> Vec<u16> {
     ports.collect()
 }
 
-/// Returns the first line that a server sends.
-fn greeting(socket: &str) -> io::Result<String> {
-    let stream = TcpStream::connect(socket)?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+/// Returns the first line that a server sends. It may be a program of another test that sends nothing.
+async fn greeting(socket: &str) -> io::Result<String> {
+    let address: SocketAddr = socket.parse().map_err(io::Error::other)?;
+    let stream = Async::<TcpStream>::connect(address).await?;
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
+    let late = async {
+        Timer::after(GREETING_WITHIN).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    future::or(BufReader::new(stream).read_line(&mut line), late).await?;
     Ok(line)
 }
 
@@ -168,7 +176,7 @@ impl Servers {
     async fn are_up(&mut self) -> bool {
         for server in &mut self.all {
             let is_up = retry(async || match server.child.try_wait() {
-                Ok(None) => greeting(&server.socket).and_then(|greeting| {
+                Ok(None) => greeting(&server.socket).await.and_then(|greeting| {
                     let is_own = greeting.contains(&format!("\"{}\"", server.name));
                     is_own
                         .then_some(true)
