@@ -34,7 +34,7 @@ use crate::model::ServerName;
 pub type Epoch = u64;
 
 /// A message of the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<T> {
     /// The server that has published the message.
     pub by: ServerName,
@@ -44,6 +44,7 @@ pub struct Message<T> {
 
 /// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "")]
 pub enum Content<T> {
     /// A greeting. It begins an epoch of the server, and ends the server's former epoch.
     Hello {
@@ -61,7 +62,8 @@ pub enum Content<T> {
         number: u64,
         /// The epochs of other servers that this batch ends.
         fences: Vec<Fence>,
-        /// The items, in order.
+        /// The items, in order. They have lines of their own in [`wire`].
+        #[serde(skip)]
         items: Vec<T>,
     },
     /// The server stops and ends its epoch.

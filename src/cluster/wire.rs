@@ -12,13 +12,14 @@
 //! Names are written with their comparison forms, which come from tables of Unicode. So two versions of `chatd` with
 //! different tables agree on which names are equal. (Banned nicks are an exception: a server reads them like a command.)
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::publisher::ITEMS_MAX;
-use super::{Content, Epoch, Fence, Message, Size};
+use super::{Content, Message, Size};
 use crate::model::{Action, Entry, ServerName};
 use crate::protocol::EventId;
 
@@ -63,27 +64,10 @@ impl std::error::Error for BadMessage {}
 
 /// The first line of a message.
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct Head<'a> {
     v: u32,
     by: ServerName,
-    content: HeadContent,
-}
-
-/// A [`Content`] without its items.
-#[derive(Serialize, Deserialize)]
-enum HeadContent {
-    Hello {
-        former: Epoch,
-        nonce: u64,
-    },
-    Batch {
-        epoch: Epoch,
-        number: u64,
-        fences: Vec<Fence>,
-    },
-    Goodbye {
-        epoch: Epoch,
-    },
+    content: Cow<'a, Content<Item>>,
 }
 
 /// Writes a message.
@@ -91,36 +75,15 @@ enum HeadContent {
 /// # Panics
 /// Never: all values of these types can be written as JSON.
 pub fn encode(message: &Message<Item>) -> Vec<u8> {
-    let (content, items) = match &message.content {
-        Content::Hello { former, nonce } => {
-            let (former, nonce) = (*former, *nonce);
-            (HeadContent::Hello { former, nonce }, &[][..])
-        }
-        Content::Batch {
-            epoch,
-            number,
-            fences,
-            items,
-        } => {
-            let (epoch, number, fences) = (*epoch, *number, fences.clone());
-            let content = HeadContent::Batch {
-                epoch,
-                number,
-                fences,
-            };
-            (content, &items[..])
-        }
-        Content::Goodbye { epoch } => (HeadContent::Goodbye { epoch: *epoch }, &[][..]),
-    };
     let head = Head {
         v: VERSION,
         by: message.by.clone(),
-        content,
+        content: Cow::Borrowed(&message.content),
     };
     let mut written = Vec::new();
     push_line(&mut written, &head);
-    for item in items {
-        push_line(&mut written, item);
+    if let Content::Batch { items, .. } = &message.content {
+        items.iter().for_each(|item| push_line(&mut written, item));
     }
     written
 }
@@ -168,35 +131,24 @@ pub fn decode(bytes: &[u8]) -> Result<Message<Item>, BadMessage> {
     if v > VERSION {
         return Err(BadMessage::Newer(v));
     }
-    let head: Head = serde_json::from_slice(head).map_err(malformed)?;
-    let mut items = Vec::new();
+    let head: Head<'_> = serde_json::from_slice(head).map_err(malformed)?;
+    let mut all = Vec::new();
     for line in lines {
-        if items.len() == ITEMS_MAX {
+        if all.len() == ITEMS_MAX {
             let text = format!("more than {ITEMS_MAX} items");
             return Err(BadMessage::Malformed(text));
         }
-        items.push(serde_json::from_slice(line).map_err(malformed)?);
+        all.push(serde_json::from_slice(line).map_err(malformed)?);
     }
-    if items.iter().map(ids).sum::<usize>() as u64 > IDS_PER_MESSAGE {
+    if all.iter().map(ids).sum::<usize>() as u64 > IDS_PER_MESSAGE {
         return Err(BadMessage::Malformed("too many events".into()));
     }
-    let content = match head.content {
-        HeadContent::Batch {
-            epoch,
-            number,
-            fences,
-        } => Content::Batch {
-            epoch,
-            number,
-            fences,
-            items,
-        },
-        _ if !items.is_empty() => {
-            return Err(BadMessage::Malformed("only a batch has items".into()));
-        }
-        HeadContent::Hello { former, nonce } => Content::Hello { former, nonce },
-        HeadContent::Goodbye { epoch } => Content::Goodbye { epoch },
-    };
+    let mut content = head.content.into_owned();
+    match &mut content {
+        Content::Batch { items, .. } => *items = all,
+        _ if all.is_empty() => {}
+        _ => return Err(BadMessage::Malformed("only a batch has items".into())),
+    }
     let by = head.by;
     Ok(Message { by, content })
 }
@@ -217,6 +169,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::cluster::Fence;
     use crate::model::{
         Ban, Claim, DirectMessage, EventKind, FileContents, FormerNick, Hook, NewFile, Reaction,
         Removed, Reserve, RoomAcl, Scope, VersionedAcl,

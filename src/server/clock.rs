@@ -1,7 +1,7 @@
 //! The server's clock: the machine's, or a virtual one, which stands still until a test advances it.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -136,9 +136,14 @@ impl Clock {
 
     /// Waits until this time has passed.
     pub async fn wait(&self, time: Duration) {
+        self.alarm_in(time).await;
+    }
+
+    /// Returns an alarm that is set to the time after `time` has passed.
+    pub fn alarm_in(&self, time: Duration) -> Alarm {
         let mut alarm = self.alarm();
         alarm.set(self.uptime().saturating_add(time));
-        poll_fn(|cx| alarm.poll(cx)).await;
+        alarm
     }
 
     /// Wakes the tasks whose time has come. Returns the time until the next task must be woken, if any task waits.
@@ -193,8 +198,19 @@ impl Alarm {
         self.at = at;
     }
 
-    /// Becomes ready at the time to which the alarm is set.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn stop(&mut self) {
+        if let Some(key) = self.key.take() {
+            let waker = self.clock.alarms().wakers.remove(&key);
+            drop(waker);
+        }
+    }
+}
+
+/// Becomes ready at the time to which the alarm is set.
+impl Future for Alarm {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.stop();
         if self.clock.uptime() >= self.at {
             return Poll::Ready(());
@@ -203,15 +219,9 @@ impl Alarm {
         alarms.last_number += 1;
         let key = (self.at, alarms.last_number);
         alarms.wakers.insert(key, cx.waker().clone());
+        drop(alarms);
         self.key = Some(key);
         Poll::Pending
-    }
-
-    fn stop(&mut self) {
-        if let Some(key) = self.key.take() {
-            let waker = self.clock.alarms().wakers.remove(&key);
-            drop(waker);
-        }
     }
 }
 

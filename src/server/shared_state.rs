@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -389,7 +390,7 @@ pub(super) async fn run_timers(server: Arc<Server>) {
             let next = state.fire_timers(now).unwrap_or(zone_at).min(zone_at);
             drop(state);
             alarm.set(next);
-            if alarm.poll(cx).is_pending() {
+            if Pin::new(&mut alarm).poll(cx).is_pending() {
                 return Poll::<()>::Pending;
             }
         }

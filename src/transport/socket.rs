@@ -182,7 +182,7 @@ impl Sockets {
     }
 
     /// Runs `main` on this thread until it is ready. While `main` waits, the thread sleeps until a socket becomes ready
-    /// or a task of `main` is woken. Before each sleep, `ring` wakes the tasks for whose time has come, and returns how
+    /// or a task of `main` is woken. Before each sleep, `ring` wakes the tasks whose time has come, and returns how
     /// long the thread may sleep at most. Only one thread may call this at a time.
     ///
     /// # Errors

@@ -811,8 +811,8 @@ export class Chat {
 	}
 
 	/**
-	 * Returns whether a message is for this user: it is private or for everybody in the room, contains the name, or
-	 * replies to a message of the user.
+	 * Returns whether a message mentions this user: because it is a direct message, mentions everybody in the room,
+	 * contains the name, or replies to a message of the user.
 	 */
 	#isMention(event, room) {
 		return room.isPrivate || Boolean(event.isForAll) || this.isMe(room.message(event.reply)?.nick ?? '') || mentions(event.text ?? event.name ?? '', this.nick);

@@ -277,7 +277,7 @@ test('a search in direct messages finds those that the server or the page has, o
 	await page.getByRole('button', { name: /which Harbour/ }).click();
 	await page.getByRole('heading', { name: 'bob', exact: true }).waitFor();
 	await page.locator('.row:focus .text', { hasText: 'which Harbour?' }).waitFor();
-	// Each page has all messages of its time, whoever keeps them.
+	// Each page has all messages of its time, from the server and from the browser.
 	await page.getByLabel('Words', { exact: true }).fill('more');
 	await page.getByLabel('Words', { exact: true }).press('Enter');
 	await page.getByLabel('Where', { exact: true }).selectOption('All direct messages');

@@ -216,7 +216,7 @@ impl Node {
         }
     }
 
-    /// Reads the log for ever, and publishes the next of `numbers` as soon as the one before has been read.
+    /// Reads the log without end, and publishes the next of `numbers` as soon as the one before has been read.
     async fn work(&self, addresses: Vec<Address>, seed: u64, numbers: usize) {
         let mut dialer = Dialer::new(addresses, "test", seed);
         loop {

@@ -177,7 +177,7 @@ impl Handle {
     }
 
     /// Subscribes to a subject, which may have wildcards. If the subscription has [`UNREAD_BYTES_MAX`] bytes that were
-    /// not taken, further messages are dropped without notice. So whoever must not miss a message has to number them.
+    /// not taken, further messages are dropped without notice. A caller that must not miss a message has to number them.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::Busy`] and [`Error::Closed`].

@@ -48,7 +48,7 @@ pub struct Settings {
     pub republish: String,
     /// The number of servers that keep the stream: 1, 3 or 5.
     pub replicas: u32,
-    /// How long a message is kept; zero for ever.
+    /// How long a message is kept; zero means without limit.
     pub age_max: Duration,
     /// The maximum size of all messages in bytes.
     pub bytes_max: u64,

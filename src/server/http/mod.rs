@@ -28,21 +28,24 @@ mod upgrade;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, ALLOW, ETAG, EXPECT, HeaderMap, HeaderValue, IF_MATCH};
+use hyper::rt::{Sleep, Timer};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper::{Method, Request, StatusCode, Uri};
-use smol_hyper::rt::{FuturesIo, SmolTimer};
+use smol_hyper::rt::FuturesIo;
 use tracing::debug;
 
 use super::Server;
+use super::clock::{Alarm, Clock};
 use super::metrics;
 use crate::config::Protocols;
 use crate::model::PeerId;
@@ -153,12 +156,25 @@ impl Requested {
     }
 }
 
+/// The server's clock also wakes hyper.
+impl Timer for Clock {
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Sleep>> {
+        Box::pin(self.alarm_in(time))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        self.sleep(deadline.saturating_duration_since(self.instant()))
+    }
+}
+
+impl Sleep for Alarm {}
+
 /// Serves requests until there are no more, or the connection is upgraded to WebSocket.
 pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upgraded> {
     let limits = &client.server.config.limits;
     let mut builder = http1::Builder::new();
     builder
-        .timer(SmolTimer::new())
+        .timer(client.server.clock.clone())
         .header_read_timeout(limits.handshake_within)
         .max_headers(FIELDS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
