@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::wire::{self, BadMessage, Item};
 use super::{Members, Published, Publisher, Read};
 use crate::model::{Action, Change, Entry, PeerId, ServerName, Ticket};
-use crate::protocol::{EventId, Time};
+use crate::protocol::EventId;
 
 /// A server on the log.
 #[derive(Debug)]
@@ -33,13 +33,12 @@ pub enum Receipt {
 pub struct Logged<'a> {
     /// The sequence number, 1 or more.
     pub sequence: u64,
-    /// The time at which the log has received the message: the same for all servers.
-    pub time: Time,
     /// The message, in the form of [`wire`].
     pub bytes: &'a [u8],
 }
 
-/// What a server must do because of a message. The time of a step is the time of the message.
+/// What a server must do because of a message. The time of a step is the time at which the log has received the message:
+/// the same for all servers.
 #[derive(Debug)]
 pub enum Step {
     /// Store an entry, with this id for the first of its events, and show it.
@@ -123,7 +122,8 @@ impl Node {
         self.publisher.propose(item, size, receipt, now)
     }
 
-    /// Returns the bytes of the message that must be published now, if there is one.
+    /// Returns the bytes of the message that must be published now, if there is one. A server must not call this before
+    /// it has read the log up to its end; see [`Publisher::publish`].
     pub fn publish(&mut self, now: Duration) -> Option<Vec<u8>> {
         self.publisher.publish(now).map(wire::encode)
     }
@@ -256,7 +256,6 @@ mod tests {
         fn read_one(&mut self, on: usize, sequence: u64) -> Result<Vec<Step>, Stuck> {
             let logged = Logged {
                 sequence,
-                time: Time(5),
                 bytes: &self.log[sequence as usize - 1],
             };
             self.nodes[on].read(logged, || 77, self.now)

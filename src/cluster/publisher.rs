@@ -185,8 +185,8 @@ impl<T, R> Publisher<T, R> {
     }
 
     /// Returns the message that must be sent now, if there is one. It may be a message that was sent before. A server
-    /// must not call this before it has read the log up to its end: its greeting would begin an epoch that others end,
-    /// because they hear nothing more until this server has read so far.
+    /// must not call this before it has read the log up to its end. Otherwise it greets, and publishes nothing more until
+    /// it has read its own greeting. Meanwhile, the others take it for dead and end its epoch.
     pub fn publish(&mut self, now: Duration) -> Option<&Message<T>> {
         if let Some(sent) = &self.sent {
             if now < sent.last_at + AGAIN_AFTER {

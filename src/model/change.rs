@@ -19,7 +19,7 @@ use crate::protocol::{Nick, RoomName};
 pub type ServerName = Arc<str>;
 
 /// A change that a server proposes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Change {
     /// The server.
     pub server: ServerName,

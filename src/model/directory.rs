@@ -3,9 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use sha2::{Digest as _, Sha256};
-
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::RoomAcl;
 use crate::protocol::ban_target::BanTarget;

@@ -38,7 +38,7 @@ pub fn describe(event: &Event<'_>) -> String {
             format!("-- {nick} cleared the topic")
         }
         Event::Topic { nick, text, .. } => format!("-- {nick} set the topic: {text}"),
-        // People see no ids, so the message that these events are about has none here either.
+        // People see no ids, so these sentences do not name the message by its id.
         Event::Remove { nick, .. } => format!("-- {nick} deleted a message or file"),
         Event::Edit { nick, text, .. } => format!("<{nick}> (edited) {text}"),
         Event::React { nick, emoji, .. } => format!("-- {nick} reacts to a message with {emoji}"),

@@ -9,17 +9,14 @@ use event_listener::Event;
 use futures_lite::future;
 use plainchat::cluster::nats::jetstream::{NO_SUCH_STREAM, STREAM_DIFFERS};
 use plainchat::cluster::nats::{
-    Address, CatchUp, Dialer, Error, Handle, Headers, JetStream, Lost, Settings, Stored, Unfit,
-    Writer,
+    Address, Dialer, Error, Handle, Headers, JetStream, Lost, Settings, Stored, Unfit, Writer,
 };
+use plainchat::cluster::publisher::AGAIN_AFTER as AGAIN;
 use rustix::process::Signal;
 
 use smol::LocalExecutor;
 
 use crate::servers::{Server, Servers, connected, retry, run, settled};
-
-/// The time after which a message that was not read is published again.
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// The time after which a reader looks whether it has missed the end of the log.
 const LOOK: Duration = Duration::from_millis(600);
@@ -59,21 +56,11 @@ fn numbered(number: usize) -> Headers {
     headers
 }
 
-/// Returns the next message. A busy machine may answer late.
-async fn next_of(reader: &mut CatchUp) -> Result<Option<Stored>, Error> {
-    loop {
-        let next = reader.next().await;
-        if next != Err(Error::TimedOut) {
-            return next;
-        }
-    }
-}
-
 /// Reads messages from the sequence number `from` to `to`.
 async fn caught_up(jetstream: &JetStream, from: u64, to: u64) -> Result<Vec<Stored>, Error> {
     let mut reader = jetstream.catch_up(STREAM, from, to)?;
     let mut all = Vec::new();
-    while let Some(stored) = next_of(&mut reader).await? {
+    while let Some(stored) = settled(async || reader.next().await).await? {
         all.push(stored);
     }
     Ok(all)
@@ -176,7 +163,7 @@ fn what_is_published_is_read_in_order_and_can_be_read_again() {
         for stored in &read[0][..20] {
             let next = match future::poll_once(reader.next()).await {
                 Some(next) => next,
-                None => next_of(&mut reader).await,
+                None => settled(async || reader.next().await).await,
             };
             assert_eq!(next.as_ref(), Ok(&Some(stored.clone())));
         }
@@ -216,7 +203,7 @@ impl Node {
         }
     }
 
-    /// Reads the log without end, and publishes the next of `numbers` as soon as the one before has been read.
+    /// Reads the log until the future is dropped, and publishes the next of `numbers` as soon as the one before has been read.
     async fn work(&self, addresses: Vec<Address>, seed: u64, numbers: usize) {
         let mut dialer = Dialer::new(addresses, "test", seed);
         loop {
@@ -368,7 +355,7 @@ fn a_server_that_hangs_is_noticed_and_connected_to_again() {
             server.signal(Signal::STOP);
             // The signal takes effect a moment later.
             asked(&handle, Error::TimedOut).await;
-            // Something that is sent all the time is not taken for a sign of life.
+            // Sending all the time must not hide that the server is silent.
             while handle
                 .publish("a", None, &Headers::new(), &[0; 1000])
                 .is_ok()

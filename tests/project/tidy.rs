@@ -103,6 +103,7 @@ const PURE: &[&str] = &[
     "src/cluster/nats/address.rs",
     "src/cluster/nats/codec.rs",
     "src/cluster/nats/headers.rs",
+    "src/cluster/node.rs",
     "src/cluster/publisher.rs",
     "src/cluster/wire.rs",
     "src/dialect",

@@ -12,10 +12,10 @@ use super::jetstream::{ANSWER_WITHIN, JetStream, check_name};
 use super::stored::{Place, Stored};
 
 /// The maximum number of messages that are asked for at once.
-const BATCH: u64 = 256;
+const ASKED_MAX: u64 = 256;
 
 /// The maximum size of the messages that are asked for at once in bytes. A larger message cannot be read.
-pub const BATCH_BYTES_MAX: usize = 4 << 20;
+pub const ASKED_BYTES_MAX: usize = 4 << 20;
 
 /// The maximum time until a message that was asked for comes.
 pub const MESSAGE_WITHIN: Duration = Duration::from_secs(2);
@@ -163,7 +163,7 @@ impl Consumer {
         let body = serde_json::to_vec(&consumer).map_err(|_| Error::Invalid("settings"))?;
         let subject = format!("CONSUMER.CREATE.{stream}");
         let created: Created = jetstream.call(&subject, &body, ANSWER_WITHIN).await?;
-        check_name(&created.name)?;
+        check_name(&created.name).map_err(|_| Error::Malformed("answer"))?;
         let inbox = jetstream.handle().new_inbox();
         Ok(Self {
             jetstream: jetstream.clone(),
@@ -190,12 +190,12 @@ impl Consumer {
     async fn next(&mut self, left: u64) -> Result<Option<(Stored, u64)>, Error> {
         loop {
             if self.wanted == 0 {
-                self.wanted = left.min(BATCH);
+                self.wanted = left.min(ASKED_MAX);
                 self.has_come = false;
                 self.requests += 1;
                 let ask = Ask {
                     batch: self.wanted,
-                    max_bytes: BATCH_BYTES_MAX,
+                    max_bytes: ASKED_BYTES_MAX,
                     no_wait: true,
                 };
                 let body = serde_json::to_vec(&ask).map_err(|_| Error::Invalid("request"))?;

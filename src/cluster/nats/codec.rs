@@ -19,8 +19,8 @@ pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
 /// adds headers to it.
 const ADDED_BYTES_MAX: usize = 16 << 10;
 
-/// The memory that is kept while there are no bytes, in bytes.
-const IDLE_BYTES: usize = 1 << 20;
+/// The memory of a buffer that is kept while there are no bytes, in bytes.
+pub(super) const IDLE_BYTES: usize = 1 << 20;
 
 /// The maximum size of a subject in bytes.
 const SUBJECT_BYTES_MAX: usize = 1 << 10;
@@ -33,8 +33,6 @@ pub struct Info {
     pub server_name: String,
     /// The version, such as `2.15.1`.
     pub version: String,
-    /// Whether the server knows headers.
-    pub headers: bool,
     /// Whether JetStream is enabled on the server.
     pub jetstream: bool,
     /// Whether the server accepts only TLS.
@@ -58,6 +56,16 @@ pub struct Message {
     pub headers: Headers,
     /// The payload.
     pub payload: Vec<u8>,
+}
+
+impl Message {
+    /// Returns the message, unless it says that nobody answers requests with this subject.
+    pub(super) fn unless_unanswered(self) -> Result<Self, Error> {
+        match &self.status {
+            Some(status) if status.code == 503 => Err(Error::NoResponders),
+            _ => Ok(self),
+        }
+    }
 }
 
 /// What a server sends.

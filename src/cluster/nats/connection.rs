@@ -1,8 +1,9 @@
 //! A connection with a NATS server.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -11,11 +12,12 @@ use async_io::{Async, Timer};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 
 use super::address::{Address, Login};
-use super::codec::{Connect, Decoder, Frame, PING, PONG};
+use super::codec::{Connect, Decoder, Frame, IDLE_BYTES, PING, PONG};
 use super::error::Lost;
 use super::handle::{Handle, Shared};
 
-/// The maximum time until a connection is established and the server has admitted the client.
+/// The maximum time to resolve a name, and then for each address, until a connection is established and the server has
+/// admitted the client.
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// The time between two `PING`s of this client. A server that has not answered when the next one is due is silent. So a
@@ -28,9 +30,6 @@ const LATE: Duration = Duration::from_secs(1);
 /// The number of bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// The memory for bytes to be sent that is kept while there are none, in bytes.
-const IDLE_BYTES: usize = 1 << 20;
-
 /// A connection. It does something only while [`Self::run`] is polled.
 #[derive(Debug)]
 pub struct Connection {
@@ -39,20 +38,39 @@ pub struct Connection {
     shared: Arc<Shared>,
 }
 
-/// Connects to a server. `name` is shown to the operators of the server. The names of hosts are resolved on a thread.
+/// Connects to the first address of the server's host that admits the client. `name` is shown to the operators of the
+/// server. The names of hosts are resolved on a thread.
 ///
 /// # Errors
-/// When the server does not admit the client within [`CONNECT_WITHIN`].
+/// When no address admits the client, each within [`CONNECT_WITHIN`].
 pub async fn connect(address: &Address, name: &str) -> Result<(Handle, Connection), Lost> {
+    let host = (address.host.as_str(), address.port);
+    let found = within(async { Ok(smol::net::resolve(host).await?) }).await?;
+    let nowhere = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    let mut lost = Lost::Io(nowhere);
+    for at in found {
+        match within(establish(at, address, name)).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => lost = error,
+        }
+    }
+    Err(lost)
+}
+
+async fn within<T>(work: impl Future<Output = Result<T, Lost>>) -> Result<T, Lost> {
     let late = async {
         Timer::after(CONNECT_WITHIN).await;
         Err(Lost::Silent)
     };
-    future::or(establish(address, name), late).await
+    future::or(work, late).await
 }
 
-async fn establish(address: &Address, name: &str) -> Result<(Handle, Connection), Lost> {
-    let stream = open(address).await?;
+async fn establish(
+    at: SocketAddr,
+    address: &Address,
+    name: &str,
+) -> Result<(Handle, Connection), Lost> {
+    let stream = Async::<TcpStream>::connect(at).await?;
     stream.get_ref().set_nodelay(true)?;
     let mut decoder = Decoder::default();
     let info = loop {
@@ -103,19 +121,6 @@ async fn establish(address: &Address, name: &str) -> Result<(Handle, Connection)
     Ok((Handle::new(shared), connection))
 }
 
-/// Opens a connection to the first address of the host that accepts it.
-async fn open(address: &Address) -> io::Result<Async<TcpStream>> {
-    let mut error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    let addresses = smol::net::resolve((address.host.as_str(), address.port)).await?;
-    for address in addresses {
-        match Async::<TcpStream>::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(e) => error = e,
-        }
-    }
-    Err(error)
-}
-
 fn new_inbox() -> Result<String, Lost> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|e| Lost::Io(e.into()))?;
@@ -159,7 +164,7 @@ impl Connection {
         future::or(receives, future::or(sends, watches)).await
     }
 
-    async fn send(&self) -> Result<(), Lost> {
+    async fn send(&self) -> Result<Infallible, Lost> {
         let mut bytes = Vec::new();
         loop {
             self.shared.take_unsent(&mut bytes).await;
@@ -169,7 +174,11 @@ impl Connection {
         }
     }
 
-    async fn receive(&self, mut decoder: Decoder, has_pong: &AtomicBool) -> Result<(), Lost> {
+    async fn receive(
+        &self,
+        mut decoder: Decoder,
+        has_pong: &AtomicBool,
+    ) -> Result<Infallible, Lost> {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             while let Some(frame) = decoder.next_frame()? {
@@ -211,11 +220,9 @@ impl Drop for Connection {
     }
 }
 
-async fn end(work: impl Future<Output = Result<(), Lost>>) -> Lost {
-    match work.await {
-        Ok(()) => Lost::Closed,
-        Err(lost) => lost,
-    }
+async fn end(work: impl Future<Output = Result<Infallible, Lost>>) -> Lost {
+    let Err(lost) = work.await;
+    lost
 }
 
 /// Returns whether the server closes the connection after this error.

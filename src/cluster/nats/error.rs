@@ -85,10 +85,7 @@ impl error::Error for Lost {}
 
 impl From<io::Error> for Lost {
     fn from(e: io::Error) -> Self {
-        match e.kind() {
-            io::ErrorKind::UnexpectedEof => Self::Closed,
-            _ => Self::Io(e),
-        }
+        Self::Io(e)
     }
 }
 

@@ -218,11 +218,7 @@ impl Handle {
         let inbox = self.new_inbox();
         let answers = self.subscribe(&inbox)?;
         self.publish(subject, Some(&inbox), headers, payload)?;
-        let answer = answers.next_within(within).await?;
-        match &answer.status {
-            Some(status) if status.code == 503 => Err(Error::NoResponders),
-            _ => Ok(answer),
-        }
+        answers.next_within(within).await?.unless_unanswered()
     }
 }
 

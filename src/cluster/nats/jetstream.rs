@@ -48,7 +48,7 @@ pub struct Settings {
     pub republish: String,
     /// The number of servers that keep the stream: 1, 3 or 5.
     pub replicas: u32,
-    /// How long a message is kept; zero means without limit.
+    /// How long a message is kept; zero for no limit.
     pub age_max: Duration,
     /// The maximum size of all messages in bytes.
     pub bytes_max: u64,
@@ -89,20 +89,6 @@ pub struct StreamState {
 pub struct Replicas {
     /// The name of the leader; `None` during an election.
     pub leader: Option<String>,
-    /// The other servers.
-    pub replicas: Vec<Replica>,
-}
-
-/// A server that keeps a stream and is not its leader.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Replica {
-    /// Its name.
-    pub name: String,
-    /// Whether it has everything that the leader has.
-    pub current: bool,
-    /// Whether it cannot be reached.
-    pub offline: bool,
 }
 
 /// The settings of a stream as JetStream writes them.

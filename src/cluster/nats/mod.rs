@@ -25,7 +25,7 @@ mod tests;
 mod version;
 
 pub use address::{Address, InvalidAddress};
-pub use catch_up::{BATCH_BYTES_MAX, CatchUp, MESSAGE_WITHIN};
+pub use catch_up::{ASKED_BYTES_MAX, CatchUp, MESSAGE_WITHIN};
 pub use connection::{CONNECT_WITHIN, Connection, PING_EVERY, connect};
 pub use dialer::{Dialer, PAUSE, PAUSE_MAX};
 pub use error::{Error, Lost, Malformed};

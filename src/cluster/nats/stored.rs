@@ -137,9 +137,6 @@ impl Writer {
     /// if there is no stream, or it has no leader; [`Error::Malformed`], and [`Error::Closed`].
     pub async fn answer(&self) -> Result<u64, Error> {
         let answer = self.answers.next().await.ok_or(Error::Closed)?;
-        match &answer.status {
-            Some(status) if status.code == 503 => Err(Error::NoResponders),
-            _ => parse::<Ack>(&answer.payload).map(|ack| ack.seq),
-        }
+        parse::<Ack>(&answer.unless_unanswered()?.payload).map(|ack| ack.seq)
     }
 }

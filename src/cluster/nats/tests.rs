@@ -62,7 +62,6 @@ fn each_line_of_a_server_is_decoded() {
         Frame::Info(Box::new(Info {
             server_name: "a".into(),
             version: "2.15.1".into(),
-            headers: true,
             jetstream: true,
             tls_required: false,
             max_payload: 1 << 20,
