@@ -45,6 +45,8 @@ struct Sent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadTags(&'static str);
 
+const TOO_LARGE: BadTags = BadTags("a line has at most 16 tags, with 1024 bytes in all");
+
 impl fmt::Display for BadTags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
@@ -66,9 +68,7 @@ impl SentTags {
     /// ```
     pub fn parse(text: &str) -> Result<Self, BadTags> {
         if text.len() > TAGS_BYTES_MAX || text.split(';').count() > TAGS_MAX {
-            return Err(BadTags(
-                "a line has at most 16 tags, with 1024 bytes in all",
-            ));
+            return Err(TOO_LARGE);
         }
         let mut sent = Sent::default();
         let mut kept = String::new();
@@ -106,6 +106,10 @@ impl SentTags {
             if name != "nonce" {
                 push(&mut kept, name, &value);
             }
+        }
+        // A space is kept as three bytes.
+        if kept.len() > TAGS_BYTES_MAX {
+            return Err(TOO_LARGE);
         }
         sent.kept = kept.into();
         let is_empty = sent == Sent::default();
@@ -286,7 +290,10 @@ fn decode(value: &str) -> Result<Cow<'_, str>, BadTags> {
     if decoded.len() > VALUE_BYTES_MAX {
         return Err(BadTags("a tag's value has at most 256 bytes"));
     }
-    if !value.chars().all(|c| !super::text::is_unsafe(c)) {
+    if value
+        .chars()
+        .any(|c| c == '\t' || super::text::is_unsafe(c))
+    {
         return Err(BadTags(
             "control characters in a tag's value must be percent-encoded",
         ));
@@ -326,6 +333,7 @@ mod tests {
     fn malformed_tags_are_errors() {
         let long = format!("x-a={}", "y".repeat(257));
         let plural = ["x"; 17].join(";");
+        let spaces = ["a", "b", "c", "d"].map(|x| format!("x-{x}={}", " ".repeat(100)));
         for bad in [
             "",
             ";",
@@ -347,8 +355,10 @@ mod tests {
             "x-a=%ff",
             "x-a=\u{1}",
             "x-a=\u{202e}",
+            "x-a=\t",
             &long,
             &plural,
+            &spaces.join(";"),
         ] {
             assert!(SentTags::parse(bad).is_err(), "{bad:?}");
         }

@@ -49,7 +49,7 @@ pub(super) enum PendingQuery {
     Marker(Marker),
     /// A search in this room, or in all rooms (`None`).
     Search(Option<Arc<RoomName>>),
-    /// A search in the inbox of this nick.
+    /// A search in the inbox of the connection's own nick.
     SearchInbox,
     /// A piece of the list of files.
     Files { room: Arc<RoomName>, count: usize },
@@ -512,17 +512,17 @@ impl Session {
             (PendingQuery::Marker(marker), result) => {
                 return self.irc_got_marker(marker, result, chat, now);
             }
-            (PendingQuery::Search(room), LogResult::Found(Found { records, is_cut })) => {
-                let mut records = records;
-                if room.is_none() {
+            (
+                pending @ (PendingQuery::Search(_) | PendingQuery::SearchInbox),
+                LogResult::Found(Found {
+                    mut records,
+                    is_cut,
+                }),
+            ) => {
+                if matches!(pending, PendingQuery::Search(None)) {
                     // The connection may have lost the right to read some of the rooms meanwhile.
                     records.retain(|record| self.may_see(record, chat));
                 }
-                self.push_history(&records, chat);
-                let count = records.len();
-                self.send(Line::Found { count, is_cut });
-            }
-            (PendingQuery::SearchInbox, LogResult::Found(Found { records, is_cut })) => {
                 self.push_history(&records, chat);
                 let count = records.len();
                 self.send(Line::Found { count, is_cut });

@@ -278,11 +278,13 @@ impl Log for SqliteLog {
         count: usize,
         work: &Work,
     ) -> Result<Found, StorageError> {
-        if let Some(index) = &self.index {
+        // Direct messages are not looked up in the index.
+        let is_indexed = !matches!(scope, SearchScope::Inbox(_));
+        if let Some(index) = self.index.as_ref().filter(|_| is_indexed) {
             index.catch_up();
         }
         self.readers.ask(|db| {
-            if self.index.as_ref().is_none_or(|index| index.is_open()) {
+            if is_indexed && self.index.as_ref().is_none_or(|index| index.is_open()) {
                 search_index::attach(db, &self.folder)?;
             }
             search::search(db, scope, query, count, work)

@@ -141,8 +141,8 @@ enum PendingRequest {
     Around(String, u64),
     /// The first messages of a room.
     First(String),
-    /// A search in one room or in all (`None`), for the words.
-    Search(Option<String>, String),
+    /// A search in one room, in all rooms (`*`), or in the saved direct messages (`@`), for the words.
+    Search(String, String),
     Files(String),
     Rooms {
         is_shown: bool,

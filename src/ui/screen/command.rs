@@ -93,7 +93,7 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
         "search",
         "WORDS",
         ArgumentKind::Text,
-        "find messages in this room (* WORDS: in all); Enter goes there",
+        "find messages here; * WORDS: in all rooms, @ WORDS: in private",
     ),
     (
         "links",

@@ -108,16 +108,17 @@ impl App {
                 format!("AWAY {text}").trim_end().to_owned(),
                 PendingRequest::Away(text),
             ),
-            Command::Search(words) if words.starts_with("* ") => {
+            Command::Search(words) if words.starts_with("* ") || words.starts_with("@ ") => {
                 let line = format!("SEARCH {words}");
-                let words = words.trim_start_matches("* ").to_owned();
-                self.ask(state, line, PendingRequest::Search(None, words));
+                let (of, words) = words.split_once(' ').unwrap_or_default();
+                let request = PendingRequest::Search(of.into(), words.into());
+                self.ask(state, line, request);
             }
             Command::Search(words) if is_room => {
                 self.ask(
                     state,
                     format!("SEARCH {here} {words}"),
-                    PendingRequest::Search(Some(here), words),
+                    PendingRequest::Search(here, words),
                 );
             }
             Command::Topic(text) if is_room => match &text[..] {

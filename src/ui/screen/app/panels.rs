@@ -57,8 +57,12 @@ impl App {
 
     /// Scrolls to a message. If it is not in the window, it is fetched.
     pub fn jump(&mut self, name: &str, id: u64, state: &mut ClientState) {
-        let Some(at) = self.find(name) else {
-            return self.complain(format!("you are not in {name}; /join {name}"));
+        let at = match self.find(name) {
+            Some(at) => at,
+            None if name.starts_with('#') => {
+                return self.complain(format!("you are not in {name}; /join {name}"));
+            }
+            None => self.open(name),
         };
         self.go(at);
         let Some(room) = self.rooms.get_mut(at) else {
@@ -70,6 +74,9 @@ impl App {
                     seq: room.seq(index),
                     hidden: 0,
                 }
+            }
+            None if !room.is_room() => {
+                self.complain("that message is older than this chat shows");
             }
             None => {
                 room.is_loading = true;

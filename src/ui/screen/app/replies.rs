@@ -101,17 +101,21 @@ impl App {
                     self.scroll(isize::MAX / 2, state);
                 }
             }
-            PendingRequest::Search(room, words) => {
-                let is_everywhere = room.is_none();
-                let rows = self.found(&reply, is_everywhere, |place, id| {
+            PendingRequest::Search(of, words) => {
+                let is_of_many = !of.starts_with('#');
+                let rows = self.found(&reply, is_of_many, |place, id| {
                     RowAction::Jump(place.to_owned(), id)
                 });
-                let room = room.as_deref().unwrap_or("all rooms");
+                let place = match &of[..] {
+                    "*" => "all rooms",
+                    "@" => "direct messages",
+                    room => room,
+                };
                 let count = match rows.len() {
                     FOUND_MAX.. => format!("the newest {FOUND_MAX} messages"),
                     count => plural(count, "message", "messages"),
                 };
-                let title = format!("{words:?} in {room}: {count}");
+                let title = format!("{words:?} in {place}: {count}");
                 let is_cut = reply.is_cut();
                 self.show(title, rows, "nothing was found");
                 if is_cut {
@@ -375,7 +379,11 @@ impl App {
                     text.strip_prefix("-- ").unwrap_or(&text).to_owned()
                 }
             };
-            let place = event.place();
+            // A direct message belongs to the chat with the other user.
+            let place = match event.place() {
+                place if place == self.nick => event.nick(),
+                place => place,
+            };
             let text = if is_of_many {
                 format!("{place} {text}")
             } else {

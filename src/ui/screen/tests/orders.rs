@@ -207,6 +207,23 @@ fn a_search_of_all_rooms_names_them() {
 }
 
 #[test]
+fn a_search_of_direct_messages_opens_the_chat_with_the_other_user() {
+    let mut play = TestScreen::new(80, 12);
+    play.enter("/search @ tea");
+    assert_eq!(play.sent(), ["SEARCH @ tea"]);
+    let found = [
+        "PAST 7 2026-11-24T06:00:00.000Z MSG ann bob tea?",
+        "OK SEARCH 1",
+    ];
+    play.hear(&found);
+    play.sees("\"tea\" in direct messages: 1 message");
+    play.key(KeyCode::Enter);
+    play.sees("that message is older than this chat shows");
+    play.enter("yes");
+    assert_eq!(play.sent(), ["TELL bob yes"]);
+}
+
+#[test]
 fn ctrl_x_ctrl_e_opens_an_editor_and_its_text_replaces_the_line() {
     let mut play = TestScreen::new(80, 12);
     play.type_in("half");
