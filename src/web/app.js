@@ -45,7 +45,7 @@ const ui = {
 		else requestAnimationFrame(draw);
 	},
 
-	/** Must be called when a message has become higher or lower. */
+	/** Must be called when the height of a message has changed. */
 	resized: () => messages.resized(),
 	isFollowing: () => messages.isFollowing(),
 	rowsWanted: () => messages.rowsWanted(),

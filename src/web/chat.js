@@ -9,7 +9,7 @@ import { Reading } from './reading.js';
 import { keeping, refusal } from './refusals.js';
 import { Sender } from './sender.js';
 import { Tabs } from './tabs.js';
-import { PRIVATE_MAX, isKeepable, keepable, merged, newest, superfluous } from './talks.js';
+import { PRIVATE_MAX, keepable, merged, newest, superfluous } from './talks.js';
 import { mentions } from './text.js';
 import { fold, isRoom, words } from './wire.js';
 
@@ -93,9 +93,8 @@ export class Chat {
 	/** Connects. The room or conversation `name` is shown first. */
 	start(name) {
 		if (name && this.phase === 'in') {
-			const isKnown = this.room(name);
+			if (isRoom(name) && !this.room(name)) this.add(name).lastRead = undefined;
 			this.active = this.add(name);
-			if (isRoom(name) && !isKnown) this.active.lastRead = undefined;
 		}
 		this.connection.start();
 		this.sender.adoptLost();
@@ -209,8 +208,12 @@ export class Chat {
 		const events = [];
 		const reply = await this.connection.request(`HISTORY ${this.nick} ${which}`, (event) => events.push(event));
 		if (!reply?.ok) return [];
-		const fresh = events.filter((event) => this.#conversationOf(event)?.push(event));
-		for (const room of new Set(fresh.map((event) => this.#conversationOf(event)))) room?.items.sort((a, b) => a.time - b.time);
+		const grown = new Set();
+		const fresh = events.filter((event) => {
+			const room = this.#conversationOf(event);
+			return room?.push(event) && grown.add(room);
+		});
+		for (const { items } of grown) items.sort((a, b) => a.time - b.time);
 		this.page.changed();
 		return fresh;
 	}
@@ -320,6 +323,7 @@ export class Chat {
 		const old = this.nick;
 		if (password) this.password = password;
 		this.isGuest = undefined;
+		this.keepNow(); // under the old name
 		[this.nick] = words(reply.text, 1);
 		this.store.me = { nick: this.nick, password: this.password };
 		this.#restoreTalks();
@@ -386,7 +390,7 @@ export class Chat {
 	deleteTalks(room) {
 		const { store } = this;
 		for (const [key] of store.talks) if (!room || words(key, 1)[1] === fold(room.name)) store.deleteTalk(key);
-		for (const one of room ? [room] : this.all.filter(({ isPrivate }) => isPrivate)) one.restore(one.items.filter(({ id }) => id));
+		for (const one of room ? [room] : this.all.filter(({ isPrivate }) => isPrivate)) one.dropUnsaved();
 		this.keep();
 		this.page.changed();
 	}
@@ -595,7 +599,7 @@ export class Chat {
 		});
 	}
 
-	/** Loads the messages around an id; in a conversation, those from that id on. */
+	/** Loads the messages around an id; in a conversation, the first direct messages from that id on, of all conversations. */
 	around(room, id) {
 		if (room.isPrivate) return this.#told(`${TOLD_MAX} after ${id - 1}`);
 		const half = PAGE / 2;
@@ -799,15 +803,15 @@ export class Chat {
 		return this.add(this.placeOf(event));
 	}
 
-	/** Returns the room of an event, or the other user of a direct message. */
-	placeOf({ room, nick }) {
-		return isRoom(room) || this.isMe(nick) ? room : nick;
+	/** Returns the room of an event, or the other user of a direct message. What `unsaved` returns has it as its `place`. */
+	placeOf({ place, room, nick }) {
+		return place ?? (isRoom(room) || this.isMe(nick) ? room : nick);
 	}
 
 	/** Returns the direct messages that the server has not saved, if they contain all of `words` and are from `from`, if given. */
 	unsaved(words, from) {
 		const has = ({ id, time, text, nick }) => !id && time && text && words.every((word) => mentions(text, word)) && !(from && fold(from) !== fold(nick));
-		return this.all.flatMap((room) => (room.isPrivate ? room.items.filter(has) : []));
+		return this.all.flatMap((room) => (room.isPrivate ? room.items.filter(has).map((item) => ({ ...item, place: room.name })) : []));
 	}
 
 	/**
@@ -820,8 +824,9 @@ export class Chat {
 
 	trim(room) {
 		const isReadAbove = room === this.active && !this.page.isFollowing();
-		if (this.page.isLooking(room) && !room.isPrivate) room.trimTop(this.page.rowsWanted());
-		else if (room.atEnd && !isReadAbove) room.trimTop(room.isPrivate ? PRIVATE_MAX : ITEMS_KEPT);
+		if (room.isPrivate) room.trimTop(PRIVATE_MAX + (isReadAbove ? TOLD_MAX : 0));
+		else if (this.page.isLooking(room)) room.trimTop(this.page.rowsWanted());
+		else if (room.atEnd && !isReadAbove) room.trimTop(ITEMS_KEPT);
 	}
 
 	#presence(room, { verb, nick, to }) {
@@ -865,9 +870,9 @@ export class Chat {
 			room.isKept = true;
 		}
 		this.#keepTalks();
-		// A conversation that is deleted in another tab must not come back from a tab that was closed.
-		const others = ({ items }) => items.filter((item) => !isKeepable(item, this.nick));
-		store.private = Object.fromEntries(this.all.filter((r) => r.isPrivate).map((r) => [r.name, others(r)]));
+		// An unsaved message that is deleted in another tab must not come back from a tab that was closed: only `talks` has it.
+		const saved = ({ items }) => items.filter(({ id }) => id);
+		store.private = Object.fromEntries(this.all.filter((r) => r.isPrivate).map((r) => [r.name, saved(r)]));
 	}
 
 	// ---- other tabs of this browser
@@ -882,15 +887,11 @@ export class Chat {
 			case 'out':
 				this.sender.elsewhere(rest, value);
 				break;
-			case 'talk': {
-				const [nick, partner] = words(rest, 1);
-				const room = value?.length === 0 && this.room(partner); // another tab has deleted the conversation
-				if (room) {
-					room.restore(room.items.filter((item) => !isKeepable(item, nick)));
-					this.keep();
-				}
+			case 'talk':
+				if (value?.length !== 0) break;
+				this.room(words(rest, 1)[1])?.dropUnsaved(); // another tab has deleted the conversation
+				this.keep();
 				break;
-			}
 			case 'draft':
 				this.page.draft(rest, value ?? '', old ?? '');
 				break;

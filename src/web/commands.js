@@ -89,7 +89,7 @@ export function complete(text, caret, { nicks, rooms, hasEverybody = false, aske
 		const at = word.startsWith('@') && !isFirst ? '@' : '';
 		const after = from === 0 && !at ? ': ' : ' ';
 		options = nicks.filter(starts).map((name) => ({ insert: at + name + (isFirst ? ' ' : after), label: name, hint: '' }));
-		if (hasEverybody && at && word && EVERYBODY.startsWith(word.toLowerCase())) options.push({ insert: `${EVERYBODY} `, label: EVERYBODY, hint: 'Mention everybody. If the room has an owner, only moderators can.' });
+		if (hasEverybody && at && word && EVERYBODY.startsWith(word.toLowerCase())) options.push({ insert: `${EVERYBODY} `, label: EVERYBODY, hint: 'Mention everybody. If the room has an owner, only the owner and moderators can.' });
 	}
 	const whole = options.length === 1 && options[0].insert.trim() === word;
 	return options.length && !whole ? { from, to: caret, options: options.slice(0, 20) } : null;

@@ -197,6 +197,11 @@ export class Room {
 		this.lastId = Math.max(0, ...items.map(({ id }) => id));
 	}
 
+	/** Removes the messages that the server has not saved. */
+	dropUnsaved() {
+		this.restore(this.items.filter(({ id }) => id));
+	}
+
 	/** Adds a page of history before `lo`. */
 	prepend(events, isWhole) {
 		const older = events.filter((event) => event.id < this.lo);

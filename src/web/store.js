@@ -3,12 +3,11 @@
 // saved. The server sends the direct messages that it has saved. Others are kept here, until the user deletes them.
 
 import { FIRST } from './emoji.js';
-import { fold } from './wire.js';
 
 const PREFIX = 'plainchat.';
 
 /** A storage that lasts until the page is closed, for a browser that does not let the page store anything. */
-class Memory {
+export class Memory {
 	getItem(key) {
 		return Object.hasOwn(this, key) ? this[key] : null;
 	}
@@ -195,7 +194,7 @@ export class Store {
 		save(this.browser, `out.${id}`, undefined);
 	}
 
-	/** The conversations of this tab, without the messages that `talks` has: `{'bob': [items]}`. */
+	/** The conversations of this tab, with only the messages that the server has saved: `{'bob': [items]}`. */
 	get private() {
 		return load(this.tab, 'private', {});
 	}

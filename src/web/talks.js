@@ -1,4 +1,4 @@
-// The direct messages that this browser keeps, because the server does not: not both users are registered. Pure.
+// The direct messages that this browser keeps, because the server saves only those between two registered users. Pure.
 
 import { fold } from './wire.js';
 
@@ -12,7 +12,7 @@ const CHARACTERS_MAX = 50_000;
 const TALKS_MAX = 20;
 
 /** Returns whether the browser keeps an item of a conversation for `nick`. */
-export function isKeepable({ id, time, verb, room, nick: by }, nick) {
+function isKeepable({ id, time, verb, room, nick: by }, nick) {
 	return !id && Boolean(time) && (verb === 'MSG' || verb === 'ME') && (fold(room) === fold(nick) || fold(by) === fold(nick));
 }
 

@@ -2,24 +2,15 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Nc, chatd, enter, input, message, say, tool, until, visitor } from './support.js';
+import { Nc, chatd, choose, enter, input, message, register, say, tool, until, visitor } from './support.js';
 
 const row = (page, text) => page.locator('.row', { has: page.locator('.text', { hasText: text }) });
-const choose = (page, name) => page.getByRole('dialog').getByRole('button', { name, exact: true }).click();
 
 /** Opens what can be done with a user. */
 async function more(page, nick) {
 	const people = page.getByRole('button', { name: 'Who is here' });
 	if ((await people.getAttribute('aria-pressed')) !== 'true') await people.click();
 	await page.getByRole('button', { name: `More about ${nick}`, exact: true }).click();
-}
-
-async function register(page, server, nick) {
-	await enter(page, server, nick);
-	await say(page, '/register');
-	await page.getByText(`${nick} is registered to you`).waitFor().catch(async ({ message }) => {
-		throw new Error(`${message}\nThe page shows: ${await page.locator('body').innerText()}`);
-	});
 }
 
 test('users delete what is theirs by command, and see why they cannot delete, edit or react', async (t) => {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Nc, chatd, enter, flood, message, rewrite, say, texts, until, visitor } from './support.js';
+import { Nc, chatd, enter, flood, message, register, rewrite, say, texts, until, visitor } from './support.js';
 
 const numbered = (count, from = 1) => Array.from({ length: count }, (_, i) => `line ${from + i}`);
 
@@ -244,9 +244,7 @@ test('a search in direct messages finds those that the server or the page has, o
 	carol.say('REGISTER her secret');
 	await carol.expect(/^OK REGISTER/m);
 	const page = await visitor(t);
-	await enter(page, server, 'ann');
-	await say(page, '/register');
-	await page.getByText('ann is registered to you').waitFor();
+	await register(page, server, 'ann');
 	carol.say('TELL ann harbour at noon');
 	await carol.expect(/^OK TELL/m);
 	bob.say('TELL ann more to come');

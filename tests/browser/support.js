@@ -198,8 +198,23 @@ export async function say(page, text) {
 	await input(page).press('Enter');
 }
 
+/** Enters, and registers the name. */
+export async function register(page, server, nick) {
+	await enter(page, server, nick);
+	await say(page, '/register');
+	await page.getByText(`${nick} is registered to you`).waitFor().catch(async (problem) => {
+		throw new Error(`${problem.message}\nThe page shows: ${await page.locator('body').innerText()}`);
+	});
+}
+
+/** Presses a button of the dialog. */
+export const choose = (page, name) => page.getByRole('dialog').getByRole('button', { name, exact: true }).click();
+
 /** Finds messages with this text. */
 export const message = (page, text) => page.locator('.row .text').filter({ hasText: text });
+
+/** Waits until the server has acknowledged a message. */
+export const sent = (page, text) => message(page, text).and(page.locator('.row:not(.waiting) .text')).waitFor();
 
 /** Returns the texts of all messages in the document, in order. */
 export const texts = (page) => page.locator('.row .text').allTextContents();

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
-import { Nc, chatd, enter, input, message, say, texts, tool, until, visitor } from './support.js';
+import { Nc, chatd, choose, enter, input, message, register, say, sent, texts, tool, until, visitor } from './support.js';
 
 test('two browsers and nc talk', async (t) => {
 	const server = await chatd(t);
@@ -184,6 +184,21 @@ test('direct messages', async (t) => {
 	assert.equal(await ann.locator('.failed').getByRole('button', { name: 'Retry' }).count(), 1);
 });
 
+/** Opens the page for ann, who sees her conversation with bob, who has nc. */
+async function inConversation(t) {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	await enter(ann, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	bob.say('TELL ann psst');
+	await ann.locator('#people').getByRole('link', { name: /bob/ }).click();
+	await message(ann, 'psst').waitFor();
+	return { server, ann, bob };
+}
+
+/** Returns the names of the conversations that the browser keeps. */
+const keptBy = (page) => page.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith('plainchat.talk.')).sort());
+
 /** Closes a tab, and opens the page in a new one. */
 async function newTab(page, server, address = '') {
 	const context = page.context();
@@ -194,18 +209,13 @@ async function newTab(page, server, address = '') {
 }
 
 test('direct messages that the server does not save survive closing the tab, until they are deleted', async (t) => {
-	const server = await chatd(t);
-	let ann = await visitor(t);
-	await enter(ann, server, 'ann');
-	const bob = await Nc.named(t, server, 'bob');
-	bob.say('TELL ann psst');
-	await ann.locator('#people').getByRole('link', { name: /bob/ }).click();
-	await message(ann, 'psst').waitFor();
+	const { server, ann: first, bob } = await inConversation(t);
+	let ann = first;
 	await ann.getByText('only this browser keeps these messages').waitFor();
 	await say(ann, 'one\n\n\ntwo');
 	await bob.expect(/^MSG bob ann two$/m);
-	await message(ann, 'two').and(ann.locator('.row:not(.waiting) .text')).waitFor();
-	const kept = () => ann.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith('plainchat.talk.')));
+	await sent(ann, 'two');
+	const kept = () => keptBy(ann);
 	await until(kept, ['plainchat.talk.ann bob']);
 
 	ann = await newTab(ann, server, '#@bob');
@@ -223,7 +233,7 @@ test('direct messages that the server does not save survive closing the tab, unt
 	await other.goto(`${server.url}#@bob`);
 	await until(() => texts(other), ['psst', 'one\n\n\ntwo']);
 	await ann.getByRole('button', { name: 'Delete these messages' }).click();
-	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+	await choose(ann, 'Delete');
 	await until(() => texts(ann), []);
 	await until(() => texts(other), []);
 	await other.close();
@@ -243,21 +253,15 @@ test('direct messages that the server does not save survive closing the tab, unt
 	await until(() => texts(ann), ['again', 'and again']);
 	await ann.getByText('Unless bob has registered too').waitFor();
 	await ann.getByRole('button', { name: 'Delete these messages' }).click();
-	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+	await choose(ann, 'Delete');
 	await until(() => texts(ann), []);
 	await until(kept, []);
 });
 
 test('deleted direct messages do not come back from a tab that shows another page meanwhile', async (t) => {
-	const server = await chatd(t);
-	const ann = await visitor(t);
-	await enter(ann, server, 'ann');
-	const bob = await Nc.named(t, server, 'bob');
+	const { server, ann, bob } = await inConversation(t);
 	const carl = await Nc.named(t, server, 'carl');
-	bob.say('TELL ann psst');
-	await ann.locator('#people').getByRole('link', { name: /bob/ }).click();
-	await message(ann, 'psst').waitFor();
-	const kept = () => ann.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith('plainchat.talk.')).sort());
+	const kept = () => keptBy(ann);
 	await until(kept, ['plainchat.talk.ann bob']);
 	const other = await ann.context().newPage();
 	await other.goto(`${server.url}#@bob`);
@@ -270,7 +274,7 @@ test('deleted direct messages do not come back from a tab that shows another pag
 	// Those of all the user's names are deleted.
 	await ann.getByRole('button', { name: 'anna, you' }).click();
 	await ann.getByRole('button', { name: 'Delete them from this browser' }).click();
-	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+	await choose(ann, 'Delete');
 	await until(kept, []);
 	await say(ann, '/nick ann');
 	await ann.getByRole('button', { name: 'ann, you' }).waitFor();
@@ -281,31 +285,25 @@ test('deleted direct messages do not come back from a tab that shows another pag
 	assert.deepEqual(await texts(other), ['once more']);
 	await other.reload();
 	await until(() => texts(other), ['once more']);
-	// A tab in which the user does not delete the name keeps nothing of it either.
+	// The user's other tabs keep nothing either.
 	await say(ann, '/forget');
-	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+	await choose(ann, 'Delete');
 	await other.getByLabel('Your name', { exact: true }).waitFor();
 	assert.equal(await other.evaluate(() => sessionStorage.length), 0);
 });
 
 test('who leaves a conversation, or deletes the name, deletes its messages from the browser', async (t) => {
-	const server = await chatd(t);
-	const ann = await visitor(t);
-	await enter(ann, server, 'ann');
-	const bob = await Nc.named(t, server, 'bob');
-	bob.say('TELL ann psst');
+	const { server, ann } = await inConversation(t);
 	const cid = await Nc.named(t, server, 'cid');
 	cid.say('TELL ann hey');
-	const kept = () => ann.evaluate(() => Object.entries(localStorage).filter(([key, value]) => key.startsWith('plainchat.talk.') && value !== '[]').map(([key]) => key).sort());
+	const kept = () => keptBy(ann);
 	await until(kept, ['plainchat.talk.ann bob', 'plainchat.talk.ann cid']);
-	await ann.locator('#people').getByRole('link', { name: /bob/ }).click();
-	await message(ann, 'psst').waitFor();
 	await say(ann, '/leave');
 	await until(kept, ['plainchat.talk.ann cid']);
 	await ann.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
 	await say(ann, '/forget');
 	await ann.getByText('Direct messages that only this browser keeps are deleted too.').waitFor();
-	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+	await choose(ann, 'Delete');
 	await ann.getByLabel('Your name', { exact: true }).waitFor();
 	assert.deepEqual(await kept(), []);
 });
@@ -313,9 +311,7 @@ test('who leaves a conversation, or deletes the name, deletes its messages from 
 test('direct messages between registered users arrive also after they were offline', async (t) => {
 	const server = await chatd(t);
 	const ann = await visitor(t);
-	await enter(ann, server, 'ann');
-	await say(ann, '/register');
-	await ann.getByText(/ann is registered to you/).waitFor();
+	await register(ann, server, 'ann');
 	const bob = await Nc.named(t, server, 'bob');
 	bob.say('REGISTER his secret');
 	await bob.expect(/^OK REGISTER bob$/m);
@@ -390,7 +386,7 @@ test('a message can be deleted', async (t) => {
 	await bob.expect(/^MSG #lobby ann that was wrong$/m);
 	await until(async () => Boolean(await ann.locator('.row', { hasText: 'that was wrong' }).getAttribute('data-id')), true);
 	await tool(ann.locator('.row', { hasText: 'that was wrong' }), 'Delete');
-	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+	await choose(ann, 'Delete');
 	await bob.expect(/^REMOVE #lobby ann \d+$/m);
 	await message(ann, 'message deleted').waitFor();
 	await ann.reload();
@@ -452,7 +448,7 @@ test('after the first messages, a name is registered in one click, or the offer 
 	const offer = page.getByText('Others can take the name ann');
 	for (const text of ['one', 'two']) {
 		await say(page, text);
-		await message(page, text).and(page.locator('.row:not(.waiting) .text')).waitFor();
+		await sent(page, text);
 	}
 	assert.equal(await offer.isVisible(), false);
 	await say(page, 'three');
@@ -462,7 +458,7 @@ test('after the first messages, a name is registered in one click, or the offer 
 	await page.reload();
 	for (const text of ['four', 'five', 'six']) {
 		await say(page, text);
-		await message(page, text).and(page.locator('.row:not(.waiting) .text')).waitFor();
+		await sent(page, text);
 	}
 	assert.equal(await offer.isVisible(), false);
 	const other = await visitor(t);
@@ -481,10 +477,11 @@ test('a long message is folded until its button is pressed', async (t) => {
 	bob.say(`MSG ${'word '.repeat(320)}`);
 	bob.say(`MSG ${'word '.repeat(50)}`);
 	await say(page, Array.from({ length: 12 }, (_, i) => `short ${i}`).join('\n'));
-	await message(page, 'short 11').and(page.locator('.row:not(.waiting) .text')).waitFor();
+	await sent(page, 'short 11');
 	await say(page, Array.from({ length: 13 }, (_, i) => `long ${i}`).join('\n'));
 	const long = page.locator('.row', { hasText: 'long 12' });
 	await long.getByRole('button', { name: 'Show all' }).waitFor();
+	assert.equal(await long.getByRole('button', { name: 'Show all' }).evaluate(({ tabIndex }) => tabIndex), 0); // Tab reaches it
 	const buttons = () => page.locator('.unfold').allTextContents();
 	assert.deepEqual(await buttons(), ['Show all', 'Show all']);
 	const height = () => long.evaluate((row) => row.offsetHeight);
@@ -552,9 +549,7 @@ test('an invite-only room: its creator invites, invited users rejoin after a rel
 	const server = await chatd(t);
 	const [ann, bob] = [await visitor(t), await visitor(t)];
 	for (const [page, nick] of [[ann, 'ann'], [bob, 'bob']]) {
-		await enter(page, server, nick);
-		await say(page, '/register');
-		await page.getByText(`${nick} is registered to you`).waitFor();
+		await register(page, server, nick);
 	}
 	await say(ann, '/join plan');
 	await ann.getByRole('heading', { name: '#plan', exact: true }).waitFor();

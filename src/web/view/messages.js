@@ -158,19 +158,20 @@ export function messages(chat, ui) {
 
 	// ---- rows
 
-	/** Whether the user should be told, above a conversation, that a name can be registered. */
-	const canRegister = () => room.isPrivate && chat.reading.isRegistered === false;
-
-	/** Whether this browser keeps messages of the conversation. */
-	const isKept = () => room.isPrivate && room.items.some(({ id, time }) => time && !id);
-
 	const nowhere = {
 		key: 'nowhere',
 		build: () => el('div.start', {}, el('h2', {}, 'You are not in a room'), el('button.plain', { onclick: ui.find }, 'Find or create one')),
 	};
 
+	/** Returns what is above the first message. */
+	function first() {
+		const isGuest = room.isPrivate ? chat.isGuest : undefined;
+		const isKept = room.isPrivate && room.items.some(({ id, time }) => time && !id); // by this browser
+		return { key: 'start', sign: [room.name, Boolean(room.topic), isGuest, isKept].join(), build: () => start(room, ui, { isGuest, isKept }) };
+	}
+
 	function rows() {
-		const rows = [room.atStart ? { key: 'start', sign: [room.name, Boolean(room.topic), canRegister(), chat.isGuest, isKept()].join(), build: () => start(room, ui, { canRegister: canRegister(), isGuest: chat.isGuest, isKept: isKept() }) } : loading('older')];
+		const rows = [room.atStart ? first() : loading('older')];
 		let last = null;
 		let day = null;
 		let isNew = false;

@@ -47,21 +47,21 @@ function frame(item, tag, isHead, ...children) {
 
 /** Returns who keeps the direct messages with another user, and for how long. */
 function keptText(name, isGuest) {
-	const kept = `only this browser keeps these messages: the newest ${PRIVATE_MAX}, until you delete them`;
+	const kept = `only this browser keeps these messages: at most the newest ${PRIVATE_MAX}, until you delete them`;
 	if (isGuest) return `Your name is not registered, so ${kept}. Unless ${name} is registered, somebody else may use that name later.`;
 	if (isGuest === false) return `Unless ${name} has registered too, ${kept}; and somebody else may use the name ${name} later.`;
 	return `Unless both of you have registered, ${kept}.`;
 }
 
 /** Creates what is shown above the first message of a room or conversation. */
-export function start(room, ui, { canRegister, isGuest, isKept }) {
+export function start(room, ui, { isGuest, isKept }) {
 	const { name, isPrivate, topic } = room;
 	const act = (name, onclick, text) => el('button.plain', { onclick }, icon(name), text);
 	return el('div.start', {}, el('h2', {}, isPrivate ? `You and ${name}` : `This is where ${name} begins`),
 		el('p', {}, isPrivate
 			? keptText(name, isGuest)
 			: 'Write a message, or drop a file here. People who join later can read it.'),
-		(canRegister || isKept) && el('div.acts', {}, canRegister && act('lock', () => ui.panel('you'), 'Register your name'), isKept && act('bin', () => ui.deleteTalks(room), 'Delete these messages')),
+		(isGuest || isKept) && el('div.acts', {}, isGuest && act('lock', () => ui.panel('you'), 'Register your name'), isKept && act('bin', () => ui.deleteTalks(room), 'Delete these messages')),
 		!isPrivate && el('div.acts', {},
 			act('link', () => ui.copy(`${location.origin}/${addressIn(name)}`), 'Copy invite link'),
 			!topic && act('pen', () => ui.editTopic(), 'Add a topic'),
@@ -139,18 +139,18 @@ export function rowMaker(chat, ui) {
 	/** Creates a long message, of which only the beginning is shown until a button is pressed. */
 	function folded(room, { key }, content) {
 		const box = el('div', {}, ...content);
-		const more = el('button.plain.unfold', { tabIndex: -1, onclick: () => toggle(!room.unfolded.has(key)) });
-		const draw = () => {
+		const more = el('button.plain.unfold', { onclick: toggle });
+		function draw() {
 			const isWhole = room.unfolded.has(key);
 			box.className = isWhole ? '' : 'folded';
 			more.textContent = isWhole ? 'Show less' : 'Show all';
 			more.ariaExpanded = String(isWhole);
-		};
-		const toggle = (isWhole) => {
-			room.unfolded[isWhole ? 'add' : 'delete'](key);
+		}
+		function toggle() {
+			if (!room.unfolded.delete(key)) room.unfolded.add(key);
 			draw();
 			ui.resized();
-		};
+		}
 		draw();
 		return [box, more];
 	}

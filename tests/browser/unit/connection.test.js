@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Chat } from '../../../src/web/chat.js';
 import { Connection, pauseMs } from '../../../src/web/connection.js';
-import { Store } from '../../../src/web/store.js';
+import { Memory, Store } from '../../../src/web/store.js';
+import { PRIVATE_MAX } from '../../../src/web/talks.js';
 
 const TIME = '2026-11-22T11:22:05.007Z';
 
@@ -101,21 +102,9 @@ test('a connection that is stopped while it waits does not reconnect', (t) => {
 
 // ---- the chat
 
-class Storage {
-	getItem(key) {
-		return this[key] ?? null;
-	}
-	setItem(key, value) {
-		this[key] = value;
-	}
-	removeItem(key) {
-		delete this[key];
-	}
-}
-
 /** The storage of a browser in which ann has read room #a up to id 10. */
 function storage() {
-	const store = new Store(new Storage(), new Storage());
+	const store = new Store(new Memory(), new Memory());
 	store.me = { nick: 'ann', password: 'secret' };
 	store.keepRoom('#a', 10);
 	return store;
@@ -389,6 +378,60 @@ test('a search says whether the server stopped early, and why it was refused', a
 	assert.deepEqual(found.map(({ error }) => error), ['', '', 'Search for at least one word, and at most 16.']);
 	tab.socket.onclose();
 	assert.match((await tab.chat.list('SEARCH #a before')).error, /^You are offline/);
+});
+
+/** A direct message that the server has not saved. */
+const unsaved = (to, nick, text, time = TIME) => `LIVE - ${time} MSG ${to} ${nick} ${text}`;
+
+async function rename(tab, nick) {
+	const renamed = tab.chat.rename(nick);
+	tab.socket.gets(`OK NICK ${nick} #a`);
+	assert.equal(await renamed, '');
+}
+
+test('direct messages to an earlier name that are deleted in another tab do not come back from a tab that was closed', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10 });
+	tab.socket.gets(unsaved('ann', 'bob', 'psst'));
+	await rename(tab, 'anna');
+	const kept = () => tab.store.talks.map(([key, items]) => [key, items.map(({ text }) => text)]);
+	assert.deepEqual(kept(), [['ann bob', ['psst']]]);
+	tab.chat.keepNow();
+	tab.chat.connection.stop();
+	const other = new Tab(t, new Store(tab.store.browser, new Memory()));
+	other.chat.deleteTalks();
+	assert.deepEqual(kept(), []);
+	const again = new Tab(t, tab.store);
+	await again.connect({ last: 10 });
+	await rename(again, 'ann');
+	again.socket.gets(unsaved('ann', 'bob', 'once more'));
+	again.chat.keepNow();
+	assert.deepEqual(again.chat.room('bob').items.map(({ text }) => text), ['once more']);
+	assert.deepEqual(kept(), [['ann bob', ['once more']]]);
+});
+
+test('a conversation is bounded also while the user reads further up', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10 });
+	const bob = await tab.chat.open('bob');
+	let isFollowing = false;
+	tab.chat.page.isFollowing = () => isFollowing;
+	for (let i = 0; i < 1500; i++) tab.socket.gets(unsaved('ann', 'bob', `message ${i}`));
+	assert.equal(bob.items.length, PRIVATE_MAX + 1000); // what the page can have loaded above
+	assert.equal(bob.items.at(-1).text, 'message 1499');
+	isFollowing = true;
+	tab.socket.gets(unsaved('ann', 'bob', 'the last'));
+	assert.equal(bob.items.length, PRIVATE_MAX);
+});
+
+test('the direct messages that the user sent under an earlier name are found in their conversation', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10 });
+	tab.socket.gets(unsaved('bob', 'ann', 'the harbour'), unsaved('ann', 'bob', 'which harbour?'));
+	await rename(tab, 'anna');
+	const found = tab.chat.unsaved(['harbour']);
+	assert.deepEqual(found.map(({ text }) => text), ['the harbour', 'which harbour?']);
+	assert.deepEqual(found.map((hit) => tab.chat.placeOf(hit)), ['bob', 'bob']);
 });
 
 test('blocked storage keeps things while the page is open', () => {

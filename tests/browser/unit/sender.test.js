@@ -3,19 +3,13 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Sender } from '../../../src/web/sender.js';
-import { Store } from '../../../src/web/store.js';
+import { Memory, Store } from '../../../src/web/store.js';
 
 /** A storage like that of the browser, which may be full. */
-class Storage {
-	getItem(key) {
-		return this[key] ?? null;
-	}
+class Storage extends Memory {
 	setItem(key, value) {
 		if (Storage.isFull) throw new Error('QuotaExceededError');
-		this[key] = value;
-	}
-	removeItem(key) {
-		delete this[key];
+		super.setItem(key, value);
 	}
 }
 
