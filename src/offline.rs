@@ -183,6 +183,8 @@ fn imported(line: &str) -> Option<Imported> {
         | Event::React { to: place, .. }
         | Event::Unreact { to: place, .. }
         | Event::Remove { room: place, .. }
+        | Event::File { room: place, .. }
+        | Event::Stored { room: place, .. }
             if !place.starts_with('#') =>
         {
             // Both nicks must be names that can be registered. Otherwise nobody could read or export the message.

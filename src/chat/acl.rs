@@ -5,10 +5,66 @@ use std::collections::{BTreeMap, HashSet};
 use super::bans::{ConnectionCommand, Cutoff, Departure};
 use super::room::Room;
 use super::{Chat, NickId, Place, RoomId, write};
-use crate::model::{Now, PeerId, RoomAcl, VersionedAcl};
+use crate::model::{DirectMessage, Now, PeerId, RoomAcl, VersionedAcl};
 use crate::protocol::{Event, EventId, Nick, RoomName};
 
+/// The place of a file.
+#[derive(Clone, Debug)]
+pub enum FilePlace {
+    /// A room.
+    Room(RoomId),
+    /// The direct messages of two registered nicks.
+    Inbox(Box<Correspondents>),
+}
+
+/// The two nicks of a file in direct messages.
+#[derive(Clone, Debug)]
+pub struct Correspondents {
+    /// The nicks.
+    pub message: DirectMessage,
+    /// The versions of the two accounts when the transfer began; `None` for an account that has been deleted.
+    versions: [Option<u64>; 2],
+}
+
 impl Chat {
+    /// Returns whether `nick`, or a connection without a nick (`None`), may read the files of a place. A file of direct
+    /// messages may be read by each of the two nicks. The caller has checked that the nick still has its copy.
+    pub fn may_read_files(&self, place: &FilePlace, nick: Option<NickId>) -> bool {
+        match place {
+            FilePlace::Room(room) => self.may_read(*room, nick),
+            FilePlace::Inbox(both) => {
+                let DirectMessage { by, to } = &both.message;
+                let account = self.account_of(nick);
+                [by, to]
+                    .map(|nick| Some(nick.casefolded()))
+                    .contains(&account)
+            }
+        }
+    }
+
+    /// Returns the place of a file in the direct messages of two nicks.
+    pub fn inbox_of_file(&self, message: DirectMessage) -> FilePlace {
+        let versions = self.versions(&message);
+        FilePlace::Inbox(Box::new(Correspondents { message, versions }))
+    }
+
+    fn versions(&self, message: &DirectMessage) -> [Option<u64>; 2] {
+        [&message.by, &message.to].map(|nick| self.account_version(nick))
+    }
+
+    /// Returns whether `nick` may still send a file to a place. In direct messages, both accounts must be the same as
+    /// when the upload began, because the next owner of a nick must not get the file.
+    pub fn may_send_file(&self, place: &FilePlace, nick: Option<NickId>) -> bool {
+        match place {
+            FilePlace::Room(room) => self.may_read(*room, nick),
+            FilePlace::Inbox(both) => {
+                self.account_of(nick) == Some(both.message.by.casefolded())
+                    && both.versions.iter().all(Option::is_some)
+                    && self.versions(&both.message) == both.versions
+            }
+        }
+    }
+
     /// Returns whether `nick`, or a connection without a nick (`None`), may read a room and everything in it. Returns
     /// false if the room does not exist. If a connection may not read a room, the server must behave as if the room did
     /// not exist.

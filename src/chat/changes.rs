@@ -111,6 +111,8 @@ impl Chat {
                 self.push.forget(nick);
                 self.recount_unowned();
                 self.forget_in_rooms(nick, now);
+                // The nick can no longer read its direct messages.
+                self.has_acl_changes = true;
             }
             Action::AddBan(ban) => self.close_banned(ban),
             Action::SetAcls(rooms) => self.set_acls(rooms, now),

@@ -51,6 +51,7 @@ use state::State;
 use tally::Tally;
 use undecided::Undecided;
 
+pub use acl::FilePlace;
 pub use push::{Notice, words};
 pub use shares::{Reservation, Shares};
 pub use state::NickId;
@@ -427,6 +428,17 @@ impl Chat {
         }
     }
 
+    /// Subtracts the files that the log has deleted together with the inbox of a nick, and releases their bytes.
+    pub fn inbox_cleared(&mut self, files: &[DeletedFile]) {
+        self.files_went(files);
+        for file in files {
+            match file.contents {
+                Some(contents) => self.released.push(contents.sha256),
+                None => self.removed_live.push(file.id),
+            }
+        }
+    }
+
     /// Forgets rooms after the log has deleted their last stored events. `rooms` contains the id of each room's last
     /// event.
     pub fn forget_rooms(&mut self, rooms: &[(RoomName, EventId)]) {
@@ -491,6 +503,9 @@ impl Chat {
             let place = self.place_of(&entry, room, id.is_some())?;
             if let (EventKind::File(_), Some(id), Some(from)) = (&entry.kind, id, sent_from) {
                 self.file_is_from(id, from);
+            }
+            if id.is_some() {
+                self.count_change(&entry);
             }
             Ok(self.append_event(&entry, place, id, time, ticket.map(|ticket| ticket.peer)))
         });
@@ -602,7 +617,34 @@ impl Chat {
         committed
     }
 
-    /// After a logged event, updates the room's topic, files or owner.
+    /// After a logged event, updates the counts of files, and releases the bytes of a removed file.
+    fn count_change(&mut self, entry: &Entry) {
+        match &entry.kind {
+            EventKind::Stored(_, contents) => {
+                let bytes = contents.length;
+                self.count_files(entry.author(), FileSum { count: 0, bytes });
+            }
+            EventKind::File(file) => {
+                self.files += 1;
+                let bytes = file.contents.map_or(0, |contents| contents.length);
+                self.count_files(entry.author(), FileSum { count: 1, bytes });
+            }
+            EventKind::Remove(file, removed) => {
+                let Removed::File { owner, contents } = &**removed else {
+                    return;
+                };
+                match contents {
+                    Some(contents) => self.released.push(contents.sha256),
+                    None => self.removed_live.push(*file),
+                }
+                self.files = self.files.saturating_sub(1);
+                self.uncount_file(*file, owner, *contents);
+            }
+            _ => {}
+        }
+    }
+
+    /// After a logged event, updates the room's topic, live files or owner.
     fn change_room(&mut self, room: RoomId, entry: &Entry, id: EventId) {
         let Some(room) = self.rooms.get_mut(room) else {
             return;
@@ -621,31 +663,13 @@ impl Chat {
             | EventKind::React(_)
             | EventKind::DeleteRoom(_) => {}
             EventKind::Topic => room.topic = entry.text().into(),
-            EventKind::Stored(file, contents) => {
+            EventKind::Stored(file, _) | EventKind::Remove(file, _) => {
                 room.live.retain(|live| live != file);
-                let bytes = contents.length;
-                self.count_files(entry.author(), FileSum { count: 0, bytes });
             }
             EventKind::File(file) => {
                 if file.contents.is_none() {
                     room.live.push(id);
                 }
-                self.files += 1;
-                let bytes = file.contents.map_or(0, |contents| contents.length);
-                self.count_files(entry.author(), FileSum { count: 1, bytes });
-            }
-            EventKind::Remove(file, removed) => {
-                let Removed::File { owner, contents } = &**removed else {
-                    return;
-                };
-                if contents.is_none() {
-                    room.live.retain(|live| live != file);
-                    self.removed_live.push(*file);
-                }
-                self.files = self.files.saturating_sub(1);
-                self.released
-                    .extend(contents.map(|contents| contents.sha256));
-                self.uncount_file(*file, owner, *contents);
             }
         }
     }

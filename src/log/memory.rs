@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{
-    Age, Authorship, Found, HistoryPage, Location, Log, Reacted, Reader, Record, SearchScope, Span,
-    Trimmed, text::Query, with_marks, work::Work,
+    Age, Authorship, Found, HistoryPage, HistorySource, Location, Log, Reacted, Reader, Record,
+    SearchScope, Span, Trimmed, text::Query, with_marks, work::Work,
 };
 use crate::config::fixed::{
     EMOJI_MAX, NONCE_MS, NONCES_IN_MEMORY, REACTIONS_MAX, READERS_IN_ALL, READERS_PER_OWNER,
@@ -163,10 +163,36 @@ struct StoredFile {
     time: Time,
     /// The file's entry. It contains the length once the upload is complete.
     entry: Arc<Entry>,
-    room: usize,
+    place: FilePlace,
+}
+
+/// The place of a file.
+enum FilePlace {
+    Room(usize),
+    /// The inboxes of two nicks, and the nicks (in comparison form) that may still read the file.
+    Inbox(Box<DirectMessage>, Vec<Box<str>>),
 }
 
 impl StoredFile {
+    fn is_in(&self, room: usize) -> bool {
+        matches!(self.place, FilePlace::Room(of) if of == room)
+    }
+
+    fn is_in_inbox(&self, form: &str) -> bool {
+        match &self.place {
+            FilePlace::Room(_) => false,
+            FilePlace::Inbox(_, readers) => readers.iter().any(|reader| **reader == *form),
+        }
+    }
+
+    fn deleted(&self, id: EventId) -> DeletedFile {
+        DeletedFile {
+            id,
+            nick: self.entry.author().to_owned(),
+            contents: self.file().and_then(|file| file.contents),
+        }
+    }
+
     fn file(&self) -> Option<&NewFile> {
         match &self.entry.kind {
             EventKind::File(file) => Some(file),
@@ -278,9 +304,16 @@ impl State {
                     marks.edits.push(id);
                 });
             }
-            (EventKind::File(_), StoredScope::Room(room)) => {
-                let (entry, room) = (entry.clone(), *room);
-                self.files.insert(id, StoredFile { time, entry, room });
+            (EventKind::File(_), scope) => {
+                let place = match scope {
+                    StoredScope::Room(room) => FilePlace::Room(*room),
+                    StoredScope::Inbox(message) => {
+                        let readers = forms(message).map(Into::into).into();
+                        FilePlace::Inbox(message.clone(), readers)
+                    }
+                };
+                let entry = entry.clone();
+                self.files.insert(id, StoredFile { time, entry, place });
             }
             // A deletion of a room is not an event. It has been carried out already.
             (
@@ -288,7 +321,6 @@ impl State {
                 | EventKind::Me
                 | EventKind::Text
                 | EventKind::Topic
-                | EventKind::File(_)
                 | EventKind::React(_)
                 | EventKind::DeleteRoom(_),
                 _,
@@ -390,11 +422,7 @@ impl State {
     fn record(&self, kept: &StoredEvent) -> Record {
         let place = match &kept.scope {
             StoredScope::Room(room) => self.rooms.get(*room).map(|room| room.name.as_str()),
-            StoredScope::Inbox(message) => {
-                let inbox = self.inboxes.get(message.to.casefolded());
-                let name = inbox.and_then(|inbox| inbox.name.as_deref());
-                Some(name.unwrap_or(message.to.as_str()))
-            }
+            StoredScope::Inbox(message) => Some(self.recipient(message)),
         };
         let mut record = record(kept.id, kept.time, &kept.entry, place.unwrap_or_default());
         if let Some(marks) = &kept.marks {
@@ -403,10 +431,29 @@ impl State {
         record
     }
 
+    /// Returns the recipient of a direct message, spelled as in the first message that it received.
+    fn recipient<'a>(&'a self, message: &'a DirectMessage) -> &'a str {
+        let inbox = self.inboxes.get(message.to.casefolded());
+        let name = inbox.and_then(|inbox| inbox.name.as_deref());
+        name.unwrap_or(message.to.as_str())
+    }
+
     fn file_record(&self, id: EventId, file: &StoredFile) -> Record {
-        let room = self.rooms.get(file.room);
-        let room = room.map_or("", |room| room.name.as_str());
-        record(id, file.time, &file.entry, room)
+        let place = match &file.place {
+            FilePlace::Room(room) => self.rooms.get(*room).map_or("", |room| room.name.as_str()),
+            FilePlace::Inbox(message, _) => self.recipient(message),
+        };
+        record(id, file.time, &file.entry, place)
+    }
+
+    fn location_of_file(&self, file: &StoredFile) -> Option<Location> {
+        match &file.place {
+            FilePlace::Room(room) => Some(Location::Room(self.rooms.get(*room)?.name.clone())),
+            FilePlace::Inbox(message, readers) => Some(Location::Inbox {
+                message: DirectMessage::clone(message),
+                readers: readers.clone(),
+            }),
+        }
     }
 
     fn room(&mut self, name: &RoomName, last_id: EventId) -> usize {
@@ -619,14 +666,10 @@ impl State {
         });
         let mut files = Vec::new();
         self.files.retain(|number, file| {
-            if file.room == id {
-                files.push(DeletedFile {
-                    id: *number,
-                    nick: file.entry.author().to_owned(),
-                    contents: file.file().and_then(|file| file.contents),
-                });
+            if file.is_in(id) {
+                files.push(file.deleted(*number));
             }
-            file.room != id
+            !file.is_in(id)
         });
         files
     }
@@ -768,14 +811,26 @@ impl Log for MemoryLog {
         Ok(newest(inbox.map(|inbox| &inbox.ids), before, count))
     }
 
-    fn clear_inbox(&self, nick: &Nick) -> Result<(), StorageError> {
+    fn clear_inbox(&self, nick: &Nick) -> Result<Vec<DeletedFile>, StorageError> {
         let mut state = self.state();
         state.inboxes.remove(nick.casefolded());
+        let mut files = Vec::new();
+        state.files.retain(|number, file| {
+            let FilePlace::Inbox(_, readers) = &mut file.place else {
+                return true;
+            };
+            readers.retain(|reader| **reader != *nick.casefolded());
+            let is_kept = !readers.is_empty();
+            if !is_kept {
+                files.push(file.deleted(*number));
+            }
+            is_kept
+        });
         state.forget_readers(|reader, owner| {
             let form = nick.casefolded();
             reader.nick == form && (reader.place.starts_with('@') || owner == form)
         });
-        Ok(())
+        Ok(files)
     }
 
     fn search(
@@ -815,28 +870,32 @@ impl Log for MemoryLog {
 
     fn files(
         &self,
-        room: &RoomName,
+        source: &HistorySource,
         after: u64,
         count: usize,
     ) -> Result<Vec<Record>, StorageError> {
         let state = self.state();
-        let room = state.room_ids.get(room.casefolded()).copied();
+        let room = match source {
+            HistorySource::Room(room) => state.room_ids.get(room.casefolded()).copied(),
+            HistorySource::Inbox(_) => None,
+        };
         let mut files = Vec::new();
         for (id, file) in &state.files {
-            if Some(file.room) == room && id.get() > after && files.len() < count {
+            let is_here = match source {
+                HistorySource::Room(_) => room.is_some_and(|room| file.is_in(room)),
+                HistorySource::Inbox(nick) => file.is_in_inbox(nick.casefolded()),
+            };
+            if is_here && id.get() > after && files.len() < count {
                 files.push(state.file_record(*id, file));
             }
         }
         Ok(files)
     }
 
-    fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, StorageError> {
+    fn file(&self, id: EventId) -> Result<Option<(Location, NewFile)>, StorageError> {
         let state = self.state();
         let file = state.files.get(&id);
-        Ok(file.and_then(|file| {
-            let room = state.rooms.get(file.room)?;
-            Some((room.name.clone(), file.file()?.clone()))
-        }))
+        Ok(file.and_then(|file| Some((state.location_of_file(file)?, file.file()?.clone()))))
     }
 
     fn file_totals(&self) -> Result<FileTotals, StorageError> {
@@ -892,7 +951,7 @@ impl Log for MemoryLog {
                     owner: file.entry.author().into(),
                     contents: file.file().and_then(|file| file.contents),
                 };
-                (&file.entry, of_room(file.room), Some(removable))
+                (&file.entry, state.location_of_file(file), Some(removable))
             }
             (None, Some(kept)) => {
                 let location = match &kept.scope {
@@ -912,7 +971,7 @@ impl Log for MemoryLog {
         }))
     }
 
-    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, StorageError> {
+    fn unfinished(&self) -> Result<Vec<(EventId, Location, String)>, StorageError> {
         Ok(Vec::new())
     }
 

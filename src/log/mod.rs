@@ -250,9 +250,10 @@ pub trait Log: Send + Sync {
     fn newest_in_inbox(&self, nick: &Nick, before: u64, count: usize)
     -> Result<Span, StorageError>;
 
-    /// Empties the inbox of a nick. The other participants of its conversations keep their copies.
+    /// Empties the inbox of a nick. The other participants of its conversations keep their copies. Deletes the files
+    /// that nobody may read any more, and returns them.
     #[allow(clippy::missing_errors_doc)]
-    fn clear_inbox(&self, nick: &Nick) -> Result<(), StorageError>;
+    fn clear_inbox(&self, nick: &Nick) -> Result<Vec<DeletedFile>, StorageError>;
 
     /// Returns the newest `count` events whose text contains every phrase of the query.
     #[allow(clippy::missing_errors_doc)]
@@ -264,14 +265,18 @@ pub trait Log: Send + Sync {
         work: &Work,
     ) -> Result<Found, StorageError>;
 
-    /// Lists files of a room, oldest first: at most `count` of the files whose ids are greater than `after`.
+    /// Lists files of a room or inbox, oldest first: at most `count` of the files whose ids are greater than `after`.
     #[allow(clippy::missing_errors_doc)]
-    fn files(&self, room: &RoomName, after: u64, count: usize)
-    -> Result<Vec<Record>, StorageError>;
+    fn files(
+        &self,
+        source: &HistorySource,
+        after: u64,
+        count: usize,
+    ) -> Result<Vec<Record>, StorageError>;
 
-    /// Returns a file that can be downloaded, and its room.
+    /// Returns a file that can be downloaded, and its place.
     #[allow(clippy::missing_errors_doc)]
-    fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, StorageError>;
+    fn file(&self, id: EventId) -> Result<Option<(Location, NewFile)>, StorageError>;
 
     /// Returns the number and total size of the files that can be downloaded.
     #[allow(clippy::missing_errors_doc)]
@@ -289,9 +294,9 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn authorship(&self, id: EventId) -> Result<Option<Authorship>, StorageError>;
 
-    /// Returns the files whose upload had not ended when the server last stopped, each with its room and author.
+    /// Returns the files whose upload had not ended when the server last stopped, each with its place and author.
     #[allow(clippy::missing_errors_doc)]
-    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, StorageError>;
+    fn unfinished(&self) -> Result<Vec<(EventId, Location, String)>, StorageError>;
 
     /// Removes the events that have expired according to `age`. Then removes the oldest of the other events until all
     /// events and files take at most `bytes_max` bytes.
@@ -346,7 +351,7 @@ pub enum LogQuery {
         query: Query,
     },
     Files {
-        room: Arc<RoomName>,
+        source: HistorySource,
         after: u64,
     },
     File(EventId),
@@ -396,11 +401,12 @@ pub enum LogResult {
     Records(HistoryPage),
     Found(Found),
     Span(Span),
-    File(Option<(RoomName, NewFile)>),
+    File(Option<(Location, NewFile)>),
     Authorship(Option<Authorship>),
     Reactions(Option<Authorship>, Vec<Reacted>),
     Reader(Option<u64>),
     Readers(Vec<(Reader, u64)>),
+    Cleared(Vec<DeletedFile>),
     Done,
 }
 
@@ -434,16 +440,13 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
             HistorySource::Room(room) => log.newest(room, *before, *count)?,
             HistorySource::Inbox(nick) => log.newest_in_inbox(nick, *before, *count)?,
         }),
-        LogQuery::ClearInbox(nick) => {
-            log.clear_inbox(nick)?;
-            LogResult::Done
-        }
+        LogQuery::ClearInbox(nick) => LogResult::Cleared(log.clear_inbox(nick)?),
         LogQuery::Search { scope, query } => {
             LogResult::Found(log.search(scope, query, SEARCH_MAX, &Work::begin())?)
         }
-        LogQuery::Files { room, after } => {
-            LogResult::Records(HistoryPage::complete(log.files(room, *after, SEARCH_MAX)?))
-        }
+        LogQuery::Files { source, after } => LogResult::Records(HistoryPage::complete(
+            log.files(source, *after, SEARCH_MAX)?,
+        )),
         LogQuery::File(id) => LogResult::File(log.file(*id)?),
         LogQuery::Authorship(id) => LogResult::Authorship(log.authorship(*id)?),
         LogQuery::Reactions(id) => LogResult::Reactions(log.authorship(*id)?, log.reactions(*id)?),

@@ -103,16 +103,16 @@ commands! {
         lists ["ROOM"] replies ["OK MINE <count>"] refuses [],
     Topic "TOPIC" " [<room>] [<text>]" "show or set the topic of a room; - clears it"
         lists [] replies ["OK TOPIC <room> [<text>]"] refuses [NeedNick NotInRoom NoSuchRoom BadName],
-    Upload "UPLOAD" " <name> <length or *> [<sha256>]" "send a file to the current room; its bytes follow"
+    Upload "UPLOAD" " <name> <length or *> [<sha256>] [@<nick>]" "send a file to the current room or to one person; its bytes follow"
         lists [] replies ["OK UPLOAD <file> <length> <sha256>"]
-        refuses [NeedNick NotInRoom NotAllowed BadName Quota TooLarge Busy NeedDigest Corrupt Incomplete NoSuchFile NoSuchId],
+        refuses [NeedNick NotInRoom NotAllowed BadName NoSuchNick Quota TooLarge Busy NeedDigest Corrupt Incomplete NoSuchFile NoSuchId],
     Text "TEXT" " <bytes> [<room or nick>]" "send several lines as one message; their bytes follow"
         lists [] replies ["OK TEXT <id or -> <time> <count>"]
         refuses [NeedNick NotInRoom NotAllowed BadName NoSuchNick NoSuchId TooLarge TooLong NotUtf8 Incomplete Quota Busy],
     Download "DOWNLOAD" " <file> [<offset>]" "fetch a file by its number"
         lists ["DATA"] replies ["OK DOWNLOAD <file>"] refuses [NoSuchFile BadSyntax Busy],
-    Files "FILES" " [<room>]" "list the files of a room"
-        lists ["PAST"] replies ["OK FILES <count>"] refuses [BadName NoSuchRoom],
+    Files "FILES" " [<room or @>]" "list the files of a room, or of your direct messages"
+        lists ["PAST"] replies ["OK FILES <count>"] refuses [BadName NoSuchRoom NeedNick],
     Remove "REMOVE" " <id, nick or room>" "delete your own message or file; operators can delete anybody's, an account or a room"
         lists [] replies ["OK REMOVE <id, nick or room>"]
         refuses [NeedNick NoSuchFile NoSuchNick NoSuchRoom NotAllowed],

@@ -66,19 +66,21 @@ impl Request<'static> {
         Ok(Self::Nick { nick, password })
     }
 
-    /// Returns the request to search a room, or all rooms for `None`.
+    /// Returns the request to search a place.
     ///
     /// # Errors
     /// When a `SEARCH` line cannot contain the words.
-    pub fn search(room: Option<RoomName>, words: &str) -> Result<Self, Refusal> {
+    pub fn search(of: SearchOf, words: &str) -> Result<Self, Refusal> {
         let verb = Verb::Search;
-        let name = room.as_ref().map_or("*", RoomName::as_str);
+        let name = match &of {
+            SearchOf::Room(room) => room.as_str(),
+            SearchOf::Current | SearchOf::All | SearchOf::Inbox => "*",
+        };
         check(verb, [name.as_bytes(), words.as_bytes()])?;
         let words = clean(words);
         if words.split_whitespace().next().is_none() {
             return Err(bad_syntax(verb));
         }
-        let of = room.map_or(SearchOf::All, SearchOf::Room);
         let words = Cow::Owned(words.into_owned());
         Ok(Self::Search { of, words })
     }
@@ -92,9 +94,14 @@ impl Request<'static> {
         })
     }
 
-    /// Returns the request to send a file. A bad name is not refused here: as with an `UPLOAD` line, the server
+    /// Returns the request to send a file to the nick `to`, or to the current room for `None`. A bad name is not refused here: as with an `UPLOAD` line, the server
     /// refuses it after it has received and dropped the bytes of the file.
-    pub fn upload(name: &str, length: Option<u64>, sha256: Option<Digest>) -> Self {
+    pub fn upload(
+        name: &str,
+        length: Option<u64>,
+        sha256: Option<Digest>,
+        to: Option<Nick>,
+    ) -> Self {
         let verb = Verb::Upload;
         let bad_name = |why| Refusal::new(verb, Code::BadName, format!("{why}"));
         let name =
@@ -103,6 +110,7 @@ impl Request<'static> {
             name,
             length,
             sha256,
+            to,
             tags: SentTags::default(),
         })
     }
@@ -164,7 +172,7 @@ mod tests {
         let room = || RoomName::parse("#ops").unwrap();
         for words in ["build done", " ", "", "\x1b[31m", "\0"] {
             check_same(
-                Request::search(Some(room()), words),
+                Request::search(SearchOf::Room(room()), words),
                 format!("SEARCH #ops {words}").as_bytes(),
             );
         }
@@ -180,7 +188,10 @@ mod tests {
             for length in [None, Some(7)] {
                 let digits = length.map_or("*".to_owned(), |length| format!("{length}"));
                 let line = format!("UPLOAD {name} {digits}");
-                check_same(Ok(Request::upload(name, length, None)), line.as_bytes());
+                check_same(
+                    Ok(Request::upload(name, length, None, None)),
+                    line.as_bytes(),
+                );
             }
         }
     }

@@ -177,7 +177,7 @@ pub enum Request<'a> {
         offset: u64,
     },
     Files {
-        room: Option<RoomName>,
+        of: FilesOf,
     },
     Remove {
         id: EventId,
@@ -259,6 +259,17 @@ pub enum SearchOf {
     Inbox,
 }
 
+/// The place whose files are listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilesOf {
+    /// The current room.
+    Current,
+    /// The named room.
+    Room(RoomName),
+    /// The direct messages of the connection's own nick.
+    Inbox,
+}
+
 /// The room or nick whose history is requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -302,6 +313,8 @@ pub struct UploadRequest {
     pub length: Option<u64>,
     /// The digest that the contents must have.
     pub sha256: Option<Digest>,
+    /// The nick that gets the file; `None` for the current room.
+    pub to: Option<Nick>,
     /// The tags of the file's event.
     pub tags: SentTags,
 }
@@ -523,6 +536,9 @@ struct Fields<'a> {
     rest: &'a str,
 }
 
+/// The mark of a nick that gets a file, and of the direct messages.
+const INBOX: char = '@';
+
 impl<'a> Fields<'a> {
     /// Returns the refusal of a line. If bytes follow the line, returns instead the request with the refusal in it,
     /// because the request says how many bytes follow.
@@ -725,7 +741,9 @@ impl<'a> Fields<'a> {
                 text: self.rest_as_text(),
             },
             Verb::Mine => Request::Mine,
-            Verb::Files => Request::Files { room: self.room()? },
+            Verb::Files => Request::Files {
+                of: self.files_of()?,
+            },
             Verb::Topic => {
                 let room = self.room_before_text()?;
                 let text = (!self.rest.trim_matches(' ').is_empty()).then(|| self.text());
@@ -821,9 +839,16 @@ impl<'a> Fields<'a> {
         Nick::parse(self.need_word()?).map_err(|e| self.bad_name(e))
     }
 
-    /// Parses `<name> <length> [<sha256>]`, beginning at the end, because the name may contain spaces.
+    /// Parses `<name> <length> [<sha256>] [@<nick>]`, beginning at the end, because the name may contain spaces.
     fn upload(&mut self) -> Result<UploadRequest, Refusal> {
         let (before, last) = last_word(std::mem::take(&mut self.rest));
+        let (before, last, to) = match last.strip_prefix(INBOX) {
+            Some(nick) => {
+                let (before, last) = last_word(before);
+                (before, last, Some(nick))
+            }
+            None => (before, last, None),
+        };
         let (before, length, sha256) = match Digest::parse(last) {
             Some(digest) => {
                 let (before, length) = last_word(before);
@@ -837,11 +862,17 @@ impl<'a> Fields<'a> {
                 Refusal::new(
                     self.verb,
                     Code::BadSyntax,
-                    "the length must be a number, which tells the server where the file ends: UPLOAD <name> <length> [<sha256>]",
+                    "the length must be a number, which tells the server where the file ends: UPLOAD <name> <length> [<sha256>] [@<nick>]",
                 )
             })?),
         };
-        let mut name = FileName::parse(before).map_err(|e| self.bad_name(e));
+        let to = to.map(Nick::parse).transpose();
+        let to = to.map_err(|e| self.bad_name(e));
+        let name = FileName::parse(before).map_err(|e| self.bad_name(e));
+        let (mut name, to) = match to {
+            Ok(to) => (name, to),
+            Err(refusal) => (Err(refusal), None),
+        };
         if length.is_none() && self.tags.nonce().is_some() {
             // Without a length, the file is announced before its end arrives, so the server could not tell whether a
             // second upload with the same nonce is the same file.
@@ -853,6 +884,7 @@ impl<'a> Fields<'a> {
             name,
             length,
             sha256,
+            to,
             tags: std::mem::take(&mut self.tags),
         })
     }
@@ -921,6 +953,17 @@ impl<'a> Fields<'a> {
         }
         let room = self.room_before_text()?;
         Ok(room.map_or(SearchOf::Current, SearchOf::Room))
+    }
+
+    /// Parses the room whose files are listed, or `@` for the direct messages.
+    fn files_of(&mut self) -> Result<FilesOf, Refusal> {
+        let after = self.rest.trim_matches(' ').strip_prefix(INBOX);
+        if after == Some("") {
+            self.rest = "";
+            return Ok(FilesOf::Inbox);
+        }
+        let room = self.room()?;
+        Ok(room.map_or(FilesOf::Current, FilesOf::Room))
     }
 
     /// Parses the next word if it begins with `#`.
@@ -1155,10 +1198,14 @@ impl fmt::Display for Request<'_> {
                 let fields: Vec<String> = [of, count, side].into_iter().flatten().collect();
                 write(&[verb, &fields.join(" ")]);
             }
-            Self::Part { room }
-            | Self::Who { room }
-            | Self::Files { room }
-            | Self::Invites { room } => write(&[verb, &name(room)]),
+            Self::Part { room } | Self::Who { room } | Self::Invites { room } => {
+                write(&[verb, &name(room)])
+            }
+            Self::Files { of } => match of {
+                FilesOf::Current => write(&[verb]),
+                FilesOf::Room(room) => write(&[verb, room.as_str()]),
+                FilesOf::Inbox => write(&[verb, "@"]),
+            },
             Self::Topic {
                 room: Some(room),
                 text,
@@ -1174,10 +1221,10 @@ impl fmt::Display for Request<'_> {
             Self::Upload(upload) => {
                 let name = upload.name.as_ref().map_or("?", FileName::as_str);
                 let length = upload.length.map_or_else(|| "*".into(), |n| n.to_string());
-                let sha256 = upload
-                    .sha256
-                    .map_or_else(String::new, |digest| digest.to_string());
-                write(&[verb, name, &length, &sha256]);
+                let sha256 = upload.sha256.map(|digest| digest.to_string());
+                let to = upload.to.as_ref().map(|to| format!("@{to}"));
+                let rest: Vec<String> = sha256.into_iter().chain(to).collect();
+                write(&[verb, name, &length, &rest.join(" ")]);
             }
             Self::Download { file, offset: 0 } => write(&[verb, &file.to_string()]),
             Self::Download { file, offset } => {
@@ -1314,11 +1361,15 @@ mod tests {
             "UPLOAD a.txt 5",
             "UPLOAD a.txt *",
             "UPLOAD my notes.txt 5",
+            "UPLOAD my notes.txt 5 @bob",
+            "UPLOAD @types * @bob",
+            "UPLOAD a 5 0000000000000000000000000000000000000000000000000000000000000000 @bob",
             "UPLOAD a 5 0000000000000000000000000000000000000000000000000000000000000000",
             "DOWNLOAD 17",
             "DOWNLOAD 17 5",
             "FILES",
             "FILES #ops",
+            "FILES @",
             "REMOVE 17",
             "REMOVE bob",
             "REMOVE #ops",

@@ -445,9 +445,9 @@ pub fn run(
         .unfinished()
         .map_err(|e| Error::Log(data_path(&server.config), e))?;
     if !unfinished.is_empty() {
-        for (id, room, nick) in unfinished {
+        for (id, location, nick) in unfinished {
             let now = server.clock.now();
-            server.changes().remove_unfinished(id, room, &nick, now);
+            server.changes().remove_unfinished(id, location, &nick, now);
         }
         // Everything must be written before the first client can connect.
         log.flush()

@@ -18,9 +18,9 @@ use crate::accounts::Accounts;
 use crate::accounts::guesses::Guesses;
 use crate::chat::Chat;
 use crate::config::Config;
-use crate::log::Log;
+use crate::log::{Location, Log};
 use crate::model::{Applied, Budget, Entry, EventKind, Now, PeerId, Removed, Scope, Ticket};
-use crate::protocol::{EventId, RoomName};
+use crate::protocol::EventId;
 use crate::session::batch::ROUND_BYTES;
 
 /// The chat, and the connections that wait for it.
@@ -160,17 +160,17 @@ impl SharedState {
     }
 
     /// Removes a live file whose upload had not ended when an earlier server stopped.
-    pub fn remove_unfinished(&mut self, file: EventId, room: RoomName, owner: &str, now: Now) {
+    pub fn remove_unfinished(&mut self, file: EventId, at: Location, owner: &str, now: Now) {
         let removed = Removed::File {
             owner: owner.into(),
             contents: None,
         };
         let kind = EventKind::Remove(file, removed.into());
-        self.append(
-            Entry::new(Scope::Room(room.into()), kind, owner, "").into(),
-            None,
-            now,
-        );
+        let scope = match at {
+            Location::Room(room) => Scope::Room(room.into()),
+            Location::Inbox { message, .. } => Scope::Inbox(message.into()),
+        };
+        self.append(Entry::new(scope, kind, owner, "").into(), None, now);
     }
 
     /// Wakes the tasks that have something to read or to do. [`super::changes::Changes`] calls this at the end of

@@ -23,7 +23,7 @@ use super::send::{self, Failed};
 use crate::accounts::guesses::Attempt;
 use crate::accounts::{AccountQuery, AccountResult};
 use crate::chat::Reservation;
-use crate::chat::{NickId, RoomId};
+use crate::chat::{FilePlace, NickId};
 use crate::files::Incoming;
 use crate::files::live::Live;
 use crate::log;
@@ -101,7 +101,7 @@ impl Connection {
                 self.session.discarded();
             }
             Effect::Send(file) => self.send_file(*file).await,
-            Effect::Follow { id, offset, room } => return self.follow(id, room, offset).await,
+            Effect::Follow { id, offset, place } => return self.follow(id, place, offset).await,
         }
         None
     }
@@ -303,7 +303,7 @@ impl Connection {
             Received::Refused(error, rest) => (Err(error), rest),
         };
         let closes = outcome.as_ref().is_err_and(|error| error.closes);
-        let room = upload.room;
+        let place = upload.place.clone();
         let effect = {
             let now = self.server.clock.now();
             let chat = &mut self.server.state().chat;
@@ -322,7 +322,7 @@ impl Connection {
             self.append(entry, ticket);
         }
         if let Some(live) = live {
-            self.end_live(&live, end, room).await;
+            self.end_live(&live, end, &place).await;
         }
         if !closes && rest != Some(0) {
             self.discard(rest).await;
@@ -356,14 +356,14 @@ impl Connection {
     }
 
     /// Reports the end of a live file to its followers, when the end has been stored.
-    async fn end_live(&mut self, live: &Live, end: Option<FileContents>, room: RoomId) {
+    async fn end_live(&mut self, live: &Live, end: Option<FileContents>, place: &FilePlace) {
         let mut is_kept = self.wait_until_committed().await;
         let mut end = end;
         if !is_kept && end.take().is_some() {
             // The upload is complete, but the log could not store its end, so the file is removed.
             let effect = self
                 .session
-                .give_up(live.id, room, &mut self.server.state().chat);
+                .give_up(live.id, place, &mut self.server.state().chat);
             if let Some(Effect::Append(entry, ticket)) = effect {
                 self.append(entry, ticket);
             }
@@ -398,7 +398,7 @@ impl Connection {
     }
 
     /// Sends a live file as it arrives.
-    async fn follow(&mut self, id: EventId, room: RoomId, mut offset: u64) -> Option<Effect> {
+    async fn follow(&mut self, id: EventId, place: FilePlace, mut offset: u64) -> Option<Effect> {
         let live = self.server.live().get(&id).cloned();
         let Some(live) = live else {
             // The upload has ended, so the file is now complete or removed.
@@ -418,7 +418,7 @@ impl Connection {
             if self.is_write_closed {
                 break;
             }
-            if !self.may_still_read(room) {
+            if !self.may_still_read(&place) {
                 self.session.hide_file(id);
                 return None;
             }
@@ -441,7 +441,7 @@ impl Connection {
                     }
                 };
                 let is_removed = matches!(live.progress().1, Some(None));
-                if is_removed || !self.may_still_read(room) {
+                if is_removed || !self.may_still_read(&place) {
                     continue;
                 }
                 let bytes = if self.carrier.is_local() {
@@ -483,9 +483,10 @@ impl Connection {
         None
     }
 
-    /// Returns whether the connection may still read the files of `room`.
-    fn may_still_read(&self, room: RoomId) -> bool {
-        self.session.may_still_read(room, &self.server.state().chat)
+    /// Returns whether the connection may still read the files of a place.
+    fn may_still_read(&self, place: &FilePlace) -> bool {
+        self.session
+            .may_still_read(place, &self.server.state().chat)
     }
 
     async fn receive(
@@ -692,7 +693,7 @@ impl Connection {
             name,
             contents,
             offset,
-            room,
+            place,
         } = file;
         // The file is sent in one piece, after all earlier replies.
         if !self.flush_replies().await {
@@ -722,7 +723,7 @@ impl Connection {
                 );
             }
         };
-        if !self.may_still_read(room) {
+        if !self.may_still_read(&place) {
             return self.session.hide_file(id);
         }
         let left = length.saturating_sub(offset);
@@ -737,7 +738,7 @@ impl Connection {
         let nick = self.session.nick_id();
         let dismissed = future::or(
             dismissed(&server, self.session.peer()),
-            closed_to(&server, room, nick),
+            closed_to(&server, &place, nick),
         );
         let sending = async {
             match self.carrier.write_all(head.as_bytes()).await {
@@ -788,11 +789,11 @@ async fn dismissed(server: &Server, peer: PeerId) {
     .await;
 }
 
-/// Completes when `nick`, or a connection without a nick, may no longer read `room`.
-pub(super) async fn closed_to(server: &Server, room: RoomId, nick: Option<NickId>) {
+/// Completes when `nick`, or a connection without a nick, may no longer read the files of a place.
+pub(super) async fn closed_to(server: &Server, place: &FilePlace, nick: Option<NickId>) {
     loop {
         let acl_changes = server.acl_changes.listen();
-        if !server.state().chat.may_read(room, nick) {
+        if !server.state().chat.may_read_files(place, nick) {
             return;
         }
         acl_changes.await;

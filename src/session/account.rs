@@ -106,7 +106,7 @@ impl Session {
                     format!("{nick} is not registered"),
                 ))
             } else {
-                self.query_accounts(AccountQuery::Unregister { nick })
+                Ok(self.clear_inbox(nick.clone(), AccountQuery::Unregister { nick }))
             };
         };
         if password.chars().count() < PASSWORD_CHARS_MIN {

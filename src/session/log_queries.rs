@@ -15,12 +15,12 @@ use super::output::{
 };
 use super::{Effect, Expects, OutgoingFile, Session};
 use crate::accounts::AccountQuery;
-use crate::chat::{Chat, Place, RoomId};
+use crate::chat::{Chat, FilePlace, Place, RoomId};
 use crate::dialect::{Line, Output, Past, TextPart};
 use crate::log::text::Query;
 use crate::log::{
-    Found, HistoryPage, HistorySource, LogQuery, LogResult, Reacted, Reader, Record, SearchScope,
-    Span,
+    Found, HistoryPage, HistorySource, Location, LogQuery, LogResult, Reacted, Reader, Record,
+    SearchScope, Span,
 };
 use crate::model::address_prefix;
 use crate::model::{NewFile, Now};
@@ -52,14 +52,14 @@ pub(super) enum PendingQuery {
     /// A search in the inbox of the connection's own nick.
     SearchInbox,
     /// A piece of the list of files.
-    Files { room: Arc<RoomName>, count: usize },
+    Files { source: HistorySource, count: usize },
     /// A file to be sent.
     File { id: EventId, offset: u64 },
     /// The author and place of an event, and what to do with the event once they are known.
     Authorship(EventId, OnEvent),
     /// The reactions to an event.
     Reactions(EventId),
-    /// The deletion of the messages that a nick received before its registration. The registration is the next query.
+    /// The deletion of a nick's direct messages. The registration of the nick, or its end, is the next query.
     Forget(AccountQuery),
     /// The position of a named reader that joins this room.
     Reader(RoomId, Reader),
@@ -110,7 +110,10 @@ impl PendingQuery {
                 ..
             }) => Some((Verb::History, room)),
             Self::Search(Some(room)) => Some((Verb::Search, room)),
-            Self::Files { room, .. } => Some((Verb::Files, room)),
+            Self::Files {
+                source: HistorySource::Room(room),
+                ..
+            } => Some((Verb::Files, room)),
             _ => None,
         }
     }
@@ -262,12 +265,12 @@ impl Session {
         Ok(self.query_log(PendingQuery::SearchInbox, LogQuery::Search { scope, query }))
     }
 
-    pub(super) fn query_files(&mut self, room: Arc<RoomName>) -> Option<Effect> {
+    pub(super) fn query_files(&mut self, source: HistorySource) -> Option<Effect> {
         let pending = PendingQuery::Files {
-            room: room.clone(),
+            source: source.clone(),
             count: 0,
         };
-        self.query_log(pending, LogQuery::Files { room, after: 0 })
+        self.query_log(pending, LogQuery::Files { source, after: 0 })
     }
 
     pub(super) fn query_file(&mut self, id: EventId, offset: u64) -> Option<Effect> {
@@ -285,10 +288,10 @@ impl Session {
         self.query_log(PendingQuery::Reactions(id), LogQuery::Reactions(id))
     }
 
-    /// Starts the registration of an unregistered nick. First, the log deletes the stored messages to the nick, because
-    /// they may have been for another user.
-    pub(super) fn clear_inbox(&mut self, nick: Nick, register: AccountQuery) -> Option<Effect> {
-        self.query_log(PendingQuery::Forget(register), LogQuery::ClearInbox(nick))
+    /// Empties the inbox of a nick, and then runs a query to the accounts: the nick is registered, so that its new owner
+    /// must not see what was stored for another user, or it is no longer registered.
+    pub(super) fn clear_inbox(&mut self, nick: Nick, next: AccountQuery) -> Option<Effect> {
+        self.query_log(PendingQuery::Forget(next), LogQuery::ClearInbox(nick))
     }
 
     pub(super) fn query_reader(&mut self, room: RoomId, reader: Reader) -> Option<Effect> {
@@ -474,6 +477,9 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
+        if let Ok(LogResult::Cleared(files)) = &result {
+            chat.inbox_cleared(files);
+        }
         let pending = *self.log_query.take()?;
         self.expects = Expects::Line;
         let result = match result {
@@ -527,20 +533,20 @@ impl Session {
                 let count = records.len();
                 self.send(Line::Found { count, is_cut });
             }
-            (PendingQuery::Files { room, count }, LogResult::Records(records)) => {
+            (PendingQuery::Files { source, count }, LogResult::Records(records)) => {
                 self.push_history(&records.records, chat);
                 let count = count + records.records.len();
                 if let Some(last) = records.records.last() {
                     let query = LogQuery::Files {
-                        room: room.clone(),
+                        source: source.clone(),
                         after: last.id.get(),
                     };
-                    return self.query_log(PendingQuery::Files { room, count }, query);
+                    return self.query_log(PendingQuery::Files { source, count }, query);
                 }
                 self.ok(
                     Verb::Files,
                     &count.to_string(),
-                    &format!("{} in {room}", plural(count, "file", "files")),
+                    &format!("{} in {source}", plural(count, "file", "files")),
                     AfterReply::Nothing,
                 );
             }
@@ -567,8 +573,8 @@ impl Session {
                 let talk = plural(count, "reaction", "reactions");
                 self.ok(Verb::Reacts, &count.to_string(), &talk, AfterReply::Nothing);
             }
-            (PendingQuery::Forget(register), LogResult::Done) => {
-                return self.query_accounts(register).unwrap_or_else(|refusal| {
+            (PendingQuery::Forget(next), LogResult::Cleared(_)) => {
+                return self.query_accounts(next).unwrap_or_else(|refusal| {
                     self.refuse(&refusal);
                     None
                 });
@@ -618,6 +624,7 @@ impl Session {
             PendingQuery::File { .. } => Verb::Download,
             PendingQuery::Authorship(_, on_event) => on_event.verb(),
             PendingQuery::Reactions(_) => Verb::Reacts,
+            PendingQuery::Forget(AccountQuery::RemoveAccount { .. }) => Verb::Remove,
             PendingQuery::Forget(_) => Verb::Register,
             PendingQuery::Reader(..) | PendingQuery::NewReader(_) => Verb::Join,
             PendingQuery::ReaderToMove { .. }
@@ -755,17 +762,14 @@ impl Session {
     fn send_file(
         &mut self,
         id: EventId,
-        file: Option<(RoomName, NewFile)>,
+        file: Option<(Location, NewFile)>,
         offset: u64,
         chat: &Chat,
     ) -> Option<Effect> {
         let verb = Verb::Download;
-        let readable = file.filter(|(room, _)| {
-            let room = chat.find_room(room);
-            room.is_some_and(|room| chat.may_read(room, self.nick))
-        });
-        let readable = readable.and_then(|(room, file)| Some((chat.find_room(&room)?, file)));
-        let Some((room, file)) = readable else {
+        let readable =
+            file.and_then(|(location, file)| Some((self.file_place(location, chat)?, file)));
+        let Some((place, file)) = readable else {
             self.refuse(&no_such_file(id));
             return None;
         };
@@ -783,7 +787,7 @@ impl Session {
         }
         let Some(contents) = file.contents else {
             self.expects = Expects::Nothing;
-            return Some(Effect::Follow { id, offset, room });
+            return Some(Effect::Follow { id, offset, place });
         };
         if offset > contents.length {
             let text = format!("file {id} has only {} bytes", contents.length);
@@ -796,9 +800,22 @@ impl Session {
             name: file.name,
             contents,
             offset,
-            room,
+            place,
         };
         Some(Effect::Send(file.into()))
+    }
+
+    /// Returns the place of a file, if this connection may read the file.
+    fn file_place(&self, location: Location, chat: &Chat) -> Option<FilePlace> {
+        let place = match location {
+            Location::Room(room) => FilePlace::Room(chat.find_room(&room)?),
+            Location::Inbox { message, readers } => {
+                let own = &chat.user(self.nick?)?.nick;
+                let has_copy = readers.iter().any(|form| **form == *own.casefolded());
+                has_copy.then(|| chat.inbox_of_file(message))?
+            }
+        };
+        chat.may_read_files(&place, self.nick).then_some(place)
     }
 
     /// Continues with the events that a slow reader has missed. If the log no longer contains them, reports a gap. If

@@ -36,7 +36,7 @@ use smallvec::SmallVec;
 
 use crate::accounts::AccountQuery;
 use crate::chat::nick::Leaves;
-use crate::chat::{Chat, Committed, NickId, Place, RoomId};
+use crate::chat::{Chat, Committed, FilePlace, NickId, Place, RoomId};
 use crate::config::Limits;
 use crate::dialect::irc::begins_irc;
 use crate::dialect::{Dialect, FileReply, Line, Marks, Output, ReplyBody};
@@ -77,8 +77,8 @@ pub enum Effect {
         id: EventId,
         /// The number of the file's bytes that the client already has.
         offset: u64,
-        /// The file's room. Sending continues only while [`Session::may_still_read`] returns true.
-        room: RoomId,
+        /// The file's place. Sending continues only while [`Session::may_still_read`] returns true.
+        place: FilePlace,
     },
     /// When the client has received all pending output, pass this query to the log and report with
     /// [`Session::on_log_result`].
@@ -115,8 +115,8 @@ pub struct OutgoingFile {
     pub contents: FileContents,
     /// The number of the file's bytes that the client already has.
     pub offset: u64,
-    /// The file's room. Sending continues only while [`Session::may_still_read`] returns true.
-    pub room: RoomId,
+    /// The file's place. Sending continues only while [`Session::may_still_read`] returns true.
+    pub place: FilePlace,
 }
 
 /// An upload that a client is about to send.
@@ -130,8 +130,8 @@ pub struct Upload {
     pub sha256: Option<Digest>,
     /// The tags of the file's event.
     pub tags: SentTags,
-    /// The room in which the file is announced.
-    pub room: RoomId,
+    /// The place where the file is announced.
+    pub place: FilePlace,
 }
 
 /// The reason why an upload or a text failed.
@@ -973,14 +973,7 @@ impl Session {
             contents: None,
         };
         let kind = EventKind::File(Box::new(file));
-        let effect = self.propose_in(
-            Verb::Upload,
-            upload.room,
-            kind,
-            "",
-            ReplyBody::Nothing,
-            chat,
-        )?;
+        let effect = self.propose_upload(&upload.place, kind, ReplyBody::Nothing, chat)?;
         chat.expect_file(self.peer);
         Some(effect.with_tags(upload.tags.clone()))
     }
@@ -1005,15 +998,19 @@ impl Session {
         now: Now,
     ) -> Option<Effect> {
         self.expects = Expects::LineAfterBytes;
-        let room = upload.room;
+        let place = upload.place;
         let contents = outcome.as_ref().ok().copied();
         let outcome = outcome.and_then(|contents| {
-            if chat.may_read(room, self.nick) {
+            if chat.may_send_file(&place, self.nick) {
                 Ok(contents)
             } else {
+                let text = match &place {
+                    FilePlace::Room(_) => "that room was closed to you or deleted meanwhile",
+                    FilePlace::Inbox(_) => "one of you has given up the nick, or has changed the password; send the file again",
+                };
                 Err(UploadError {
                     code: Code::NotAllowed,
-                    text: "that room was closed to you or deleted meanwhile".into(),
+                    text: text.into(),
                     closes: false,
                 })
             }
@@ -1027,14 +1024,14 @@ impl Session {
                 let kind = EventKind::File(Box::new(file));
                 let tags = upload.tags;
                 let body = shown_file(None, contents);
-                let effect = self.propose_in(Verb::Upload, room, kind, "", body, chat)?;
+                let effect = self.propose_upload(&place, kind, body, chat)?;
                 chat.expect_file(self.peer);
                 return Some(effect.with_tags(tags));
             }
             (Ok(contents), Begun::Live(id)) => {
                 let body = shown_file(Some(id), contents);
                 let kind = EventKind::Stored(id, contents.into());
-                return self.propose_in(Verb::Upload, room, kind, "", body, chat);
+                return self.propose_upload(&place, kind, body, chat);
             }
             (Ok(_), Begun::Removed) => UploadError::removed(),
             (Err(error), _) => error,
@@ -1044,7 +1041,7 @@ impl Session {
             chat.release(contents.sha256);
         }
         let effect = match begun {
-            Begun::Live(id) => self.give_up(id, room, chat),
+            Begun::Live(id) => self.give_up(id, &place, chat),
             Begun::Unannounced | Begun::Removed => None,
         };
         self.refuse_bytes(Verb::Upload, error, chat, now);
@@ -1062,7 +1059,7 @@ impl Session {
     }
 
     /// Removes an announced file that will not be completed.
-    pub fn give_up(&mut self, id: EventId, room: RoomId, chat: &mut Chat) -> Option<Effect> {
+    pub fn give_up(&mut self, id: EventId, place: &FilePlace, chat: &mut Chat) -> Option<Effect> {
         let nick = self.nick.and_then(|nick| chat.user(nick));
         let owner = nick.map_or("?", |user| user.nick.as_str()).into();
         let removed = Removed::File {
@@ -1070,7 +1067,7 @@ impl Session {
             contents: None,
         };
         let kind = EventKind::Remove(id, removed.into());
-        self.propose_in(Verb::Upload, room, kind, "", ReplyBody::Nothing, chat)
+        self.propose_upload(place, kind, ReplyBody::Nothing, chat)
     }
 
     /// Queries the log for a file that was still live when the client requested it.
@@ -1085,13 +1082,13 @@ impl Session {
         self.refuse(&Refusal::new(Verb::Download, Code::NoSuchFile, text));
     }
 
-    /// Returns whether this connection may read the files of `room` now. The right is checked again for each piece of a
-    /// file.
-    pub fn may_still_read(&self, room: RoomId, chat: &Chat) -> bool {
-        chat.may_read(room, self.nick)
+    /// Returns whether this connection may read the files of a place now. The right is checked again for each piece of
+    /// a file.
+    pub fn may_still_read(&self, place: &FilePlace, chat: &Chat) -> bool {
+        chat.may_read_files(place, self.nick)
     }
 
-    /// Reports that the connection has lost the right to read the room of the file that is being sent.
+    /// Reports that the connection has lost the right to read the file that is being sent.
     pub fn hide_file(&mut self, id: EventId) {
         self.expects = Expects::Line;
         self.refuse(&log_queries::no_such_file(id));
@@ -1297,6 +1294,26 @@ impl Session {
         };
         let (place, scope) = (Place::Room(room), Scope::Room(name));
         Some(self.propose(verb, place, scope, kind, text, body, chat))
+    }
+
+    /// Proposes an event of an upload.
+    fn propose_upload(
+        &mut self,
+        place: &FilePlace,
+        kind: EventKind,
+        body: ReplyBody,
+        chat: &mut Chat,
+    ) -> Option<Effect> {
+        let verb = Verb::Upload;
+        match place {
+            FilePlace::Room(room) => self.propose_in(verb, *room, kind, "", body, chat),
+            FilePlace::Inbox(both) => {
+                let message = &both.message;
+                let here = chat.find_nick(&message.to).unwrap_or(NickId::NONE);
+                let (place, scope) = (Place::Nick(here), Scope::Inbox(message.clone().into()));
+                Some(self.propose(verb, place, scope, kind, "", body, chat))
+            }
+        }
     }
 
     /// Proposes an event. The reply is sent at the event's position among the events of `place`.

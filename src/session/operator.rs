@@ -138,7 +138,7 @@ impl Session {
             );
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
-        self.query_accounts(AccountQuery::RemoveAccount { nick })
+        Ok(self.clear_inbox(nick.clone(), AccountQuery::RemoveAccount { nick }))
     }
 
     /// Deletes a room with all of its events and files. The room's connections leave at once. The reply waits for the

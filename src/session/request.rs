@@ -10,14 +10,14 @@ use super::lazy_list::{LazyList, Step};
 use super::output::{AfterReply, Pending, UpTo};
 use super::{Deferred, Effect, Expects, Membership, NickLogin, Session, Upload, WaitingNick};
 use crate::chat::nick::Leaves;
-use crate::chat::{Chat, Claimed, NickId, Place, Refused, RoomId};
+use crate::chat::{Chat, Claimed, FilePlace, NickId, Place, Refused, RoomId};
 use crate::dialect::{Dialect, Marks, Output, ReplyBody};
 use crate::log::HistorySource;
 use crate::model::{EventKind, Now, Reaction, Scope, Secret};
 use crate::protocol::human::plural;
 use crate::protocol::line::LineEnd;
 use crate::protocol::request::{
-    HistoryOf, JoinFrom, Refusal, SearchOf, Side, Target, UploadRequest,
+    FilesOf, HistoryOf, JoinFrom, Refusal, SearchOf, Side, Target, UploadRequest,
 };
 use crate::protocol::tags::SentTags;
 use crate::protocol::text::mentions_everybody;
@@ -73,6 +73,29 @@ fn direct(verb: Verb, own: NickId, to: Nick, chat: &mut Chat) -> Result<(Place, 
         }
     };
     Ok((Place::Nick(place), scope))
+}
+
+/// Returns the place of a file from `own` to the nick `to`.
+fn file_to(own: NickId, to: &Nick, chat: &Chat) -> Result<FilePlace, Refusal> {
+    if let Some(message) = chat.direct_message(own, to) {
+        return Ok(chat.inbox_of_file(message));
+    }
+    let is_registered = chat.is_registered(to);
+    let (code, text) = if is_registered {
+        let text =
+            "only a registered nick can send a file to one person: REGISTER <password> first"
+                .into();
+        (Code::NotAllowed, text)
+    } else if chat.find_nick(to).is_some() {
+        let text = format!(
+            "{to} is not registered; a file can be sent only to a registered nick, so ask {to} to REGISTER first"
+        );
+        (Code::NotAllowed, text)
+    } else {
+        let text = format!("{to} is neither registered nor connected");
+        (Code::NoSuchNick, text)
+    };
+    Err(Refusal::new(Verb::Upload, code, text))
 }
 
 impl Session {
@@ -167,9 +190,14 @@ impl Session {
             Request::Whois { nick } => self.whois(&nick, chat),
             Request::Away { text } => self.away(&text, chat, now),
             Request::Mine => self.mine(chat),
-            Request::Files { room } => {
+            Request::Files { of } => {
+                let room = match of {
+                    FilesOf::Inbox => return self.list_inbox_files(chat),
+                    FilesOf::Current => None,
+                    FilesOf::Room(room) => Some(room),
+                };
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
-                Ok(self.query_files(name_of(room, chat)?))
+                Ok(self.query_files(HistorySource::Room(name_of(room, chat)?)))
             }
             Request::Help { verb } => self.list(LazyList::help(verb), chat),
             Request::Download { file: id, offset } => Ok(self.query_file(id, offset)),
@@ -568,6 +596,18 @@ impl Session {
         self.query_inbox_search(own.map(|user| user.nick.clone()), words)
     }
 
+    /// Lists the files of the direct messages of the connection's own nick.
+    fn list_inbox_files(&mut self, chat: &Chat) -> Done {
+        let verb = Verb::Files;
+        let own = chat.user(self.require_nick(verb)?);
+        let own = own.filter(|user| chat.is_registered(&user.nick));
+        let Some(own) = own.map(|user| user.nick.clone()) else {
+            self.ok(verb, "0", "0 files", AfterReply::Nothing);
+            return Ok(None);
+        };
+        Ok(self.query_files(HistorySource::Inbox(own.into())))
+    }
+
     pub(super) fn part(
         &mut self,
         name: Option<RoomName>,
@@ -684,6 +724,7 @@ impl Session {
             name,
             length,
             sha256,
+            to,
             tags,
         } = upload;
         let most = chat.limits().upload_bytes_max;
@@ -699,8 +740,11 @@ impl Session {
         }
         let allowed = || {
             self.require_open(verb)?;
-            self.require_nick(verb)?;
-            let room = self.require_current_room(verb)?;
+            let own = self.require_nick(verb)?;
+            let place = match &to {
+                None => FilePlace::Room(self.require_current_room(verb)?),
+                Some(to) => file_to(own, to, chat)?,
+            };
             chat.has_space_for_file(self.peer, self.nick)
                 .map_err(|text| Refusal::new(verb, Code::Quota, text))?;
             let name = name?;
@@ -715,17 +759,17 @@ impl Session {
                 };
                 return Err(Refusal::new(verb, Code::Quota, text));
             }
-            Ok((room, name))
+            Ok((place, name))
         };
         match allowed() {
-            Ok((room, name)) => {
+            Ok((place, name)) => {
                 self.expects = Expects::Nothing;
                 let upload = Upload {
                     name,
                     length,
                     sha256,
                     tags,
-                    room,
+                    place,
                 };
                 Ok(Some(Effect::Receive(upload.into())))
             }

@@ -2,6 +2,7 @@
 
 mod clients;
 mod closed;
+mod direct;
 mod display;
 mod followers;
 mod quota;

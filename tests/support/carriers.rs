@@ -389,6 +389,9 @@ fn announced(line: &str) -> Option<Option<usize>> {
     if !verb.eq_ignore_ascii_case("upload") {
         return None;
     }
+    if words.last()?.starts_with('@') {
+        words.pop();
+    }
     if words.last()?.len() == 64 {
         words.pop();
     }

@@ -3,7 +3,7 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::rows::{contents, event_id};
+use super::rows::deleted_file;
 use crate::model::DeletedFile;
 use crate::protocol::RoomName;
 
@@ -34,12 +34,7 @@ pub(super) fn delete(
     let mut files = step.prepare_cached(
         "SELECT f.id, e.nick, f.length, f.sha256 FROM files f JOIN events e ON e.id = f.id WHERE f.room = ?1",
     )?;
-    let files = files.query_map([id], |row| {
-        let id: i64 = row.get(0)?;
-        let (nick, contents) = (row.get(1)?, contents(row, 2)?);
-        let id = event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))?;
-        Ok(DeletedFile { id, nick, contents })
-    })?;
+    let files = files.query_map([id], deleted_file)?;
     let files = files.collect::<rusqlite::Result<_>>()?;
     step.prepare_cached("DELETE FROM files WHERE room = ?1")?
         .execute([id])?;

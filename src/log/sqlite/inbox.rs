@@ -4,9 +4,9 @@
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::rows::{RECORD, collect, number, record, span_from};
+use super::rows::{RECORD, collect, deleted_file, number, record, span_from};
 use crate::log::{HistoryPage, Location, Record, Span};
-use crate::model::{DirectMessage, StorageError};
+use crate::model::{DeletedFile, DirectMessage, StorageError};
 use crate::protocol::{EventId, Nick};
 
 /// Adds an event to the inboxes of both nicks.
@@ -58,13 +58,24 @@ pub(super) fn newest(
     Ok(span_from(first.query_row(key, |row| row.get(0))?, up_to))
 }
 
-pub(super) fn forget(db: &Connection, form: &str) -> Result<(), StorageError> {
+/// Empties the inbox of a nick. Deletes the files that only this nick could still read, and returns them.
+pub(super) fn forget(db: &Connection, form: &str) -> Result<Vec<DeletedFile>, StorageError> {
+    let mut files = db.prepare_cached(
+        "SELECT f.id, e.nick, f.length, f.sha256 FROM told t JOIN files f ON f.id = t.id JOIN events e ON e.id = f.id
+         WHERE t.nick = ?1 AND NOT EXISTS (SELECT 1 FROM told WHERE id = t.id AND nick <> ?1)",
+    )?;
+    let files = files.query_map([form], deleted_file)?;
+    let files: Vec<DeletedFile> = files.collect::<Result<_, _>>()?;
+    for file in &files {
+        db.prepare_cached("DELETE FROM files WHERE id = ?1")?
+            .execute([number(file.id.get())])?;
+    }
     let mut forget = db.prepare_cached("DELETE FROM told WHERE nick = ?1")?;
     forget.execute([form])?;
     let readers =
         "DELETE FROM readers WHERE nick = ?1 AND (substr(room, 1, 1) = '@' OR owner = ?1)";
     db.prepare_cached(readers)?.execute([form])?;
-    Ok(())
+    Ok(files)
 }
 
 /// Returns the place of a direct message from `by`. `to` is the name of the row of `rooms` under which it is stored.

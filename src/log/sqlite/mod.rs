@@ -38,10 +38,12 @@ use self::search_index::SearchIndex;
 pub(crate) use self::writer::Change;
 use self::writer::{Rooms, Waiting, Writer};
 use super::{
-    Age, Authorship, Commits, Found, HistoryPage, Log, Reacted, Reader, Record, SearchScope, Sink,
-    Span, Trimmed, text::Query, work::Work,
+    Age, Authorship, Commits, Found, HistoryPage, HistorySource, Location, Log, Reacted, Reader,
+    Record, SearchScope, Sink, Span, Trimmed, text::Query, work::Work,
 };
-use crate::model::{Applied, Entry, FileTotals, NewFile, RoomRow, StorageError, Ticket};
+use crate::model::{
+    Applied, DeletedFile, Entry, FileTotals, NewFile, RoomRow, StorageError, Ticket,
+};
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 
 /// A log in a folder.
@@ -310,21 +312,21 @@ impl Log for SqliteLog {
         self.ask(|db| inbox::newest(db, nick, before, count))
     }
 
-    fn clear_inbox(&self, nick: &Nick) -> Result<(), StorageError> {
+    fn clear_inbox(&self, nick: &Nick) -> Result<Vec<DeletedFile>, StorageError> {
         let form = nick.casefolded().to_owned();
         self.change(true, move |step, _| inbox::forget(step, &form))
     }
 
     fn files(
         &self,
-        room: &RoomName,
+        source: &HistorySource,
         after: u64,
         count: usize,
     ) -> Result<Vec<Record>, StorageError> {
-        self.ask(|db| read::files(db, room, after, count))
+        self.ask(|db| read::files(db, source, after, count))
     }
 
-    fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, StorageError> {
+    fn file(&self, id: EventId) -> Result<Option<(Location, NewFile)>, StorageError> {
         self.ask(|db| read::file(db, id))
     }
 
@@ -344,7 +346,7 @@ impl Log for SqliteLog {
         self.ask(|db| read::authorship(db, id))
     }
 
-    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, StorageError> {
+    fn unfinished(&self) -> Result<Vec<(EventId, Location, String)>, StorageError> {
         self.ask(read::unfinished)
     }
 

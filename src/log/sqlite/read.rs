@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::inbox;
 use super::rows::{RECORD, collect, contents, event_id, number, record, span_from};
-use crate::log::{Authorship, HistoryPage, Location, Reader, Record, Span};
+use crate::log::{Authorship, HistoryPage, HistorySource, Location, Reader, Record, Span};
 use crate::model::{FileSum, FileTotals, NewFile, Removed, RoomRow, StorageError};
 use crate::protocol::tags::REMOVED;
 use crate::protocol::{Digest, EventId, FileName, RoomName, Time};
@@ -90,43 +90,66 @@ pub(super) fn newest(
 
 pub(super) fn files(
     db: &Connection,
-    room: &RoomName,
+    source: &HistorySource,
     after: u64,
     count: usize,
 ) -> Result<Vec<Record>, StorageError> {
-    let mut files = db.prepare_cached(
+    let (from, form) = match source {
+        HistorySource::Room(room) => (
+            "rooms r JOIN files f ON f.room = r.id JOIN events e ON e.id = f.id WHERE r.form = ?1",
+            room.casefolded(),
+        ),
+        HistorySource::Inbox(nick) => (
+            "told t JOIN files f ON f.id = t.id JOIN events e ON e.id = f.id JOIN rooms r ON r.id = f.room
+             WHERE t.nick = ?1",
+            nick.casefolded(),
+        ),
+    };
+    let mut files = db.prepare_cached(&format!(
         "SELECT e.id, e.time, e.verb, r.name, e.nick, coalesce(f.length, '*') || ' ' || f.name, e.tags,
            e.edited, e.reacts
-         FROM rooms r JOIN files f ON f.room = r.id JOIN events e ON e.id = f.id WHERE r.form = ?1 AND f.id > ?2 ORDER BY f.id LIMIT ?3",
-    )?;
-    let found = files.query_map(
-        params![room.casefolded(), number(after), count as i64],
-        record,
-    )?;
+         FROM {from} AND f.id > ?2 ORDER BY f.id LIMIT ?3",
+    ))?;
+    let found = files.query_map(params![form, number(after), count as i64], record)?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn file(
     db: &Connection,
     id: EventId,
-) -> Result<Option<(RoomName, NewFile)>, StorageError> {
+) -> Result<Option<(Location, NewFile)>, StorageError> {
     let mut file = db.prepare_cached(
-        "SELECT r.name, f.name, f.length, f.sha256 FROM files f JOIN rooms r ON r.id = f.room
-         WHERE f.id = ?1",
+        "SELECT r.name, e.nick, f.name, f.length, f.sha256 FROM files f JOIN rooms r ON r.id = f.room
+         JOIN events e ON e.id = f.id WHERE f.id = ?1",
     )?;
     let row = file.query_row([number(id.get())], |row| {
         Ok((
             row.get::<_, String>(0)?,
             row.get::<_, String>(1)?,
-            contents(row, 2)?,
+            row.get::<_, String>(2)?,
+            contents(row, 3)?,
         ))
     });
-    let row = row.optional()?;
-    Ok(row.and_then(|(room, name, contents)| {
-        let room = RoomName::parse(&room).ok()?;
-        let name = FileName::parse(&name).ok()?;
-        Some((room, NewFile { name, contents }))
-    }))
+    let Some((place, nick, name, contents)) = row.optional()? else {
+        return Ok(None);
+    };
+    let location = location(db, id, &nick, &place)?;
+    let name = FileName::parse(&name).ok();
+    let file = name.map(|name| NewFile { name, contents });
+    Ok(location.zip(file))
+}
+
+/// Returns the place of an event from `nick`. `name` is the name of the row of `rooms` under which it is stored.
+fn location(
+    db: &Connection,
+    id: EventId,
+    nick: &str,
+    name: &str,
+) -> Result<Option<Location>, StorageError> {
+    match RoomName::parse(name) {
+        Ok(room) => Ok(Some(Location::Room(room))),
+        Err(_) => inbox::location(db, id, nick, name),
+    }
 }
 
 pub(super) fn file_totals(db: &Connection) -> Result<FileTotals, StorageError> {
@@ -195,10 +218,7 @@ pub(super) fn authorship(db: &Connection, id: EventId) -> Result<Option<Authorsh
     let Some((name, nick, removable)) = row.optional()? else {
         return Ok(None);
     };
-    let location = match RoomName::parse(&name) {
-        Ok(room) => Some(Location::Room(room)),
-        Err(_) => inbox::location(db, id, &nick, &name)?,
-    };
+    let location = location(db, id, &nick, &name)?;
     Ok(location.map(|location| Authorship {
         location,
         nick,
@@ -208,19 +228,22 @@ pub(super) fn authorship(db: &Connection, id: EventId) -> Result<Option<Authorsh
 
 pub(super) fn unfinished(
     db: &Connection,
-) -> Result<Vec<(EventId, RoomName, String)>, StorageError> {
+) -> Result<Vec<(EventId, Location, String)>, StorageError> {
     let mut files = db.prepare(
         "SELECT f.id, r.name, e.nick FROM files f JOIN rooms r ON r.id = f.room
          JOIN events e ON e.id = f.id WHERE f.sha256 ISNULL ORDER BY f.id",
     )?;
     let rows = files.query_map([], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get(2)?))
+        let names = (row.get::<_, String>(1)?, row.get::<_, String>(2)?);
+        Ok((row.get::<_, i64>(0)?, names))
     })?;
     let mut found = Vec::new();
     for row in rows {
-        let (id, room, nick) = row?;
-        if let (Some(id), Ok(room)) = (event_id(id), RoomName::parse(&room)) {
-            found.push((id, room, nick));
+        let (id, (room, nick)) = row?;
+        if let Some(id) = event_id(id)
+            && let Some(location) = location(db, id, &nick, &room)?
+        {
+            found.push((id, location, nick));
         }
     }
     Ok(found)

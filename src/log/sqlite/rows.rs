@@ -6,7 +6,7 @@ use rusqlite::Row;
 
 use super::schema::NICK_MARK;
 use crate::log::{Record, Span, with_marks};
-use crate::model::{Entry, FileContents, Scope, StorageError};
+use crate::model::{DeletedFile, Entry, FileContents, Scope, StorageError};
 use crate::protocol::{Digest, Event, EventId, Nick, RoomName, Time};
 
 /// The key of a row of `rooms`, which stands for a room or for the inbox of a nick.
@@ -77,6 +77,14 @@ pub(super) fn contents(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<File
         length: u64::try_from(length).unwrap_or_default(),
         sha256: Digest(sha256),
     }))
+}
+
+/// Reads a file that is being deleted: its id, its author, its length and its digest.
+pub(super) fn deleted_file(row: &Row<'_>) -> rusqlite::Result<DeletedFile> {
+    let id: i64 = row.get(0)?;
+    let (nick, contents) = (row.get(1)?, contents(row, 2)?);
+    let id = event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))?;
+    Ok(DeletedFile { id, nick, contents })
 }
 
 /// The columns that [`record`] reads, as SQL. `e` is the table of events, and `r` that of their rooms.

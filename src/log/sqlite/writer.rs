@@ -385,7 +385,7 @@ fn is_readable(
         Scope::Inbox(message) => step
             .prepare_cached(
                 "SELECT 1 FROM told a JOIN told b ON b.id = a.id JOIN events e ON e.id = a.id
-                 WHERE a.id = ?1 AND a.nick = ?2 AND b.nick = ?3 AND e.verb IN ('MSG', 'ME')",
+                 WHERE a.id = ?1 AND a.nick = ?2 AND b.nick = ?3 AND e.verb IN ('MSG', 'ME', 'FILE')",
             )?
             .exists(params![
                 id,

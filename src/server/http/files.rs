@@ -10,9 +10,9 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::StatusCode;
 use hyper::body::Frame;
 use hyper::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE,
-    LOCATION, RANGE,
+    ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderName, HeaderValue,
+    IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use smol::unblock;
@@ -20,10 +20,11 @@ use tracing::warn;
 
 use super::internal::InternalClient;
 use super::login;
-use super::query::{self, Query};
+use super::query::{self, Query, Recipient};
 use super::reply::{self, Body, Problem, Reply};
 use super::{Client, HttpRequest};
 use crate::dialect::{Delivery, ReplyFields};
+use crate::log::Location;
 use crate::model::{FileContents, NewFile};
 use crate::protocol::{Code, Digest, EventId, Request};
 use crate::server::descriptors::{self, OpenFile};
@@ -50,14 +51,14 @@ const IMAGE_TYPES: [(&str, &str); 5] = [
     ("webp", "image/webp"),
 ];
 
-/// `PUT /rooms/<room>/files/<name>`: stores the body as a file and announces it.
+/// `PUT /rooms/<room or @nick>/files/<name>`: stores the body as a file and announces it.
 pub async fn put(
     client: &Client,
     part: &str,
     name: &str,
     request: HttpRequest,
 ) -> Result<Reply, Problem> {
-    let room = query::room(part)?;
+    let recipient = query::recipient(part)?;
     let name = query::decode(name)?;
     let length = request.body().length();
     let most = client.server.config.limits.upload_bytes_max;
@@ -94,8 +95,12 @@ pub async fn put(
             text,
         ));
     }
-    let to = login::sender(client, &room, request.headers()).await?;
-    let upload = Request::upload(&name, length, digest).with_tags(tags);
+    let (room, nick) = match recipient {
+        Recipient::Room(room) => (Some(room), None),
+        Recipient::Nick(nick) => (None, Some(nick)),
+    };
+    let to = login::sender(client, room.as_ref(), request.headers()).await?;
+    let upload = Request::upload(&name, length, digest, nick).with_tags(tags);
     to.send(Ok(upload)).await;
     let mut body = request.into_body();
     let sent = async {
@@ -137,8 +142,10 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
     };
     let id = EventId::parse(number).ok_or_else(none)?;
     let has_password = client.server.config.password.is_some();
-    // While every room is open to everyone, no rights need to be checked.
-    let to = if !has_password && client.server.state().chat.is_all_open() {
+    // While every room is open to everyone, a client without a nick has the right to each file of a room. The client is
+    // logged in before the file is looked up, so that a wrong password gets the same answer for every number.
+    let is_known = headers.contains_key(AUTHORIZATION);
+    let to = if !has_password && !is_known && client.server.state().chat.is_all_open() {
         None
     } else {
         Some(login::reader(client, headers).await?)
@@ -147,13 +154,14 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
     let file = unblock(move || log.file(id)).await;
     let file = file.map_err(|e| broken(id, &e))?;
     if let Some(to) = &to {
-        let room = file.as_ref().map(|(room, _)| room.clone());
-        let asked = to.ask(Ok(Request::Topic { room, text: None })).await;
-        // A client that may not read the file's room gets the same answer as for a file that does not exist.
+        let asked = to.ask(Ok(Request::Reacts { id })).await;
+        // A client that may not read the file gets the same answer as for a file that does not exist.
         asked.map_err(|problem| match problem.status {
             StatusCode::NOT_FOUND => none(),
             _ => problem,
         })?;
+    } else if matches!(file, Some((Location::Inbox { .. }, _))) {
+        return Err(none());
     }
     let (_, file) = file.ok_or_else(none)?;
     match (file.contents, to) {

@@ -125,10 +125,10 @@ pub async fn owner(client: &Client, headers: &HeaderMap) -> Result<(Nick, Option
     Ok((nick, version))
 }
 
-/// Opens a connection that sends to `room` under the client's nick.
+/// Opens a connection that sends to `room` under the client's nick. With `None`, the connection is in no room.
 pub async fn sender(
     client: &Client,
-    room: &RoomName,
+    room: Option<&RoomName>,
     headers: &HeaderMap,
 ) -> Result<InternalClient, Problem> {
     let credentials = Credentials::of(headers)?;
@@ -155,14 +155,13 @@ pub async fn sender(
         }
         client.server.clock.wait(NICK_EVERY).await;
     }
-    if *room != client.server.config.lobby {
+    if room != Some(&client.server.config.lobby) {
         leave_lobby(&to).await;
     }
-    let join = Request::Join {
-        room: room.clone(),
-        from: JoinFrom::Now,
-    };
-    to.ask(Ok(join)).await?;
+    if let Some(room) = room.cloned() {
+        let from = JoinFrom::Now;
+        to.ask(Ok(Request::Join { room, from })).await?;
+    }
     Ok(to)
 }
 

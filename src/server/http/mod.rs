@@ -354,6 +354,13 @@ async fn route(
                 Ok(not_allowed("GET, HEAD"))
             }
         }
+        ["rooms", "@" | "%40"] => {
+            if is_read {
+                rooms::search_inbox(client, &request).await
+            } else {
+                Ok(not_allowed("GET, HEAD"))
+            }
+        }
         ["rooms", room] => match method {
             Method::GET | Method::HEAD => rooms::read(client, room, &request).await,
             Method::POST => post::post(client, room, request).await,

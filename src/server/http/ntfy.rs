@@ -238,7 +238,7 @@ async fn publish(
             sent.map_err(|why| refused(&why))?
         }
         None => {
-            let to = login::sender(client, &room, &headers).await?;
+            let to = login::sender(client, Some(&room), &headers).await?;
             // This runs in a task of its own, so that it is completed even if the client has gone.
             let sent = client.server.executor.spawn(async move {
                 let tags = message.sent_tags();

@@ -120,7 +120,7 @@ pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<R
     let tags = query::tags(&head.headers)?;
     let text = collect(client, body, &mut held).await?;
     let sending = Sending::of(text, tags)?;
-    let to = login::sender(client, &room, &head.headers).await?;
+    let to = login::sender(client, Some(&room), &head.headers).await?;
     // This runs in a task of its own, so that it is completed even if the client has gone.
     let posted = client.server.executor.spawn(async move {
         let posted = send(&to, sending);

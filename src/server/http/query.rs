@@ -4,9 +4,10 @@ use hyper::{HeaderMap, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 
 use super::reply::Problem;
+use crate::protocol::name::BadName;
 use crate::protocol::tags::{SentTags, is_nonce};
 use crate::protocol::text::clean;
-use crate::protocol::{Code, RoomName, parse_number};
+use crate::protocol::{Code, Nick, RoomName, parse_number};
 
 /// The decoded query of a URL.
 pub struct Query(Vec<(String, String)>);
@@ -105,6 +106,22 @@ pub fn decode(part: &str) -> Result<String, Problem> {
 pub fn room(part: &str) -> Result<RoomName, Problem> {
     RoomName::parse_loose(&decode(part)?)
         .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, Code::BadName, e.to_string()))
+}
+
+/// The recipient of a file.
+pub enum Recipient {
+    Room(RoomName),
+    Nick(Nick),
+}
+
+/// Parses the recipient of a file in a part of a path: a room with or without its `#`, or a nick after `@`.
+pub fn recipient(part: &str) -> Result<Recipient, Problem> {
+    let decoded = decode(part)?;
+    let Some(nick) = decoded.strip_prefix('@') else {
+        return room(part).map(Recipient::Room);
+    };
+    let bad_name = |e: BadName| Problem::new(StatusCode::BAD_REQUEST, Code::BadName, e.to_string());
+    Nick::parse(nick).map(Recipient::Nick).map_err(bad_name)
 }
 
 /// Returns the tags of the message in a request: those in each `X-Chat-Tag` header, and `Idempotency-Key` as the

@@ -16,8 +16,8 @@ use super::query::{self, Query, bad};
 use super::reply::{self, Body, Problem, Reply};
 use super::{Client, HttpRequest};
 use crate::dialect::{Delivery, Reply as Answer, ReplyFields};
-use crate::protocol::request::{HistoryOf, Refusal, Side};
-use crate::protocol::{Request, RoomName, parse_number};
+use crate::protocol::request::{FilesOf, HistoryOf, Refusal, SearchOf, Side};
+use crate::protocol::{Request, parse_number};
 
 /// Approximate size of one piece of a body.
 pub const PIECE_BYTES: usize = 16 << 10;
@@ -28,16 +28,16 @@ pub async fn list(client: &Client, request: &HttpRequest) -> Result<Reply, Probl
     let format = Format::of(request.headers(), &query, false)?;
     let to = reader(client, request.headers()).await?;
     let ask = match query.get("q") {
-        Some(words) => search(None, words),
+        Some(words) => search(SearchOf::All, words),
         None => Ok(Request::Rooms { is_all: false }),
     };
     to.send(ask).await;
     listed(to, "*", format).await
 }
 
-/// Returns the request to search a room, or all rooms, for the words of a query.
-fn search(room: Option<RoomName>, words: &str) -> Result<Request<'static>, Refusal> {
-    Request::search(room, &words.replace(['\r', '\n'], " "))
+/// Returns the request to search a place for the words of a query.
+fn search(of: SearchOf, words: &str) -> Result<Request<'static>, Refusal> {
+    Request::search(of, &words.replace(['\r', '\n'], " "))
 }
 
 /// `GET /rooms/<room>/files`.
@@ -45,10 +45,29 @@ pub async fn files(client: &Client, part: &str, request: &HttpRequest) -> Result
     let query = Query::of(request.uri(), &["format"])?;
     let format = Format::of(request.headers(), &query, false)?;
     let to = reader(client, request.headers()).await?;
-    let room = query::room(part)?;
-    let place = room.to_string();
-    to.send(Ok(Request::Files { room: Some(room) })).await;
+    let (of, place) = if query::decode(part)? == INBOX {
+        (FilesOf::Inbox, INBOX.to_owned())
+    } else {
+        let room = query::room(part)?;
+        (FilesOf::Room(room.clone()), room.to_string())
+    };
+    to.send(Ok(Request::Files { of })).await;
     listed(to, &place, format).await
+}
+
+/// The part of an address that stands for the direct messages of the client's own nick, in the place of a room.
+const INBOX: &str = "@";
+
+/// `GET /rooms/@?q=`: searches the direct messages of the client's own nick.
+pub async fn search_inbox(client: &Client, request: &HttpRequest) -> Result<Reply, Problem> {
+    let query = Query::of(request.uri(), &["q", "format"])?;
+    let format = Format::of(request.headers(), &query, false)?;
+    let words = query
+        .get("q")
+        .ok_or_else(|| bad("the parameter 'q' is missing"))?;
+    let to = reader(client, request.headers()).await?;
+    to.send(search(SearchOf::Inbox, words)).await;
+    listed(to, INBOX, format).await
 }
 
 /// `GET /rooms/<room>`: sends the history. With `follow`, also sends later events as they happen.
@@ -101,7 +120,7 @@ pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<
     }
     let to = reader(client, request.headers()).await?;
     let ask = match (query.get("q"), after, before) {
-        (Some(words), ..) => search(Some(room.clone()), words),
+        (Some(words), ..) => search(SearchOf::Room(room.clone()), words),
         (None, after, before) => Ok(Request::History {
             of: HistoryOf::Room(room.clone()),
             count,

@@ -7,9 +7,12 @@ use crate::log::memory::MemoryLog;
 use crate::log::text::Query;
 use crate::log::work::Work;
 use crate::log::{
-    Age, Authorship, Found, HistoryPage, Log, Reacted, Reader, Record, SearchScope, Span, Trimmed,
+    Age, Authorship, Found, HistoryPage, HistorySource, Location, Log, Reacted, Reader, Record,
+    SearchScope, Span, Trimmed,
 };
-use crate::model::{Applied, Entry, FileTotals, NewFile, RoomRow, StorageError, Ticket};
+use crate::model::{
+    Applied, DeletedFile, Entry, FileTotals, NewFile, RoomRow, StorageError, Ticket,
+};
 use crate::protocol::{Digest, EventId, Nick, RoomName, Time};
 
 /// The entries that are submitted and not stored yet, each with the index of its server.
@@ -67,15 +70,15 @@ impl Log for LateLog {
         fn newest(room: &RoomName, before: u64, count: usize) -> Span;
         fn read_inbox(nick: &Nick, span: Span, count: usize, bytes: usize) -> HistoryPage;
         fn newest_in_inbox(nick: &Nick, before: u64, count: usize) -> Span;
-        fn clear_inbox(nick: &Nick) -> ();
+        fn clear_inbox(nick: &Nick) -> Vec<DeletedFile>;
         fn search(scope: &SearchScope, query: &Query, count: usize, work: &Work) -> Found;
-        fn files(room: &RoomName, after: u64, count: usize) -> Vec<Record>;
-        fn file(id: EventId) -> Option<(RoomName, NewFile)>;
+        fn files(source: &HistorySource, after: u64, count: usize) -> Vec<Record>;
+        fn file(id: EventId) -> Option<(Location, NewFile)>;
         fn file_totals() -> FileTotals;
         fn digests() -> HashMap<Digest, usize>;
         fn reactions(id: EventId) -> Vec<Reacted>;
         fn authorship(id: EventId) -> Option<Authorship>;
-        fn unfinished() -> Vec<(EventId, RoomName, String)>;
+        fn unfinished() -> Vec<(EventId, Location, String)>;
         fn trim(age: Option<Age>, bytes_max: Option<u64>) -> Trimmed;
         fn sweep(now: Time) -> u64;
         fn reader(reader: &Reader) -> Option<u64>;
