@@ -203,14 +203,14 @@ const ui = {
 	async offer(files) {
 		const room = chat.active;
 		const all = [...files]; // the list is empty after the event
-		if (!room || room.isPrivate || (await askToSend(all, room.name))) uploads.add(room, all);
+		if (room && uploads.mayAdd(room) && (await askToSend(all, room.name))) uploads.add(room, all);
 		ui.focusInput();
 	},
 	/** Shows a picture of the room, and lets the user go to the others. */
 	look(file) {
 		const room = chat.active;
 		const all = room.items.map((item) => ({ ...item, size: room.stored.get(item.file) ?? item.size }));
-		showPicture(all.filter((item) => item.verb === 'FILE' && isPicture(item.name, item.size) && !room.isRemoved(item) && !chat.isIgnored(item.nick)), file);
+		showPicture(all.filter((item) => item.verb === 'FILE' && isPicture(item.name, item.size) && !room.isRemoved(item) && !chat.isIgnored(item.nick)), file, chat);
 	},
 
 	/** The room in the address, or `null`. */

@@ -1,6 +1,8 @@
 // Converts refusals to sentences for the user: what is wrong, and what to do next on this page. The codes are in
 // protocol.md §9. The server's own texts are for people who type the protocol, so few of them are shown. Pure.
 
+import { isRoom } from './wire.js';
+
 export const OFFLINE = 'You are offline. Try again when the connection is back.';
 
 const NAME_RULE = 'Names can only contain letters, digits, "-", "_" and ".", and have at most 32 characters.';
@@ -83,7 +85,8 @@ const SENTENCES = {
 	'UPLOAD quota': () => 'The server has no space for this file just now. Try again later.',
 	'UPLOAD bad-name': () => 'A file cannot have this name. Rename it, then send it again.',
 	'UPLOAD busy': () => 'Too many files are being uploaded just now. Try again in a moment.',
-	'UPLOAD not-allowed': () => 'You cannot send files to this room.',
+	'UPLOAD not-allowed': ({ room }) => (isRoom(room) ? 'You cannot send files to this room.' : `Files in direct messages go only from one registered name to another: ${room} must register too.`),
+	'UPLOAD no-such-nick': ({ room }) => `No user named ${room} is registered or online.`,
 	'UPLOAD nick-taken': () => 'Another user has your name. Choose another one: /nick name',
 	'bad-name': () => NAME_RULE,
 	'no-such-nick': ({ nick }) => (nick ? `No user named ${nick} is online.` : 'No such user is online.'),

@@ -7,7 +7,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
-import { Nc, chatd, enter, transfer, until, visitor } from './support.js';
+import { Nc, chatd, choose, enter, register, say, transfer, until, visitor } from './support.js';
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
@@ -178,4 +178,76 @@ test('the list of files follows what is uploaded and deleted', async (t) => {
 	assert.equal(widths[0], widths[1]);
 	bob.say(`REMOVE ${ids[0]}`);
 	await until(listed, [`${'long-'.repeat(20)}b.txt`]);
+});
+
+test('a file in direct messages reaches the other user, and nobody else', async (t) => {
+	const server = await chatd(t);
+	const [ann, bob, eve] = [await visitor(t), await visitor(t), await visitor(t)];
+	await register(ann, server, 'ann');
+	await register(bob, server, 'bob');
+	await register(eve, server, 'eve');
+	await say(ann, '/msg bob a picture for you');
+	await bob.locator('#people').getByRole('link', { name: /ann/ }).click();
+	await ann.locator('#pick').setInputFiles([
+		{ name: 'green.png', mimeType: 'image/png', buffer: PIXEL },
+		{ name: 'plan.txt', mimeType: 'text/plain', buffer: Buffer.from('at noon') },
+	]);
+	for (const page of [ann, bob]) {
+		await page.getByRole('link', { name: 'Show green.png' }).waitFor();
+		await page.waitForFunction(() => document.querySelector('.thumb img')?.naturalWidth === 1);
+		const [saved] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'plan.txt' }).click()]);
+		assert.equal(saved.suggestedFilename(), 'plan.txt');
+		assert.equal(readFileSync(await saved.path()).toString(), 'at noon');
+	}
+	assert.equal(await ann.locator('#uploads li').count(), 0);
+	// In front of the page, in the list of files, and after a reload.
+	await bob.getByRole('link', { name: 'Show green.png' }).click();
+	const front = bob.getByRole('dialog', { name: 'Picture' });
+	await bob.waitForFunction(() => document.querySelector('dialog img')?.naturalWidth === 1);
+	const [picture] = await Promise.all([bob.waitForEvent('download'), front.getByRole('link', { name: 'Download' }).click()]);
+	assert.equal(picture.suggestedFilename(), 'green.png');
+	assert.equal(sha256(readFileSync(await picture.path())), sha256(PIXEL));
+	await bob.keyboard.press('Escape');
+	await bob.reload();
+	await bob.waitForFunction(() => document.querySelector('.thumb img')?.naturalWidth === 1);
+	await say(bob, '/files');
+	const listed = bob.locator('#panel li.file a');
+	await until(() => listed.allTextContents(), ['plan.txt', 'green.png']);
+	const [again] = await Promise.all([bob.waitForEvent('download'), listed.first().click()]);
+	assert.equal(readFileSync(await again.path()).toString(), 'at noon');
+	// A file that is dropped is shown first.
+	await transfer(ann.locator('#log'), 'drop', { files: [['dropped.txt', 'text/plain']] });
+	await ann.getByRole('dialog', { name: 'Send this file to bob?' }).getByRole('button', { name: 'Send' }).click();
+	await bob.locator('.file', { hasText: 'dropped.txt' }).first().waitFor();
+	// Eve sees none of it, and her browser gets none of it.
+	await until(() => eve.locator('.file, .thumb').count(), 0);
+	const href = await ann.getByRole('link', { name: 'plan.txt' }).getAttribute('href');
+	assert.equal(await eve.evaluate(async (href) => (await fetch(href)).status, href), 404);
+	await say(eve, '/files');
+	await eve.getByText('No files yet').waitFor();
+	// The sender deletes it.
+	await say(ann, '/remove');
+	await choose(ann, 'Delete');
+	await until(() => bob.locator('.row .file', { hasText: 'dropped.txt' }).count(), 0);
+});
+
+test('a file in direct messages needs two registered names, and the page says so', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	await say(page, '/msg bob hello');
+	await bob.expect(/^MSG bob ann hello$/m);
+	const plan = { name: 'plan.txt', mimeType: 'text/plain', buffer: Buffer.from('at noon') };
+	await page.locator('#pick').setInputFiles(plan);
+	await page.getByText('Register yours first: open You, or type /register.').waitFor();
+	await say(page, '/register');
+	await page.getByText('ann is registered to you').waitFor();
+	await page.locator('#pick').setInputFiles(plan);
+	await page.locator('#uploads').getByText('bob must register too').waitFor();
+	bob.say('REGISTER his secret');
+	await bob.expect(/^OK REGISTER bob$/m);
+	await page.locator('#uploads').getByRole('button', { name: 'Retry' }).click();
+	await bob.expect(/^FILE bob ann \d+ 7 plan\.txt$/m);
+	await page.locator('.file', { hasText: 'plan.txt' }).waitFor();
 });

@@ -29,7 +29,7 @@ export function composer(chat, ui) {
 		room = chat.active;
 		input.value = room ? draft() : '';
 		input.placeholder = room ? `Write to ${room.name}` : '';
-		byId('attach').hidden = !room || room.isPrivate;
+		byId('attach').hidden = !room;
 		grow();
 		close();
 	}
@@ -199,7 +199,7 @@ export function composer(chat, ui) {
 			event.preventDefault();
 			const inRoom = room;
 			const isOne = chat.can.has('multiline') && block(text);
-			const choices = { messages: isOne ? 'One message' : `${lines} messages`, code: 'Code block', ...(!room.isPrivate && { file: 'File' }) };
+			const choices = { messages: isOne ? 'One message' : `${lines} messages`, code: 'Code block', file: 'File' };
 			const choice = await ui.choose(`You pasted ${lines} lines. Send them as`, choices);
 			if (choice === 'file') ui.upload([new File([text], 'paste.txt')]);
 			if (!choice || choice === 'file' || room !== inRoom) return;

@@ -1,7 +1,7 @@
 // The panel beside the messages: members, search, files, the user's own name, help.
 
 import { COMMANDS } from '../commands.js';
-import { addressOf } from '../files.js';
+import { linkTo } from '../files.js';
 import { marked, size } from '../text.js';
 import { fold, isRoom } from '../wire.js';
 import { byId, el, icon, setText } from './dom.js';
@@ -50,9 +50,10 @@ export function panel(chat, ui) {
 		const room = chat.active;
 		const hasLog = room && !room.isPrivate;
 		byId('member-count').textContent = hasLog && room.hasMembers ? room.members.size.toLocaleString() : '';
-		for (const button of buttons) button.hidden = !hasLog && !(room && button.dataset.panel === 'search');
+		const fits = (kind) => hasLog || (room && (kind === 'search' || kind === 'files'));
+		for (const button of buttons) button.hidden = !fits(button.dataset.panel);
 		if (!kind) return;
-		if (!hasLog && !(room && kind === 'search') && kind !== 'help' && kind !== 'you') return open(null);
+		if (!fits(kind) && kind !== 'help' && kind !== 'you') return open(null);
 		if (kind === 'files' && files !== room?.files) shown = null; // one is new, or was deleted
 		if (shown !== room) {
 			shown = room;
@@ -171,10 +172,11 @@ export function panel(chat, ui) {
 			const list = el('ul');
 			const about = el('p.small', { role: 'status' }, 'Loading…');
 			const row = (file) => el('li.file', {}, icon('clip'), el('div', {},
-				el('a.name', { href: addressOf(file), download: file.name, dir: 'auto' }, file.name),
+				linkTo(el('a.name', { download: file.name, dir: 'auto' }, file.name), file, chat),
 				el('span.size', {}, `${size(file.size)}, ${file.nick}, ${when.format(file.time)}`)),
 			chat.canRemove(room, file) && el('button.tool', { title: 'Delete', 'aria-label': `Delete ${file.name}`, onclick: () => ui.remove(room, file) }, icon('bin')));
-			chat.list(`FILES ${room.name}`).then(({ events, error }) => {
+			chat.list(`FILES ${room.isPrivate ? '@' : room.name}`).then(({ events: all, error }) => {
+				const events = all.filter((file) => fold(chat.placeOf(file)) === fold(room.name));
 				about.textContent = error || (events.length ? '' : 'No files yet. Drop one anywhere on this page to send it.');
 				list.replaceChildren(...events.slice(0, FILES_SHOWN).map(row));
 			});

@@ -1,16 +1,14 @@
 // Pictures and files in front of the page: a picture of the room, as large as fits, and files that are not sent yet.
 
-import { addressOf, isPicture } from '../files.js';
+import { isPicture, linkTo, showIn } from '../files.js';
 import { size } from '../text.js';
 import { el, icon } from './dom.js';
 
 /** Shows a picture. The arrow keys show the others of `items`, which are FILE events. */
-export function showPicture(items, file) {
+export function showPicture(items, file, chat) {
 	let at = items.findIndex((item) => item.file === file);
 	const picture = el('img');
-	const name = el('a.name', { target: '_blank', rel: 'noopener noreferrer', title: 'Open in a new tab', dir: 'auto' });
-	const about = el('span');
-	const download = el('a', {}, 'Download');
+	const [name, about, download] = [el('span.name', { dir: 'auto' }), el('span'), el('span')];
 	const step = (by, label, text) => el('button.tool', { title: label, 'aria-label': label, onclick: () => show(at + by) }, text);
 	const [before, after] = [step(-1, 'Previous picture', '‹'), step(1, 'Next picture', '›')];
 	const close = el('button.tool', { title: 'Close', 'aria-label': 'Close', onclick: () => dialog.close() }, icon('close'));
@@ -19,8 +17,10 @@ export function showPicture(items, file) {
 		if (!items[next]) return;
 		at = next;
 		const item = items[at];
-		picture.src = name.href = download.href = addressOf(item);
-		picture.alt = name.textContent = download.download = item.name;
+		showIn(picture, item, chat);
+		picture.alt = item.name;
+		name.replaceChildren(linkTo(el('a', { target: '_blank', rel: 'noopener noreferrer', title: 'Open in a new tab' }, item.name), item, chat));
+		download.replaceChildren(linkTo(el('a', { download: item.name }, 'Download'), item, chat));
 		about.textContent = `${size(item.size)}, ${item.nick}`;
 		before.disabled = !items[at - 1];
 		after.disabled = !items[at + 1];

@@ -1,7 +1,7 @@
 // Creates the rows of the log: messages with what they reply to, joins and leaves, and notices.
 
 import { sections } from '../blocks.js';
-import { addressOf, isPicture } from '../files.js';
+import { isPicture, linkTo, showIn } from '../files.js';
 import { hasReacted, whoText } from '../reactions.js';
 import { PRIVATE_MAX } from '../talks.js';
 import { parts, size as sizeText } from '../text.js';
@@ -62,16 +62,25 @@ export function start(room, ui, { isGuest, isKept }) {
 			? keptText(name, isGuest)
 			: 'Write a message, or drop a file here. People who join later can read it.'),
 		(isGuest || isKept) && el('div.acts', {}, isGuest && act('lock', () => ui.panel('you'), 'Register your name'), isKept && act('bin', () => ui.deleteTalks(room), 'Delete these messages')),
+		isPrivate && !isGuest && el('div.acts', {}, act('plus', () => ui.command('upload'), 'Send a file')),
 		!isPrivate && el('div.acts', {},
 			act('link', () => ui.copy(`${location.origin}/${addressIn(name)}`), 'Copy invite link'),
 			!topic && act('pen', () => ui.editTopic(), 'Add a topic'),
 			act('plus', () => ui.command('upload'), 'Send a file')));
 }
 
+/** Shows the pictures of direct messages as they come into view. */
+const inView = new IntersectionObserver((entries) => {
+	for (const { isIntersecting, target } of entries) {
+		if (!isIntersecting) continue;
+		inView.unobserve(target);
+		target.show();
+	}
+});
+
 /** Creates a file, or a small picture. A click on a picture shows it in front of the page, by `look`. */
-function file(item, look) {
-	const href = addressOf(item);
-	const name = el('a.name', { href, download: item.name, dir: 'auto' }, item.name);
+function file(item, chat, look) {
+	const name = linkTo(el('a.name', { download: item.name, dir: 'auto' }, item.name), item, chat);
 	const about = el('span.size', {}, sizeText(item.size));
 	const plain = () => el('div.file', {}, icon('clip'), el('div', {}, name, about));
 	if (!isPicture(item.name, item.size)) return plain();
@@ -81,8 +90,11 @@ function file(item, look) {
 		look(item.file);
 	};
 	const onerror = () => figure.replaceWith(plain());
+	const picture = el('img', { alt: '', loading: 'lazy', onerror });
+	if (isRoom(item.room)) showIn(picture, item, chat);
+	else inView.observe(Object.assign(picture, { show: () => showIn(picture, item, chat) }));
 	const figure = el('figure', {},
-		el('a.thumb', { href, target: '_blank', 'aria-label': `Show ${item.name}`, onclick }, el('img', { src: href, alt: '', loading: 'lazy', onerror })),
+		linkTo(el('a.thumb', { target: '_blank', 'aria-label': `Show ${item.name}`, onclick }, picture), item, chat),
 		el('figcaption', {}, name, ' ', about));
 	return figure;
 }
@@ -132,7 +144,7 @@ export function rowMaker(chat, ui) {
 		return frame(item, ['div.row', ...kinds.filter(Boolean)].join('.'), isHead,
 			isHead && el('div.by', {}, button(nick), time(item, 'at')),
 			quote && !isGone && quoted(room, item.reply, quote),
-			isGone ? el('div.text.gone', {}, 'message deleted') : verb === 'FILE' && file({ ...item, size }, ui.look),
+			isGone ? el('div.text.gone', {}, 'message deleted') : verb === 'FILE' && file({ ...item, size }, chat, ui.look),
 			...(content.length && isLong(text) ? folded(room, item, content) : content));
 	}
 
