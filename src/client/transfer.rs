@@ -100,13 +100,40 @@ impl Client {
     pub async fn upload(
         &mut self,
         name: &str,
+        file: impl AsyncRead + AsyncSeek + Unpin,
+        progress: impl FnMut(u64),
+    ) -> Result<Stored, Error> {
+        self.upload_whole(name, "", file, progress).await
+    }
+
+    /// Uploads a file for a nick alone, as a direct message. Both nicks must be registered. Otherwise this is like
+    /// [`Client::upload`].
+    ///
+    /// # Errors
+    /// Those of [`Client::upload`].
+    pub async fn upload_to(
+        &mut self,
+        nick: &str,
+        name: &str,
+        file: impl AsyncRead + AsyncSeek + Unpin,
+        progress: impl FnMut(u64),
+    ) -> Result<Stored, Error> {
+        self.upload_whole(name, &format!(" @{nick}"), file, progress)
+            .await
+    }
+
+    /// Uploads a file. `to` is the end of the line, which names the recipient.
+    async fn upload_whole(
+        &mut self,
+        name: &str,
+        to: &str,
         mut file: impl AsyncRead + AsyncSeek + Unpin,
         progress: impl FnMut(u64),
     ) -> Result<Stored, Error> {
         let hashed = FileDigest::of(&mut file).await.map_err(Error::Read)?;
         file.seek(SeekFrom::Start(0)).await.map_err(Error::Read)?;
         let (length, digest) = (hashed.length(), hashed.digest());
-        let line = one_line(format!("UPLOAD {name} {length} {digest}"))?;
+        let line = one_line(format!("UPLOAD {name} {length} {digest}{to}"))?;
         self.send_file(line, file, Some(length), progress).await
     }
 

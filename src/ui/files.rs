@@ -49,7 +49,7 @@ pub async fn upload(
             }
         };
         let bar = bar();
-        let sent = send(&mut client, path, Some(stdin_name), &bar).await;
+        let sent = send(&mut client, path, Some(stdin_name), None, &bar).await;
         bar.finish_and_clear();
         let is_refused = matches!(sent, Err(Failure::Client(_)));
         match sent {
@@ -76,11 +76,13 @@ pub async fn upload(
     Ok(exit)
 }
 
-/// Uploads a file or a pipe. `-` is standard input, if a name for it is given. Also returns the name in the room.
+/// Uploads a file or a pipe to the current room, or a file to the nick `to`. `-` is standard input, if a name for it is
+/// given. Also returns the name under which others see the file.
 pub(super) async fn send(
     client: &mut Client,
     path: &Path,
     stdin_name: Option<&str>,
+    to: Option<&str>,
     bar: &ProgressBar,
 ) -> Result<(Stored, String), Failure> {
     if let (Some(name), true) = (stdin_name, path == Path::new("-")) {
@@ -112,7 +114,14 @@ pub(super) async fn send(
     };
     let stored = if kind.is_file() {
         begin(bar, &name, Some(kind.len()));
-        client.upload(&name, file, progress).await?
+        match to {
+            None => client.upload(&name, file, progress).await?,
+            Some(nick) => client.upload_to(nick, &name, file, progress).await?,
+        }
+    } else if to.is_some() {
+        return Err(Failure::Impossible(
+            "only a file can be sent to one person, not a pipe",
+        ));
     } else {
         // A pipe or a device cannot be hashed first and then read again.
         begin(bar, &name, None);

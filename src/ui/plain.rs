@@ -413,7 +413,7 @@ impl LineClient {
             talk.show(&format!("-- uploading {}", path.display())).await;
             let mut client = server.connect().await?;
             client.enter(login, &room).await?;
-            files::send(&mut client, &path, None, &ProgressBar::hidden()).await?;
+            files::send(&mut client, &path, None, None, &ProgressBar::hidden()).await?;
             Ok::<(), Failure>(client.bye().await?)
         };
         smol::spawn(async move {

@@ -961,3 +961,53 @@ fn what_a_registered_user_reads_in_chatc_is_read_on_other_devices_and_the_other_
     phone.ask(&format!("SEEN #tea {second} AS me"));
     ann.sees_not("#tea     1");
 }
+
+#[test]
+fn a_file_goes_to_one_person_and_comes_from_one() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    let mut phone = Peer::named(chatd.address, "ann");
+    for peer in [&mut bob, &mut phone] {
+        peer.ask("PART #lobby");
+    }
+    let ann = Terminal::new(90, 20);
+    fs::write(ann.home.path().join("plan.txt"), "at noon\n").expect("a file");
+    phone.ask("REGISTER only mine");
+    let chatc = env!("CARGO_BIN_EXE_chatc");
+    ann.run(&format!(
+        "CHATC_PASSWORD='only mine' {chatc} --nick ann {}",
+        chatd.address
+    ));
+    ann.sees("ann ›");
+    ann.say("/query bob");
+    ann.say("/upload plan.txt");
+    ann.sees("bob is not registered;");
+    bob.ask("REGISTER his secret");
+    ann.say("/upload plan.txt");
+    ann.sees("uploaded plan.txt to bob (8 B)");
+    ann.sees("▤ plan.txt");
+    let told = bob.line();
+    let id = told
+        .split(' ')
+        .nth(3)
+        .expect("the file's number")
+        .to_owned();
+    assert_eq!(told, format!("FILE bob ann {id} 8 plan.txt\n"));
+    let given = bob.ask("UPLOAD answer.txt 3 @ann\nyes");
+    assert!(
+        given
+            .last()
+            .is_some_and(|line| line.starts_with("OK UPLOAD ")),
+        "{given:?}"
+    );
+    ann.sees("▤ answer.txt");
+    ann.say("/files");
+    ann.sees("files in bob");
+    ann.key("End");
+    ann.key("Enter");
+    ann.sees("downloaded answer.txt (3 B)");
+    assert_eq!(
+        fs::read(ann.home.path().join("answer.txt")).expect("it is there"),
+        b"yes"
+    );
+}

@@ -55,19 +55,19 @@ pub struct Preferences {
 pub enum Effect {
     /// Ring the bell.
     Bell,
-    /// Upload a file to a room.
+    /// Upload a file to a room or nick.
     Upload {
         /// The file.
         path: PathBuf,
-        /// The room.
-        room: String,
+        /// The room or nick.
+        to: String,
     },
-    /// Upload text to a room as a file.
+    /// Upload text to a room or nick as a file.
     Paste {
         /// The content.
         text: String,
-        /// The room.
-        room: String,
+        /// The room or nick.
+        to: String,
     },
     /// Download a file.
     Download {

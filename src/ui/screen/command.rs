@@ -105,13 +105,13 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
         "upload",
         "PATH",
         ArgumentKind::Path,
-        "upload a file to this room",
+        "upload a file to this room or chat",
     ),
     (
         "files",
         "",
         ArgumentKind::Text,
-        "list this room's files; Enter downloads one",
+        "list the files of this room or chat; Enter downloads one",
     ),
     (
         "download",

@@ -62,7 +62,7 @@ use super::profile::{Profile, Settings, random_password};
 use super::server::Server;
 use super::shorthand::room_name;
 use super::ssh::HOW_TO_COPY;
-use crate::client::{ReconnectingClient, Update, background};
+use crate::client::{ReconnectingClient, Stored, Update, background};
 use crate::protocol::human::size;
 
 /// The shortest time between two frames. Nobody could see more frames, and it limits the cost of many simultaneous
@@ -170,6 +170,12 @@ enum Ended {
     Notice(String),
     /// With a picture to show.
     Picture(Box<Picture>),
+    /// With a file that was uploaded to a room or nick.
+    Uploaded {
+        to: String,
+        stored: Stored,
+        name: String,
+    },
 }
 
 enum Wake {
@@ -293,6 +299,13 @@ impl Runner<'_> {
                     match result {
                         Ok(Ended::Notice(notice)) => app.notify(notice),
                         Ok(Ended::Picture(picture)) => app.show_picture(*picture, cell_size()),
+                        Ok(Ended::Uploaded { to, stored, name }) => {
+                            if !to.starts_with('#') {
+                                app.sent_file(&to, &stored, &name, client.state());
+                            }
+                            let length = size(stored.length);
+                            app.notify(format!("uploaded {name} to {to} ({length})"));
+                        }
                         Err(failure) => app.complain(failure.to_string()),
                     }
                     self.is_changed = true;
@@ -409,10 +422,10 @@ impl Runner<'_> {
             }
             Effect::End(None) => return Ok(Some(Ok(Exit::Success))),
             Effect::End(Some(error)) => return Ok(Some(Err(error.into()))),
-            Effect::Upload { path, room } => self.upload(path, room, None, app),
-            Effect::Paste { text, room } => {
+            Effect::Upload { path, to } => self.upload(path, to, None, app),
+            Effect::Paste { text, to } => {
                 let name = format!("paste-{}.txt", app.now.strftime("%H%M%S"));
-                self.upload(PathBuf::from(name), room, Some(text), app);
+                self.upload(PathBuf::from(name), to, Some(text), app);
             }
             Effect::Download { id, to } => self.download(id, to, app),
             Effect::View(id) => self.view(id, app),
@@ -448,7 +461,7 @@ impl Runner<'_> {
         key
     }
 
-    fn upload(&mut self, path: PathBuf, room: String, text: Option<String>, app: &mut App) {
+    fn upload(&mut self, path: PathBuf, to: String, text: Option<String>, app: &mut App) {
         let name = path
             .file_name()
             .unwrap_or_default()
@@ -461,20 +474,25 @@ impl Runner<'_> {
         let task = smol::spawn(async move {
             let upload = async {
                 let mut client = server.connect().await?;
-                client.enter(login, &room).await?;
+                let nick = (!to.starts_with('#')).then_some(&to[..]);
+                match nick {
+                    None => client.enter(login, &to).await?,
+                    Some(_) => client.nick(login).await?,
+                };
                 let (stored, name) = match text {
-                    None => files::send(&mut client, &path, None, &bar).await?,
+                    None => files::send(&mut client, &path, None, nick, &bar).await?,
                     Some(text) => {
                         let name = path.to_string_lossy().into_owned();
                         let text = futures_lite::io::Cursor::new(text.into_bytes());
-                        (client.upload(&name, text, |_| {}).await?, name)
+                        let stored = match nick {
+                            None => client.upload(&name, text, |_| {}).await?,
+                            Some(nick) => client.upload_to(nick, &name, text, |_| {}).await?,
+                        };
+                        (stored, name)
                     }
                 };
                 client.bye().await?;
-                let length = size(stored.length);
-                Ok(Ended::Notice(format!(
-                    "uploaded {name} to {room} ({length})"
-                )))
+                Ok(Ended::Uploaded { to, stored, name })
             };
             let _ = tell.send((key, upload.await)).await;
         });

@@ -141,17 +141,14 @@ impl App {
             Command::Who if is_room => {
                 self.ask(state, format!("WHO {here}"), PendingRequest::Who(here))
             }
-            Command::Files if is_room => {
-                self.ask(state, format!("FILES {here}"), PendingRequest::Files(here))
+            Command::Files => {
+                let place = if is_room { &here[..] } else { "@" };
+                self.ask(state, format!("FILES {place}"), PendingRequest::Files(here))
             }
-            Command::Upload(path) if is_room => {
-                self.request_effect(Effect::Upload { path, room: here });
+            Command::Upload(path) => {
+                self.request_effect(Effect::Upload { path, to: here });
             }
-            Command::Who
-            | Command::Files
-            | Command::Upload(_)
-            | Command::Search(_)
-            | Command::Topic(_) => {
+            Command::Who | Command::Search(_) | Command::Topic(_) => {
                 self.complain("that does not work in a private chat; switch to a room first")
             }
             Command::Rooms => self.ask(

@@ -143,14 +143,11 @@ impl App {
         }
     }
 
-    /// Uploads the pasted text to the room as a file.
+    /// Uploads the pasted text to the room or the other user as a file.
     pub fn upload_paste(&mut self, text: &str) {
-        match self.room().filter(|room| room.is_room()) {
-            Some(room) => {
-                let (text, room) = (format!("{text}\n"), room.name.clone());
-                self.request_effect(Effect::Paste { text, room });
-            }
-            None => self.complain("files go to rooms only; switch to a room first"),
+        if let Some(room) = self.room() {
+            let (text, to) = (format!("{text}\n"), room.name.clone());
+            self.request_effect(Effect::Paste { text, to });
         }
     }
 }

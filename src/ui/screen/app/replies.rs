@@ -123,7 +123,15 @@ impl App {
                 }
             }
             PendingRequest::Files(room) => {
-                let rows = self.found(&reply, false, |_, id| RowAction::Download(id));
+                let mut rows = self.found(&reply, false, |place, id| {
+                    if room.starts_with('#') || place == room {
+                        RowAction::Download(id)
+                    } else {
+                        RowAction::Close
+                    }
+                });
+                // The list of direct messages has the files of all chats.
+                rows.retain(|row| !matches!(row.action, RowAction::Close));
                 let title = format!("files in {room}: Enter downloads one");
                 self.show(
                     title,

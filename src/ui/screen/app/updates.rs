@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::super::extras::Extras;
 use super::super::room::{Entry, EntryKind, PAGE, View};
 use super::{App, ConnectionStatus, Effect, PendingRequest};
-use crate::client::{ClientState, Sent, Update};
+use crate::client::{ClientState, Sent, Stored, Update};
 use crate::protocol::human::describe;
 use crate::protocol::text::clean;
 use crate::protocol::{Event, EventId, Time};
@@ -138,6 +138,19 @@ impl App {
         }
     }
 
+    /// Shows a file that the user has sent to another user. The server tells only the other user of it.
+    pub fn sent_file(&mut self, to: &str, stored: &Stored, name: &str, state: &mut ClientState) {
+        let event = Event::File {
+            room: to.into(),
+            nick: self.nick.clone().into(),
+            file: stored.file,
+            length: Some(stored.length),
+            name: name.into(),
+        };
+        let id = EventId::new(stored.file);
+        self.event(id, None, Extras::default(), &event, state);
+    }
+
     /// Processes a joined room.
     fn joined(&mut self, name: &str, last_id: u64, state: &mut ClientState) {
         let at = self.open(name);
@@ -206,7 +219,11 @@ impl App {
             // The nick to which the user has sent a message is away.
             Event::Away { to, nick, .. } if !to.starts_with('#') => nick.to_string(),
             // A direct message belongs to the chat with its sender.
-            Event::Msg { to, nick, .. } if !to.starts_with('#') => {
+            Event::Msg { to, nick, .. }
+            | Event::File { room: to, nick, .. }
+            | Event::Stored { room: to, nick, .. }
+                if !to.starts_with('#') =>
+            {
                 if **to == self.nick[..] {
                     nick.to_string()
                 } else {
