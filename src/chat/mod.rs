@@ -1042,6 +1042,31 @@ mod tests {
         assert!(chat.paced_away.len() <= 1 && chat.away_due.len() <= 1);
     }
 
+    /// Thousands of members may join a room at once.
+    #[test]
+    fn a_room_with_too_many_members_remembers_no_announcements() {
+        let mut chat = Chat::new(Arc::new(Config {
+            limits: Limits {
+                announce_up_to: 2,
+                ..Limits::default()
+            },
+            ..Config::default()
+        }));
+        let now = Now {
+            time: Time(0),
+            uptime: Duration::ZERO,
+        };
+        let room = chat.insert_room(RoomName::parse("#ops").expect("it is a name"));
+        for n in 0..5 {
+            let peer = chat.connect(IpAddr::from([127, 0, 0, 1]));
+            chat.enter(room, peer, None, now);
+            let nick = Nick::parse(&format!("ann{n}")).expect("it is a nick");
+            let taken = chat.take_nick(peer, None, &[room], nick, None, now);
+            taken.expect("it is free").expect("at once");
+        }
+        assert_eq!(chat.announcing.len(), 2);
+    }
+
     #[test]
     fn one_address_cannot_use_up_the_connections() {
         let limits = Limits {

@@ -321,7 +321,7 @@ impl Chat {
         }
     }
 
-    /// Schedules the announcement of a new member.
+    /// Schedules the announcement of a new member, unless the room has too many members.
     fn show_joined(
         &mut self,
         id: RoomId,
@@ -330,10 +330,18 @@ impl Chat {
         by: Option<PeerId>,
         now: Now,
     ) {
+        let announce_up_to = self.limits().announce_up_to;
         let at = now.uptime + self.limits().announce_after;
-        if let Some(member) = self.state.member_mut(room, nick) {
-            member.by = by.unwrap_or(PeerId::NONE);
-            member.announce_at_ms = millis(at);
+        let Some(members) = self.state.members_mut(room) else {
+            return;
+        };
+        let has_too_many = members.len() > announce_up_to;
+        if let Some(member) = members.get_mut(&nick) {
+            member.here.by = by.unwrap_or(PeerId::NONE);
+            member.here.announce_at_ms = millis(at);
+        }
+        if has_too_many {
+            return; // without remembering each of thousands who join at once
         }
         if at <= now.uptime {
             self.announce(id, nick, now)

@@ -367,6 +367,11 @@ impl State {
         self.members.get(room.casefolded())
     }
 
+    /// Returns the members of a room; `None` if it has none.
+    pub(super) fn members_mut(&mut self, room: &RoomName) -> Option<&mut Members> {
+        self.members.get_mut(room.casefolded())
+    }
+
     /// Returns the members of a room that come after `after` in the order in which nicks were taken.
     pub(super) fn members_after(
         &mut self,
@@ -383,8 +388,7 @@ impl State {
 
     /// Returns what this server alone knows about a member.
     pub(super) fn member_mut(&mut self, room: &RoomName, nick: NickId) -> Option<&mut MemberHere> {
-        let member = self.members.get_mut(room.casefolded())?.get_mut(&nick)?;
-        Some(&mut member.here)
+        Some(&mut self.members_mut(room)?.get_mut(&nick)?.here)
     }
 
     fn enter(&mut self, server: u32, room: &Arc<RoomName>, nick: &Nick) -> Option<Done> {
