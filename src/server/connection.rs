@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_lite::future;
@@ -155,9 +155,10 @@ impl Connection {
     }
 
     /// Serves the client until the connection ends.
+    ///
+    /// Every connection has a task of the size of this future for as long as it lasts. So no variable is kept while the
+    /// future waits, and every future that is rarely needed is boxed.
     pub async fn run(mut self: Box<Self>) {
-        // This future is boxed, like every one that is rarely needed, so that the task of an ordinary connection is
-        // small.
         if !Box::pin(self.detect_protocol()).await {
             self.is_aborted = true;
         }
@@ -165,12 +166,8 @@ impl Connection {
         if !self.carrier.is_raw() {
             self.decoder = LineDecoder::without_telnet();
         }
-        let mut is_news_only = false;
-        while !self.is_aborted {
-            // A reader that has only messages to receive has no input.
-            if !std::mem::take(&mut is_news_only)
-                && let Some(transfer) = self.begin_transfer()
-            {
+        'serving: while !self.is_aborted {
+            if let Some(transfer) = self.begin_transfer() {
                 transfer.await;
                 continue;
             }
@@ -179,11 +176,20 @@ impl Connection {
                 // client's replies and the messages of the others.
                 future::yield_now().await;
             }
-            match self.write_out() {
-                Next::Again => self.give_way().await,
-                Next::Wait { reads } => is_news_only = self.wait(reads).await,
-                Next::CatchUp => Box::pin(self.catch_up()).await,
-                Next::HangUp => break,
+            loop {
+                match self.write_out() {
+                    // The same as `give_way`, whose future is larger than any other here.
+                    Next::Again if self.is_busy => Box::pin(self.wait_for_turn()).await,
+                    Next::Again => future::yield_now().await,
+                    Next::Wait { reads } => {
+                        if self.idle(reads).await {
+                            continue; // only messages have arrived, so there is no input
+                        }
+                    }
+                    Next::CatchUp => Box::pin(self.catch_up()).await,
+                    Next::HangUp => break 'serving,
+                }
+                break;
             }
         }
         self.leave();
@@ -627,15 +633,16 @@ impl Connection {
     /// Lets the other connections that are ready run. If this connection keeps the server busy, it also waits for its
     /// turn among all such connections.
     async fn give_way(&mut self) {
-        if !std::mem::take(&mut self.is_busy) {
-            return future::yield_now().await;
+        if self.is_busy {
+            Box::pin(self.wait_for_turn()).await;
+        } else {
+            future::yield_now().await;
         }
-        Box::pin(self.wait_for_turn()).await;
-        self.had_turn = true;
     }
 
     /// Waits for the next turn, and meanwhile sends the events that arrive. Only the client's own requests wait.
     async fn wait_for_turn(&mut self) {
+        self.is_busy = false;
         let (server, peer) = (self.server.clone(), self.session.peer());
         let Some(address) = server.state().chat.address(peer) else {
             return;
@@ -653,62 +660,68 @@ impl Connection {
                 Poll::Pending
             });
             if !has_news.await {
-                return;
+                break;
             }
             server.state().clear_wakeup(peer);
             self.flush();
         }
+        self.had_turn = true;
+    }
+
+    /// Waits for input (if `reads`), for space to write, or for news. If there is more to write, gives way instead.
+    pub(super) async fn wait(&mut self, reads: bool) {
+        if self.has_more {
+            self.give_way().await;
+        } else {
+            self.idle(reads).await;
+        }
     }
 
     /// Waits for input (if `reads`), for space to write, or for news. Returns whether nothing but news has arrived.
-    pub(super) async fn wait(&mut self, reads: bool) -> bool {
-        if self.has_more {
-            self.give_way().await;
-            return false;
-        }
+    fn idle(&mut self, reads: bool) -> impl Future<Output = bool> {
         self.had_turn = false;
-        poll_fn(|cx| {
-            let mut is_ready = false;
-            if self.is_blocked {
-                // News need not be reported until there is space to write. Then all of it is sent together.
-                if self.carrier.poll_writable(cx).is_ready() {
-                    self.is_blocked = false;
-                    is_ready = true;
-                }
-            }
-            if reads && self.carrier.poll_readable(cx).is_ready() {
-                self.is_readable = true;
+        poll_fn(move |cx| self.poll_ready(reads, cx))
+    }
+
+    /// Becomes ready when there is input (if `reads`), space to write, or news. The result is whether there is nothing
+    /// but news.
+    fn poll_ready(&mut self, reads: bool, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut is_ready = false;
+        if self.is_blocked {
+            // News need not be reported until there is space to write. Then all of it is sent together.
+            if self.carrier.poll_writable(cx).is_ready() {
+                self.is_blocked = false;
                 is_ready = true;
             }
-            // If the connection reads, a read detects that the client has gone.
-            if !reads && !self.is_write_closed && self.carrier.poll_gone(cx).is_ready() {
-                self.is_write_closed = true;
-                is_ready = true;
-            }
-            let mut state = self.server.state();
-            let peer = self.session.peer();
-            let takes_news = !self.is_blocked || state.is_stopping || self.session.is_dismissed();
-            let is_woken = if takes_news {
-                state.poll_news(peer, cx.waker()).is_ready()
-            } else {
-                state.poll_end(peer, cx.waker()).is_ready()
-            };
-            if is_ready || is_woken {
-                let is_news_only = !is_ready && takes_news && !state.is_called(peer);
-                Poll::Ready(is_news_only)
-            } else {
-                Poll::Pending
-            }
-        })
-        .await
+        }
+        if reads && self.carrier.poll_readable(cx).is_ready() {
+            self.is_readable = true;
+            is_ready = true;
+        }
+        // If the connection reads, a read detects that the client has gone.
+        if !reads && !self.is_write_closed && self.carrier.poll_gone(cx).is_ready() {
+            self.is_write_closed = true;
+            is_ready = true;
+        }
+        let mut state = self.server.state();
+        let peer = self.session.peer();
+        let takes_news = !self.is_blocked || state.is_stopping || self.session.is_dismissed();
+        let is_woken = if takes_news {
+            state.poll_news(peer, cx.waker()).is_ready()
+        } else {
+            state.poll_end(peer, cx.waker()).is_ready()
+        };
+        if is_ready || is_woken {
+            let is_news_only = !is_ready && takes_news && !state.is_called(peer);
+            Poll::Ready(is_news_only)
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Waits for input, space to write, or news, like [`Self::wait`], or until `other` completes.
     pub(super) async fn wait_for(&mut self, other: impl Future<Output = ()>) {
-        let woken = async {
-            self.wait(false).await;
-        };
-        future::or(other, woken).await;
+        future::or(other, self.wait(false)).await;
     }
 
     /// Removes this connection from the chat.
@@ -834,5 +847,31 @@ fn append(effect: Option<Effect>, state: &mut SharedState, now: Now) -> Option<E
             None
         }
         effect => effect,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Peer;
+    use crate::chat::state::User;
+
+    /// Returns the size of the future that `run` returns.
+    fn size_of_future<F>(_: impl FnOnce(Box<Connection>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Most connections are idle most of the time, so these sizes are most of the memory of a large server. A
+    /// larger type is fine if every connection needs what was added; what only a few need belongs in a box.
+    #[test]
+    fn an_idle_member_takes_little_memory() {
+        for (what, size, most) in [
+            ("task", size_of_future(Connection::run), 40),
+            ("Connection", size_of::<Connection>(), 336),
+            ("Peer", size_of::<Peer>(), 48),
+            ("User", size_of::<User>(), 104),
+        ] {
+            assert!(size <= most, "{what} has {size} bytes, more than {most}");
+        }
     }
 }
