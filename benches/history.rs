@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use argh::FromArgs;
 use plainchat::log::Log;
 use plainchat::log::sqlite::SqliteLog;
-use plainchat::model::{Applied, Entry, EventKind, FileContents, NewFile, Scope};
+use plainchat::model::{Entry, EventKind, FileContents, NewFile, Report, Scope};
 use plainchat::protocol::{Digest, FileName, RoomName, Time};
 use support::{
     CHATD, COMMON_WORD, Chatd, Client, Dice, PATIENCE, data, folder, grouped, quantile, sentence,
@@ -161,8 +161,8 @@ fn tell(name: &str, times: &mut [Duration]) {
 /// Stores `messages` messages, with files among them, through the log's own writer. Returns the last id.
 fn fill(folder: &Path, messages: u64) -> Result<u64> {
     let (tell, told) = channel();
-    let sink = move |batch: Vec<Applied>| {
-        for applied in batch {
+    let sink = move |batch: Vec<Report>| {
+        for applied in batch.into_iter().filter_map(Report::applied) {
             let _ = tell.send(applied.outcome); // the receiver may be gone
         }
     };

@@ -52,8 +52,21 @@ pub struct Config {
     pub push: Option<push::Push>,
     /// Whether to announce the server on the local network, if other machines can reach it.
     pub announce: bool,
+    /// What connects the server with others that share its chat; `None` if it has a chat of its own.
+    pub cluster: Option<Cluster>,
     /// All limits and timeouts.
     pub limits: Limits,
+}
+
+/// What connects a server with others that share its chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// The addresses of the NATS servers.
+    pub nats: Vec<String>,
+    /// The name of the chat; several chats can use the same NATS servers.
+    pub chat: String,
+    /// The name of this server, which no other server of the chat has.
+    pub node: String,
 }
 
 impl Default for Config {
@@ -76,12 +89,19 @@ impl Default for Config {
             ntfy: false,
             push: None,
             announce: false,
+            cluster: None,
             limits: Limits::default(),
         }
     }
 }
 
 impl Config {
+    /// Returns the name by which servers that share a chat know this one.
+    pub fn server_name(&self) -> &str {
+        let cluster = self.cluster.as_ref();
+        cluster.map_or(&self.name, |cluster| &cluster.node)
+    }
+
     /// Returns a sentence for users about how long messages and files are kept.
     pub fn keeping(&self) -> String {
         if self.data.is_none() {

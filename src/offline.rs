@@ -37,6 +37,8 @@ pub enum Error {
     NoSuchRoom(RoomName),
     /// A backup with this name was interrupted, or is in progress.
     Interrupted(PathBuf),
+    /// The folder is a copy of a chat that several servers share, so it must not be changed alone.
+    Shared(PathBuf),
 }
 
 impl fmt::Display for Error {
@@ -55,6 +57,11 @@ impl fmt::Display for Error {
                 "{} exists, so another backup is running or was interrupted; if none is running, delete it first",
                 path.display()
             ),
+            Self::Shared(path) => write!(
+                f,
+                "{} belongs to a chat of several servers, which this would change in one of them only (chatd cluster leave)",
+                path.display()
+            ),
         }
     }
 }
@@ -64,7 +71,7 @@ impl std::error::Error for Error {
         match self {
             Self::Log(_, e) => Some(e),
             Self::Io(_, e) | Self::Stream(e) => Some(e),
-            Self::Line(_) | Self::NoSuchRoom(_) | Self::Interrupted(_) => None,
+            Self::Line(_) | Self::NoSuchRoom(_) | Self::Interrupted(_) | Self::Shared(_) => None,
         }
     }
 }
@@ -163,8 +170,18 @@ pub fn import(folder: &Path, input: impl Read) -> Result<usize, Error> {
     // An export lists one room after the other. Sorting by id restores the order in which the events were sent.
     events.sort_by_key(|event| event.id);
     let count = events.len();
+    refuse_shared(folder)?;
     SqliteLog::import(folder, events).map_err(|e| Error::Log(folder.to_owned(), e))?;
     Ok(count)
+}
+
+/// Refuses a folder that belongs to a chat of several servers.
+fn refuse_shared(folder: &Path) -> Result<(), Error> {
+    let position = SqliteLog::open_beside(folder).and_then(|log| log.position());
+    match position {
+        Ok(Some(_)) => Err(Error::Shared(folder.to_owned())),
+        _ => Ok(()), // if there is no log, or it cannot be read, the caller says so
+    }
 }
 
 fn imported(line: &str) -> Option<Imported> {
@@ -275,6 +292,9 @@ impl fmt::Display for Fault {
 /// # Errors
 /// When the folder cannot be read. With `repair`, also when a server is using the folder.
 pub fn check(folder: &Path, repair: bool) -> Result<Vec<Fault>, Error> {
+    if repair {
+        refuse_shared(folder)?;
+    }
     let failed = |e| Error::Log(folder.to_owned(), e);
     let _lock = if repair {
         Some(log::sqlite::lock(folder).map_err(failed)?)

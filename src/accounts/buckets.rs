@@ -23,6 +23,22 @@ pub enum Bucket {
 }
 
 impl Bucket {
+    const ALL: [Self; 8] = [
+        Self::Accounts,
+        Self::Tokens,
+        Self::Hooks,
+        Self::Keys,
+        Self::Push,
+        Self::Server,
+        Self::Bans,
+        Self::Rooms,
+    ];
+
+    /// Returns the bucket with this name on disk.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|bucket| bucket.word() == word)
+    }
+
     /// Returns the bucket's name on disk.
     pub fn word(self) -> &'static str {
         match self {

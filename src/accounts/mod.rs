@@ -25,7 +25,9 @@ use sha2::{Digest as _, Sha256};
 use tracing::error;
 
 use crate::config::fixed::TOKENS_MAX;
-use crate::model::{AclChange, Ban, Directory, Hook, RoomAcl, Secret, StorageError, VersionedAcl};
+use crate::model::{
+    AclChange, Action, Ban, Directory, Hook, RoomAcl, Secret, StorageError, VersionedAcl,
+};
 use crate::protocol::ban_target::BanTarget;
 use crate::protocol::ssh::{PublicKey, TOKEN_PREFIX};
 use crate::protocol::{Digest, Nick, RoomName, Time};
@@ -468,6 +470,39 @@ impl Accounts {
         let (key, text) = (key.to_owned(), value.map(json));
         self.edit(move |values| values.put(bucket, &key, text.as_deref()))
     }
+}
+
+/// Returns what a stored value, or the removal of one, changes in what every server knows of accounts and bans.
+pub(crate) fn stored_action(bucket: Bucket, key: &str, value: Option<&str>) -> Option<Action> {
+    match (bucket, value) {
+        (Bucket::Accounts, Some(value)) => {
+            let account: Account = serde_json::from_str(value).ok()?;
+            let nick = Nick::parse(&account.nick).ok()?;
+            Some(Action::AddAccount { nick })
+        }
+        (Bucket::Accounts, None) => {
+            let nick = Nick::parse(key).ok()?;
+            Some(Action::RemoveAccount { nick })
+        }
+        (Bucket::Bans, Some(value)) => {
+            let ban: StoredBan = serde_json::from_str(value).ok()?;
+            let target = BanTarget::parse(&ban.target).ok()?;
+            Some(Action::AddBan(Box::new(Ban {
+                target,
+                by: ban.by,
+                text: ban.text,
+                until: ban.until.map(Time),
+            })))
+        }
+        (Bucket::Bans, None) => Some(Action::RemoveBan(BanTarget::parse(key).ok()?)),
+        _ => None,
+    }
+}
+
+/// Returns the access list in a stored value of the bucket [`Bucket::Rooms`]; `None` if it cannot be read.
+pub(crate) fn stored_acl(value: &str) -> Option<(RoomName, RoomAcl)> {
+    let stored: StoredRoom = serde_json::from_str(value).ok()?;
+    Some((RoomName::parse(&stored.room).ok()?, stored.acl))
 }
 
 fn json<T: Serialize>(value: &T) -> String {

@@ -49,7 +49,7 @@ impl Buckets for SqliteBuckets {
 }
 
 /// The table `roster`, as one transaction sees it.
-struct Table<'a>(&'a Connection);
+pub(crate) struct Table<'a>(pub &'a Connection);
 
 impl Values for Table<'_> {
     fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, StorageError> {

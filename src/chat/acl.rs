@@ -118,7 +118,7 @@ impl Chat {
     }
 
     /// Sets access lists, unless newer lists are known. Removes connections from rooms that they may no longer read.
-    pub(super) fn set_acls(&mut self, rooms: &[VersionedAcl], now: Now) {
+    pub fn set_acls(&mut self, rooms: &[VersionedAcl], now: Now) {
         for VersionedAcl {
             room: name,
             acl,

@@ -1,13 +1,28 @@
 //! Makes changes that all servers of the chat agree on, and shows their effects to the connections of this server.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::bans::MovedReader;
 use super::state::{self, Outcome, User};
 use super::{Chat, NickId};
-use crate::model::{Action, Ban, Change, Hook, Now, PeerId, Reserve, ServerName, VersionedAcl};
+use crate::model::{
+    Action, Ban, Change, Hook, Now, PeerId, Reserve, ServerName, VersionedAcl, millis,
+};
 use crate::protocol::ban_target::BanTarget;
 use crate::protocol::{Code, Nick, RoomName};
+
+/// The text for connections whose server was cut off from the others.
+const CUT_OFF: &str = "this server was cut off from the others; connect again";
+
+/// How the nicks of a server that has ended are reserved: all for one address, because the addresses of their users are
+/// not known. It is the same on every server, whatever its settings.
+const RESERVE_OF_ENDED: Reserve = Reserve {
+    for_ms: 120_000,
+    origin: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    nicks_max: 100_000,
+    nicks_per_address_max: 100_000,
+};
 
 impl Chat {
     /// Makes a change that this server proposes, if the state accepts the change. `by` is the connection that has
@@ -41,8 +56,13 @@ impl Chat {
         if let Action::DeleteRoom { room } = &change.action {
             self.leave_deleted(room); // while the room's members are still known
         }
-        let done = state::apply(&mut self.state, change, now)?;
-        self.show_change(&change.action, by, now);
+        let at_ms = if self.is_shared() {
+            now.time.0 // the same on every server
+        } else {
+            millis(now.uptime)
+        };
+        let done = state::apply(&mut self.state, change, at_ms, now.time)?;
+        self.show_change(change, by, now);
         let Some(done) = done else {
             return Ok(None);
         };
@@ -68,18 +88,40 @@ impl Chat {
         Ok(Some(done))
     }
 
-    /// Applies the changes that another server would propose if all its connections ended. This is for a server that
-    /// cannot propose anything any more, because it has died or was cut off. `reserve` says how the nicks with a
-    /// password are reserved: all for one address, because the addresses of their users are not known.
-    pub fn end_server(&mut self, server: &ServerName, reserve: Reserve, now: Now) {
-        debug_assert!(*server != self.server, "the connections are still there");
-        for action in self.last_actions(server, reserve) {
+    /// Applies the changes that a server would propose if all its connections ended. This is for a server that can
+    /// propose nothing any more, because it has stopped, has died, or was cut off. Returns whether it is this server.
+    /// In that case, closes the connections with a nick first, because others may use these nicks from now on, and
+    /// everything that was undecided has failed.
+    pub fn end_server(&mut self, server: &ServerName, now: Now) -> bool {
+        let is_own = *server == self.server;
+        if is_own {
+            self.cut_off();
+        }
+        let users = self.state.users_on(server).into_iter();
+        let nicks: Vec<NickId> = users.map(|(id, _)| id).collect();
+        for action in self.last_actions(server) {
             let server = server.clone();
             let _ = self.apply_change(&Change { server, action }, None, now);
         }
+        if is_own {
+            for nick in nicks {
+                self.forget_connections(nick);
+            }
+            self.fail_undecided(now.time);
+        }
+        is_own
     }
 
-    fn last_actions(&self, server: &ServerName, reserve: Reserve) -> Vec<Action> {
+    /// Closes the connections with a nick, because this server is cut off from the others.
+    pub fn cut_off(&mut self) {
+        let users = self.state.users_on(&self.server);
+        let own: Vec<NickId> = users.into_iter().map(|(id, _)| id).collect();
+        for nick in own {
+            self.close_nick(nick, Code::CutOff, CUT_OFF);
+        }
+    }
+
+    fn last_actions(&self, server: &ServerName) -> Vec<Action> {
         let mut actions = Vec::new();
         for room in self.rooms_in_order() {
             let members = self.state.members_on(&room.name, server).into_iter();
@@ -90,17 +132,41 @@ impl Chat {
                 text: "".into(),
             }));
         }
+        let open = self.state.opened_by(server).into_iter();
+        actions.extend(open.map(|room| Action::CloseRoom { room }));
         let users = self.state.users_on(server).into_iter();
         actions.extend(users.map(|(_, user)| Action::DropNick {
             nick: user.nick.clone(),
-            reserve: Some(reserve),
+            reserve: Some(RESERVE_OF_ENDED),
         }));
         actions
     }
 
+    /// Forgets the connections of a nick, which are closed, and the rooms that they are in.
+    fn forget_connections(&mut self, nick: NickId) {
+        let Some(here) = self.state.here_mut(nick) else {
+            return;
+        };
+        let peers = std::mem::take(&mut here.connections);
+        self.drop_inbox(nick);
+        let rooms: Vec<_> = self
+            .rooms_in_order()
+            .map(|room| room.name.clone())
+            .collect();
+        for room in rooms {
+            if let Some(member) = self.state.member_mut(&room, nick) {
+                member.connections = 0;
+            }
+            if let Some(room) = self.find_room(&room).and_then(|id| self.rooms.get_mut(id)) {
+                room.readers.retain(|reader| !peers.contains(reader));
+            }
+        }
+    }
+
     /// Updates this server's connections and tables after a change. The caller handles what the state has reported in
     /// its `Done`.
-    fn show_change(&mut self, action: &Action, by: Option<PeerId>, now: Now) {
+    fn show_change(&mut self, change: &Change, by: Option<PeerId>, now: Now) {
+        let Change { server, action } = change;
         match action {
             Action::AddAccount { nick } => {
                 self.push.forget(nick);
@@ -140,6 +206,22 @@ impl Chat {
                         seen,
                     };
                     self.tell_moved(None, &moved);
+                }
+            }
+            Action::OpenRoom { room } => {
+                if self.find_room(room).is_none() {
+                    self.insert_room(RoomName::clone(room));
+                }
+                if *server == self.server {
+                    self.close_if_unread(room, now);
+                }
+            }
+            Action::CloseRoom { room } => {
+                if let Some(id) = self.find_room(room) {
+                    if *server == self.server {
+                        self.open_if_read(id, now);
+                    }
+                    self.close_if_unused(id);
                 }
             }
             Action::TakeNick { .. }

@@ -234,7 +234,7 @@ impl Chat {
             newest_room: lobby,
             newest_id: 0,
             state: State::default(),
-            server: config.name.as_str().into(),
+            server: config.server_name().into(),
             undecided: None,
             nicks_most: 0,
             rooms_by_origin: Tally::default(),
@@ -415,6 +415,32 @@ impl Chat {
         self.recount_unowned();
     }
 
+    /// Returns what all servers of the chat agree on, as text, for [`Self::restore_checkpoint`].
+    pub fn checkpoint(&self) -> String {
+        self.state.written()
+    }
+
+    /// When a server that shares the chat starts, restores what all servers of the chat agreed on when the text was
+    /// written. `version` is a place in the log at which all access lists that are known were stored.
+    ///
+    /// # Errors
+    /// When the text is not a checkpoint.
+    pub fn restore_checkpoint(
+        &mut self,
+        checkpoint: &str,
+        version: u64,
+    ) -> Result<(), serde_json::Error> {
+        self.state.read(checkpoint)?;
+        let rooms: Vec<RoomId> = self.room_order.iter().copied().collect();
+        for room in rooms {
+            if let Some(room) = self.rooms.get_mut(room) {
+                room.acl_version = version;
+            }
+        }
+        self.recount_unowned();
+        Ok(())
+    }
+
     /// Returns the id of the newest event in the log; 0 if the log is empty.
     pub fn newest_id(&self) -> u64 {
         self.newest_id
@@ -519,6 +545,16 @@ impl Chat {
             self.close_if_unused(id);
         }
         self.tell_author(Some(ticket), kept);
+    }
+
+    /// Delivers a direct message that is not logged, and that a user of another server has sent.
+    ///
+    /// # Errors
+    /// `no-such-nick` if no connection of this server uses the nick; `busy` if there is no space for the message.
+    pub fn deliver(&mut self, entry: &Entry, time: Time) -> Result<(), Code> {
+        let place = self.place_of(entry, None, false)?.ok_or(Code::NoSuchNick)?;
+        self.append_event(entry, Some(place), None, time, None);
+        Ok(())
     }
 
     /// Returns the room of an entry. Tries the room of the previous entry first, because most entries belong to the

@@ -108,6 +108,12 @@ impl Chat {
         self.user(id)?.is_in_use().then_some(id)
     }
 
+    /// Returns whether connections of other servers use a nick.
+    pub fn is_used_elsewhere(&self, nick: &Nick) -> bool {
+        let id = self.state.find(nick);
+        id.is_some_and(|id| self.state.is_used_elsewhere(id, &self.server))
+    }
+
     /// Returns the id of a nick, if at least one connection of this server uses the nick.
     pub(super) fn find_here(&self, nick: &Nick) -> Option<NickId> {
         let id = self.find_nick(nick)?;

@@ -209,8 +209,39 @@ impl Chat {
         if let Some(room) = self.rooms.get_mut(room_id) {
             room.readers.push(peer);
         }
-        if let Some(nick) = nick {
-            self.add_member(room_id, peer, nick, now);
+        match nick {
+            Some(nick) => self.add_member(room_id, peer, nick, now),
+            None => self.open_for(room_id, Some(peer), now),
+        }
+    }
+
+    /// If several servers share the chat, makes a room exist on all of them.
+    fn open_for(&mut self, room: RoomId, by: Option<PeerId>, now: Now) {
+        let Some(room) = self.room(room).filter(|_| self.is_shared()) else {
+            return;
+        };
+        let room = room.name.clone();
+        if !self.state.is_open_on(&self.server, &room) {
+            self.make(Action::OpenRoom { room }, by, now);
+        }
+    }
+
+    /// If this server has no readers in a room that it has opened, proposes to close the room.
+    pub(super) fn close_if_unread(&mut self, room: &Arc<RoomName>, now: Now) {
+        let id = self.find_room(room);
+        let is_read = id
+            .and_then(|id| self.room(id))
+            .is_some_and(|room| !room.readers.is_empty());
+        if !is_read && self.state.is_open_on(&self.server, room) {
+            let room = room.clone();
+            self.make(Action::CloseRoom { room }, None, now);
+        }
+    }
+
+    /// If this server has readers in a room that it has just closed, proposes to open the room again.
+    pub(super) fn open_if_read(&mut self, room: RoomId, now: Now) {
+        if self.room(room).is_some_and(|room| !room.readers.is_empty()) {
+            self.open_for(room, None, now);
         }
     }
 
@@ -252,6 +283,12 @@ impl Chat {
         };
         if let Some(at) = room.readers.iter().position(|reader| *reader == peer) {
             room.readers.swap_remove(at);
+        }
+        if self.is_shared()
+            && let Some(room) = self.room(room_id)
+        {
+            let room = room.name.clone();
+            self.close_if_unread(&room, now);
         }
         self.close_if_unused(room_id);
     }
@@ -370,7 +407,8 @@ impl Chat {
             || room.acl.as_ref().is_some_and(|acl| acl.is_closed)
             || room.coming > 0
             || !room.readers.is_empty()
-            || self.state.members(&room.name).is_some();
+            || self.state.members(&room.name).is_some()
+            || self.state.is_open(&room.name);
         if !is_used {
             self.take_room(room_id);
         }

@@ -42,6 +42,8 @@ pub(super) struct Undecided {
     /// For each casefolded nick that a connection in `claims` wants or gives up, the connections that wait for the
     /// decision.
     claimed: HashMap<Box<str>, Vec<PeerId>>,
+    /// Whether this server is cut off from the log, so that nothing is decided on.
+    is_cut_off: bool,
     /// The decisions on claims, until the sessions take them.
     results: BTreeMap<PeerId, Result<Claimed, Refused>>,
 }
@@ -119,6 +121,17 @@ impl Chat {
             undecided.ticket(by);
             let change = Change { server, action };
             undecided.proposed.push((change, by));
+        }
+    }
+
+    /// Applies a change that was applied already before this server has started again, to restore what all servers agree
+    /// on. The log has restored what is stored.
+    pub fn decide_again(&mut self, change: &Change, now: Now) {
+        if let Action::DeleteRoom { .. } = change.action {
+            // The room may have been created again since.
+            let _ = super::state::apply(&mut self.state, change, now.time.0, now.time);
+        } else {
+            self.decide(change, None, now);
         }
     }
 
@@ -213,6 +226,50 @@ impl Chat {
             known
                 .outcomes
                 .push((number, Ok(Committed::shown_before(None, time))));
+            self.answered.push(peer);
+        }
+    }
+
+    /// Records whether this server is cut off from the log. As long as it is, the caller must pass no changes to the log,
+    /// but call [`Self::fail_undecided`].
+    pub fn set_cut_off(&mut self, is_cut_off: bool) {
+        if let Some(undecided) = &mut self.undecided {
+            undecided.is_cut_off = is_cut_off;
+        }
+    }
+
+    /// Returns whether this server is cut off from the log that it shares with others.
+    pub fn is_cut_off(&self) -> bool {
+        let undecided = self.undecided.as_ref();
+        undecided.is_some_and(|undecided| undecided.is_cut_off)
+    }
+
+    /// Ends the wait for everything that is undecided, because this server was cut off. Connections that want another
+    /// nick are refused. The others go on with what this server knows; those with a nick are closed anyway.
+    pub fn fail_undecided(&mut self, time: Time) {
+        let Some(undecided) = self.undecided.as_mut() else {
+            return;
+        };
+        let failed = std::mem::take(&mut **undecided);
+        undecided.results = failed.results;
+        undecided.is_cut_off = failed.is_cut_off;
+        for (peer, claim) in failed.claims {
+            if !claim.is_lost {
+                let text =
+                    "this server was cut off from the others; try again, or use another server";
+                let refused = Err((Code::CutOff, text.into()));
+                undecided.results.insert(peer, refused);
+            }
+        }
+        for (peer, tickets) in failed.tickets {
+            let Some(known) = self.peers.get_mut(peer) else {
+                continue;
+            };
+            let outcome = Ok(Committed::shown_before(None, time));
+            let numbers = tickets.into_iter().flatten();
+            known
+                .outcomes
+                .extend(numbers.map(|number| (number, outcome)));
             self.answered.push(peer);
         }
     }

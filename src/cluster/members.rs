@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Content, Epoch, Fence, Message};
 use crate::model::ServerName;
 
 /// The servers that have published messages, as far as a server has read the log. All servers that have read the same
 /// messages know the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members {
     servers: BTreeMap<ServerName, Member>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Member {
     /// The newest epoch of the server.
     epoch: Epoch,
@@ -110,6 +112,11 @@ impl Members {
     pub fn epoch(&self, server: &ServerName) -> Option<Epoch> {
         let member = self.servers.get(server)?;
         member.is_live.then_some(member.epoch)
+    }
+
+    /// Returns the newest epoch of a server, even if it has ended; 0 if there was none.
+    pub fn newest_epoch(&self, server: &ServerName) -> Epoch {
+        self.servers.get(server).map_or(0, |member| member.epoch)
     }
 
     /// Returns the fence that ends the present epoch of a server, if the server stays silent.

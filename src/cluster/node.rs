@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use super::wire::{self, BadMessage, Item};
 use super::{Members, Published, Publisher, Read};
-use crate::model::{Action, Change, Entry, PeerId, ServerName, Ticket};
+use crate::model::{Action, Change, Entry, PeerId, ServerName, StoredChange, Ticket};
 use crate::protocol::EventId;
+
+/// The maximum size of an item in a message in bytes. NATS allows messages of 1 MiB by default.
+pub const ITEM_BYTES_MAX: usize = 1_000_000;
 
 /// A server on the log.
 #[derive(Debug)]
@@ -20,12 +23,14 @@ pub struct Node {
 }
 
 /// What leads from an item that this server has proposed to the request that waits for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Receipt {
     /// An entry. It has no ticket if no request waits for it.
-    Entry(Option<Ticket>),
+    Entry(Arc<Entry>, Option<Ticket>),
     /// A change, and the connection that has caused it.
     Change(Option<PeerId>),
+    /// A change of what is stored besides events, and the number that the caller has given it.
+    Stored(u64),
 }
 
 /// A message as the log reports it.
@@ -45,6 +50,8 @@ pub enum Step {
     Store(Arc<Entry>, EventId, Option<Ticket>),
     /// Decide on a change. `Some` is the connection of this server that has caused the change.
     Decide(Change, Option<PeerId>),
+    /// Change what is stored besides events. `Some` is the number that this server has given the change.
+    Change(StoredChange, Option<u64>),
     /// Let the users of a server leave, because its epoch has ended. If it is this server, close the connections with a
     /// nick first: others may use these nicks from now on.
     End(ServerName),
@@ -83,12 +90,60 @@ impl std::error::Error for Stuck {}
 impl Node {
     /// Returns a server that has not read the log yet. `nonce` is a random number.
     pub fn new(server: ServerName, nonce: u64, now: Duration) -> Self {
+        Self::restore(server, Members::default(), 0, nonce, now)
+    }
+
+    /// Returns a server that has read the log up to the message `read_to`, where it knew `members`. `nonce` is a random
+    /// number.
+    pub fn restore(
+        server: ServerName,
+        members: Members,
+        read_to: u64,
+        nonce: u64,
+        now: Duration,
+    ) -> Self {
+        let former = members.newest_epoch(&server);
         Self {
-            members: Members::default(),
-            publisher: Publisher::new(server.clone(), nonce, now),
+            publisher: Publisher::new(server.clone(), former, nonce, now),
+            members,
             server,
-            read_to: 0,
+            read_to,
         }
+    }
+
+    /// Returns the number of the last message that was read; 0 for none.
+    pub fn read_to(&self) -> u64 {
+        self.read_to
+    }
+
+    /// Returns what is known of the servers.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Returns the publisher's state.
+    pub fn publisher(&self) -> &Publisher<Item, Receipt> {
+        &self.publisher
+    }
+
+    /// Gives up the server's epoch; see [`Publisher::give_up`].
+    pub fn give_up(&mut self, nonce: u64) -> Vec<Receipt> {
+        self.publisher.give_up(nonce)
+    }
+
+    /// Takes what was not sent yet; see [`Publisher::take_waiting`].
+    pub fn take_waiting(&mut self) -> Vec<Receipt> {
+        self.publisher.take_waiting()
+    }
+
+    /// Takes everything that is not known to have taken effect.
+    pub fn take_all(&mut self) -> Vec<Receipt> {
+        self.publisher.take_all()
+    }
+
+    /// Makes the server say goodbye as soon as everything is published.
+    pub fn leave(&mut self) {
+        self.publisher.leave();
     }
 
     /// Adds an entry to what the server publishes.
@@ -101,7 +156,21 @@ impl Node {
         ticket: Option<Ticket>,
         now: Duration,
     ) -> Result<(), Receipt> {
-        self.propose(Item::Entry(entry), Receipt::Entry(ticket), now)
+        let receipt = Receipt::Entry(entry.clone(), ticket);
+        self.propose(Item::Entry(entry), receipt, now)
+    }
+
+    /// Adds a change of what is stored besides events to what the server publishes. `number` identifies it.
+    ///
+    /// # Errors
+    /// When the server is cut off from the log or stops. The change will never be made.
+    pub fn propose_stored(
+        &mut self,
+        change: StoredChange,
+        number: u64,
+        now: Duration,
+    ) -> Result<(), Receipt> {
+        self.propose(Item::Stored(change), Receipt::Stored(number), now)
     }
 
     /// Adds a change of this server to what the server publishes.
@@ -119,6 +188,9 @@ impl Node {
 
     fn propose(&mut self, item: Item, receipt: Receipt, now: Duration) -> Result<(), Receipt> {
         let size = wire::size(&item);
+        if size.bytes > ITEM_BYTES_MAX {
+            return Err(receipt); // NATS would refuse the message
+        }
         self.publisher.propose(item, size, receipt, now)
     }
 
@@ -178,7 +250,7 @@ impl Node {
             Read::Ended => steps.push(Step::End(message.by.clone())),
             Read::Items { ended, items } => {
                 steps.extend(ended.into_iter().map(Step::End));
-                self.add_items(items, &message.by, &receipts, &mut steps);
+                self.add_items(items, &message.by, receipts, &mut steps);
             }
         }
         Ok(steps)
@@ -188,16 +260,17 @@ impl Node {
         &self,
         items: &[Item],
         by: &ServerName,
-        receipts: &[Receipt],
+        receipts: Vec<Receipt>,
         steps: &mut Vec<Step>,
     ) {
         let mut place = 0;
-        for (n, item) in items.iter().enumerate() {
-            let receipt = receipts.get(n);
+        let mut receipts = receipts.into_iter();
+        for item in items {
+            let receipt = receipts.next();
             match item {
                 Item::Entry(entry) => {
                     let ticket = match receipt {
-                        Some(Receipt::Entry(ticket)) => *ticket,
+                        Some(Receipt::Entry(_, ticket)) => ticket,
                         _ => None,
                     };
                     if let Some(id) = wire::event_id(self.read_to, place) {
@@ -206,7 +279,7 @@ impl Node {
                 }
                 Item::Change(action) => {
                     let connection = match receipt {
-                        Some(Receipt::Change(connection)) => *connection,
+                        Some(Receipt::Change(connection)) => connection,
                         _ => None,
                     };
                     let change = Change {
@@ -214,6 +287,13 @@ impl Node {
                         action: action.clone(),
                     };
                     steps.push(Step::Decide(change, connection));
+                }
+                Item::Stored(change) => {
+                    let number = match receipt {
+                        Some(Receipt::Stored(number)) => Some(number),
+                        _ => None,
+                    };
+                    steps.push(Step::Change(change.clone(), number));
                 }
             }
             place += wire::ids(item) as u64;
@@ -275,6 +355,7 @@ mod tests {
                         let waits = if by.is_some() { " and answer" } else { "" };
                         format!("decide {:?} of {}{waits}", change.action, change.server)
                     }
+                    Step::Change(change, _) => format!("change {change:?}"),
                     Step::End(server) => format!("end {server}"),
                     Step::Refuse(receipts) => format!("refuse {}", receipts.len()),
                 }));
@@ -293,7 +374,7 @@ mod tests {
             let peer = PeerId::NONE;
             let ticket = Some(Ticket { peer, number: 1 });
             let proposed = self.nodes[on].propose_entry(entry.into(), ticket, self.now);
-            assert_eq!(proposed, Ok(()));
+            assert!(proposed.is_ok());
         }
 
         /// Lets all servers publish and read until they have greeted.
@@ -315,7 +396,7 @@ mod tests {
         servers.say(0, "two\nlines");
         let peer = Some(PeerId::NONE);
         let proposed = servers.nodes[0].propose_change(Action::CatchUp, peer, servers.now);
-        assert_eq!(proposed, Ok(()));
+        assert!(proposed.is_ok());
         servers.say(0, "end");
         servers.publish(0);
         let first = 3 * 1024;

@@ -67,6 +67,8 @@ pub struct Publisher<T, R> {
     waiting: VecDeque<Waiting<T, R>>,
     waiting_bytes: usize,
     sent: Option<Sent<T, R>>,
+    /// The batch that had been sent when the server gave up its epoch. It may still take effect.
+    given_up: Option<Sent<T, R>>,
     /// When the server last read a message of its own that counts, or when it started.
     heard_at: Duration,
     /// When the last beat was sent.
@@ -116,16 +118,18 @@ struct Other {
 }
 
 impl<T, R> Publisher<T, R> {
-    /// Returns a publisher that begins with a greeting. `nonce` is a random number.
-    pub fn new(server: ServerName, nonce: u64, now: Duration) -> Self {
+    /// Returns a publisher that begins with a greeting. `former` is the server's newest epoch, as far as it is known; 0
+    /// for none. `nonce` is a random number.
+    pub fn new(server: ServerName, former: Epoch, nonce: u64, now: Duration) -> Self {
         Self {
             server,
-            state: State::Greeting { former: 0, nonce },
+            state: State::Greeting { former, nonce },
             has_lived: false,
             is_leaving: false,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             sent: None,
+            given_up: None,
             heard_at: now,
             beat_at: None,
             lease_from: None,
@@ -165,6 +169,41 @@ impl<T, R> Publisher<T, R> {
         self.waiting_bytes = 0;
         let waiting = self.waiting.drain(..);
         waiting.map(|waiting| waiting.receipt).collect()
+    }
+
+    /// Gives up the server's epoch, because the server is cut off from the log: it will greet again. Returns the receipts
+    /// of the items that were not sent yet, which will never take effect. What was sent may still take effect, so
+    /// [`Self::on_read`] returns its receipts when that is known.
+    pub fn give_up(&mut self, nonce: u64) -> Vec<R> {
+        if let State::Live(former, _) = self.state {
+            self.state = State::Greeting { former, nonce };
+            self.lease_from = None;
+            self.given_up = self.sent.take();
+        }
+        self.take_waiting()
+    }
+
+    /// Takes the receipts of everything that was proposed and is not known to have taken effect.
+    pub fn take_all(&mut self) -> Vec<R> {
+        let mut all = self.take_given_up();
+        all.extend(self.take_sent());
+        all.extend(self.take_waiting());
+        all
+    }
+
+    fn take_given_up(&mut self) -> Vec<R> {
+        let given_up = self.given_up.take();
+        given_up.map_or_else(Vec::new, |sent| sent.receipts)
+    }
+
+    /// Returns whether the server has an epoch.
+    pub fn is_live(&self) -> bool {
+        matches!(self.state, State::Live(..))
+    }
+
+    /// Returns when the message that was sent and not read yet was sent for the first time.
+    pub fn sent_at(&self) -> Option<Duration> {
+        self.sent.as_ref().map(|sent| sent.first_at)
     }
 
     /// Returns whether it is certain that no other server has ended this server's epoch. A server that does something
@@ -312,6 +351,9 @@ impl<T, R> Publisher<T, R> {
             lost.extend(self.take_waiting());
             return Published::Lost(lost);
         }
+        if ended.contains(&self.server) && self.given_up.is_some() {
+            return Published::Lost(self.take_given_up());
+        }
         Published::Nothing
     }
 
@@ -335,7 +377,18 @@ impl<T, R> Publisher<T, R> {
                     self.hear(server, members, now);
                 }
                 self.others.remove(&self.server);
-                Published::Nothing
+                match self.take_given_up() {
+                    lost if lost.is_empty() => Published::Nothing,
+                    lost => Published::Lost(lost),
+                }
+            }
+            // The batch that was sent before the server gave up its epoch has taken effect.
+            (
+                Read::Items { .. },
+                Content::Batch { epoch, number, .. },
+                State::Greeting { former, .. },
+            ) if former == *epoch && self.has_given_up(*number) => {
+                Published::Own(self.take_given_up())
             }
             // An earlier process of this server has begun an epoch, so the greeting must name that one.
             (Read::Begun { epoch, .. }, _, State::Greeting { nonce, .. }) if !self.has_lived => {
@@ -365,6 +418,12 @@ impl<T, R> Publisher<T, R> {
             // A repetition, or a message of an earlier process of this server.
             _ => Published::Nothing,
         }
+    }
+
+    fn has_given_up(&self, batch: u64) -> bool {
+        self.given_up.as_ref().is_some_and(
+            |sent| matches!(sent.message.content, Content::Batch { number, .. } if number == batch),
+        )
     }
 
     /// Records that the message that was sent counts. Returns its receipts.

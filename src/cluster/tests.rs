@@ -102,7 +102,7 @@ impl World {
         Process {
             id: self.started,
             name: name(server),
-            publisher: Publisher::new(name(server), self.started << 32, self.now),
+            publisher: Publisher::new(name(server), 0, self.started << 32, self.now),
             members: Members::default(),
             read: 0,
             proposed: 0,
@@ -363,7 +363,7 @@ fn alone(publisher: &mut Publisher<Item, Item>, from: Duration, until: Duration)
 
 #[test]
 fn an_idle_server_shows_every_two_seconds_that_it_is_alive() {
-    let mut publisher = Publisher::new(name(0), 1, Duration::ZERO);
+    let mut publisher = Publisher::new(name(0), 0, 1, Duration::ZERO);
     let until = BEAT_EVERY * 5;
     assert_eq!(alone(&mut publisher, Duration::ZERO, until), 1 + 5);
     assert!(publisher.has_lease(until) && !publisher.is_cut_off(until));
@@ -375,7 +375,7 @@ fn an_idle_server_shows_every_two_seconds_that_it_is_alive() {
 
 #[test]
 fn a_server_that_leaves_publishes_everything_first() {
-    let mut publisher = Publisher::new(name(0), 1, Duration::ZERO);
+    let mut publisher = Publisher::new(name(0), 0, 1, Duration::ZERO);
     let proposed = publisher.propose((1, 1), SMALL, (1, 1), Duration::ZERO);
     assert_eq!(proposed, Ok(()));
     publisher.leave();
@@ -391,7 +391,7 @@ fn a_server_that_leaves_publishes_everything_first() {
 
 /// Returns the number of items in each batch that a server publishes, if it has proposed items of these sizes.
 fn batches(sizes: &[Size]) -> Vec<usize> {
-    let mut publisher = Publisher::new(name(0), 1, Duration::ZERO);
+    let mut publisher = Publisher::new(name(0), 0, 1, Duration::ZERO);
     for (n, size) in sizes.iter().enumerate() {
         let item = (1, n as u32);
         let proposed = publisher.propose(item, *size, item, Duration::ZERO);

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::publisher::ITEMS_MAX;
 use super::{Content, Message, Size};
-use crate::model::{Action, Entry, ServerName};
+use crate::model::{Action, Entry, ServerName, StoredChange};
 use crate::protocol::EventId;
 
 /// The version of the form. A server that reads a newer version must end, because it cannot know what it skips.
@@ -33,6 +33,8 @@ pub enum Item {
     Entry(Arc<Entry>),
     /// A change to the state that all servers share. It is proposed by the server that has published the batch.
     Change(Action),
+    /// A change of what is stored besides events.
+    Stored(StoredChange),
 }
 
 /// The reason why a message cannot be read.
@@ -102,7 +104,7 @@ pub fn size(item: &Item) -> Size {
 pub fn ids(item: &Item) -> usize {
     match item {
         Item::Entry(entry) => entry.events(),
-        Item::Change(_) => 1,
+        Item::Change(_) | Item::Stored(_) => 1,
     }
 }
 
@@ -172,7 +174,7 @@ mod tests {
     use crate::cluster::Fence;
     use crate::model::{
         Ban, Claim, DirectMessage, EventKind, FileContents, FormerNick, Hook, NewFile, Reaction,
-        Removed, Reserve, RoomAcl, Scope, VersionedAcl,
+        ReaderName, Removed, Reserve, RoomAcl, Scope, ValuesChange, VersionedAcl,
     };
     use crate::protocol::ban_target::BanTarget;
     use crate::protocol::name::FileName;
@@ -337,6 +339,8 @@ mod tests {
                 seen,
             },
             Action::CatchUp,
+            Action::OpenRoom { room: room("#ops") },
+            Action::CloseRoom { room: room("#ops") },
             Action::DeleteRoom { room: room("#ops") },
             Action::SetAway {
                 nick: nick("ann"),
@@ -356,6 +360,34 @@ mod tests {
         actions
     }
 
+    fn stored_changes() -> [StoredChange; 4] {
+        let reader = ReaderName {
+            place: "@bob".into(),
+            nick: "ann".into(),
+            name: "phone".into(),
+        };
+        let owner: Box<str> = "ann".into();
+        let text = || Box::<str>::from("a b");
+        let values = ValuesChange {
+            read: vec![
+                (text(), text(), None),
+                (text(), text(), Some(Digest([1; 32]))),
+            ],
+            listed: vec![(text(), "".into(), Digest([2; 32]))],
+            written: vec![(text(), text(), Some("{}".into())), (text(), text(), None)],
+        };
+        [
+            StoredChange::Values(values),
+            StoredChange::SetReader {
+                reader: reader.clone(),
+                owner: owner.clone(),
+                seen: 5,
+            },
+            StoredChange::ForgetReader { reader, owner },
+            StoredChange::ClearInbox(nick("ann")),
+        ]
+    }
+
     fn check(content: Content<Item>) {
         let by = "one".into();
         let message = Message { by, content };
@@ -373,6 +405,7 @@ mod tests {
         let entries = entries().into_iter().map(|entry| Item::Entry(entry.into()));
         let items: Vec<_> = entries
             .chain(actions().into_iter().map(Item::Change))
+            .chain(stored_changes().into_iter().map(Item::Stored))
             .collect();
         let lines: usize = items.iter().map(|item| size(item).bytes).sum();
         let fences = vec![Fence {

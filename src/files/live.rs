@@ -18,6 +18,8 @@ pub struct Live {
     /// The file's name.
     pub name: FileName,
     file: File,
+    /// Whether the file is uploaded to another server, and copied from there.
+    is_copy: bool,
     progress: Mutex<Progress>,
     changed: Event,
 }
@@ -37,9 +39,23 @@ impl Live {
             id,
             name,
             file,
+            is_copy: false,
             progress: Mutex::default(),
             changed: Event::new(),
         }
+    }
+
+    /// Returns a live file that is copied from another server, and is still empty.
+    pub fn copy(id: EventId, name: FileName, file: File) -> Self {
+        Self {
+            is_copy: true,
+            ..Self::new(id, name, file)
+        }
+    }
+
+    /// Returns whether the file is uploaded to another server, and copied from there.
+    pub fn is_copy(&self) -> bool {
+        self.is_copy
     }
 
     /// Records that `length` bytes have arrived so far.

@@ -121,6 +121,57 @@ impl Store {
         Ok(())
     }
 
+    /// Adds a reference to a digest whose bytes another server has. They are stored later by [`Self::keep_copy`].
+    pub fn expect(&self, digest: Digest) {
+        let mut links = self
+            .links
+            .lock()
+            .expect("no thread panics while it holds this");
+        *links.entry(digest).or_default() += 1;
+    }
+
+    /// Stores a copy of a file that another server has, if there is a reference to it. Returns whether it is stored.
+    ///
+    /// # Errors
+    /// When the file cannot be moved to its place.
+    pub fn keep_copy(&self, incoming: Incoming, digest: Digest) -> io::Result<bool> {
+        incoming.file.as_file().sync_data()?;
+        let links = self
+            .links
+            .lock()
+            .expect("no thread panics while it holds this");
+        if !links.contains_key(&digest) {
+            return Ok(false);
+        }
+        incoming.file.persist(self.path(digest))?;
+        File::open(&self.kept)?.sync_all()?;
+        Ok(true)
+    }
+
+    /// Returns whether there is a reference to a digest.
+    pub fn is_expected(&self, digest: Digest) -> bool {
+        let links = self
+            .links
+            .lock()
+            .expect("no thread panics while it holds this");
+        links.contains_key(&digest)
+    }
+
+    /// Returns whether the bytes of a file are stored.
+    pub fn is_complete(&self, digest: Digest) -> bool {
+        self.path(digest).exists()
+    }
+
+    /// Returns the digests to which there are references, but whose bytes are not stored.
+    pub fn missing(&self) -> Vec<Digest> {
+        let links = self
+            .links
+            .lock()
+            .expect("no thread panics while it holds this");
+        let missing = links.keys().filter(|digest| !self.is_complete(**digest));
+        missing.copied().collect()
+    }
+
     /// Removes one reference to a digest. With the last reference, the bytes are deleted.
     ///
     /// # Errors
@@ -136,7 +187,10 @@ impl Store {
             return Ok(());
         }
         links.remove(&digest);
-        fs::remove_file(self.path(digest))
+        match fs::remove_file(self.path(digest)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()), // it was not copied yet
+            removed => removed,
+        }
     }
 
     /// Opens a stored file for reading.

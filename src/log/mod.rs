@@ -17,8 +17,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::model::{
-    Applied, DeletedFile, DirectMessage, Entry, FileTotals, NewFile, Removed, RoomRow,
-    StorageError, Ticket,
+    Applied, Change, Checkpoint, DeletedFile, DirectMessage, Entry, FileTotals, NewFile, PeerId,
+    Removed, Report, RoomRow, StorageError, Ticket,
 };
 use crate::protocol::event::EventLayout;
 use crate::protocol::{Digest, Event, EventId, Nick, RoomName, Time, tags};
@@ -26,9 +26,9 @@ pub use commits::Commits;
 use text::Query;
 use work::Work;
 
-/// A function that receives what the log has stored or refused, in order and in batches. The log calls it on a thread
+/// A function that receives what the log reports, in order and in batches. The log calls it on a thread
 /// of its own.
-pub type Sink = Box<dyn Fn(Vec<Applied>) + Send>;
+pub type Sink = Box<dyn Fn(Vec<Report>) + Send>;
 
 /// A logged event as it is read back from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +194,22 @@ pub trait Log: Send + Sync {
     /// Submits an entry without waiting. Ids are given in the order of the calls. If the outcome is known at once,
     /// returns it; otherwise the sink receives it later, with the ticket.
     fn append(&self, entry: Arc<Entry>, ticket: Option<Ticket>, time: Time) -> Option<Applied>;
+
+    /// Submits a change that the servers on this log have to decide on, without waiting. `by` is the connection that has
+    /// caused the change. A log that only one server uses is never given a change.
+    fn propose(&self, change: Change, by: Option<PeerId>) {
+        debug_assert!(false, "nobody decides on {change:?} of {by:?}");
+    }
+
+    /// Accepts entries and changes again. After it has reported that this server's epoch has ended, a log that several
+    /// servers share refuses everything until this is called.
+    fn accept_again(&self) {}
+
+    /// Records that the chat knows everything that a log that several servers share has reported.
+    fn caught_up(&self) {}
+
+    /// Stores where the server is in the log, with what all servers agree on.
+    fn remember(&self, _checkpoint: Checkpoint, _state: String) {}
 
     /// Waits until everything that was submitted is stored or refused.
     ///

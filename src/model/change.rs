@@ -126,6 +126,16 @@ pub enum Action {
         /// The rooms in which the change is announced.
         rooms: Vec<Arc<RoomName>>,
     },
+    /// A connection without a nick has joined a room, which exists on all servers from now on.
+    OpenRoom {
+        /// The room.
+        room: Arc<RoomName>,
+    },
+    /// The server has no readers in a room that it has opened.
+    CloseRoom {
+        /// The room.
+        room: Arc<RoomName>,
+    },
     /// The first of the server's connections with a nick has joined a room.
     EnterRoom {
         /// The room.

@@ -10,7 +10,9 @@ mod budget;
 mod change;
 mod directory;
 mod entry;
+mod report;
 mod storage;
+mod stored_change;
 mod time;
 
 pub use access::{AclChange, RoomAcl, VersionedAcl};
@@ -24,5 +26,7 @@ pub use entry::{
     Applied, Connected, DeletedFile, DirectMessage, Entry, EventKind, FileContents, NewFile,
     Outcome, PeerId, Reaction, Removed, Scope, Ticket, casefolded,
 };
+pub use report::{Checkpoint, Report, SharedReport};
 pub use storage::{FileSum, FileTotals, RoomRow, StorageError};
+pub use stored_change::{ReaderName, StoredChange, ValuesChange};
 pub use time::{Now, millis};

@@ -62,6 +62,10 @@ pub enum StorageError {
     NoSuchId,
     /// There is no space for another named reader.
     TooMany,
+    /// Something has changed that a change depends on.
+    Conflict,
+    /// This server is cut off from the servers that share the chat.
+    CutOff,
 }
 
 impl StorageError {
@@ -77,6 +81,14 @@ impl StorageError {
         }
     }
 
+    /// Returns whether the change itself is the reason, so that it fails wherever it is made.
+    pub fn is_outcome(&self) -> bool {
+        matches!(
+            self,
+            Self::Conflict | Self::TooMany | Self::NoSuchId | Self::NoSuchFile
+        )
+    }
+
     /// Returns the protocol's code for this error.
     pub fn code(&self) -> Code {
         match self {
@@ -84,6 +96,8 @@ impl StorageError {
             Self::TooMany => Code::Quota,
             Self::NoSuchFile => Code::NoSuchFile,
             Self::NoSuchId => Code::NoSuchId,
+            Self::Conflict => Code::Busy,
+            Self::CutOff => Code::CutOff,
             e if e.is_full() => Code::Quota,
             _ => Code::Internal,
         }
@@ -99,6 +113,8 @@ impl StorageError {
             Self::NoSuchFile => Self::NoSuchFile,
             Self::NoSuchId => Self::NoSuchId,
             Self::TooMany => Self::TooMany,
+            Self::Conflict => Self::Conflict,
+            Self::CutOff => Self::CutOff,
             e => Self::Io(io::Error::other(e.to_string())),
         }
     }
@@ -124,6 +140,8 @@ impl fmt::Display for StorageError {
             Self::NoSuchFile => f.write_str("there is nothing to remove"),
             Self::NoSuchId => f.write_str("there is no such message"),
             Self::TooMany => f.write_str("there are too many named readers"),
+            Self::Conflict => f.write_str("it has been changed at the same time"),
+            Self::CutOff => f.write_str("this server is cut off from the others"),
         }
     }
 }
@@ -142,7 +160,9 @@ impl std::error::Error for StorageError {
             | Self::Ended
             | Self::NoSuchFile
             | Self::NoSuchId
-            | Self::TooMany => None,
+            | Self::TooMany
+            | Self::Conflict
+            | Self::CutOff => None,
         }
     }
 }

@@ -31,6 +31,7 @@ pub enum Code {
     Banned,
     Busy,
     ShuttingDown,
+    CutOff,
     Internal,
     Kicked,
     Idle,
@@ -38,7 +39,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::UnknownVerb,
         Self::BadSyntax,
         Self::TooLong,
@@ -63,6 +64,7 @@ impl Code {
         Self::Banned,
         Self::Busy,
         Self::ShuttingDown,
+        Self::CutOff,
         Self::Internal,
         Self::Kicked,
         Self::Idle,
@@ -95,6 +97,7 @@ impl Code {
             Self::Banned => "banned",
             Self::Busy => "busy",
             Self::ShuttingDown => "shutting-down",
+            Self::CutOff => "cut-off",
             Self::Internal => "internal",
             Self::Kicked => "kicked",
             Self::Idle => "idle",

@@ -11,6 +11,7 @@ mod connection;
 mod descriptors;
 mod detection;
 mod drop_on_pool;
+mod exchange;
 mod http;
 pub mod listen;
 pub mod log_lines;
@@ -41,6 +42,7 @@ use async_signal::{Signal, Signals};
 use event_listener::Event;
 use futures_lite::{StreamExt, future};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use smol::channel::Sender;
 use smol::lock::Semaphore;
 use smol::{Executor, Task};
 use tracing::{info, warn};
@@ -55,8 +57,9 @@ use crate::files::Store;
 use crate::log::memory::MemoryLog;
 use crate::log::sqlite::SqliteLog;
 use crate::log::{Age, Log, Trimmed};
-use crate::model::{Applied, Budget, StorageError};
+use crate::model::{Budget, Report, StorageError};
 use crate::protocol::{EventId, Time};
+use crate::replica::{self, Ended, Following, Replica, ReplicaBuckets};
 use crate::session::batch::Batch;
 use crate::transport::{Carrier, Listener, Sockets, Stream};
 use certificate::{Certificate, Source};
@@ -97,6 +100,8 @@ pub enum Error {
     Tls(certificate::Error),
     /// Browsers cannot be notified.
     Push(StorageError),
+    /// The server cannot share a chat with others.
+    Cluster(String),
     /// The limit on open files is too low. The number is that limit.
     OpenFiles(usize),
     /// The limit on memory is too low. The number is that limit in MiB.
@@ -115,6 +120,7 @@ impl fmt::Display for Error {
             Self::Log(path, e) => write!(f, "cannot store the log in {}: {e}", path.display()),
             Self::Tls(e) => write!(f, "cannot use TLS: {e}"),
             Self::Push(e) => write!(f, "cannot notify browsers (--push): {e}"),
+            Self::Cluster(e) => write!(f, "cannot share a chat (--cluster): {e}"),
             Self::OpenFiles(files) => {
                 let least = descriptors::LEAST;
                 write!(
@@ -138,7 +144,7 @@ impl std::error::Error for Error {
             Self::Listen(_, e) | Self::Data(_, e) | Self::System(_, e) => Some(e),
             Self::Log(_, e) | Self::Push(e) => Some(e),
             Self::Tls(e) => Some(e),
-            Self::OpenFiles(_) | Self::Memory(_) => None,
+            Self::OpenFiles(_) | Self::Memory(_) | Self::Cluster(_) => None,
         }
     }
 }
@@ -210,6 +216,10 @@ struct Server {
     names: http::Names,
     /// The TLS certificate; `None` without TLS.
     certificate: Option<Arc<Certificate>>,
+    /// What connects the server with others that share the chat.
+    following: OnceLock<Following>,
+    /// The files that must be copied from other servers.
+    exchange: exchange::Exchange,
 }
 
 /// What a server is made of.
@@ -276,6 +286,8 @@ impl Server {
             stopping: Event::new(),
             ending: Event::new(),
             executor,
+            following: OnceLock::new(),
+            exchange: exchange::Exchange::default(),
         }))
     }
 
@@ -389,13 +401,25 @@ pub fn run(
         listeners.push((bound, protocols));
     }
     let had_terminal = has_terminal();
-    let signals = Signals::new([Signal::Int, Signal::Term, Signal::Hup]);
-    let signals = signals.map_err(|e| Error::System("listen for signals", e))?;
+    let signals = || {
+        let signals = Signals::new([Signal::Int, Signal::Term, Signal::Hup]);
+        signals.map_err(|e| Error::System("listen for signals", e))
+    };
+    // While a server waits for others, signals end it as they end any process.
+    let early = config.cluster.is_none().then(signals).transpose()?;
 
     let config = Arc::new(config);
     let clock = Clock::start();
     let publisher = Arc::new(OnceLock::new());
-    let (log, buckets) = open_log(&config, &clock, publisher.clone())?;
+    let Storage {
+        log,
+        buckets,
+        replica,
+    } = open_log(&config, &clock, publisher.clone())?;
+    let signals = match early {
+        Some(early) => early,
+        None => signals()?,
+    };
     // The log is opened first: its lock proves that no other server uses the folder, and opening the store deletes
     // partial files.
     let store = Store::open(config.data.as_deref());
@@ -444,7 +468,11 @@ pub fn run(
     let unfinished = log
         .unfinished()
         .map_err(|e| Error::Log(data_path(&server.config), e))?;
-    if !unfinished.is_empty() {
+    let (tell_end, end) = smol::channel::bounded(1);
+    let following = replica.map(|replica| follow(&server, replica, tell_end));
+    let following = following.transpose()?;
+    // Where several servers share a chat, a live file may be another server's.
+    if !unfinished.is_empty() && following.is_none() {
         for (id, location, nick) in unfinished {
             let now = server.clock.now();
             server.changes().remove_unfinished(id, location, &nick, now);
@@ -464,13 +492,6 @@ pub fn run(
         })
         .collect();
     let serving = async {
-        let mut accepting = Vec::new();
-        for (listener, protocols) in listeners {
-            let listener = sockets.add_listener(listener);
-            let listener = listener.map_err(|e| Error::System("watch a socket", e))?;
-            let accept = accept(server.clone(), sockets.clone(), listener, protocols);
-            accepting.push(executor.spawn(accept));
-        }
         let ready = sockets.clone();
         let clock = server.clock.clone();
         let look = move || {
@@ -478,6 +499,9 @@ pub fn run(
             ready.look();
         };
         let begun = server.begin(newest, look);
+        let exchanging = following
+            .as_ref()
+            .map(|following| exchange::begin(&server, following));
         let notifying = server.notifier.clone();
         let notifying =
             notifying.map(|notifier| executor.spawn(push::run(server.clone(), notifier)));
@@ -488,6 +512,33 @@ pub fn run(
             had_terminal,
             certificate: server.certificate.clone(),
         };
+        let mut first = next_signal(&executor, signals);
+        if let Some(following) = &following {
+            let caught_up = async {
+                following.ready().await;
+                Ok(())
+            };
+            let by_signal = async {
+                drop((&mut first).await);
+                Err("stopped before it had caught up with the others".into())
+            };
+            let ended = async {
+                Err(end
+                    .recv()
+                    .await
+                    .map_or_else(|e| e.to_string(), |e: Ended| e.to_string()))
+            };
+            future::or(caught_up, future::or(ended, by_signal))
+                .await
+                .map_err(Error::Cluster)?;
+        }
+        let mut accepting = Vec::new();
+        for (listener, protocols) in listeners {
+            let listener = sockets.add_listener(listener);
+            let listener = listener.map_err(|e| Error::System("watch a socket", e))?;
+            let accept = accept(server.clone(), sockets.clone(), listener, protocols);
+            accepting.push(executor.spawn(accept));
+        }
         let fingerprint = server.certificate.as_ref().map(|own| own.fingerprint());
         let addresses: Vec<_> = places.iter().map(|place| place.addr).collect();
         listening(&places, fingerprint.as_deref());
@@ -508,13 +559,19 @@ pub fn run(
             None
         };
         let asked = server.stopping.listen();
-        let mut first = next_signal(&executor, signals);
-        let by_signal = async { Some((&mut first).await) };
+        let by_signal = async { (Some((&mut first).await), None) };
         let by_operator = async {
             asked.await;
-            None
+            (None, None)
         };
-        let stopped = future::or(by_signal, by_operator).await;
+        let by_others = async {
+            match end.recv().await {
+                Ok(ended) => (None, Some(ended)),
+                Err(_) => future::pending().await, // there are no others
+            }
+        };
+        let stopped = future::or(by_signal, future::or(by_operator, by_others)).await;
+        let (stopped, mut ended) = stopped;
         let again = match stopped {
             Some(signals) => next_signal(&executor, signals),
             None => first, // after an operator's command, the first signal ends the process at once
@@ -526,8 +583,20 @@ pub fn run(
         // The announcement is withdrawn on a thread of its own. Only the end of the process waits for that thread.
         drop(announcement);
         future::or(stop(&server), async { drop(again.await) }).await;
-        drop((begun, refreshing, notifying));
-        Ok(())
+        if let (Some(following), None) = (&following, &ended) {
+            following.leave();
+            let left = async { end.recv().await.ok() };
+            let late = async {
+                server.clock.wait(LEAVE_WITHIN).await;
+                None
+            };
+            ended = future::or(left, late).await;
+        }
+        drop((begun, refreshing, notifying, exchanging));
+        match ended {
+            None | Some(Ended::Left) => Ok(()),
+            Some(ended) => Err(Error::Cluster(ended.to_string())),
+        }
     };
     // There is one thread, because nearly all work is done under the lock of the shared state. With a second thread,
     // a delivery in a busy room took 1.1 to 1.5 times as much processor time, and a single message a tenth less
@@ -632,8 +701,16 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
     }
 }
 
+/// The maximum time until a server that stops has told the others.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+
 /// The log, and the store of accounts and access lists.
-type Storage = (Arc<dyn Log>, Arc<dyn Buckets>);
+struct Storage {
+    log: Arc<dyn Log>,
+    buckets: Arc<dyn Buckets>,
+    /// What connects the server with others, if there are any.
+    replica: Option<Replica>,
+}
 
 /// Opens the log in the data folder, or a log in memory. The log publishes its decisions to the server. Also returns
 /// the store of accounts and access lists.
@@ -645,18 +722,84 @@ fn open_log(
     let Some(folder) = &config.data else {
         let bytes_max = config.limits.memory_log_bytes_max;
         let log = MemoryLog::new(clock.first_id(), bytes_max);
-        return Ok((Arc::new(log), Arc::new(MemoryBuckets::default())));
+        return Ok(Storage {
+            log: Arc::new(log),
+            buckets: Arc::new(MemoryBuckets::default()),
+            replica: None,
+        });
     };
-    let sink = move |batch: Vec<Applied>| {
+    let is_shared = config.cluster.is_some();
+    let sink = move |batch: Vec<Report>| {
         let Some(server) = publisher.get().and_then(Weak::upgrade) else {
             return;
         };
+        if is_shared {
+            exchange::on_reports(&server, &batch);
+        }
         server.applied().add(batch);
     };
-    let log = SqliteLog::open(folder, Box::new(sink));
-    let log = Arc::new(log.map_err(|e| Error::Log(folder.clone(), e))?);
+    let of_folder = |e| Error::Log(folder.clone(), e);
+    if let Some(cluster) = &config.cluster {
+        let of_cluster = |e: replica::Error| Error::Cluster(e.to_string());
+        let settings = replica::Settings::of(cluster).map_err(of_cluster)?;
+        let replica = Replica::open(settings, folder, Box::new(sink)).map_err(of_cluster)?;
+        let log = replica.log();
+        let buckets = ReplicaBuckets::new(log.clone()).map_err(of_folder)?;
+        return Ok(Storage {
+            log,
+            buckets: Arc::new(buckets),
+            replica: Some(replica),
+        });
+    }
+    let log = Arc::new(SqliteLog::open(folder, Box::new(sink)).map_err(of_folder)?);
+    if let Some(position) = log.position().map_err(of_folder)? {
+        return Err(Error::Cluster(format!(
+            "{} belongs to the chat {} of several servers: start it with --cluster, or let it leave with chatd cluster \
+             leave",
+            folder.display(),
+            position.log
+        )));
+    }
     let buckets = SqliteBuckets::new(log.clone());
-    Ok((log, Arc::new(buckets)))
+    Ok(Storage {
+        log,
+        buckets: Arc::new(buckets),
+        replica: None,
+    })
+}
+
+/// Lets the server follow the log that it shares with others. Sends to `tell_end` how that has ended.
+fn follow(
+    server: &Arc<Server>,
+    replica: Replica,
+    tell_end: Sender<Ended>,
+) -> Result<Following, Error> {
+    let unreadable = |e: serde_json::Error| Error::Cluster(e.to_string());
+    let position = replica.position();
+    let version = (position.applied + 1) << 10;
+    let checkpoint = {
+        let mut state = server.state();
+        state.chat.decide_later();
+        match &position.checkpoint {
+            Some((checkpoint, text)) => {
+                let restored = state.chat.restore_checkpoint(text, version);
+                restored.map_err(unreadable)?;
+                checkpoint.clone()
+            }
+            None => {
+                let (checkpoint, text) = (replica.first_checkpoint(), state.chat.checkpoint());
+                let restored = state.chat.restore_checkpoint(&text, version);
+                restored.map_err(unreadable)?;
+                state.log.remember(checkpoint.clone(), text);
+                checkpoint
+            }
+        }
+    };
+    let ended = move |ended| drop(tell_end.try_send(ended));
+    let following = replica.follow(&checkpoint, ended);
+    let following = following.map_err(|e| Error::Cluster(e.to_string()))?;
+    let _ = server.following.set(following.clone()); // this runs once
+    Ok(following)
 }
 
 fn data_path(config: &Config) -> PathBuf {

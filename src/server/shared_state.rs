@@ -19,7 +19,9 @@ use crate::accounts::guesses::Guesses;
 use crate::chat::Chat;
 use crate::config::Config;
 use crate::log::{Location, Log};
-use crate::model::{Applied, Budget, Entry, EventKind, Now, PeerId, Removed, Scope, Ticket};
+use crate::model::{
+    Applied, Budget, Entry, EventKind, Now, PeerId, Removed, Report, Scope, SharedReport, Ticket,
+};
 use crate::protocol::EventId;
 use crate::session::batch::ROUND_BYTES;
 
@@ -141,22 +143,79 @@ impl SharedState {
     /// Passes an entry to the log. The entry is applied when the log has stored it; a log in memory stores it at
     /// once.
     pub fn append(&mut self, entry: Arc<Entry>, ticket: Option<Ticket>, now: Now) {
-        if let (Scope::Room(room), EventKind::DeleteRoom(_)) = (&entry.scope, &entry.kind) {
+        if let (Scope::Room(room), EventKind::DeleteRoom(_)) = (&entry.scope, &entry.kind)
+            && !self.chat.is_shared()
+        {
             // A log on disk deletes the access list together with the room. For a log in memory, it is deleted here.
             self.accounts.forget_room(room);
         }
         self.metrics.appended.add(1);
-        self.proposed.change(0, entry.events());
+        if self.is_own(ticket) {
+            self.proposed.change(0, entry.events());
+        }
+        self.propose_changes();
         if let Some(applied) = self.log.append(entry, ticket, now.time) {
             self.apply(applied);
         }
     }
 
+    /// Returns whether an entry counts as proposed by this server. Where several servers share the log, only one that a
+    /// request waits for does.
+    fn is_own(&self, ticket: Option<Ticket>) -> bool {
+        ticket.is_some() || !self.chat.is_shared()
+    }
+
     /// Publishes an entry that the log has stored, or the reason why it was refused.
     fn apply(&mut self, applied: Applied) {
-        self.proposed.change(applied.entry.events(), 0);
+        if self.is_own(applied.ticket) {
+            self.proposed.change(applied.entry.events(), 0);
+        }
         self.metrics.outcome(&applied.outcome);
         self.chat.apply(applied);
+    }
+
+    /// Passes the changes that were made under this lock to the log, if several servers share it.
+    fn propose_changes(&mut self) {
+        if self.chat.is_shared() && !self.chat.is_cut_off() {
+            for (change, by) in self.chat.take_proposed() {
+                self.log.propose(change, by);
+            }
+        }
+    }
+
+    /// Does what the log reports.
+    fn on_report(&mut self, report: Report, uptime: Duration) {
+        let shared = match report {
+            Report::Applied(applied) => return self.apply(applied),
+            Report::Shared(shared) => *shared,
+        };
+        match shared {
+            SharedReport::Change(change, by, time) => {
+                self.chat.decide(&change, by, Now { time, uptime });
+            }
+            SharedReport::Acls(acls, time) => self.chat.set_acls(&acls, Now { time, uptime }),
+            SharedReport::End(server, time) => {
+                if self.chat.end_server(&server, Now { time, uptime }) {
+                    self.log.accept_again();
+                }
+            }
+            SharedReport::ChangeAgain(change, time) => {
+                self.chat.decide_again(&change, Now { time, uptime });
+            }
+            SharedReport::InboxCleared(files) => self.chat.inbox_cleared(&files),
+            SharedReport::Ready => {
+                self.chat.set_cut_off(false);
+                self.log.caught_up();
+            }
+            SharedReport::CutOff => {
+                self.chat.cut_off();
+                self.chat.set_cut_off(true);
+                self.chat.fail_undecided(self.clock.now().time);
+            }
+            SharedReport::Checkpoint(checkpoint) => {
+                self.log.remember(checkpoint, self.chat.checkpoint());
+            }
+        }
     }
 
     /// Removes a live file whose upload had not ended when an earlier server stopped.
@@ -176,6 +235,10 @@ impl SharedState {
     /// Wakes the tasks that have something to read or to do. [`super::changes::Changes`] calls this at the end of
     /// each change. Returns the work that remains to be done without the lock.
     pub fn flush_side_effects(&mut self) -> Released {
+        self.propose_changes();
+        if self.chat.is_cut_off() && !self.chat.take_proposed().is_empty() {
+            self.chat.fail_undecided(self.clock.now().time);
+        }
         let is_to_be_continued = std::mem::take(&mut self.is_to_be_continued);
         if self.chat.has_news()
             && !(is_to_be_continued && self.may_gather())
@@ -398,16 +461,16 @@ pub(super) async fn run_timers(server: Arc<Server>) {
     .await;
 }
 
-/// The decisions of the log that [`fan_out`] has not applied yet. The log's thread stores them here, so that it need
+/// The reports of the log that [`fan_out`] has not handled yet. The log's thread stores them here, so that it need
 /// not wait for the lock of the shared state: on a busy server, another thread seldom gets that lock.
 #[derive(Default)]
 pub(super) struct AppliedQueue {
-    batch: Vec<Applied>,
+    batch: Vec<Report>,
     fan_out_task: Option<Waker>,
 }
 
 impl AppliedQueue {
-    pub fn add(&mut self, mut batch: Vec<Applied>) {
+    pub fn add(&mut self, mut batch: Vec<Report>) {
         if self.batch.is_empty() {
             self.batch = batch;
         } else {
@@ -432,9 +495,14 @@ pub(super) async fn fan_out(server: Arc<Server>) {
         if batch.is_empty() {
             server.state().wake_readers(cx.waker());
         } else {
+            let uptime = server.clock.now().uptime;
             let mut state = server.changes();
-            for applied in batch {
-                state.apply(applied);
+            for report in batch {
+                let stored = report.stored_elsewhere();
+                state.on_report(report, uptime);
+                if let Some(file) = stored.filter(|file| server.live().contains_key(file)) {
+                    server.exchange.is_stored(file);
+                }
             }
             state.wake_readers(cx.waker());
         }

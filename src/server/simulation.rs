@@ -29,11 +29,11 @@ use crate::config::{Config, Protocols};
 use crate::files::Store;
 use crate::log::memory::MemoryLog;
 use crate::log::{Log, Record, Span};
-use crate::model::Applied;
+use crate::model::{Applied, Report};
 use crate::protocol::{RoomName, Time};
 use crate::transport::Carrier;
 use crate::transport::pipe::{self, PipeClient};
-use late_log::{Entries, LateLog};
+use late_log::{LateLog, Submitted};
 
 /// The limit on open files that the servers seem to have.
 const OPEN_FILES: usize = 20_000;
@@ -45,8 +45,8 @@ pub struct Simulation {
     pool: Arc<SimulatedPool>,
     servers: Vec<Arc<Server>>,
     log: Arc<MemoryLog>,
-    /// The entries that are not stored yet.
-    entries: Arc<Entries>,
+    /// What is not stored or decided on yet.
+    submitted: Arc<Submitted>,
     /// Whether the log and the pool do their work only when [`Self::work`] is called.
     is_late: bool,
     tasks: Vec<Task<()>>,
@@ -66,7 +66,7 @@ impl Simulation {
         let limits = configs.first().map(|config| config.limits.clone());
         let bytes_max = limits.unwrap_or_default().memory_log_bytes_max;
         let log = Arc::new(MemoryLog::new(started.0.saturating_mul(1000), bytes_max));
-        let entries = Arc::<Entries>::default();
+        let submitted = Arc::<Submitted>::default();
         let password = configs.first().and_then(|config| config.password.clone());
         let accounts = Arc::new(Accounts::new(Arc::new(MemoryBuckets::default()), password));
         let folder = folder()?;
@@ -76,7 +76,7 @@ impl Simulation {
         let is_shared = configs.len() > 1;
         let mut servers = Vec::new();
         for config in configs {
-            let later = LateLog::new(log.clone(), entries.clone(), servers.len());
+            let later = LateLog::new(log.clone(), submitted.clone(), servers.len());
             let log: Arc<dyn Log> = if is_late || is_shared {
                 Arc::new(later)
             } else {
@@ -108,7 +108,7 @@ impl Simulation {
             pool,
             servers,
             log,
-            entries,
+            submitted,
             is_late,
             tasks: Vec::new(),
             _folder: folder,
@@ -174,25 +174,25 @@ impl Simulation {
 
     /// Stores the entries that are not stored yet. Returns whether there were any.
     pub fn store(&mut self) -> bool {
-        let entries = self.entries.take();
+        let entries = self.submitted.take_entries();
         if entries.is_empty() {
             return false;
         }
         // Changes that were proposed before have their places in the log before them.
         self.decide();
         let time = self.clock.now().time;
-        let mut batches: Vec<Vec<Applied>> = self.servers.iter().map(|_| Vec::new()).collect();
+        let mut batches: Vec<Vec<Report>> = self.servers.iter().map(|_| Vec::new()).collect();
         for (entry, ticket, by) in entries {
             let Some(applied) = self.log.append(entry, ticket, time) else {
                 continue;
             };
             for (n, batch) in batches.iter_mut().enumerate() {
-                batch.push(Applied {
+                batch.push(Report::Applied(Applied {
                     entry: applied.entry.clone(),
                     outcome: applied.outcome,
                     is_repeat: applied.is_repeat,
                     ticket: applied.ticket.filter(|_| n == by),
-                });
+                }));
             }
         }
         for (server, batch) in self.servers.iter().zip(batches) {
@@ -204,15 +204,12 @@ impl Simulation {
     /// Lets each server apply the changes that the servers have proposed. Returns whether there were any.
     fn decide(&self) -> bool {
         let now = self.clock.now();
-        let mut any = false;
-        for (n, server) in self.servers.iter().enumerate() {
-            let proposed = server.state().chat.take_proposed();
-            for (change, by) in proposed {
-                any = true;
-                for (other, server) in self.servers.iter().enumerate() {
-                    let by = by.filter(|_| n == other);
-                    server.changes().chat.decide(&change, by, now);
-                }
+        let proposed = self.submitted.take_changes();
+        let any = !proposed.is_empty();
+        for (change, by, n) in proposed {
+            for (other, server) in self.servers.iter().enumerate() {
+                let by = by.filter(|_| n == other);
+                server.changes().chat.decide(&change, by, now);
             }
         }
         any

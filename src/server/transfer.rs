@@ -17,6 +17,7 @@ use super::Server;
 use super::connection::{Connection, InputEnd};
 use super::descriptors;
 use super::drop_on_pool::DropOnPool;
+use super::exchange;
 use super::memory::Pieces;
 use super::metrics::LimitKind;
 use super::send::{self, Failed};
@@ -399,7 +400,7 @@ impl Connection {
 
     /// Sends a live file as it arrives.
     async fn follow(&mut self, id: EventId, place: FilePlace, mut offset: u64) -> Option<Effect> {
-        let live = self.server.live().get(&id).cloned();
+        let live = exchange::live(&self.server, id).await;
         let Some(live) = live else {
             // The upload has ended, so the file is now complete or removed.
             return self.session.find_file(id, offset);
@@ -707,13 +708,7 @@ impl Connection {
         if reservation.is_none() {
             return self.session.is_too_busy(Verb::Download, BUSY);
         }
-        let (store, pool) = (self.server.store.clone(), self.server.pool.clone());
-        let file = match self
-            .server
-            .pool
-            .run(move || store.get(digest).map(|file| DropOnPool::new(file, pool)))
-            .await
-        {
+        let file = match exchange::open(&self.server, digest).await {
             Ok(file) => file,
             Err(e) => {
                 warn!("cannot read file {id}: {e}");

@@ -573,7 +573,7 @@ test('an invite-only room: its creator invites, invited users rejoin after a rel
 	await until(() => input(bob).isDisabled(), true);
 	assert.equal(await input(bob).inputValue(), 'half a sentence');
 	await say(ann, '/invite bob');
-	await ann.getByText('bob is invited to #plan.').waitFor();
+	await until(() => ann.getByText('bob is invited to #plan.').count(), 2);
 	await bob.getByRole('button', { name: 'Try again' }).click();
 	await until(() => input(bob).isDisabled(), false);
 	await say(bob, 'back');

@@ -1,4 +1,7 @@
-//! Several servers on one log: NATS JetStream.
+//! Several servers that share one chat by means of NATS JetStream.
 
+mod chats;
 mod nats;
 mod servers;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,4 +1,4 @@
-//! The client of NATS with real servers, which hang and are killed.
+//! chatd.md 8: the client of NATS with real servers, which hang and are killed.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -35,7 +35,7 @@ fn settings() -> Settings {
         republish: DONE.into(),
         replicas: 3,
         age_max: Duration::from_secs(3600),
-        bytes_max: 256 << 20,
+        bytes_max: Some(256 << 20),
         message_bytes_max: 700_000,
         first_sequence: Some(1000),
     }

@@ -3,6 +3,7 @@
 //!
 //!     cargo test --test conformance                          against a chatd of its own for each
 //!     cargo test --test conformance -- --addr 127.0.0.1:5002 --only 4.2    against any server
+//!     cargo test --test conformance -- --addr 10.0.0.1:5002,10.0.0.2:5002    against servers that share a chat
 //!     cargo test --test conformance -- --level minimal-server --addr 127.0.0.1:5002
 //!     cargo test --test conformance -- --level minimal-client --client 'python3 client.py'
 //!
@@ -210,7 +211,7 @@ fn play_document(flags: &Flags, level: Level, addr: Option<&str>) -> Result<bool
         return Err("there is no such section".into());
     }
     let not_asked_for = count - all.len();
-    let addr = addr.map(resolve).transpose()?;
+    let addr = addr.map(resolve_all).transpose()?;
     let (plays, left_out): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|transcript| addr.is_none() || transcript.settings.is_empty());
@@ -241,6 +242,12 @@ fn play_document(flags: &Flags, level: Level, addr: Option<&str>) -> Result<bool
     Ok(failed == 0)
 }
 
+/// Resolves the addresses of servers that share a chat, separated by commas.
+fn resolve_all(addresses: &str) -> Result<&'static [SocketAddr], String> {
+    let all: Result<Vec<_>, _> = addresses.split(',').map(resolve).collect();
+    Ok(all?.leak()) // they are needed until the end
+}
+
 fn resolve(addr: &str) -> Result<SocketAddr, String> {
     let mut found = addr.to_socket_addrs().map_err(|e| format!("{addr}: {e}"))?;
     found.next().ok_or_else(|| format!("{addr} has no address"))
@@ -256,8 +263,8 @@ struct Way {
 /// The server that a transcript is played against.
 #[derive(Clone, Copy)]
 enum Where {
-    /// The server at this address.
-    At(SocketAddr),
+    /// The servers at these addresses, which share a chat if there are several.
+    At(&'static [SocketAddr]),
     /// A new server without a data folder.
     InMemory,
     /// A new server with a data folder.
@@ -269,7 +276,7 @@ enum Where {
 }
 
 /// Returns every way in which a transcript is played.
-fn ways(addr: Option<SocketAddr>) -> Vec<Way> {
+fn ways(addr: Option<&'static [SocketAddr]>) -> Vec<Way> {
     let servers = match addr {
         Some(addr) => vec![Where::At(addr)],
         None => vec![Where::InMemory, Where::OnDisk],
@@ -316,7 +323,7 @@ fn play_one(transcript: &Transcript, way: Way) -> Result<(), String> {
     match way.server {
         Where::At(addr) => {
             let renamed = transcript.clone().renamed(&suffix());
-            return play(&renamed, way.cut, &mut Tcp::new(addr));
+            return play(&renamed, way.cut, &mut Tcp::to_each_of(addr));
         }
         Where::Tls | Where::WebSocket if PLAIN_ONLY.iter().any(|(id, _)| *id == transcript.id) => {
             return Ok(());
@@ -352,12 +359,12 @@ fn is_wanted(flags: &Flags, id: &str) -> bool {
 }
 
 /// Plays everything in every cut, a few at a time, and returns the failures in order.
-fn play_all(
-    plays: &[Transcript],
+fn play_all<'a>(
+    plays: &'a [Transcript],
     threads: usize,
-    addr: Option<SocketAddr>,
+    addr: Option<&'static [SocketAddr]>,
     names_each: bool,
-) -> Vec<(&Transcript, String)> {
+) -> Vec<(&'a Transcript, String)> {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

@@ -71,7 +71,7 @@ fn every_transcript_holds_when_the_log_stores_late_as_on_disk() {
 }
 
 /// The transcripts that do not hold with their peers on two servers, and why.
-const ON_ONE_SERVER: [(&str, &str); 8] = [
+const ON_ONE_SERVER: [(&str, &str); 4] = [
     ("3.7/1", "connections are limited for each server"),
     (
         "4.27/nothing_is_revealed_before_pass",
@@ -82,14 +82,7 @@ const ON_ONE_SERVER: [(&str, &str); 8] = [
         "4.31/only_an_operator_stops_the_server",
         "SHUTDOWN stops one server",
     ),
-    ("3.5/1", NO_MEMBERS),
-    ("3.5/rooms_keep_the_spelling_of_their_maker", NO_MEMBERS),
-    ("4.1/a_room_without_log_and_members_is_gone", NO_MEMBERS),
-    ("4.8/rooms_are_listed_as_they_were_made", NO_MEMBERS),
 ];
-
-const NO_MEMBERS: &str =
-    "a room without messages and members exists only on the server of its readers";
 
 /// The peers of a transcript are connected to two servers in turn. Neither decides on a change itself; both apply the
 /// log of changes.

@@ -60,6 +60,15 @@ const RUN: &[(&str, &str)] = &[
 
 /// Commands that cannot be run here, and the reason, or where they are run.
 const NOT_RUN: &[(&str, &str)] = &[
+    (
+        "chatd cluster init --cluster nats://a,nats://b,nats://c",
+        "NATS is needed; tests/cluster begins such a chat",
+    ),
+    ("chatd cluster leave", "NATS is needed; tests/cluster does"),
+    (
+        "packaging/cluster/try",
+        "it needs nats-server, and runs until it is stopped",
+    ),
     ("apt-get install gcc", "who can run this has a compiler"),
     (
         "cargo run --release",

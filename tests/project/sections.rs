@@ -16,7 +16,9 @@ const EXPLAIN: &[(&str, &str)] = &[
 ];
 
 /// The test programs whose modules name sections; tests of the repository itself need not name any.
-const PROGRAMS: &[&str] = &["rooms", "history", "files", "doors", "faults", "cli"];
+const PROGRAMS: &[&str] = &[
+    "rooms", "history", "files", "doors", "faults", "cli", "cluster",
+];
 
 /// A section: the name of its document and its number.
 type Named = (String, String);

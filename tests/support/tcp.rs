@@ -11,7 +11,8 @@ use super::run::{PATIENCE, Server, Taken};
 
 /// A server at an address, and the connections to it.
 pub struct Tcp {
-    address: SocketAddr,
+    /// The servers. Several servers share a chat, and the peers connect to them in turn.
+    addresses: Vec<SocketAddr>,
     /// The last number of the clients' address, if the server is on this machine.
     origin: u8,
     peers: Vec<TcpStream>,
@@ -32,11 +33,16 @@ fn reach(address: SocketAddr, origin: u8) -> std::io::Result<TcpStream> {
 
 impl Tcp {
     pub fn new(address: SocketAddr) -> Self {
+        Self::to_each_of(&[address])
+    }
+
+    /// Connects the peers to these servers in turn.
+    pub fn to_each_of(addresses: &[SocketAddr]) -> Self {
         // Each play has another address, so that all plays together do not register more nicks than a server lets one
         // address register.
         static PLAYS: AtomicU8 = AtomicU8::new(0);
         Self {
-            address,
+            addresses: addresses.to_vec(),
             origin: 2 + PLAYS.fetch_add(1, Ordering::Relaxed) % 200,
             peers: Vec::new(),
         }
@@ -45,14 +51,15 @@ impl Tcp {
 
 impl Server for Tcp {
     fn open(&mut self) -> Result<usize, String> {
+        let address = self.addresses[self.peers.len() % self.addresses.len()];
         let connect = || {
-            let peer = reach(self.address, self.origin)?;
+            let peer = reach(address, self.origin)?;
             // Each write must be sent unchanged, so that bytes sent one by one arrive one by one.
             peer.set_nodelay(true)?;
             peer.set_write_timeout(Some(PATIENCE))?;
             Ok(peer)
         };
-        let peer = connect().map_err(|e: std::io::Error| format!("{}: {e}", self.address))?;
+        let peer = connect().map_err(|e: std::io::Error| format!("{address}: {e}"))?;
         self.peers.push(peer);
         Ok(self.peers.len() - 1)
     }

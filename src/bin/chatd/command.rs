@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use argh::{ArgsInfo, FlagInfo, FromArgs};
-use plainchat::config::file;
-use plainchat::offline;
+use plainchat::config::{self, file};
 use plainchat::protocol::RoomName;
 use plainchat::protocol::ssh::{PublicKey, SEVERAL_NICKS};
+use plainchat::{offline, replica};
 
-use crate::values::room;
+use crate::values::{nats_servers, room};
 
 /// A command.
 #[derive(FromArgs, ArgsInfo)]
@@ -22,6 +22,7 @@ pub enum Command {
     Import(Import),
     Backup(Backup),
     Keys(Keys),
+    Cluster(Cluster),
 }
 
 /// Print a file for --config: every flag, as a comment below its description.
@@ -106,6 +107,98 @@ pub struct Keys {
     /// the type of the key and the key: %t %k of sshd
     #[argh(positional)]
     key: Vec<String>,
+}
+
+/// Manage a chat that several chatd share by means of NATS servers.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "cluster")]
+pub struct Cluster {
+    #[argh(subcommand)]
+    command: ClusterCommand,
+}
+
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand)]
+enum ClusterCommand {
+    Init(Init),
+    Leave(Leave),
+    Status(Status),
+}
+
+/// Begin a chat of several chatd with a data folder, which may be empty; not while a server uses the folder.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "init")]
+struct Init {
+    /// the folder (default: chatd-data)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+
+    /// the addresses of the NATS servers, separated by commas
+    #[argh(option, arg_name = "nats", from_str_fn(nats_servers))]
+    cluster: Vec<Vec<String>>,
+
+    /// the name of the chat (default: chat)
+    #[argh(option, arg_name = "word", default = "String::from(\"chat\")")]
+    cluster_name: String,
+}
+
+/// Make a data folder that of a single chatd again; not while a server uses the folder.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "leave")]
+struct Leave {
+    /// the folder (default: chatd-data)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+}
+
+/// Print where a data folder is in the log that several chatd share; also while a server uses the folder.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "status")]
+struct Status {
+    /// the folder (default: chatd-data)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+}
+
+impl ClusterCommand {
+    /// Runs the command, and returns what it prints.
+    fn run(self) -> Result<String, replica::Error> {
+        match self {
+            Self::Init(Init {
+                data,
+                cluster,
+                cluster_name,
+            }) => {
+                let settings = config::Cluster {
+                    nats: cluster.into_iter().flatten().collect(),
+                    chat: cluster_name,
+                    node: "init".into(),
+                };
+                replica::init(&replica::Settings::of(&settings)?, &data)?;
+                Ok(format!(
+                    "{}: the first folder of the chat {}\n",
+                    data.display(),
+                    settings.chat
+                ))
+            }
+            Self::Leave(Leave { data }) => {
+                replica::leave(&data)?;
+                Ok(format!(
+                    "{}: the folder of a single chatd\n",
+                    data.display()
+                ))
+            }
+            Self::Status(Status { data }) => Ok(match replica::position(&data)? {
+                None => format!("{}: the folder of a single chatd\n", data.display()),
+                Some(position) => format!(
+                    "{}: the chat {}, stored up to message {}\n",
+                    data.display(),
+                    position.log,
+                    position.applied
+                ),
+            }),
+        }
+    }
 }
 
 /// The maximum memory of one `chatc` that serves an ssh client, in KiB. Usually `chatc` needs about a tenth of this.
@@ -201,6 +294,15 @@ impl Command {
                 let _ = writeln!(out, "{count} events imported");
             }
             Self::Backup(Backup { data, to }) => offline::backup(&data, &to)?,
+            Self::Cluster(Cluster { command }) => match command.run() {
+                Ok(text) => {
+                    let _ = out.write_all(text.as_bytes());
+                }
+                Err(why) => {
+                    let _ = writeln!(std::io::stderr(), "chatd: {why}");
+                    return Ok(ExitCode::FAILURE);
+                }
+            },
             Self::Keys(keys) => match keys.line() {
                 Ok(line) => {
                     let _ = out.write_all(line.as_bytes());

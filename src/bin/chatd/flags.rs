@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 use plainchat::config::push::Push;
-use plainchat::config::{self, Config, Limits, Protocols};
+use plainchat::config::{self, Cluster, Config, Limits, Protocols};
 use plainchat::protocol::ban_target::Network;
 use plainchat::protocol::{Nick, PORT, RoomName};
 use tracing::level_filters::LevelFilter;
 
 use crate::command::Command;
 use crate::values::{
-    Listen, LogFormat, OnOff, Size, Time, contact, everywhere, machine_name, network, nick,
-    push_service, read_password, room, server_name,
+    Listen, LogFormat, OnOff, Size, Time, contact, everywhere, machine_name, nats_servers, network,
+    nick, push_service, read_password, room, server_name,
 };
 
 /// A chat server on one TCP port, for nc, telnet, curl, browsers, chatc and bots.
@@ -133,6 +133,18 @@ pub struct Flags {
         from_str_fn(server_name)
     )]
     pub name: String,
+
+    /// the addresses of NATS servers, separated by commas, if several chatd share one chat (chatd.md; default: none)
+    #[argh(option, arg_name = "nats", from_str_fn(nats_servers))]
+    pub cluster: Option<Vec<String>>,
+
+    /// the name of the chat that several chatd share: letters, digits, - and _ (default: chat)
+    #[argh(option, arg_name = "word", default = "String::from(\"chat\")")]
+    pub cluster_name: String,
+
+    /// the name of this chatd among those that share a chat: letters, digits, - and _ (default: --name)
+    #[argh(option, arg_name = "word")]
+    pub node: Option<String>,
 
     /// the room that people join first (default: #lobby)
     #[argh(
@@ -328,6 +340,12 @@ impl Flags {
             addr,
             protocols: there.and(protocols),
         });
+        let node = self.node.unwrap_or_else(|| self.name.clone());
+        let cluster = self.cluster.map(|nats| Cluster {
+            nats,
+            chat: self.cluster_name,
+            node,
+        });
         let services = self.push_service;
         let push = self.push.map(|contact| Push { contact, services });
         Ok(Config {
@@ -343,6 +361,7 @@ impl Flags {
             metrics_from: self.metrics_from,
             proxies: self.proxy,
             data: (!self.memory).then_some(self.data),
+            cluster,
             name: self.name,
             lobby: self.lobby,
             ntfy: self.ntfy.0,

@@ -87,6 +87,8 @@ fn begin(flags: Flags, lines: &LogLines) -> ExitCode {
         Some("--cert needs --key, and --key needs --cert")
     } else if !flags.plain.0 && !flags.tls.0 {
         Some("use either --plain off or --tls off: with both, nobody could connect")
+    } else if flags.cluster.is_some() && (flags.memory || flags.push.is_some()) {
+        Some("--cluster cannot be used with --memory or --push")
     } else {
         None
     };

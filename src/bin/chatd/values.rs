@@ -5,6 +5,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use plainchat::cluster::nats::Address;
 use plainchat::config::Protocols;
 use plainchat::model::Secret;
 use plainchat::protocol::ban_target::Network;
@@ -237,4 +238,18 @@ pub fn machine_name() -> String {
         .to_string_lossy()
         .into_owned();
     server_name(&name).unwrap_or_else(|_| "chatd".into())
+}
+
+/// Parses a list of addresses of NATS servers.
+///
+/// # Errors
+/// When one is invalid.
+pub fn nats_servers(text: &str) -> Result<Vec<String>, String> {
+    let addresses = text
+        .split(',')
+        .map(|address| match address.parse::<Address>() {
+            Ok(_) => Ok(address.to_owned()),
+            Err(e) => Err(format!("{address}: {e}")),
+        });
+    addresses.collect()
 }

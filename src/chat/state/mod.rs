@@ -3,9 +3,10 @@
 //!
 //! [`apply`] alone decides on a [`Change`]. [`apply`] is a pure function of the state, the change, and the time at
 //! which the change is applied. On a single server, [`Chat`](super::Chat) applies each change at once, and the time is
-//! the server's uptime. Only a connection's own server knows which nick the connection uses (`Here`, `MemberHere`). No
+//! the server's uptime. Several servers use the time at which the log has received the change. Only a connection's own server knows which nick the connection uses (`Here`, `MemberHere`). No
 //! decision depends on that.
 
+mod checkpoint;
 mod directory;
 mod reserved;
 #[cfg(test)]
@@ -18,11 +19,10 @@ use smallvec::SmallVec;
 
 use super::Refused;
 use crate::model::{
-    Action, Arena, Change, Claim, Directory, FormerNick, Id, Now, PeerId, Reserve, ServerName,
-    millis,
+    Action, Arena, Change, Claim, Directory, FormerNick, Id, PeerId, Reserve, ServerName,
 };
 use crate::protocol::name::ByLook;
-use crate::protocol::{Code, Nick, RoomName};
+use crate::protocol::{Code, Nick, RoomName, Time};
 use crate::tail::{Seq, Tail};
 use reserved::Reserved;
 
@@ -38,6 +38,8 @@ pub struct State {
     reserved: Reserved,
     /// The members of each room, by the room's casefolded name. A room without members has no entry.
     members: HashMap<Box<str>, Members>,
+    /// The rooms that servers have opened for readers without a nick, by their casefolded names.
+    open: BTreeMap<Box<str>, OpenRoom>,
     /// The servers, by their numbers.
     servers: Vec<ServerName>,
     /// The accounts, rooms, bans and hooks.
@@ -47,6 +49,15 @@ pub struct State {
     /// For each casefolded nick, the value of `account_changes` at the last change to the nick's account. A missing
     /// nick counts as 0.
     account_versions: HashMap<Box<str>, u64>,
+    /// The latest time at which a change was applied, in milliseconds.
+    applied_at_ms: u64,
+}
+
+/// A room that servers have opened for readers without a nick.
+#[derive(Clone, Debug)]
+struct OpenRoom {
+    name: Arc<RoomName>,
+    servers: ServerSet,
 }
 
 /// The members of a room: the nicks that others see in the room, in the order in which the nicks were taken.
@@ -173,14 +184,16 @@ const SERVERS_MAX: usize = 64;
 /// concerns no nick that is in use.
 pub type Outcome = Result<Option<Done>, Refused>;
 
-/// Decides on a change, and makes the change if it is accepted. `now` is the time at which the change is applied, and
-/// must not be before the time of an earlier change.
+/// Decides on a change, and makes the change if it is accepted. `at_ms` is the time at which the change is applied, by
+/// the clock that times reservations; if it is earlier than that of an earlier change, that one counts. `time` is the
+/// wall-clock time.
 ///
 /// # Errors
 /// `nick-taken` or `bad-password` for a nick that the server may not use, and `quota` if there are too many servers.
 /// A refused change has no visible effect.
-pub fn apply(state: &mut State, change: &Change, now: Now) -> Outcome {
-    let at_ms = millis(now.uptime);
+pub fn apply(state: &mut State, change: &Change, at_ms: u64, time: Time) -> Outcome {
+    let at_ms = at_ms.max(state.applied_at_ms);
+    state.applied_at_ms = at_ms;
     state.release_due(at_ms);
     let server = state.number_of(&change.server)?;
     Ok(match &change.action {
@@ -202,7 +215,7 @@ pub fn apply(state: &mut State, change: &Change, now: Now) -> Outcome {
             state.find(nick).map(Done::with)
         }
         Action::AddBan(ban) => {
-            state.add_ban(ban, now.time);
+            state.add_ban(ban, time);
             None
         }
         Action::RemoveBan(target) => {
@@ -216,6 +229,15 @@ pub fn apply(state: &mut State, change: &Change, now: Now) -> Outcome {
         Action::LeaveRoom { room, nick, .. } => state.leave(server, room, nick),
         Action::DeleteRoom { room } => {
             state.members.remove(room.casefolded());
+            state.open.remove(room.casefolded());
+            None
+        }
+        Action::OpenRoom { room } => {
+            state.open(server, room);
+            None
+        }
+        Action::CloseRoom { room } => {
+            state.close(server, room);
             None
         }
         // These actions change nothing that later decisions depend on. Each server shows the actions to its own
@@ -313,6 +335,56 @@ impl State {
         let number = self.servers.iter().position(|known| known == server);
         let user = self.users.get(id);
         number.is_some_and(|number| user.is_some_and(|user| user.servers.contains(number as u32)))
+    }
+
+    /// Returns whether other servers than this one use a nick.
+    pub fn is_used_elsewhere(&self, id: NickId, server: &ServerName) -> bool {
+        let number = self.servers.iter().position(|known| known == server);
+        let mut others = self.users.get(id).map_or(ServerSet(0), |user| user.servers);
+        if let Some(number) = number {
+            others.remove(number as u32);
+        }
+        !others.is_empty()
+    }
+
+    /// Returns whether a server has opened a room for readers without a nick.
+    pub fn is_open(&self, room: &RoomName) -> bool {
+        self.open.contains_key(room.casefolded())
+    }
+
+    /// Returns the rooms that a server has opened.
+    pub fn opened_by(&self, server: &ServerName) -> Vec<Arc<RoomName>> {
+        let number = self.servers.iter().position(|known| known == server);
+        let open = self
+            .open
+            .values()
+            .filter(|open| number.is_some_and(|number| open.servers.contains(number as u32)));
+        open.map(|open| open.name.clone()).collect()
+    }
+
+    /// Returns whether a server has opened a room.
+    pub fn is_open_on(&self, server: &ServerName, room: &RoomName) -> bool {
+        let number = self.servers.iter().position(|known| known == server);
+        let open = self.open.get(room.casefolded());
+        number.is_some_and(|number| open.is_some_and(|open| open.servers.contains(number as u32)))
+    }
+
+    fn open(&mut self, server: u32, room: &Arc<RoomName>) {
+        let open = self.open.entry(room.casefolded().into());
+        let open = open.or_insert_with(|| OpenRoom {
+            name: room.clone(),
+            servers: ServerSet::default(),
+        });
+        open.servers.add(server);
+    }
+
+    fn close(&mut self, server: u32, room: &RoomName) {
+        if let Some(open) = self.open.get_mut(room.casefolded()) {
+            open.servers.remove(server);
+            if open.servers.is_empty() {
+                self.open.remove(room.casefolded());
+            }
+        }
     }
 
     /// Returns the nicks that a server uses.

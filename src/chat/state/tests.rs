@@ -1,7 +1,5 @@
 //! Tests of the state that servers agree on.
 
-use std::time::Duration;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -49,11 +47,7 @@ fn password(byte: u8) -> Claim {
 
 fn change(state: &mut State, server: &str, action: Action, at_ms: u64) -> Outcome {
     let server = server.into();
-    let now = Now {
-        time: Time(at_ms),
-        uptime: Duration::from_millis(at_ms),
-    };
-    let outcome = apply(state, &Change { server, action }, now);
+    let outcome = apply(state, &Change { server, action }, at_ms, Time(at_ms));
     if let Ok(Some(done)) = &outcome
         && let Some(released) = done.released
     {
@@ -104,6 +98,7 @@ fn shared(state: &State) -> Vec<String> {
     }
     let due = &state.reserved.nicks;
     shared.push(format!("{due:?} {:?} {:?}", state.servers, members(state)));
+    shared.push(format!("{:?}", state.open));
     let accounts = NICKS.map(|name| {
         let name = nick(name);
         let account = state.directory().accounts.get(&name);
@@ -214,6 +209,8 @@ fn action() -> impl Strategy<Value = Action> {
             rooms: Vec::new(),
         }),
         6 => (in_room.clone(), named()).prop_map(|(room, nick)| Action::EnterRoom { room, nick }),
+        1 => in_room.clone().prop_map(|room| Action::OpenRoom { room }),
+        1 => in_room.clone().prop_map(|room| Action::CloseRoom { room }),
         2 => (in_room, named()).prop_map(|(room, nick)| Action::LeaveRoom {
             room,
             nick,
@@ -227,15 +224,20 @@ proptest! {
     fn the_same_changes_give_the_same_state_on_every_server(
         changes in vec((0..SERVERS.len(), action(), 0..30_u64), 1..60),
     ) {
-        let mut states = [State::default(), State::default()];
+        let mut states = [State::default(), State::default(), State::default()];
         let mut at_ms = 0;
         for (server, action, later) in changes {
+            // A server that stops at any time and starts again continues from what was written.
+            let written = states[0].written();
+            states[2] = State::default();
+            prop_assert!(states[2].read(&written).is_ok());
             at_ms += later;
             let server = SERVERS[server];
             for action in in_order(&states[0], server, action) {
-                let [one, other] = states.each_mut().map(|state| {
+                let [one, other, _] = states.each_mut().map(|state| {
                     change(state, server, action.clone(), at_ms)
                 });
+                prop_assert_eq!(states[2].written(), states[0].written());
                 prop_assert_eq!(result(&one), result(&other));
                 // What only one server knows must not influence a decision.
                 if let Ok(Some(done)) = one {

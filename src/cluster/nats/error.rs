@@ -51,6 +51,25 @@ impl fmt::Display for Error {
 
 impl error::Error for Error {}
 
+/// The numbers of refusals that pass: no peers, no quorum, a cluster that is not ready, a consumer that has gone, and a
+/// stream or a server that is offline; and the statuses of a consumer that has gone.
+const TEMPORARY: [u32; 12] = [
+    10004, 10005, 10008, 10009, 10014, 10023, 10074, 10118, 404, 408, 409, 503,
+];
+
+impl Error {
+    /// Returns whether the same may succeed later, perhaps with another connection or consumer. JetStream refuses much
+    /// for some time while it has no leader, or servers are restarted.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Busy | Self::Closed | Self::TimedOut | Self::NoResponders => true,
+            Self::Malformed(_) => true,
+            Self::Refused { code, .. } => TEMPORARY.contains(code),
+            Self::Invalid(_) | Self::TooLarge(..) | Self::Expired(_) => false,
+        }
+    }
+}
+
 /// Why a connection could not be made, or has ended.
 #[derive(Debug)]
 pub enum Lost {

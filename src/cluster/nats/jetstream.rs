@@ -22,6 +22,12 @@ pub const NO_SUCH_STREAM: u32 = 10059;
 /// The number of JetStream for the error that there is a stream of this name with other settings.
 pub const STREAM_DIFFERS: u32 = 10058;
 
+/// The number of JetStream for the error that too few servers can keep a stream. While servers start, it passes.
+pub const NO_PEERS: u32 = 10005;
+
+/// The number of JetStream for the error that a single server keeps nothing more than once.
+pub const NOT_CLUSTERED: u32 = 10074;
+
 /// Sends requests to the JetStream of the account with which the connection was made.
 #[derive(Clone, Debug)]
 pub struct JetStream(Handle);
@@ -50,8 +56,8 @@ pub struct Settings {
     pub replicas: u32,
     /// How long a message is kept; zero for no limit.
     pub age_max: Duration,
-    /// The maximum size of all messages in bytes.
-    pub bytes_max: u64,
+    /// The maximum size of all messages in bytes; `None` for no limit but that of the NATS servers.
+    pub bytes_max: Option<u64>,
     /// The maximum size of a message in bytes.
     pub message_bytes_max: u32,
     /// The sequence number of the first message, if it is not 1.
@@ -102,7 +108,7 @@ struct Config<'a> {
     num_replicas: u32,
     /// In nanoseconds.
     max_age: u64,
-    max_bytes: u64,
+    max_bytes: i64,
     max_msg_size: u32,
     max_msgs: i64,
     max_consumers: i64,
@@ -213,7 +219,9 @@ impl JetStream {
             discard: "old",
             num_replicas: settings.replicas,
             max_age: u64::try_from(settings.age_max.as_nanos()).unwrap_or(0),
-            max_bytes: settings.bytes_max,
+            max_bytes: settings
+                .bytes_max
+                .map_or(-1, |most| i64::try_from(most).unwrap_or(-1)),
             max_msg_size: settings.message_bytes_max,
             max_msgs: -1,
             max_consumers: -1,

@@ -121,7 +121,7 @@ mod tests {
     use crate::log::work::Work;
     use crate::log::{Location, Log, Reader, SearchScope, Span};
     use crate::model::{
-        Applied, DirectMessage, Entry, EventKind, Outcome, Reaction, Removed, Scope,
+        DirectMessage, Entry, EventKind, Outcome, Reaction, Removed, Report, Scope,
     };
     use crate::protocol::{Code, EventId, Nick, RoomName, Time};
 
@@ -151,8 +151,8 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let (tell, kept) = channel();
-            let sink = move |batch: Vec<Applied>| {
-                for applied in batch {
+            let sink = move |batch: Vec<Report>| {
+                for applied in batch.into_iter().filter_map(Report::applied) {
                     tell.send(applied.outcome).unwrap();
                 }
             };

@@ -13,6 +13,7 @@ mod nonces;
 mod pool;
 mod read;
 mod readers;
+mod replica;
 mod rows;
 mod schema;
 mod search;
@@ -34,6 +35,8 @@ pub use self::maintenance::{Imported, ImportedTo};
 pub use self::schema::lock;
 
 use self::pool::Pool;
+pub use self::replica::Position;
+pub(crate) use self::replica::{Message, SharedChange, Step, make_change};
 use self::search_index::SearchIndex;
 pub(crate) use self::writer::Change;
 use self::writer::{Rooms, Waiting, Writer};
@@ -42,7 +45,7 @@ use super::{
     Record, SearchScope, Sink, Span, Trimmed, text::Query, work::Work,
 };
 use crate::model::{
-    Applied, DeletedFile, Entry, FileTotals, NewFile, RoomRow, StorageError, Ticket,
+    Applied, Checkpoint, DeletedFile, Entry, FileTotals, NewFile, RoomRow, StorageError, Ticket,
 };
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 
@@ -193,6 +196,69 @@ impl SqliteLog {
         }
     }
 
+    /// Makes this log a replica of the log with the name `log`, which several servers share, unless it is one already.
+    /// Everything up to the message `applied` of that log counts as stored. Returns where the replica is.
+    ///
+    /// # Errors
+    /// When the database cannot be changed or read.
+    pub fn replicate(&self, log: &str, applied: u64) -> Result<Position, StorageError> {
+        let log = log.to_owned();
+        self.change(false, move |step, _| {
+            replica::begin(step, &log, applied)?;
+            replica::position(step)?.ok_or(StorageError::Ended)
+        })
+    }
+
+    /// Returns where this log is in the log that several servers share; `None` if it is no replica of one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn position(&self) -> Result<Option<Position>, StorageError> {
+        self.ask(replica::position)
+    }
+
+    /// Returns the id of the newest event; 0 if there was never one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn last_id(&self) -> Result<u64, StorageError> {
+        self.ask(replica::last_id)
+    }
+
+    /// Returns whether nothing was ever stored, neither an event nor an account.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn is_unused(&self) -> Result<bool, StorageError> {
+        self.ask(replica::is_unused)
+    }
+
+    /// Makes this log that of a single server again.
+    ///
+    /// # Errors
+    /// When the database cannot be changed.
+    pub fn leave(&self) -> Result<(), StorageError> {
+        self.change(true, |step, _| replica::end(step))
+    }
+
+    /// Submits a message of the log that several servers share. Its parts are reported when they are stored.
+    pub(crate) fn store_message(&self, message: Message) {
+        self.hand_over(Waiting::Message(message));
+    }
+
+    /// Submits a checkpoint, which is stored after everything that was submitted before.
+    pub(crate) fn remember(&self, checkpoint: Checkpoint, state: String) {
+        self.change_later(Change {
+            makes_space: false,
+            make: Box::new(move |step, _| replica::remember(step, &checkpoint, &state)),
+            done: Box::new(|outcome| {
+                if let Err(e) = outcome {
+                    warn!("cannot store where the server is in the log: {e}");
+                }
+            }),
+        });
+    }
+
     /// Submits something to the writer. Returns it if the writer has ended, which happens when the server ends.
     fn hand_over(&self, waiting: Waiting) -> Option<Waiting> {
         let queue = self
@@ -239,7 +305,7 @@ impl Log for SqliteLog {
                 is_repeat: false,
                 ticket,
             }),
-            Some(Waiting::Change(_)) | None => None,
+            Some(Waiting::Change(_) | Waiting::Message(_)) | None => None,
         }
     }
 

@@ -93,7 +93,7 @@ mod tests {
     use super::NONCE_MS;
     use crate::log::Log;
     use crate::log::sqlite::SqliteLog;
-    use crate::model::{Applied, Entry, EventKind, Outcome, Scope};
+    use crate::model::{Entry, EventKind, Outcome, Report, Scope};
     use crate::protocol::tags::SentTags;
     use crate::protocol::{RoomName, Time};
 
@@ -106,8 +106,8 @@ mod tests {
         after: impl FnOnce(&SqliteLog),
     ) -> (Outcome, bool) {
         let (tell, outcomes) = channel();
-        let sink = move |batch: Vec<Applied>| {
-            for applied in batch {
+        let sink = move |batch: Vec<Report>| {
+            for applied in batch.into_iter().filter_map(Report::applied) {
                 let _ = tell.send((applied.outcome, applied.is_repeat));
             }
         };

@@ -507,15 +507,15 @@ mod tests {
     use crate::log::sqlite::SqliteLog;
     use crate::log::work::Work;
     use crate::log::{Age, Log, SearchScope};
-    use crate::model::{Applied, Entry, EventKind, Outcome, Removed, Scope};
+    use crate::model::{Entry, EventKind, Outcome, Removed, Report, Scope};
     use crate::protocol::{EventId, RoomName, Time};
 
     struct TestLog(SqliteLog, Receiver<Outcome>);
 
     fn log(folder: &Path) -> TestLog {
         let (tell, outcomes) = channel();
-        let sink = move |batch: Vec<Applied>| {
-            for applied in batch {
+        let sink = move |batch: Vec<Report>| {
+            for applied in batch.into_iter().filter_map(Report::applied) {
                 tell.send(applied.outcome).unwrap();
             }
         };

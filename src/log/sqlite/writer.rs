@@ -2,22 +2,23 @@
 //! sync, and only then passes them on.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tracing::error;
 
+use super::replica::{self, Message, Step};
 use super::rows::{RoomKey, event_id, number};
 use super::search_index::SearchIndex;
 use super::{amend, deletion, inbox, nonces};
 use crate::files::private;
 use crate::log::{Commits, Sink};
-use crate::model::{Applied, Entry, EventKind, Scope, StorageError, Ticket};
+use crate::model::{Applied, Entry, EventKind, Report, Scope, StorageError, Ticket};
 use crate::protocol::multiline::{text_lines, text_of};
 use crate::protocol::{EventId, Time};
 
@@ -25,12 +26,17 @@ use crate::protocol::{EventId, Time};
 /// transaction would save nothing. If the last entry is a text of several lines, the transaction has more events.
 const BATCH_EVENTS: usize = 1000;
 
+/// The time after which a message that all servers store is stored again, if it could not be stored.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// Something that waits to be written.
 pub(super) enum Waiting {
     /// An entry, the ticket of its sender, and the time of the request.
     Entry(Arc<Entry>, Option<Ticket>, Time),
     /// A change that is not an event.
     Change(Change),
+    /// A message of the log that several servers share.
+    Message(Message),
 }
 
 impl Waiting {
@@ -40,6 +46,7 @@ impl Waiting {
         match self {
             Self::Entry(entry, ..) => entry.events(),
             Self::Change(_) => 1,
+            Self::Message(message) => message.events(),
         }
     }
 }
@@ -89,37 +96,64 @@ impl Writer {
 
     /// Stores what arrives in `waiting` and passes it to the sink, until all senders are dropped.
     pub fn run(mut self, waiting: &Receiver<Waiting>, sink: &Sink) {
-        while let Ok(first) = waiting.recv() {
-            let mut batch = collect(first, waiting);
-            let kept = match self.keep(&mut batch) {
-                Ok(kept) => kept,
-                Err(e) => self.refuse(&mut batch, &e),
+        let mut later = VecDeque::new();
+        while let Some(first) = later.pop_front().or_else(|| waiting.recv().ok()) {
+            let mut batch = collect(first, &mut later, waiting);
+            let kept = loop {
+                match self.keep(&mut batch) {
+                    Ok(kept) => break kept,
+                    Err(e) if batch.iter().any(|of| matches!(of, Waiting::Message(_))) => {
+                        // The other servers store these messages, so this one must store them too, or stop.
+                        error!("cannot store what all servers store; trying again: {e}");
+                        self.rooms = Rooms::default(); // some may have been rolled back
+                        let again_at = Instant::now() + AGAIN_AFTER;
+                        loop {
+                            let left = again_at.saturating_duration_since(Instant::now());
+                            match waiting.recv_timeout(left) {
+                                Ok(next) => later.push_back(next),
+                                Err(RecvTimeoutError::Timeout) => break,
+                                Err(RecvTimeoutError::Disconnected) => return,
+                            }
+                        }
+                    }
+                    Err(e) => break self.refuse(&mut batch, &e),
+                }
             };
-            let last = batch.iter().zip(&kept).rev().find_map(last_id);
-            if let Some(last) = last {
+            if let Some(last) = last_stored(&batch, &kept) {
                 // The index must know of the event before anybody learns that it is stored, because they may search
                 // for it.
                 self.index.kept(last);
             }
-            let mut applied = Vec::with_capacity(batch.len());
-            for (waiting, kept) in batch.into_iter().zip(kept) {
+            let mut reports = Vec::with_capacity(batch.len());
+            let mut kept = kept.into_iter();
+            let mut next = || kept.next().unwrap_or(Err(StorageError::Ended));
+            for waiting in batch {
                 match waiting {
-                    Waiting::Entry(entry, ticket, time) => applied.push(Applied {
-                        entry,
-                        is_repeat: matches!(kept, Ok(Stored::Before(..) | Stored::Unchanged)),
-                        outcome: match kept {
-                            Ok(Stored::Nothing | Stored::Unchanged) => Ok((None, time)),
-                            Ok(Stored::New(id)) => Ok((Some(id), time)),
-                            Ok(Stored::Before(id, time)) => Ok((Some(id), time)),
-                            Err(e) => Err(e.code()),
-                        },
-                        ticket,
-                    }),
-                    Waiting::Change(change) => (change.done)(kept.map(drop)),
+                    Waiting::Entry(entry, ticket, time) => {
+                        reports.push(applied(entry, ticket, time, next()));
+                    }
+                    Waiting::Change(change) => (change.done)(next().map(drop)),
+                    Waiting::Message(message) => {
+                        let time = message.time;
+                        for step in message.steps {
+                            match step {
+                                Step::Store(entry, _, ticket) => {
+                                    reports.push(applied(entry, ticket, time, next()));
+                                }
+                                Step::Change(change) => {
+                                    let shared = (change.done)(next().map(drop));
+                                    let shared = shared.into_iter();
+                                    reports.extend(shared.map(|it| Report::Shared(it.into())));
+                                }
+                                Step::Report(report) => reports.push(report),
+                            }
+                        }
+                        drop(message.held);
+                    }
                 }
             }
-            if !applied.is_empty() {
-                sink(applied);
+            if !reports.is_empty() {
+                sink(reports);
             }
             self.index.keep_up();
         }
@@ -128,6 +162,13 @@ impl Writer {
     /// Stores a batch in one transaction; returns the outcomes in the order of the batch.
     fn keep(&mut self, batch: &mut [Waiting]) -> Result<Vec<Decided>, StorageError> {
         let Self { db, rooms, .. } = self;
+        let is_stored = |waiting: &Waiting| match waiting {
+            Waiting::Message(message) => message.is_stored(),
+            Waiting::Entry(..) | Waiting::Change(_) => true,
+        };
+        if !batch.iter().any(is_stored) {
+            return Ok(Vec::new());
+        }
         let begun = Instant::now();
         let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut ids = Vec::with_capacity(batch.len());
@@ -144,23 +185,36 @@ impl Writer {
                 break;
             };
             match first {
-                Waiting::Change(change) => ids.push(try_change(&step, rooms, change)?),
+                Waiting::Change(change) => {
+                    let make = &mut change.make;
+                    ids.push(try_change(&step, rooms, make)?);
+                }
                 Waiting::Entry(entry, _, time) => {
-                    if let (Scope::Room(room), EventKind::DeleteRoom(_)) =
-                        (&entry.scope, &entry.kind)
-                    {
-                        let files = deletion::delete(&step, room)?;
-                        Arc::make_mut(entry).kind = EventKind::DeleteRoom(files);
-                        rooms.forget_numbers();
-                        ids.push(Ok(Stored::Nothing));
-                        rest = others;
-                        continue;
+                    ids.push(store(&step, rooms, entry, None, *time)?);
+                }
+                Waiting::Message(message) => {
+                    let time = message.time;
+                    for part in &mut message.steps {
+                        match part {
+                            Step::Store(entry, id, _) => {
+                                ids.push(store(&step, rooms, entry, Some(*id), time)?);
+                            }
+                            Step::Change(change) => {
+                                let decided = try_change(&step, rooms, &mut change.make)?;
+                                // A fault of this disk must not become an outcome that the other servers do not have.
+                                if let Err(e) = &decided
+                                    && !e.is_outcome()
+                                {
+                                    return Err(e.again());
+                                }
+                                ids.push(decided);
+                            }
+                            Step::Report(_) => {}
+                        }
                     }
-                    ids.push(match RoomKey::of(entry) {
-                        None if entry.tags.reply().is_some() => Err(StorageError::NoSuchId),
-                        None => Ok(Stored::Nothing),
-                        Some(row) => decide(&step, rooms, &row, entry, *time)?,
-                    })
+                    if message.is_stored() {
+                        replica::set_applied(&step, message.sequence)?;
+                    }
                 }
             }
             rest = others;
@@ -184,6 +238,7 @@ impl Writer {
                     matches!(entry.kind, EventKind::Remove(..) | EventKind::DeleteRoom(_))
                 }
                 Waiting::Change(change) => change.makes_space,
+                Waiting::Message(_) => false,
             };
             let ids = if makes_space && e.is_full() {
                 self.reserve.spend();
@@ -200,12 +255,17 @@ impl Writer {
     }
 }
 
-/// Returns `first`, which was taken from the queue already, and the waiting items that fit into the same transaction.
-fn collect(first: Waiting, waiting: &Receiver<Waiting>) -> Vec<Waiting> {
+/// Returns `first`, which was taken from the queue already, and the waiting items that fit into the same transaction:
+/// those in `later` first.
+fn collect(
+    first: Waiting,
+    later: &mut VecDeque<Waiting>,
+    waiting: &Receiver<Waiting>,
+) -> Vec<Waiting> {
     let mut events = first.events();
     let mut batch = vec![first];
     while events < BATCH_EVENTS
-        && let Ok(next) = waiting.try_recv()
+        && let Some(next) = later.pop_front().or_else(|| waiting.try_recv().ok())
     {
         events += next.events();
         batch.push(next);
@@ -213,23 +273,77 @@ fn collect(first: Waiting, waiting: &Receiver<Waiting>) -> Vec<Waiting> {
     batch
 }
 
-/// Returns the id of an entry that was just stored, or of the last line if it is a text of several lines; `None` for
-/// anything else.
-fn last_id((waiting, kept): (&Waiting, &Decided)) -> Option<i64> {
-    match kept {
-        Ok(Stored::New(first)) => Some(number(first.get()) + waiting.events() as i64 - 1),
-        _ => None,
+/// Returns the id of the last event of a batch that was just stored; `None` if there is none.
+fn last_stored(batch: &[Waiting], kept: &[Decided]) -> Option<i64> {
+    let mut last = None;
+    let mut kept = kept.iter();
+    let mut look = |entry: Option<&Entry>| {
+        if let (Some(entry), Some(Ok(Stored::New(first)))) = (entry, kept.next()) {
+            last = Some(number(first.get()) + entry.events() as i64 - 1);
+        }
+    };
+    for waiting in batch {
+        match waiting {
+            Waiting::Entry(entry, ..) => look(Some(entry)),
+            Waiting::Change(_) => look(None),
+            Waiting::Message(message) => {
+                for step in &message.steps {
+                    match step {
+                        Step::Store(entry, ..) => look(Some(entry)),
+                        Step::Change(_) => look(None),
+                        Step::Report(_) => {}
+                    }
+                }
+            }
+        }
     }
+    last
+}
+
+/// Returns the report on an entry.
+fn applied(entry: Arc<Entry>, ticket: Option<Ticket>, time: Time, kept: Decided) -> Report {
+    Report::Applied(Applied {
+        entry,
+        is_repeat: matches!(kept, Ok(Stored::Before(..) | Stored::Unchanged)),
+        outcome: match kept {
+            Ok(Stored::Nothing | Stored::Unchanged) => Ok((None, time)),
+            Ok(Stored::New(id)) => Ok((Some(id), time)),
+            Ok(Stored::Before(id, time)) => Ok((Some(id), time)),
+            Err(e) => Err(e.code()),
+        },
+        ticket,
+    })
+}
+
+/// Stores an entry. Its first event gets the given id or, without one, the next id.
+fn store(
+    step: &Transaction<'_>,
+    rooms: &mut Rooms,
+    entry: &mut Arc<Entry>,
+    id: Option<EventId>,
+    time: Time,
+) -> Result<Decided, StorageError> {
+    if let (Scope::Room(room), EventKind::DeleteRoom(_)) = (&entry.scope, &entry.kind) {
+        let files = deletion::delete(step, room)?;
+        Arc::make_mut(entry).kind = EventKind::DeleteRoom(files);
+        rooms.forget_numbers();
+        return Ok(Ok(Stored::Nothing));
+    }
+    Ok(match RoomKey::of(entry) {
+        None if entry.tags.reply().is_some() => Err(StorageError::NoSuchId),
+        None => Ok(Stored::Nothing),
+        Some(row) => decide(step, rooms, &row, entry, id, time)?,
+    })
 }
 
 /// Makes a change, or undoes it if it fails. Returns an error if the whole transaction is lost.
 fn try_change(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
-    change: &mut Change,
+    make: &mut Make,
 ) -> Result<Decided, StorageError> {
     step.execute_batch("SAVEPOINT change")?;
-    let made = (change.make)(step, rooms);
+    let made = make(step, rooms);
     let Err(e) = made else {
         step.execute_batch("RELEASE change")?;
         return Ok(Ok(Stored::Nothing));
@@ -327,6 +441,7 @@ fn decide(
     rooms: &mut Rooms,
     row: &RoomKey<'_>,
     entry: &Entry,
+    id: Option<EventId>,
     time: Time,
 ) -> rusqlite::Result<Decided> {
     let nonce = nonces::Key::of(entry);
@@ -360,7 +475,7 @@ fn decide(
         },
         _ => {}
     }
-    let id = insert(step, rooms, row, entry, time)?;
+    let id = insert(step, rooms, row, entry, id, time)?;
     if let Some(key) = &nonce {
         nonces::add(step, key, id, time)?;
     }
@@ -401,15 +516,21 @@ fn insert(
     rooms: &mut Rooms,
     row: &RoomKey<'_>,
     entry: &Entry,
+    id: Option<EventId>,
     time: Time,
 ) -> rusqlite::Result<EventId> {
     if matches!(entry.kind, EventKind::Text) {
-        let first = entry.each_line(|line| insert(step, rooms, row, &line, time).map(Some))?;
+        let mut next = id;
+        let first = entry.each_line(|line| {
+            let stored = insert(step, rooms, row, &line, next, time)?;
+            next = next.and_then(|id| EventId::new(id.get() + 1));
+            Ok::<_, rusqlite::Error>(Some(stored))
+        })?;
         return first.ok_or(rusqlite::Error::QueryReturnedNoRows);
     }
     let (verb, nick, text) = columns(entry);
     let event_row = EventRow {
-        id: None,
+        id: id.map(|id| number(id.get())),
         time,
         verb,
         nick,
@@ -539,7 +660,7 @@ fn are_only_messages(piece: &[Waiting]) -> bool {
             let is_message = matches!(entry.kind, EventKind::Msg | EventKind::Me);
             is_message && entry.room().is_some() && entry.tags.is_empty()
         }
-        Waiting::Change(_) => false,
+        Waiting::Change(_) | Waiting::Message(_) => false,
     })
 }
 
@@ -554,7 +675,7 @@ fn insert_piece(
     let entries = || {
         piece.iter().filter_map(|waiting| match waiting {
             Waiting::Entry(entry, _, time) => Some((entry, time)),
-            Waiting::Change(_) => None,
+            Waiting::Change(_) | Waiting::Message(_) => None,
         })
     };
     for (number, (entry, _)) in numbers.iter_mut().zip(entries()) {
@@ -647,10 +768,10 @@ fn remove_one(step: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
 mod tests {
     use std::sync::mpsc::channel;
 
-    use super::{BATCH_EVENTS, Waiting, collect};
+    use super::{BATCH_EVENTS, VecDeque, Waiting, collect};
     use crate::log::sqlite::SqliteLog;
     use crate::log::{Log, Span};
-    use crate::model::{Applied, Entry, EventKind, Scope};
+    use crate::model::{Entry, EventKind, Report, Scope};
     use crate::protocol::{RoomName, Time};
 
     #[test]
@@ -668,7 +789,8 @@ mod tests {
         }
         for _ in 0..2 {
             let first = waiting.recv().unwrap();
-            assert_eq!(collect(first, &waiting).len(), 2);
+            let batch = collect(first, &mut VecDeque::new(), &waiting);
+            assert_eq!(batch.len(), 2);
         }
     }
 
@@ -676,8 +798,8 @@ mod tests {
     fn events_of_one_batch_have_their_own_id_room_and_text() {
         let folder = tempfile::tempdir().unwrap();
         let (tell, outcomes) = channel();
-        let sink = move |batch: Vec<Applied>| {
-            for applied in batch {
+        let sink = move |batch: Vec<Report>| {
+            for applied in batch.into_iter().filter_map(Report::applied) {
                 tell.send((applied.entry.text().to_owned(), applied.outcome))
                     .unwrap();
             }

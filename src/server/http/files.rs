@@ -29,6 +29,7 @@ use crate::model::{FileContents, NewFile};
 use crate::protocol::{Code, Digest, EventId, Request};
 use crate::server::descriptors::{self, OpenFile};
 use crate::server::drop_on_pool::DropOnPool;
+use crate::server::exchange;
 use crate::server::memory::Pieces;
 use crate::server::transfer;
 
@@ -209,9 +210,8 @@ async fn send(
         let held = held.ok_or_else(|| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code::Busy, transfer::BUSY)
         })?;
-        let store = client.server.store.clone();
-        let opened = unblock(move || store.get(whole.sha256)).await;
-        let opened = OpenFile::new(opened.map_err(|e| broken(id, &e))?, held);
+        let opened = exchange::open(&client.server, whole.sha256).await;
+        let opened = OpenFile::new(opened.map_err(|e| broken(id, &e))?.into_inner(), held);
         let opened = DropOnPool::new(opened, client.server.pool.clone());
         let status = match range {
             None => StatusCode::OK,

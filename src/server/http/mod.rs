@@ -406,7 +406,12 @@ async fn route(
             Ok(reply)
         }
         ["push"] => push::answer(client, request).await,
-        ["health"] => read_only(is_read, || reply::text(StatusCode::OK, "ok\n")),
+        ["health"] => read_only(is_read, || match client.server.following.get() {
+            Some(following) if following.is_cut_off() => {
+                reply::text(StatusCode::SERVICE_UNAVAILABLE, "cut-off\n")
+            }
+            _ => reply::text(StatusCode::OK, "ok\n"),
+        }),
         ["metrics"] => {
             if is_read {
                 metrics(client).await

@@ -127,7 +127,7 @@ pub fn status(code: Code) -> StatusCode {
         }
         Code::Quota => StatusCode::INSUFFICIENT_STORAGE,
         Code::NotAllowed | Code::Banned | Code::Kicked => StatusCode::FORBIDDEN,
-        Code::Busy | Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Busy | Code::ShuttingDown | Code::CutOff => StatusCode::SERVICE_UNAVAILABLE,
         Code::Idle => StatusCode::REQUEST_TIMEOUT,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }

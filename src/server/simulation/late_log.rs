@@ -1,7 +1,7 @@
-//! A log in memory that stores entries late, as a log on disk does.
+//! A log in memory that stores entries late, as a log on disk does, and that several servers can share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::log::memory::MemoryLog;
 use crate::log::text::Query;
@@ -11,39 +11,53 @@ use crate::log::{
     SearchScope, Span, Trimmed,
 };
 use crate::model::{
-    Applied, DeletedFile, Entry, FileTotals, NewFile, RoomRow, StorageError, Ticket,
+    Applied, Change, DeletedFile, Entry, FileTotals, NewFile, PeerId, RoomRow, StorageError, Ticket,
 };
 use crate::protocol::{Digest, EventId, Nick, RoomName, Time};
 
-/// The entries that are submitted and not stored yet, each with the index of its server.
+/// What the servers have submitted.
 #[derive(Debug, Default)]
-pub(super) struct Entries(Mutex<Vec<Submitted>>);
+pub(super) struct Submitted {
+    /// The entries that are not stored yet.
+    entries: Mutex<Vec<SubmittedEntry>>,
+    /// The changes that are not decided on yet.
+    changes: Mutex<Vec<SubmittedChange>>,
+}
 
-type Submitted = (Arc<Entry>, Option<Ticket>, usize);
+/// An entry with its ticket, and the index of its server.
+type SubmittedEntry = (Arc<Entry>, Option<Ticket>, usize);
 
-impl Entries {
+/// A change with the connection that has caused it, and the index of its server.
+type SubmittedChange = (Change, Option<PeerId>, usize);
+
+impl Submitted {
     /// Takes the entries.
-    pub fn take(&self) -> Vec<Submitted> {
-        std::mem::take(&mut *self.lock())
+    pub fn take_entries(&self) -> Vec<SubmittedEntry> {
+        std::mem::take(&mut *lock(&self.entries))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Submitted>> {
-        self.0.lock().expect("no thread panics while it holds this")
+    /// Takes the changes.
+    pub fn take_changes(&self) -> Vec<SubmittedChange> {
+        std::mem::take(&mut *lock(&self.changes))
     }
+}
+
+fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
+    list.lock().expect("no thread panics while it holds this")
 }
 
 /// The log of a server. It reads from the log that all servers share, and only remembers what the server submits.
 pub(super) struct LateLog {
     log: Arc<MemoryLog>,
-    entries: Arc<Entries>,
+    submitted: Arc<Submitted>,
     server: usize,
 }
 
 impl LateLog {
-    pub fn new(log: Arc<MemoryLog>, entries: Arc<Entries>, server: usize) -> Self {
+    pub fn new(log: Arc<MemoryLog>, submitted: Arc<Submitted>, server: usize) -> Self {
         Self {
             log,
-            entries,
+            submitted,
             server,
         }
     }
@@ -60,8 +74,12 @@ macro_rules! pass_on {
 
 impl Log for LateLog {
     fn append(&self, entry: Arc<Entry>, ticket: Option<Ticket>, _: Time) -> Option<Applied> {
-        self.entries.lock().push((entry, ticket, self.server));
+        lock(&self.submitted.entries).push((entry, ticket, self.server));
         None
+    }
+
+    fn propose(&self, change: Change, by: Option<PeerId>) {
+        lock(&self.submitted.changes).push((change, by, self.server));
     }
 
     pass_on! {

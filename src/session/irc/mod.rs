@@ -16,6 +16,8 @@ pub(super) mod targets;
 
 use std::time::Duration;
 
+use super::lazy_list::LazyList;
+use super::output::Pending;
 use super::request::Done;
 use super::{AfterReply, Deferred, Effect, LineEnd, Security, Session};
 use crate::chat::nick::Leaves;
@@ -250,8 +252,16 @@ impl Session {
         }
         let wants_names = irc.wants_names();
         self.push(out, AfterReply::Nothing);
-        if wants_names {
-            let _ = self.list(super::lazy_list::LazyList::names(room), chat);
+        if !wants_names {
+            return;
+        }
+        let names = LazyList::names(room);
+        if chat.is_shared() {
+            // The list is made when the servers have decided that the nick is in the room.
+            let names = Pending::List(Box::new(names));
+            self.replies_mut().pending.push_back(names);
+        } else {
+            let _ = self.list(names, chat);
         }
     }
 }

@@ -5,7 +5,6 @@
 mod races;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -14,7 +13,7 @@ use proptest::prelude::*;
 use super::{SharedLog, Table};
 use crate::config::{Config, Limits};
 use crate::log::{Log, Span};
-use crate::model::{Action, Change, Now, PeerId, Reserve};
+use crate::model::{Action, Change, Now, PeerId};
 use crate::protocol::RoomName;
 
 const ROOMS: [&str; 2] = ["#a", "#b"];
@@ -350,16 +349,8 @@ fn the_nicks_of_a_server_that_has_died_leave_their_rooms_and_are_free_or_reserve
     pair.say(0, 2, "NICK bob secret");
     pair.say(0, 2, "JOIN #x");
     pair.read(0, 1);
-    let reserve = Reserve {
-        for_ms: 120_000,
-        origin: Ipv4Addr::UNSPECIFIED.into(),
-        nicks_max: 10,
-        nicks_per_address_max: 10,
-    };
     let survivor = &mut pair.servers[0];
-    survivor
-        .chat
-        .end_server(&"two".into(), reserve, Now::default());
+    survivor.chat.end_server(&"two".into(), Now::default());
     let parts = "PART #ops ann\nPART #ops bob\nPART #lobby ann\n"; // the nick `bob` is still in the lobby here
     assert_eq!(survivor.read(1), parts);
     assert_eq!(pair.say(0, 1, "WHO #x"), "USER #x bob\nOK WHO 1\n");

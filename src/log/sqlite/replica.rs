@@ -1,0 +1,192 @@
+//! What a log stores that several servers share. Each server has a copy of it, its replica, and writes the same
+//! messages into it in the same order.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::writer::Make;
+use super::{Reader, inbox, readers};
+use crate::model::{
+    Checkpoint, DeletedFile, Entry, ReaderName, Report, SharedReport, StorageError, StoredChange,
+    Ticket,
+};
+use crate::protocol::{EventId, Time};
+
+/// A message of the log, as a server stores it.
+pub(crate) struct Message {
+    /// The sequence number.
+    pub sequence: u64,
+    /// The time at which the log has received the message.
+    pub time: Time,
+    /// What becomes of the message, in order.
+    pub steps: Vec<Step>,
+    /// Is dropped when the message is stored and reported.
+    pub held: Option<Box<dyn Send>>,
+}
+
+/// A part of what becomes of a message.
+pub(crate) enum Step {
+    /// Stores an entry. The first of its events gets this id.
+    Store(Arc<Entry>, EventId, Option<Ticket>),
+    /// Makes a change that is not an event.
+    Change(SharedChange),
+    /// Reports something when everything before it is stored.
+    Report(Report),
+}
+
+/// A change that is not an event.
+pub(crate) struct SharedChange {
+    /// The function that makes the change. It may run more than once, and starts from the beginning each time. If it
+    /// fails because of the change, and not because of the disk, it fails on every server.
+    pub make: Make,
+    /// The function that is called when the change is stored or has failed. What it returns is reported.
+    pub done: Box<dyn FnOnce(Result<(), StorageError>) -> Vec<SharedReport> + Send>,
+}
+
+impl Message {
+    /// Returns the number of events of the message. Other steps count as one, because they take as long.
+    pub fn events(&self) -> usize {
+        let events = self.steps.iter().map(|step| match step {
+            Step::Store(entry, ..) => entry.events(),
+            Step::Change(_) => 1,
+            Step::Report(_) => 0,
+        });
+        events.sum()
+    }
+
+    /// Returns whether the message has something to store.
+    pub fn is_stored(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| !matches!(step, Step::Report(_)))
+    }
+}
+
+/// Where a replica is in the log that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The name of the log.
+    pub log: String,
+    /// The number of the last message whose entries are stored.
+    pub applied: u64,
+    /// The last checkpoint, with what all servers agreed on there.
+    pub checkpoint: Option<(Checkpoint, String)>,
+}
+
+/// Makes a replica of a database, or continues with the one that it is.
+pub(super) fn begin(db: &Connection, log: &str, applied: u64) -> Result<(), StorageError> {
+    db.execute_batch(
+        "CREATE TABLE IF NOT EXISTS cluster (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    )?;
+    let sql = "INSERT OR IGNORE INTO cluster (key, value) VALUES ('log', ?1), ('applied', ?2)";
+    db.execute(sql, params![log, applied as i64])?;
+    Ok(())
+}
+
+/// Returns where a replica is; `None` if the database is none.
+pub(super) fn position(db: &Connection) -> Result<Option<Position>, StorageError> {
+    let there = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'cluster'";
+    if !db.prepare(there)?.exists([])? {
+        return Ok(None);
+    }
+    let mut get = db.prepare("SELECT value FROM cluster WHERE key = ?1")?;
+    let log = get.query_row(["log"], |row| row.get(0))?;
+    let applied: i64 = get.query_row(["applied"], |row| row.get(0))?;
+    let mut text = |key| {
+        get.query_row([key], |row| row.get::<_, String>(0))
+            .optional()
+    };
+    let (members, state) = (text("members")?, text("state")?);
+    let sequence: Option<i64> = get.query_row(["sequence"], |row| row.get(0)).optional()?;
+    let number = |number: i64| u64::try_from(number).unwrap_or_default();
+    let checkpoint = sequence.zip(members).map(|(sequence, members)| Checkpoint {
+        sequence: number(sequence),
+        members,
+    });
+    Ok(Some(Position {
+        log,
+        applied: number(applied),
+        checkpoint: checkpoint.zip(state),
+    }))
+}
+
+/// Ends the replica: the database belongs to a single server again.
+pub(super) fn end(step: &Transaction<'_>) -> Result<(), StorageError> {
+    step.execute_batch("DROP TABLE IF EXISTS cluster")?;
+    Ok(())
+}
+
+/// Records that everything up to a message of the log is stored.
+pub(super) fn set_applied(step: &Transaction<'_>, sequence: u64) -> rusqlite::Result<()> {
+    let mut set =
+        step.prepare_cached("UPDATE cluster SET value = ?1 WHERE key = 'applied' AND value < ?1")?;
+    set.execute([sequence as i64])?;
+    Ok(())
+}
+
+/// Stores a checkpoint.
+pub(super) fn remember(
+    step: &Transaction<'_>,
+    checkpoint: &Checkpoint,
+    state: &str,
+) -> Result<(), StorageError> {
+    let sql = "INSERT OR REPLACE INTO cluster (key, value)
+               VALUES ('sequence', ?1), ('members', ?2), ('state', ?3)";
+    let sequence = checkpoint.sequence as i64;
+    step.execute(sql, params![sequence, checkpoint.members, state])?;
+    Ok(())
+}
+
+/// Returns the id of the newest event; 0 if there was never one.
+pub(super) fn last_id(db: &Connection) -> Result<u64, StorageError> {
+    let sql = "SELECT max((SELECT coalesce(max(id), 0) FROM events), (SELECT coalesce(max(id), 0) FROM gone))";
+    let last: i64 = db.query_row(sql, [], |row| row.get(0))?;
+    Ok(u64::try_from(last).unwrap_or_default())
+}
+
+/// Returns whether nothing was ever stored, neither an event nor an account.
+pub(super) fn is_unused(db: &Connection) -> Result<bool, StorageError> {
+    let is_used: bool =
+        db.query_row("SELECT EXISTS (SELECT 1 FROM roster)", [], |row| row.get(0))?;
+    Ok(!is_used && last_id(db)? == 0)
+}
+
+/// Makes a change that is not an event and not one of the stored values. Returns the files that are deleted with it.
+pub(crate) fn make_change(
+    step: &Transaction<'_>,
+    change: &StoredChange,
+) -> Result<Vec<DeletedFile>, StorageError> {
+    match change {
+        StoredChange::Values(_) => {}
+        StoredChange::SetReader {
+            reader,
+            owner,
+            seen,
+        } => readers::set(step, &reader.clone().into(), owner, *seen)?,
+        StoredChange::ForgetReader { reader, owner } => {
+            readers::forget(step, &reader.clone().into(), owner)?;
+        }
+        StoredChange::ClearInbox(nick) => return inbox::forget(step, nick.casefolded()),
+    }
+    Ok(Vec::new())
+}
+
+impl From<ReaderName> for Reader {
+    fn from(name: ReaderName) -> Self {
+        Self {
+            place: name.place,
+            nick: name.nick.into(),
+            name: name.name.into(),
+        }
+    }
+}
+
+impl From<&Reader> for ReaderName {
+    fn from(reader: &Reader) -> Self {
+        Self {
+            place: reader.place.clone(),
+            nick: reader.nick.as_str().into(),
+            name: reader.name.as_str().into(),
+        }
+    }
+}

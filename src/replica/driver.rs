@@ -1,0 +1,578 @@
+//! The thread that connects a server with the log in NATS: publishes what the server submits, reads the log, and passes
+//! it to the replica.
+
+use std::fmt;
+use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_io::Timer;
+use event_listener::Event;
+use futures_lite::future;
+use rustix::time::{ClockId, clock_gettime};
+use smol::channel::Receiver;
+use tracing::{info, warn};
+
+use super::connected::{Connected, Ready};
+use super::log::{Answers, Submitted};
+use super::{Settings, buckets};
+use crate::cluster::Members;
+use crate::cluster::nats::{self, Dialer, Handle, Headers, JetStream, Stored, Subscription};
+use crate::cluster::node::{Logged, Node, Receipt, Step, Stuck};
+use crate::cluster::publisher::CUT_OFF_AFTER;
+use crate::log::sqlite::{self, Message, SharedChange, SqliteLog};
+use crate::model::{Applied, Change, Checkpoint, Report, SharedReport, StorageError, StoredChange};
+use crate::protocol::{Code, Time};
+
+/// The time between two checkpoints. A server that starts again reads the log from the last one on.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+
+/// The number of messages after which there is another checkpoint.
+const MESSAGES_PER_CHECKPOINT: u64 = 10_000;
+
+/// The time after which the log is read if it has not published a message that was sent. After an election, the new
+/// leader does not publish what the old one has stored.
+const READ_AFTER: Duration = Duration::from_millis(600);
+
+/// The maximum size of the messages that wait to be stored in bytes. If the disk is slower, no more are read.
+const UNSTORED_BYTES_MAX: usize = 64 << 20;
+
+/// The time between two requests to a NATS server that is not ready.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How the connection with the other servers has ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The server has left, as it was asked to.
+    Left,
+    /// The server cannot go on.
+    Stuck(Stuck),
+    /// The log no longer has what this server must read.
+    TooOld(u64),
+    /// JetStream refuses what this server needs.
+    Refused(nats::Error),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Left => f.write_str("the server has left"),
+            Self::Stuck(stuck) => write!(f, "{stuck}"),
+            Self::TooOld(first) => write!(
+                f,
+                "the log begins with message {first} now, and this server is further behind: begin with a copy of \
+                 another server's folder (chatd backup)"
+            ),
+            Self::Refused(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+/// The size of the messages that wait to be stored.
+#[derive(Debug, Default)]
+struct Unstored {
+    bytes: AtomicUsize,
+    changed: Event,
+}
+
+/// Counts a message as long as it waits to be stored.
+struct Held(Arc<Unstored>, usize);
+
+impl Held {
+    fn new(unstored: &Arc<Unstored>, bytes: usize) -> Self {
+        unstored.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self(unstored.clone(), bytes)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.bytes.fetch_sub(self.1, Ordering::Relaxed);
+        self.0.changed.notify(usize::MAX);
+    }
+}
+
+/// What runs on the thread.
+pub(super) struct Driver {
+    settings: Settings,
+    node: Node,
+    local: Arc<SqliteLog>,
+    /// The last message whose entries were stored when the server started.
+    applied: u64,
+    queue: Receiver<Submitted>,
+    answers: Arc<Answers>,
+    ready: Arc<Ready>,
+    connected: Arc<Connected>,
+    /// Whether everything that is submitted is refused, until the chat knows that the server's epoch has ended.
+    is_refusing: bool,
+    /// Whether the server has an epoch, and is not cut off.
+    is_live: bool,
+    /// Whether a change was refused while the server had no epoch. Whoever waits for it learns that when the next epoch
+    /// begins.
+    owes_end: bool,
+    checkpoint_at: Duration,
+    checkpoint_after: u64,
+    unstored: Arc<Unstored>,
+}
+
+impl Driver {
+    pub fn new(
+        settings: &Settings,
+        local: Arc<SqliteLog>,
+        (applied, read_to, members): (u64, u64, Members),
+        queue: Receiver<Submitted>,
+        (answers, ready): (Arc<Answers>, Arc<Ready>),
+        connected: Arc<Connected>,
+    ) -> Self {
+        let (server, now) = (settings.server.clone(), now());
+        Self {
+            node: Node::restore(server, members, read_to, random(), now),
+            settings: settings.clone(),
+            local,
+            applied,
+            queue,
+            answers,
+            ready,
+            connected,
+            is_refusing: false,
+            is_live: false,
+            owes_end: false,
+            checkpoint_at: now + CHECKPOINT_EVERY,
+            checkpoint_after: read_to + MESSAGES_PER_CHECKPOINT,
+            unstored: Arc::default(),
+        }
+    }
+
+    /// Keeps the server connected with the others until it leaves, or cannot go on.
+    pub async fn run(mut self) -> Ended {
+        let seed = random();
+        let mut dialer = Dialer::new(self.settings.nats.clone(), &self.settings.server, seed);
+        let ended = loop {
+            let failed = |address: &nats::Address, lost: &nats::Lost| {
+                warn!("cannot connect to NATS at {address}: {lost}");
+            };
+            let connected = async { Ok(dialer.connect(failed).await) };
+            let (address, handle, connection) =
+                match future::or(connected, async { Err(self.wait().await) }).await {
+                    Ok(connected) => connected,
+                    Err(ended) => break ended,
+                };
+            info!("connected to NATS at {address}");
+            self.connected.set(Some(handle.clone()));
+            let lost = async { Ok(connection.run().await) };
+            let serves = async { Err(self.serve(handle).await) };
+            let served = future::or(serves, lost).await;
+            self.connected.set(None);
+            match served {
+                Err(Some(ended)) => break ended,
+                Err(None) => {}
+                Ok(lost) => warn!("the connection to NATS at {address} has ended: {lost}"),
+            }
+        };
+        self.ready.set(false);
+        // Whoever still waits gets an answer.
+        self.queue.close();
+        self.is_refusing = true;
+        while let Ok(submitted) = self.queue.try_recv() {
+            self.submit(submitted);
+        }
+        let all = self.node.take_all();
+        self.refuse(all);
+        self.answers.close();
+        ended
+    }
+
+    /// Takes what is submitted while there is no connection.
+    async fn wait(&mut self) -> Ended {
+        loop {
+            if self.node.publisher().has_left() {
+                return Ended::Left;
+            }
+            self.check_connection();
+            let later = async {
+                Timer::after(PAUSE).await;
+                None
+            };
+            let queue = self.queue.clone();
+            let submitted = async { queue.recv().await.ok() };
+            if let Some(submitted) = future::or(submitted, later).await {
+                let leaves = matches!(submitted, Submitted::Leave);
+                self.submit(submitted);
+                if leaves {
+                    return Ended::Left; // nobody can hear it
+                }
+            }
+        }
+    }
+
+    /// Publishes and reads over a connection. Returns how the server has ended, or `None` if another connection is
+    /// needed.
+    async fn serve(&mut self, handle: Handle) -> Option<Ended> {
+        let jetstream = JetStream::new(handle.clone());
+        let live = handle.subscribe(&self.settings.stored_subject()).ok()?;
+        if let Err(ended) = self.catch_up(&jetstream).await {
+            return ended;
+        }
+        loop {
+            if self.node.publisher().has_left() {
+                return Some(Ended::Left);
+            }
+            self.check_connection();
+            let at = now();
+            if let Some(bytes) = self.node.publish(at) {
+                let subject = self.settings.subject();
+                match handle.publish(&subject, None, &Headers::new(), &bytes) {
+                    Ok(()) | Err(nats::Error::Busy) => {}
+                    Err(nats::Error::Closed) => return None,
+                    Err(e) => return Some(Ended::Refused(e)),
+                }
+            }
+            let sent_at = self.node.publisher().sent_at();
+            if sent_at.is_some_and(|sent_at| at >= sent_at + READ_AFTER) {
+                if let Err(ended) = self.catch_up(&jetstream).await {
+                    return ended;
+                }
+                // If it is not there, it has not been stored, and is published again until it is.
+                Timer::after(PAUSE).await;
+            }
+            if let Err(ended) = self.next(&live, &jetstream).await {
+                return ended;
+            }
+        }
+    }
+
+    /// Waits for the next thing to do, and does it.
+    async fn next(
+        &mut self,
+        live: &Subscription,
+        jetstream: &JetStream,
+    ) -> Result<(), Option<Ended>> {
+        enum Next {
+            Live(Option<nats::codec::Message>),
+            Submitted(Option<Submitted>),
+            Due,
+        }
+        let due = self.node.due().unwrap_or(Duration::MAX);
+        let cut_off = now() + CUT_OFF_AFTER / 10;
+        let wait = due.min(cut_off).saturating_sub(now());
+        let next = {
+            let queue = self.queue.clone();
+            let live = async { Next::Live(live.next().await) };
+            let submitted = async { Next::Submitted(queue.recv().await.ok()) };
+            let due = async {
+                Timer::after(wait).await;
+                Next::Due
+            };
+            future::or(live, future::or(submitted, due)).await
+        };
+        match next {
+            Next::Due | Next::Submitted(None) => {}
+            Next::Live(None) => return Err(None),
+            Next::Live(Some(message)) => {
+                let stored = Stored::republished(message, &self.settings.stream());
+                let Ok(stored) = stored else {
+                    return Ok(()); // somebody else has published it
+                };
+                if stored.sequence > self.node.read_to() + 1 {
+                    self.read_up_to(jetstream, stored.sequence).await?;
+                } else {
+                    self.read(&stored).await?;
+                }
+            }
+            Next::Submitted(Some(first)) => {
+                self.submit(first);
+                while let Ok(submitted) = self.queue.try_recv() {
+                    self.submit(submitted);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the log up to its end.
+    async fn catch_up(&mut self, jetstream: &JetStream) -> Result<(), Option<Ended>> {
+        let last = loop {
+            match jetstream.stream(&self.settings.stream()).await {
+                Ok(stream) => break stream.state.last,
+                Err(nats::Error::Closed) => return Err(None),
+                Err(e) if e.passes() => {
+                    self.check_connection();
+                    Timer::after(PAUSE).await;
+                }
+                Err(e) => return Err(Some(Ended::Refused(e))),
+            }
+        };
+        self.read_up_to(jetstream, last).await
+    }
+
+    async fn read_up_to(&mut self, jetstream: &JetStream, to: u64) -> Result<(), Option<Ended>> {
+        let refused = |e| Some(Ended::Refused(e));
+        while self.node.read_to() < to {
+            let from = self.node.read_to() + 1;
+            let mut missed = jetstream
+                .catch_up(&self.settings.stream(), from, to)
+                .map_err(refused)?;
+            loop {
+                match missed.next().await {
+                    Ok(Some(stored)) => self.read(&stored).await?,
+                    Ok(None) => break,
+                    Err(nats::Error::Closed) => return Err(None),
+                    Err(nats::Error::Expired(first)) => return Err(Some(Ended::TooOld(first))),
+                    Err(e) if e.passes() => {
+                        self.check_connection();
+                        Timer::after(PAUSE).await;
+                    }
+                    Err(e) => return Err(refused(e)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a message of the log, and passes it to the replica.
+    async fn read(&mut self, stored: &Stored) -> Result<(), Option<Ended>> {
+        while self.unstored.bytes.load(Ordering::Relaxed) > UNSTORED_BYTES_MAX {
+            let changed = self.unstored.changed.listen();
+            if self.unstored.bytes.load(Ordering::Relaxed) > UNSTORED_BYTES_MAX {
+                let later = async {
+                    Timer::after(PAUSE).await;
+                };
+                future::or(changed, later).await;
+                self.check_connection(); // a disk that stores nothing cuts the server off, too
+            }
+        }
+        let logged = Logged {
+            sequence: stored.sequence,
+            bytes: &stored.payload,
+        };
+        let at = now();
+        let steps = self.node.read(logged, random, at);
+        let steps = steps.map_err(|stuck| Some(Ended::Stuck(stuck)))?;
+        let time = Time(stored.time_ns / 1_000_000);
+        let is_stored = stored.sequence <= self.applied;
+        let mut parts = Vec::with_capacity(steps.len());
+        let mut place = 0;
+        for step in steps {
+            match step {
+                Step::Store(entry, id, ticket) => {
+                    place = id.get() + 1;
+                    if !is_stored {
+                        parts.push(sqlite::Step::Store(entry, id, ticket));
+                    }
+                }
+                Step::Change(change, number) => {
+                    let version = place.max(stored.sequence << 10) + 1;
+                    if !is_stored {
+                        let change = self.shared_change(change, number, version, time);
+                        parts.push(sqlite::Step::Change(change));
+                    }
+                }
+                Step::Decide(change, _) if is_stored => {
+                    parts.push(report(SharedReport::ChangeAgain(change, time)));
+                }
+                Step::Decide(change, by) => {
+                    parts.push(report(SharedReport::Change(change, by, time)));
+                }
+                Step::End(server) => {
+                    if server == self.settings.server {
+                        self.is_refusing = true;
+                        self.owes_end = false;
+                    }
+                    parts.push(report(SharedReport::End(server, time)));
+                }
+                Step::Refuse(receipts) => {
+                    let refused = receipts.into_iter().filter_map(|it| self.refused(it));
+                    parts.extend(refused.map(sqlite::Step::Report));
+                }
+            }
+        }
+        let has_values = parts
+            .iter()
+            .any(|part| matches!(part, sqlite::Step::Change(_)));
+        let is_live = self.node.publisher().is_live();
+        if is_live && !self.is_live {
+            if mem::take(&mut self.owes_end) {
+                // The server has no users now, so this changes nothing but what its connections wait for.
+                let lost = self.node.take_waiting();
+                let lost = lost.into_iter().filter_map(|it| self.refused(it));
+                parts.extend(lost.map(sqlite::Step::Report));
+                self.is_refusing = true;
+                let own = self.settings.server.clone();
+                parts.push(report(SharedReport::End(own, time)));
+            }
+            info!(
+                "in the chat {} as {}",
+                self.settings.chat, self.settings.server
+            );
+            parts.push(report(SharedReport::Ready));
+        }
+        self.is_live = is_live;
+        // When the server starts again, changes of stored values are not made again, so what they mean must be known.
+        if has_values || at >= self.checkpoint_at || stored.sequence >= self.checkpoint_after {
+            self.checkpoint_at = at + CHECKPOINT_EVERY;
+            self.checkpoint_after = stored.sequence + MESSAGES_PER_CHECKPOINT;
+            parts.push(report(SharedReport::Checkpoint(self.checkpoint())));
+        }
+        self.pass(stored.sequence, time, parts, stored.payload.len());
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        let members = serde_json::to_string(self.node.members());
+        Checkpoint {
+            sequence: self.node.read_to(),
+            members: members.expect("plain structs are JSON"),
+        }
+    }
+
+    /// Passes what becomes of a message to the replica.
+    fn pass(&self, sequence: u64, time: Time, steps: Vec<sqlite::Step>, bytes: usize) {
+        if !steps.is_empty() {
+            self.local.store_message(Message {
+                sequence,
+                time,
+                steps,
+                held: Some(Box::new(Held::new(&self.unstored, bytes))),
+            });
+        }
+    }
+
+    /// Returns how the replica makes a change that is not an event. `version` is the place of the change in the log.
+    fn shared_change(
+        &self,
+        change: StoredChange,
+        number: Option<u64>,
+        version: u64,
+        time: Time,
+    ) -> SharedChange {
+        let change = Arc::new(change);
+        let (made, answers) = (change.clone(), self.answers.clone());
+        let deleted = Arc::new(Mutex::new(Vec::new()));
+        let files = deleted.clone();
+        let put = move |files| {
+            *deleted
+                .lock()
+                .expect("no thread panics while it holds this") = files
+        };
+        SharedChange {
+            make: Box::new(move |step, _| match &*made {
+                StoredChange::Values(values) => buckets::write(step, values),
+                other => {
+                    put(sqlite::make_change(step, other)?);
+                    Ok(())
+                }
+            }),
+            done: Box::new(move |outcome| {
+                let mut reports = Vec::new();
+                if let (StoredChange::Values(values), Ok(())) = (&*change, &outcome) {
+                    let server = SharedReport::NOBODY;
+                    reports.extend(buckets::actions(values).into_iter().map(|action| {
+                        let server = server.into();
+                        SharedReport::Change(Change { server, action }, None, time)
+                    }));
+                    let acls = buckets::acls(values, version);
+                    if !acls.is_empty() {
+                        reports.push(SharedReport::Acls(acls, time));
+                    }
+                }
+                let files =
+                    mem::take(&mut *files.lock().expect("no thread panics while it holds this"));
+                if outcome.is_ok() && !files.is_empty() {
+                    reports.push(SharedReport::InboxCleared(files));
+                }
+                if let Some(number) = number {
+                    answers.answer(number, outcome);
+                }
+                reports
+            }),
+        }
+    }
+
+    /// Takes what the server submits.
+    fn submit(&mut self, submitted: Submitted) {
+        let at = now();
+        let refused = match submitted {
+            Submitted::AcceptAgain => {
+                self.is_refusing = false;
+                Ok(())
+            }
+            Submitted::Leave => {
+                let checkpoint = report(SharedReport::Checkpoint(self.checkpoint()));
+                self.pass(0, Time(0), vec![checkpoint], 0);
+                self.node.leave();
+                Ok(())
+            }
+            Submitted::Entry(entry, ticket) if self.is_refusing => {
+                Err(Receipt::Entry(entry, ticket))
+            }
+            Submitted::Change(_, by) if self.is_refusing => Err(Receipt::Change(by)),
+            Submitted::Stored(_, number) if self.is_refusing => Err(Receipt::Stored(number)),
+            Submitted::Entry(entry, ticket) => self.node.propose_entry(entry, ticket, at),
+            Submitted::Change(action, by) => self.node.propose_change(action, by, at),
+            Submitted::Stored(change, number) => self.node.propose_stored(change, number, at),
+        };
+        if let Err(receipt) = refused {
+            self.owes_end |= matches!(receipt, Receipt::Change(_)) && !self.is_refusing;
+            self.refuse([receipt]);
+        }
+    }
+
+    /// Tells whoever waits that something will never take effect.
+    fn refuse(&self, receipts: impl IntoIterator<Item = Receipt>) {
+        let refused = receipts.into_iter().filter_map(|it| self.refused(it));
+        let refused = refused.map(sqlite::Step::Report).collect();
+        self.pass(0, Time(0), refused, 0);
+    }
+
+    /// Returns the report that something will never take effect. A change needs none: whoever waits for it learns it
+    /// with the end of the server's epoch.
+    fn refused(&self, receipt: Receipt) -> Option<Report> {
+        match receipt {
+            Receipt::Entry(entry, ticket) => Some(Report::Applied(Applied {
+                entry,
+                outcome: Err(Code::CutOff),
+                is_repeat: false,
+                ticket,
+            })),
+            Receipt::Change(_) => None,
+            Receipt::Stored(number) => {
+                self.answers.answer(number, Err(StorageError::CutOff));
+                None
+            }
+        }
+    }
+
+    /// If the server is cut off from the log, says so, and gives up its epoch.
+    fn check_connection(&mut self) {
+        if !self.is_live || !self.node.publisher().is_cut_off(now()) {
+            return;
+        }
+        self.is_live = false;
+        warn!("cut off from the log: refusing everything that changes something");
+        self.ready.set(false);
+        let refused = self.node.give_up(random());
+        self.refuse(refused);
+        let cut_off = report(SharedReport::CutOff);
+        self.pass(0, Time(0), vec![cut_off], 0);
+    }
+}
+
+fn report(report: SharedReport) -> sqlite::Step {
+    sqlite::Step::Report(Report::Shared(report.into()))
+}
+
+/// Returns the time since the machine was started. It does not stand still while the machine sleeps.
+fn now() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// Returns a random number. If the system has none, a number that no other process is likely to have.
+pub(super) fn random() -> u64 {
+    let now = || {
+        u64::try_from(now().as_nanos()).unwrap_or_default() ^ u64::from(std::process::id()) << 32
+    };
+    getrandom::u64().unwrap_or_else(|_| now())
+}

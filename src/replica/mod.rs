@@ -1,0 +1,446 @@
+//! One of several servers that share a chat: the log that they share, as this server stores and reads it.
+//!
+//! Everything that a server stores or decides goes through the log in NATS ([`crate::cluster`]). Each server has its own
+//! copy of the result, its replica, in the format of a single server's folder. [`ReplicaLog`] and [`ReplicaBuckets`]
+//! publish what is to change, and read from the replica. A thread of its own reads the log and writes the replica.
+
+mod buckets;
+mod connected;
+mod driver;
+mod log;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use smol::channel::{Receiver, Sender, unbounded};
+
+use crate::cluster::Members;
+use crate::cluster::nats::jetstream::{NO_PEERS, NO_SUCH_STREAM, NOT_CLUSTERED};
+use crate::cluster::nats::{self, Address, Dialer, Handle, InvalidAddress, JetStream};
+use crate::config::Cluster;
+use crate::log::Sink;
+use crate::log::sqlite::{Position, SqliteLog};
+use crate::model::{Checkpoint, ServerName, StorageError};
+
+pub use buckets::ReplicaBuckets;
+pub use driver::Ended;
+pub use log::{ReplicaLog, Unsaved};
+
+use driver::Driver;
+use log::{Answers, Submitted};
+
+/// The maximum size of a message of the log in bytes: a batch of the usual size, or one with a single large item.
+const MESSAGE_BYTES_MAX: u32 = 1 << 20;
+
+/// How long NATS keeps a message of the log.
+const LOG_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The maximum time until NATS servers that start have found one another.
+const PEERS_WITHIN: Duration = Duration::from_secs(30);
+
+/// The time between two attempts to create the log.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What connects a server with the others.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The NATS servers.
+    pub nats: Vec<Address>,
+    /// The name of the chat. Several chats can use the same NATS servers.
+    pub chat: String,
+    /// The name of this server, which no other server of the chat has.
+    pub server: ServerName,
+}
+
+impl Settings {
+    /// Reads the settings of the configuration.
+    ///
+    /// # Errors
+    /// When the address of a NATS server is invalid, or a name cannot be used in NATS.
+    pub fn of(cluster: &Cluster) -> Result<Self, Error> {
+        let nats = cluster.nats.iter().map(|address| {
+            let parsed = address.parse();
+            parsed.map_err(|e: InvalidAddress| Error::Invalid(format!("{address}: {e}")))
+        });
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        for name in [&cluster.chat, &cluster.node] {
+            if name.is_empty() || name.len() > 32 || !name.chars().all(is_plain) {
+                let text = format!("{name}: use up to 32 letters, digits, - and _");
+                return Err(Error::Invalid(text));
+            }
+        }
+        Ok(Self {
+            nats: nats.collect::<Result<_, _>>()?,
+            chat: cluster.chat.clone(),
+            server: cluster.node.as_str().into(),
+        })
+    }
+
+    /// Returns the name of the stream that is the log.
+    fn stream(&self) -> String {
+        format!("PC_{}", self.chat)
+    }
+
+    /// Returns the subject to which the servers publish.
+    fn subject(&self) -> String {
+        format!("pc.{}.log", self.chat)
+    }
+
+    /// Returns the subject on which the log publishes what it has stored.
+    fn stored_subject(&self) -> String {
+        format!("pc.{}.done", self.chat)
+    }
+}
+
+/// The reason why a server cannot be one of several.
+#[derive(Debug)]
+pub enum Error {
+    /// A setting is invalid.
+    Invalid(String),
+    /// The replica cannot be read or written.
+    Storage(StorageError),
+    /// The log cannot be used.
+    Nats(nats::Error),
+    /// The NATS server is too old, or has no JetStream.
+    Unfit(nats::Unfit),
+    /// There is no such chat on the NATS servers.
+    NoChat(String),
+    /// There is such a chat already.
+    ChatExists(String),
+    /// The folder has a chat of its own.
+    OwnChat,
+    /// The folder belongs to another chat.
+    OtherChat(String),
+    /// The log does not go back as far as this server needs. The numbers are those of the message that is needed, and of
+    /// the oldest that there is.
+    TooOld(u64, u64),
+    /// The log is shorter than the replica: it is another log, or has lost messages. The numbers are those of the last
+    /// message of the replica, and of the log.
+    Shorter(u64, u64),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(text) => f.write_str(text),
+            Self::Storage(e) => write!(f, "{e}"),
+            Self::Nats(e) => write!(f, "the log in NATS cannot be used: {e}"),
+            Self::Unfit(e) => write!(f, "{e}"),
+            Self::NoChat(chat) => write!(
+                f,
+                "these NATS servers have no chat {chat}: begin it with chatd cluster init"
+            ),
+            Self::ChatExists(chat) => write!(f, "these NATS servers have a chat {chat} already"),
+            Self::OwnChat => f.write_str(
+                "the folder has a chat of its own: chatd cluster init makes it that of all servers, and any other \
+                 server begins with an empty folder",
+            ),
+            Self::OtherChat(chat) => write!(f, "the folder belongs to the chat {chat}"),
+            Self::TooOld(needed, first) => write!(
+                f,
+                "the log begins with message {first}, and this server needs message {needed}: begin with a copy of \
+                 another server's folder (chatd backup)"
+            ),
+            Self::Shorter(own, last) => write!(
+                f,
+                "the log ends with message {last}, and this server has stored message {own}: the log has lost \
+                 messages, or is another one"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Storage(e) => Some(e),
+            Self::Nats(e) => Some(e),
+            Self::Unfit(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl From<StorageError> for Error {
+    fn from(e: StorageError) -> Self {
+        Self::Storage(e)
+    }
+}
+
+impl From<nats::Error> for Error {
+    fn from(e: nats::Error) -> Self {
+        Self::Nats(e)
+    }
+}
+
+/// A replica that is open, but does not follow the log yet.
+pub struct Replica {
+    settings: Settings,
+    local: Arc<SqliteLog>,
+    position: Position,
+    queue: (Sender<Submitted>, Receiver<Submitted>),
+    unsaved: (Sender<Unsaved>, Receiver<Unsaved>),
+    answers: Arc<Answers>,
+    ready: Arc<connected::Ready>,
+}
+
+impl Replica {
+    /// Opens the replica in `folder`. `sink` receives what the log reports. Waits until a NATS server answers.
+    ///
+    /// # Errors
+    /// When the folder or the log cannot be used.
+    pub fn open(settings: Settings, folder: &Path, sink: Sink) -> Result<Self, Error> {
+        let local = Arc::new(SqliteLog::open(folder, sink)?);
+        let known = local.position()?;
+        if known.is_none() && !local.is_unused()? {
+            return Err(Error::OwnChat);
+        }
+        if let Some(known) = known.as_ref().filter(|known| known.log != settings.chat) {
+            return Err(Error::OtherChat(known.log.clone()));
+        }
+        let state = smol::block_on(with_jetstream(&settings, async |jetstream| match jetstream
+            .stream(&settings.stream())
+            .await
+        {
+            Err(nats::Error::Refused { code, .. }) if code == NO_SUCH_STREAM => {
+                Err(Error::NoChat(settings.chat.clone()))
+            }
+            stream => Ok(stream?.state),
+        }))?;
+        let applied = known.as_ref().map_or(0, |known| known.applied);
+        let checkpoint = known.as_ref().and_then(|known| known.checkpoint.as_ref());
+        let needed = checkpoint.map_or(applied, |(checkpoint, _)| checkpoint.sequence) + 1;
+        if state.first > needed {
+            return Err(Error::TooOld(needed, state.first));
+        }
+        let read = checkpoint.map_or(0, |(checkpoint, _)| checkpoint.sequence);
+        let read = read.max(applied);
+        if state.last < read {
+            return Err(Error::Shorter(read, state.last));
+        }
+        let position = local.replicate(&settings.chat, 0)?;
+        Ok(Self {
+            settings,
+            local,
+            position,
+            queue: unbounded(),
+            unsaved: unbounded(),
+            answers: Arc::default(),
+            ready: Arc::default(),
+        })
+    }
+
+    /// Returns the log as the server uses it.
+    pub fn log(&self) -> Arc<ReplicaLog> {
+        let (queue, unsaved) = (self.queue.0.clone(), self.unsaved.0.clone());
+        let (answers, ready) = (self.answers.clone(), self.ready.clone());
+        let local = self.local.clone();
+        Arc::new(ReplicaLog::new(local, queue, unsaved, answers, ready))
+    }
+
+    /// Returns where the replica is.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Returns the checkpoint of a server that begins where the replica is, and has no other.
+    pub fn first_checkpoint(&self) -> Checkpoint {
+        let members = serde_json::to_string(&Members::default());
+        Checkpoint {
+            sequence: self.position.applied,
+            members: members.expect("plain structs are JSON"),
+        }
+    }
+
+    /// Begins to follow the log. The state of the chat must be that of `checkpoint`. `ended` is called when the server
+    /// cannot go on, or has left.
+    ///
+    /// # Errors
+    /// When there is no thread.
+    pub fn follow(
+        self,
+        checkpoint: &Checkpoint,
+        ended: impl FnOnce(Ended) + Send + 'static,
+    ) -> Result<Following, StorageError> {
+        let members: Members = serde_json::from_str(&checkpoint.members)
+            .map_err(|e| StorageError::Io(std::io::Error::other(e)))?;
+        let following = Following {
+            queue: self.queue.0.clone(),
+            ready: self.ready,
+            connected: Arc::default(),
+            unsaved: self.unsaved.1,
+            settings: Arc::new(self.settings.clone()),
+        };
+        let driver = Driver::new(
+            &self.settings,
+            self.local,
+            (self.position.applied, checkpoint.sequence, members),
+            self.queue.1,
+            (self.answers, following.ready.clone()),
+            following.connected.clone(),
+        );
+        let run = move || ended(smol::block_on(driver.run()));
+        std::thread::Builder::new()
+            .name("cluster".into())
+            .spawn(run)?;
+        Ok(following)
+    }
+}
+
+/// A replica that follows the log.
+#[derive(Clone, Debug)]
+pub struct Following {
+    queue: Sender<Submitted>,
+    ready: Arc<connected::Ready>,
+    connected: Arc<connected::Connected>,
+    unsaved: Receiver<Unsaved>,
+    settings: Arc<Settings>,
+}
+
+impl Following {
+    /// Waits until there is a connection to NATS, and returns it.
+    pub async fn connection(&self) -> Handle {
+        self.connected.handle().await
+    }
+
+    /// Returns the connection to NATS, if there is one.
+    pub fn current_connection(&self) -> Option<Handle> {
+        self.connected.current()
+    }
+
+    /// Returns the next direct message that this server sends and that is not logged; `None` when the server has ended.
+    pub async fn next_unsaved(&self) -> Option<Unsaved> {
+        self.unsaved.recv().await.ok()
+    }
+
+    /// Returns the name of this server.
+    pub fn server(&self) -> &ServerName {
+        &self.settings.server
+    }
+
+    /// Returns the subject on which all servers of the chat receive messages of a kind that are not logged.
+    pub fn subject(&self, kind: &str) -> String {
+        format!("pc.{}.{kind}", self.settings.chat)
+    }
+
+    /// Returns the subject on which only this server receives such messages.
+    pub fn own_subject(&self, kind: &str) -> String {
+        format!("pc.{}.{kind}.{}", self.settings.chat, self.settings.server)
+    }
+
+    /// Waits until the server has caught up with the log, and may serve clients.
+    pub async fn ready(&self) {
+        self.ready.wait().await;
+    }
+
+    /// Returns whether the server is cut off from the others, or has not caught up yet.
+    pub fn is_cut_off(&self) -> bool {
+        !self.ready.is_set()
+    }
+
+    /// Makes the server leave the others as soon as everything is published.
+    pub fn leave(&self) {
+        let _ = self.queue.try_send(Submitted::Leave); // it has left already
+    }
+}
+
+/// Begins a chat on the NATS servers with the folder of a single server, which may be empty. The folder becomes the first
+/// replica.
+///
+/// # Errors
+/// When the folder or the NATS servers cannot be used, or there is such a chat already.
+pub fn init(settings: &Settings, folder: &Path) -> Result<(), Error> {
+    let local = SqliteLog::open(folder, Box::new(|_| {}))?;
+    if let Some(known) = local.position()? {
+        return Err(Error::OtherChat(known.log));
+    }
+    // The first message has ids that are greater than those of the folder. If the folder has anything that is not in the
+    // log, the log does not begin with message 1, so that no server begins with an empty folder.
+    let first = if local.is_unused()? {
+        None
+    } else {
+        Some((local.last_id()? / 1024 + 1).max(2))
+    };
+    smol::block_on(with_jetstream(settings, async |jetstream| {
+        let mut wanted = nats::Settings {
+            name: settings.stream(),
+            subject: settings.subject(),
+            republish: settings.stored_subject(),
+            replicas: 3,
+            age_max: LOG_AGE_MAX,
+            bytes_max: None,
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            first_sequence: first,
+        };
+        match jetstream.stream(&wanted.name).await {
+            Err(nats::Error::Refused { code, .. }) if code == NO_SUCH_STREAM => {}
+            Ok(_) => return Err(Error::ChatExists(settings.chat.clone())),
+            Err(e) => return Err(e.into()),
+        }
+        let since = Instant::now();
+        loop {
+            match jetstream.create(&wanted).await {
+                Err(nats::Error::Refused { code, .. }) if code == NOT_CLUSTERED => {
+                    tracing::warn!(
+                        "there is only one NATS server: if its disk fails, the log is lost"
+                    );
+                    wanted.replicas = 1;
+                }
+                Err(nats::Error::Refused { code, .. })
+                    if code == NO_PEERS && since.elapsed() < PEERS_WITHIN =>
+                {
+                    Timer::after(PAUSE).await;
+                }
+                created => return Ok(created.map(drop)?),
+            }
+        }
+    }))?;
+    local.replicate(&settings.chat, first.unwrap_or(1) - 1)?;
+    Ok(())
+}
+
+/// Makes the folder of a server that of a single server again.
+///
+/// # Errors
+/// When the folder cannot be used.
+pub fn leave(folder: &Path) -> Result<(), Error> {
+    let local = SqliteLog::open(folder, Box::new(|_| {}))?;
+    Ok(local.leave()?)
+}
+
+/// Returns where the replica in a folder is; `None` if the folder is that of a single server.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn position(folder: &Path) -> Result<Option<Position>, Error> {
+    Ok(SqliteLog::open_beside(folder)?.position()?)
+}
+
+/// Connects with a NATS server, and lets `work` use its JetStream. Connects again while the servers are not ready.
+async fn with_jetstream<T>(
+    settings: &Settings,
+    work: impl AsyncFn(&JetStream) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut dialer = Dialer::new(settings.nats.clone(), &settings.server, driver::random());
+    loop {
+        let (_, handle, connection) = dialer
+            .connect(|address, lost| tracing::warn!("cannot connect to NATS at {address}: {lost}"))
+            .await;
+        handle.info().check().map_err(Error::Unfit)?;
+        let jetstream = JetStream::new(handle);
+        let lost = async {
+            connection.run().await;
+            Err(Error::Nats(nats::Error::Closed))
+        };
+        match futures_lite::future::or(work(&jetstream), lost).await {
+            Err(Error::Nats(e)) if e.passes() => {
+                tracing::warn!("waiting for NATS: {e}");
+                Timer::after(PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}

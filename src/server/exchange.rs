@@ -1,0 +1,565 @@
+//! What servers of one chat tell one another by messages of NATS that are not logged: direct messages that are not saved,
+//! and the contents of files.
+//!
+//! A server that wants a file asks everybody who has it, and then asks one of those for one piece after the other. A live
+//! file is asked for in the same way, while it is still being uploaded: the server that receives the upload answers.
+
+use std::collections::{HashSet, VecDeque};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_io::Timer;
+use event_listener::Event;
+use futures_lite::future;
+use smol::Task;
+use tracing::{info, warn};
+
+use super::Server;
+use super::drop_on_pool::DropOnPool;
+use super::transfer::SharedLive;
+use crate::cluster::nats::codec::Message;
+use crate::cluster::nats::{Error, Handle, Headers};
+use crate::files::live::Live;
+use crate::files::{Incoming, Store};
+use crate::model::{Applied, Entry, EventKind, FileContents, Report, Scope, ServerName};
+use crate::protocol::{Code, Digest, EventId, Time};
+use crate::replica::Following;
+
+/// The maximum size of a piece in bytes.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// The maximum time until another server answers.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// The time between two attempts to copy a file that nobody has, or while there is no connection.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The maximum time for which a download waits until the file has been copied.
+const COPIED_WITHIN: Duration = Duration::from_secs(20);
+
+/// The maximum time for which the answer to a request for a live file waits until more of the file has arrived.
+const MORE_WITHIN: Duration = Duration::from_secs(1);
+
+/// The number of attempts to copy a file before the next one has its turn.
+const ATTEMPTS: usize = 4;
+
+/// The files that this server must copy from others.
+#[derive(Debug, Default)]
+pub(super) struct Exchange {
+    wanted: Mutex<Wanted>,
+    changed: Event,
+    copied: Event,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    /// The live files whose end this server's readers have been told, as long as they are copied.
+    stored: HashSet<EventId>,
+    queue: VecDeque<Digest>,
+    known: HashSet<Digest>,
+}
+
+impl Exchange {
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted
+            .lock()
+            .expect("no thread panics while it holds this")
+    }
+
+    /// Adds a file to those that must be copied. A file that somebody waits for comes first.
+    pub fn want(&self, digest: Digest, is_urgent: bool) {
+        let mut wanted = self.wanted();
+        let is_new = wanted.known.insert(digest);
+        if is_urgent && !is_new {
+            wanted.queue.retain(|other| *other != digest);
+        }
+        if is_urgent {
+            wanted.queue.push_front(digest);
+        } else if is_new {
+            wanted.queue.push_back(digest);
+        }
+        drop(wanted);
+        self.changed.notify(usize::MAX);
+    }
+
+    async fn next(&self) -> Digest {
+        loop {
+            let changed = self.changed.listen();
+            if let Some(digest) = self.wanted().queue.pop_front() {
+                return digest;
+            }
+            changed.await;
+        }
+    }
+
+    /// Records that readers here have been told the end of the upload of a live file.
+    pub fn is_stored(&self, id: EventId) {
+        self.wanted().stored.insert(id);
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Waits until readers here have been told the end of the upload of a live file.
+    async fn stored(&self, id: EventId) {
+        loop {
+            let changed = self.changed.listen();
+            if self.wanted().stored.remove(&id) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn is_copied(&self, digest: Digest) {
+        self.wanted().known.remove(&digest);
+        self.copied.notify(usize::MAX);
+    }
+}
+
+/// Counts the files that other servers have announced, and copies them. The log calls this before it reports to the
+/// chat.
+pub(super) fn on_reports(server: &Server, reports: &[Report]) {
+    for report in reports {
+        let Report::Applied(Applied {
+            entry,
+            ticket: None,
+            outcome,
+            ..
+        }) = report
+        else {
+            continue;
+        };
+        let contents = match &entry.kind {
+            EventKind::File(file) => file.contents,
+            EventKind::Stored(_, contents) => Some(**contents),
+            _ => None,
+        };
+        if let Some(contents) = contents {
+            server.store.expect(contents.sha256);
+            if outcome.is_ok() {
+                server.exchange.want(contents.sha256, false);
+            }
+        }
+    }
+}
+
+/// Copies files from other servers, lets them copy, and passes direct messages on. The tasks end when they are dropped.
+pub(super) fn begin(server: &Arc<Server>, following: &Following) -> [Task<()>; 3] {
+    for digest in server.store.missing() {
+        server.exchange.want(digest, false);
+    }
+    let copies = copy_all(server.clone(), following.clone());
+    let answers = answer_all(server.clone(), following.clone());
+    [
+        server.executor.spawn(copies),
+        server.executor.spawn(answers),
+        server
+            .executor
+            .spawn(send_unsaved(server.clone(), following.clone())),
+    ]
+}
+
+/// Opens a stored file. If it is still being copied from another server, waits for it.
+pub(super) async fn open(server: &Arc<Server>, digest: Digest) -> io::Result<DropOnPool<File>> {
+    let late = server.clock.now().uptime + COPIED_WITHIN;
+    loop {
+        let copied = server.exchange.copied.listen();
+        let (store, pool) = (server.store.clone(), server.pool.clone());
+        let opened = server
+            .pool
+            .run(move || store.get(digest).map(|file| DropOnPool::new(file, pool)));
+        match opened.await {
+            Err(e)
+                if e.kind() == io::ErrorKind::NotFound
+                    && server.following.get().is_some()
+                    && server.clock.now().uptime < late =>
+            {
+                server.exchange.want(digest, true);
+                future::or(copied, server.clock.wait(PAUSE)).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Sends the direct messages of this server's users that are not saved.
+async fn send_unsaved(server: Arc<Server>, following: Following) {
+    while let Some((entry, ticket)) = following.next_unsaved().await {
+        let Scope::Unsaved(to) = &entry.scope else {
+            continue;
+        };
+        let is_elsewhere = server.state().chat.is_used_elsewhere(to);
+        let handle = following.current_connection().filter(|_| is_elsewhere);
+        let executor = server.executor.clone();
+        let (server, following) = (server.clone(), following.clone());
+        let time = server.clock.now().time;
+        let sends = async move {
+            let taken = match handle {
+                _ if following.is_cut_off() => Err(Code::CutOff),
+                None if is_elsewhere => Err(Code::Busy),
+                None => Ok(()),
+                Some(handle) => {
+                    let written = serde_json::to_vec(&(following.server(), &*entry, time.0));
+                    let written = written.unwrap_or_default();
+                    match ask(&handle, &following.subject("tell"), &written).await {
+                        Ok(answer) if answer == TAKEN => Ok(()),
+                        _ => Err(Code::Busy),
+                    }
+                }
+            };
+            server.applied().add(vec![Report::Applied(Applied {
+                entry,
+                outcome: taken.map(|()| (None, time)),
+                is_repeat: false,
+                ticket,
+            })]);
+        };
+        executor.spawn(sends).detach();
+    }
+}
+
+/// Delivers a direct message of a user of another server. Returns the answer, if a user here has the nick.
+fn deliver(server: &Arc<Server>, following: &Following, written: &[u8]) -> Option<&'static [u8]> {
+    let (from, entry, time): (ServerName, Entry, u64) = serde_json::from_slice(written).ok()?;
+    if from == *following.server() {
+        return None; // its own users get it when another server has taken it
+    }
+    if !matches!(entry.scope, Scope::Unsaved(_)) {
+        return None;
+    }
+    match server.changes().chat.deliver(&entry, Time(time)) {
+        Ok(()) => Some(TAKEN),
+        Err(Code::NoSuchNick) => None,
+        Err(_) => Some(b"busy"),
+    }
+}
+
+/// The answer to a direct message that was delivered.
+const TAKEN: &[u8] = b"ok";
+
+async fn copy_all(server: Arc<Server>, following: Following) {
+    loop {
+        let digest = server.exchange.next().await;
+        let mut copied = Ok(());
+        for _ in 0..ATTEMPTS {
+            if !server.store.is_expected(digest) || server.store.is_complete(digest) {
+                copied = Ok(());
+                break;
+            }
+            let handle = following.connection().await;
+            copied = copy(&server, &following, &handle, digest).await;
+            if copied.is_ok() {
+                break;
+            }
+            Timer::after(PAUSE).await;
+        }
+        match copied {
+            Ok(()) => server.exchange.is_copied(digest),
+            Err(e) => {
+                warn!("cannot copy the file {digest} from another server: {e}");
+                server.exchange.wanted().queue.push_back(digest);
+                Timer::after(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn copy(
+    server: &Arc<Server>,
+    following: &Following,
+    handle: &Handle,
+    digest: Digest,
+) -> io::Result<()> {
+    let everybody = following.subject("files");
+    let asked = digest.to_string();
+    let from = ask(handle, &everybody, asked.as_bytes()).await?;
+    let from = String::from_utf8(from).map_err(io::Error::other)?;
+    let store = server.store.clone();
+    let mut incoming = server.pool.run(move || store.begin()).await?;
+    loop {
+        let asked = format!("{digest} {}", incoming.length());
+        let answer = ask(handle, &from, asked.as_bytes()).await?;
+        let (left, piece) = answer
+            .split_at_checked(8)
+            .ok_or(io::ErrorKind::InvalidData)?;
+        let left = u64::from_be_bytes(left.try_into().unwrap_or_default());
+        let piece = piece.to_vec();
+        if piece.is_empty() && left > 0 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let (written, into) = write(server, incoming, piece).await;
+        written?;
+        incoming = into;
+        if left == 0 {
+            break;
+        }
+    }
+    let (_, sum) = incoming.sum();
+    if sum != digest {
+        return Err(io::Error::other("the bytes do not match the digest"));
+    }
+    let store = server.store.clone();
+    let kept = server.pool.run(move || store.keep_copy(incoming, digest));
+    if kept.await? {
+        info!("copied the file {digest} from another server");
+    }
+    Ok(())
+}
+
+async fn write(
+    server: &Arc<Server>,
+    mut incoming: Incoming,
+    piece: Vec<u8>,
+) -> (io::Result<()>, Incoming) {
+    let written = server.pool.run(move || (incoming.write(&piece), incoming));
+    written.await
+}
+
+async fn ask(handle: &Handle, subject: &str, what: &[u8]) -> io::Result<Vec<u8>> {
+    let headers = Headers::new();
+    let answer = handle.request(subject, &headers, what, ANSWER_WITHIN);
+    Ok(answer.await.map_err(io::Error::other)?.payload)
+}
+
+/// Answers other servers, over one connection to NATS after the other.
+async fn answer_all(server: Arc<Server>, following: Following) {
+    loop {
+        let handle = following.connection().await;
+        if let Err(e) = answer(&server, &following, &handle).await {
+            warn!("cannot answer other servers: {e}");
+        }
+        Timer::after(PAUSE).await;
+    }
+}
+
+async fn answer(server: &Arc<Server>, following: &Following, handle: &Handle) -> Result<(), Error> {
+    let own = following.own_subject("files");
+    let everybody = handle.subscribe(&following.subject("files"))?;
+    let pieces = handle.subscribe(&own)?;
+    let live = handle.subscribe(&following.subject("live"))?;
+    let told = handle.subscribe(&following.subject("tell"))?;
+    let delivers = async {
+        while let Some(message) = told.next().await {
+            if let Some(answer) = deliver(server, following, &message.payload) {
+                reply(handle, &message, answer);
+            }
+        }
+    };
+    let has = async {
+        while let Some(message) = everybody.next().await {
+            let digest = Digest::parse(text(&message));
+            if digest.is_some_and(|digest| server.store.is_complete(digest)) {
+                reply(handle, &message, own.as_bytes());
+            }
+        }
+    };
+    let sends = async {
+        while let Some(message) = pieces.next().await {
+            if let Some(piece) = piece(server, text(&message)).await {
+                reply(handle, &message, &piece);
+            }
+        }
+    };
+    let follows = async {
+        while let Some(message) = live.next().await {
+            if let Some((live, offset)) = asked_live(server, text(&message)) {
+                // Others must not wait while more of this file arrives.
+                let (handle, server) = (handle.clone(), server.clone());
+                let executor = server.executor.clone();
+                let answer = async move {
+                    let piece = live_piece(&server, &live, offset).await;
+                    reply(&handle, &message, &piece);
+                };
+                executor.spawn(answer).detach();
+            }
+        }
+    };
+    future::zip(future::zip(has, delivers), future::zip(sends, follows)).await;
+    Ok(())
+}
+
+fn text(message: &Message) -> &str {
+    std::str::from_utf8(&message.payload).unwrap_or_default()
+}
+
+fn reply(handle: &Handle, to: &Message, answer: &[u8]) {
+    if let Some(subject) = &to.reply {
+        let _ = handle.publish(subject, None, &Headers::new(), answer); // it will ask again
+    }
+}
+
+/// Returns the number of bytes after a piece of a file, and the piece.
+async fn piece(server: &Arc<Server>, asked: &str) -> Option<Vec<u8>> {
+    let (digest, offset) = asked.split_once(' ')?;
+    let (digest, offset): (_, u64) = (Digest::parse(digest)?, offset.parse().ok()?);
+    let store = server.store.clone();
+    let read = server.pool.run(move || {
+        let file = store.get(digest)?;
+        let left = file.metadata()?.len().saturating_sub(offset);
+        let length = left.min(PIECE_BYTES as u64);
+        let mut answer = (left - length).to_be_bytes().to_vec();
+        answer.resize(8 + usize::try_from(length).unwrap_or(0), 0);
+        file.read_exact_at(&mut answer[8..], offset)?;
+        io::Result::Ok(answer)
+    });
+    match read.await {
+        Ok(answer) => Some(answer),
+        Err(e) => {
+            warn!("cannot read the file {digest} for another server: {e}");
+            None
+        }
+    }
+}
+
+/// What the first byte of an answer about a live file says.
+mod says {
+    /// Bytes follow.
+    pub const BYTES: u8 = b'b';
+    /// Nothing more has arrived yet.
+    pub const WAIT: u8 = b'w';
+    /// The upload is complete.
+    pub const END: u8 = b'e';
+    /// The upload was aborted.
+    pub const ABORTED: u8 = b'a';
+}
+
+/// Returns the live file that another server asks for, if it is uploaded to this server, and the offset.
+fn asked_live(server: &Arc<Server>, asked: &str) -> Option<(SharedLive, u64)> {
+    let (id, offset) = asked.split_once(' ')?;
+    let id = EventId::new(id.parse().ok()?)?;
+    let live = server.live().get(&id).cloned()?;
+    (!live.is_copy()).then_some((live, offset.parse().ok()?))
+}
+
+async fn live_piece(server: &Arc<Server>, live: &SharedLive, offset: u64) -> Vec<u8> {
+    let late = server.clock.wait(MORE_WITHIN);
+    let mut late = std::pin::pin!(async {
+        late.await;
+        true
+    });
+    loop {
+        let grown = live.grown();
+        let (length, end) = live.progress();
+        if offset < length {
+            let wanted =
+                usize::try_from(length - offset).map_or(PIECE_BYTES, |n| n.min(PIECE_BYTES));
+            let file = live.clone();
+            let read = server.pool.run(move || {
+                let mut piece = vec![says::BYTES; 1 + wanted];
+                file.read(&mut piece[1..], offset).map(|()| piece)
+            });
+            return read.await.unwrap_or_else(|_| vec![says::ABORTED]);
+        }
+        match end {
+            Some(Some(_)) => return vec![says::END],
+            Some(None) => return vec![says::ABORTED],
+            None => {}
+        }
+        let grown = async {
+            grown.await;
+            false
+        };
+        if future::or(grown, &mut late).await {
+            return vec![says::WAIT];
+        }
+    }
+}
+
+/// Returns a live file that is being uploaded to this server or to another one.
+pub(super) async fn live(server: &Arc<Server>, id: EventId) -> Option<SharedLive> {
+    let known = server.live().get(&id).cloned();
+    let Some(following) = server.following.get().filter(|_| known.is_none()) else {
+        return known;
+    };
+    let asked = format!("{id} 0");
+    let connected = async { Some(following.connection().await) };
+    let late = async {
+        server.clock.wait(ANSWER_WITHIN).await;
+        None
+    };
+    let handle = future::or(connected, late).await?;
+    ask(&handle, &following.subject("live"), asked.as_bytes())
+        .await
+        .ok()?;
+    let (store, log) = (server.store.clone(), server.state().log.clone());
+    let begun = server.pool.run(move || {
+        let (_, file) = log.file(id).ok()??;
+        let incoming = store.begin().ok()?;
+        let reader = incoming.reader().ok()?;
+        Some((incoming, reader, file.name))
+    });
+    let (incoming, reader, name) = begun.await?;
+    let live = Live::copy(id, name, reader);
+    let live = Arc::new(DropOnPool::new(live, server.pool.clone()));
+    match server.live().entry(id) {
+        std::collections::hash_map::Entry::Occupied(other) => return Some(other.get().clone()),
+        std::collections::hash_map::Entry::Vacant(place) => place.insert(live.clone()),
+    };
+    let follows = follow(server.clone(), following.clone(), live.clone(), incoming);
+    server.executor.spawn(follows).detach();
+    Some(live)
+}
+
+/// Copies a live file from another server as it arrives there.
+async fn follow(
+    server: Arc<Server>,
+    following: Following,
+    live: SharedLive,
+    mut incoming: Incoming,
+) {
+    let mut failures = 0;
+    let end = loop {
+        if let (_, Some(end)) = live.progress() {
+            break end; // it was removed
+        }
+        let handle = following.connection().await;
+        let asked = format!("{} {}", live.id, incoming.length());
+        let answer = ask(&handle, &following.subject("live"), asked.as_bytes()).await;
+        let answer = answer.unwrap_or_default();
+        match answer.split_first() {
+            Some((&says::BYTES, piece)) if !piece.is_empty() => {
+                failures = 0;
+                let (written, into) = write(&server, incoming, piece.to_vec()).await;
+                incoming = into;
+                if written.is_err() {
+                    break None;
+                }
+                live.grow(incoming.length());
+            }
+            Some((&says::WAIT, _)) => failures = 0,
+            Some((&says::END, _)) => {
+                let (length, sha256) = incoming.sum();
+                // Readers here are told the end of the upload before the followers are.
+                let stored = server.exchange.stored(live.id);
+                let late = async {
+                    server.clock.wait(COPIED_WITHIN).await;
+                };
+                future::or(stored, late).await;
+                break Some(FileContents { length, sha256 });
+            }
+            Some(_) => break None,
+            // The upload has ended, and the server that received it has forgotten it, or there is no connection.
+            None => {
+                failures += 1;
+                if failures == ATTEMPTS {
+                    break None;
+                }
+                Timer::after(PAUSE).await;
+            }
+        }
+    };
+    live.end(end);
+    server.live().remove(&live.id);
+    server.exchange.wanted().stored.remove(&live.id);
+    if let Some(contents) = end {
+        let store: Arc<Store> = server.store.clone();
+        let kept = server
+            .pool
+            .run(move || store.keep_copy(incoming, contents.sha256));
+        if kept.await.is_ok_and(|is_kept| is_kept) {
+            server.exchange.is_copied(contents.sha256);
+        }
+    }
+}

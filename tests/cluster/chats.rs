@@ -1,0 +1,238 @@
+//! protocol.md 11.5, chatd.md 8: three `chatd` on three nats-servers, as their users see them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::servers::Servers;
+use super::support::server::Chatd;
+use super::support::spawn::Peer;
+
+/// Servers that share a chat.
+struct Chat {
+    nats: Servers,
+    folder: TempDir,
+}
+
+impl Chat {
+    /// Begins a chat on three new nats-servers.
+    fn begin() -> Self {
+        let chat = Self {
+            nats: Servers::three(),
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        let data = chat.data("one");
+        let told = chatd(&[
+            "cluster",
+            "init",
+            "--data",
+            text(&data),
+            "--cluster",
+            &chat.addresses(),
+        ]);
+        assert!(
+            told.ends_with("the first folder of the chat chat\n"),
+            "{told}"
+        );
+        chat
+    }
+
+    fn data(&self, node: &str) -> PathBuf {
+        self.folder.path().join(node)
+    }
+
+    fn addresses(&self) -> String {
+        let addresses = self.nats.addresses();
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        addresses.join(",")
+    }
+
+    /// Starts a server with the folder of the same name, which may be empty.
+    fn start(&self, node: &str) -> Chatd {
+        let data = self.data(node);
+        let addresses = self.addresses();
+        Chatd::with(&[
+            "--cluster",
+            &addresses,
+            "--node",
+            node,
+            "--data",
+            text(&data),
+            "--announce-after",
+            "1h",
+        ])
+    }
+
+    /// Returns what a server has stored of all rooms.
+    fn stored(&self, node: &str) -> String {
+        chatd(&["export", "--data", text(&self.data(node))])
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a plain name")
+}
+
+fn command(words: &[&str]) -> Output {
+    let mut chatd = Command::new(env!("CARGO_BIN_EXE_chatd"));
+    chatd.args(words).output().expect("it is built")
+}
+
+/// Runs `chatd` with a command, and returns what it prints.
+fn chatd(words: &[&str]) -> String {
+    let done = command(words);
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{words:?}: {errors}");
+    String::from_utf8(done.stdout).expect("UTF-8")
+}
+
+/// Asks again until the reply fits `pattern`. Nothing tells a client that another server has ended.
+fn ask_until(peer: &mut Peer, line: &str, verb: &str, pattern: &str) {
+    loop {
+        peer.send(format!("{line}\n"));
+        let reply = peer.inbox.reply(&format!("<word> {verb}…"));
+        if super::support::inbox::fits(pattern, &reply) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn what_is_said_on_one_server_is_the_same_on_all() {
+    let chat = Chat::begin();
+    let (one, two, three) = (chat.start("one"), chat.start("two"), chat.start("three"));
+    let (mut ann, mut bob) = (one.member("ann"), two.member("bob"));
+    let mut cat = three.peer();
+    // Nicks and rooms.
+    cat.ask("NICK ann", "ERR NICK nick-taken…");
+    cat.ask("NICK cat secret", "OK NICK cat #lobby 0");
+    ann.ask("JOIN #tea", "OK JOIN #tea 0");
+    bob.ask("JOIN #Tea", "OK JOIN #tea 0");
+    cat.send("WHO #tea\n");
+    cat.expect("USER #tea ann");
+    cat.expect("USER #tea bob");
+    cat.expect("OK WHO 2");
+    // Messages have the same ids, whoever reads them where.
+    let told = ann.ask("MSG hello", "OK MSG <id> <time>");
+    let id = told.split(' ').nth(2).expect("an id").to_owned();
+    bob.expect("MSG #tea ann hello");
+    bob.ask(&format!("EDIT {id} good morning"), "ERR EDIT not-allowed…");
+    ann.ask(&format!("EDIT {id} good morning"), "OK EDIT <id> <time>");
+    bob.expect(&format!("EDIT #tea ann {id} good morning"));
+    cat.send("HISTORY #tea 2\n");
+    cat.expect(&format!("PAST {id} <time> MSG #tea ann good morning"));
+    cat.expect(&format!("PAST <id> <time> EDIT #tea ann {id} good morning"));
+    cat.expect("OK HISTORY 2");
+    // Accounts.
+    ann.ask("REGISTER my secret", "OK REGISTER ann");
+    let mut phone = three.peer();
+    phone.ask("NICK ann my secret", "OK NICK ann #lobby 0");
+    bob.ask("REGISTER my secret", "OK REGISTER bob");
+    ann.ask("JOIN #den", "OK JOIN #den 0");
+    ann.ask("MODE #den invite", "OK MODE #den invite");
+    cat.ask("JOIN #den", "ERR JOIN not-allowed…");
+    ann.ask("INVITE bob", "OK INVITE #den bob");
+    bob.expect("INVITE #den ann");
+    bob.ask("JOIN #den", "OK JOIN #den 0");
+    // Direct messages: saved between registered nicks, and otherwise in no log at all.
+    ann.ask("TELL bob saved", "OK TELL <id> <time>");
+    bob.expect("MSG bob ann saved");
+    ann.ask("TELL cat just for you", "OK TELL - <time>");
+    cat.expect("MSG cat ann just for you");
+    // Files, complete and live.
+    ann.send("UPLOAD notes.txt 5\nhello");
+    let told = ann.inbox.reply("OK UPLOAD <id> 5 <sha256>");
+    let file = told.split(' ').nth(2).expect("an id").to_owned();
+    bob.expect(&format!("FILE #den ann {file} 5 notes.txt"));
+    bob.send(format!("DOWNLOAD {file}\n"));
+    bob.expect(&format!("DATA {file} 5 <sha256> notes.txt"));
+    assert_eq!(bob.inbox.bytes(5), b"hello");
+    bob.expect(&format!("OK DOWNLOAD {file}"));
+    cat.ask(&format!("DOWNLOAD {file}"), "ERR DOWNLOAD no-such-file…");
+    // A server that starts with an empty folder has everything.
+    let four = chat.start("four");
+    let mut dan = four.member("dan");
+    dan.send("HISTORY #tea 2\n");
+    dan.expect(&format!("PAST {id} <time> MSG #tea ann good morning"));
+    drop((ann, bob, cat, dan, phone));
+    let stored = chat.stored("one");
+    assert!(stored.contains("good morning") && !stored.contains("just for you"));
+    drop((one, two, three, four));
+    let all = ["one", "two", "three", "four"].map(|node| chat.stored(node));
+    assert!(all.iter().all(|other| *other == all[0]), "{all:?}");
+    // Nothing changes one of the folders alone, and a folder can be that of a single server again.
+    let data = chat.data("two");
+    let repair = ["check", "--repair", "--data", text(&data)];
+    assert!(!command(&repair).status.success());
+    let data = chat.data("two");
+    chatd(&["cluster", "leave", "--data", text(&data)]);
+    let alone = Chatd::with(&["--data", text(&data)]);
+    let mut ann = alone.peer();
+    ann.ask("NICK ann my secret", "OK NICK ann #lobby 0");
+    ann.ask("JOIN #tea", "OK JOIN #tea <id>");
+    let told = ann.ask("MSG back", "OK MSG <id> <time>");
+    let next: u64 = told
+        .split(' ')
+        .nth(2)
+        .expect("an id")
+        .parse()
+        .expect("a number");
+    assert!(next > id.parse().expect("a number"));
+}
+
+#[test]
+fn a_server_that_dies_or_stops_is_replaced_and_loses_nothing() {
+    let chat = Chat::begin();
+    let (one, two) = (chat.start("one"), chat.start("two"));
+    let (mut ann, mut bob) = (one.member("ann"), two.member("bob"));
+    ann.ask("REGISTER my secret", "OK REGISTER ann");
+    bob.ask("MSG before", "OK MSG <id> <time>");
+    // A registered nick need not wait until the other servers have noticed.
+    drop(one);
+    let mut again = two.peer();
+    again.ask("NICK ann my secret", "OK NICK ann #lobby <id>");
+    bob.ask("MSG meanwhile", "OK MSG <id> <time>");
+    let one = chat.start("one");
+    let mut cat = one.member("cat");
+    cat.send("HISTORY 2\n");
+    cat.expect("PAST <id> <time> MSG #lobby bob before");
+    cat.expect("PAST <id> <time> MSG #lobby bob meanwhile");
+    cat.expect("OK HISTORY 2");
+    // A suspended server cannot act under a nick that is somebody else's by now.
+    one.signal(Signal::STOP);
+    let mut dan = two.peer();
+    ask_until(&mut dan, "NICK cat", "NICK", "OK NICK cat…");
+    cat.send("MSG too late\n");
+    one.signal(Signal::CONT);
+    // provokes: cut-off
+    let said = cat
+        .inbox
+        .find(|line| line.starts_with("OK MSG") || line.starts_with("CLOSED"));
+    assert!(said.starts_with("CLOSED cut-off "), "{said}");
+    dan.ask("MSG mine now", "OK MSG <id> <time>");
+    let mut eve = one.peer();
+    ask_until(&mut eve, "NICK eve", "NICK", "OK NICK eve…");
+    eve.send("HISTORY 2\n");
+    eve.expect("PAST <id> <time> MSG #lobby bob meanwhile");
+    eve.expect("PAST <id> <time> MSG #lobby cat mine now");
+    // Without NATS, nothing is acknowledged.
+    chat.nats
+        .all
+        .iter()
+        .for_each(|nats| nats.signal(Signal::STOP));
+    dan.send("MSG perhaps\n");
+    dan.expect("CLOSED cut-off…");
+    chat.nats
+        .all
+        .iter()
+        .for_each(|nats| nats.signal(Signal::CONT));
+    let mut fay = two.peer();
+    ask_until(&mut fay, "NICK fay", "NICK", "OK NICK fay…");
+    fay.ask("MSG found", "OK MSG <id> <time>");
+    drop((one, two));
+    let all = ["one", "two"].map(|node| chat.stored(node));
+    assert!(all[0].contains("MSG #lobby fay found"), "{}", all[0]);
+    assert_eq!(all[0], all[1]);
+}
