@@ -121,6 +121,20 @@ impl Chat {
         }
     }
 
+    /// Records that this server has caught up with the log. Its rooms exist on the other servers again.
+    pub fn is_back(&mut self, now: Now) {
+        self.set_cut_off(false);
+        let rooms: Vec<_> = self
+            .rooms_in_order()
+            .map(|room| room.name.clone())
+            .collect();
+        for room in rooms {
+            if let Some(id) = self.find_room(&room) {
+                self.open_if_read(id, now);
+            }
+        }
+    }
+
     fn last_actions(&self, server: &ServerName) -> Vec<Action> {
         let mut actions = Vec::new();
         for room in self.rooms_in_order() {

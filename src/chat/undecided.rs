@@ -127,9 +127,12 @@ impl Chat {
     /// Applies a change that was applied already before this server has started again, to restore what all servers agree
     /// on. The log has restored what is stored.
     pub fn decide_again(&mut self, change: &Change, now: Now) {
-        if let Action::DeleteRoom { .. } = change.action {
+        if let Action::DeleteRoom { room } = &change.action {
             // The room may have been created again since.
             let _ = super::state::apply(&mut self.state, change, now.time.0, now.time);
+            if let Some(id) = self.find_room(room) {
+                self.close_if_unused(id);
+            }
         } else {
             self.decide(change, None, now);
         }

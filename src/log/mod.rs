@@ -205,8 +205,9 @@ pub trait Log: Send + Sync {
     /// servers share refuses everything until this is called.
     fn accept_again(&self) {}
 
-    /// Records that the chat knows everything that a log that several servers share has reported.
-    fn caught_up(&self) {}
+    /// Records whether the chat knows everything that a log that several servers share has reported, so that the server
+    /// may serve clients.
+    fn set_caught_up(&self, _is_caught_up: bool) {}
 
     /// Stores where the server is in the log, with what all servers agree on.
     fn remember(&self, _checkpoint: Checkpoint, _state: String) {}

@@ -13,7 +13,7 @@ pub enum Report {
 }
 
 impl SharedReport {
-    /// The name in a change that no server has proposed as such, because it follows from what is stored.
+    /// The name in a change that no server has proposed, because it follows from what is stored.
     pub const NOBODY: &'static str = "";
 }
 
@@ -48,10 +48,10 @@ pub enum SharedReport {
     /// A change has its place in the log, and must be decided on now. The connection has caused the change, and belongs
     /// to this server.
     Change(Change, Option<PeerId>, Time),
-    /// A change was decided on before this server has started again, and must be applied once more.
+    /// A change was decided on before this server was restarted, and must be applied once more.
     ChangeAgain(Change, Time),
     /// This server has caught up with the log, and may serve clients.
-    Ready,
+    Ready(Time),
     /// These files were deleted together with the inbox of a nick.
     InboxCleared(Vec<DeletedFile>),
     /// Access lists were stored. Their versions are places in the log.
@@ -59,7 +59,7 @@ pub enum SharedReport {
     /// A server can no longer act for its users, because it has stopped, or because the others have not heard from it.
     /// If it is this server, everything that it has proposed and that was not reported before has no effect.
     End(ServerName, Time),
-    /// This server is cut off from the log. Until it is not, it refuses everything that changes something. Connections
+    /// This server is cut off from the log. While it is, it refuses everything that changes something. Connections
     /// with a nick are closed, so that their clients go to another server.
     CutOff,
     /// What all servers agree on must be stored, so that this server can continue from here when it starts again.

@@ -1,6 +1,7 @@
 //! The thread that connects a server with the log in NATS: publishes what the server submits, reads the log, and passes
 //! it to the replica.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,8 +22,10 @@ use crate::cluster::Members;
 use crate::cluster::nats::{self, Dialer, Handle, Headers, JetStream, Stored, Subscription};
 use crate::cluster::node::{Logged, Node, Receipt, Step, Stuck};
 use crate::cluster::publisher::CUT_OFF_AFTER;
-use crate::log::sqlite::{self, Message, SharedChange, SqliteLog};
-use crate::model::{Applied, Change, Checkpoint, Report, SharedReport, StorageError, StoredChange};
+use crate::log::sqlite::{self, Message, Position, SharedChange, SqliteLog};
+use crate::model::{
+    Applied, Change, Checkpoint, Report, SharedReport, StorageError, StoredChange, ValuesChange,
+};
 use crate::protocol::{Code, Time};
 
 /// The time between two checkpoints. A server that starts again reads the log from the last one on.
@@ -100,6 +103,8 @@ pub(super) struct Driver {
     local: Arc<SqliteLog>,
     /// The last message whose entries were stored when the server started.
     applied: u64,
+    /// The places in the log of the changes of accounts and bans that had been made since the checkpoint.
+    made: HashSet<u64>,
     queue: Receiver<Submitted>,
     answers: Arc<Answers>,
     ready: Arc<Ready>,
@@ -108,6 +113,8 @@ pub(super) struct Driver {
     is_refusing: bool,
     /// Whether the server has an epoch, and is not cut off.
     is_live: bool,
+    /// Whether the server is cut off, or has not caught up since it was started.
+    is_cut_off: bool,
     /// Whether a change was refused while the server had no epoch. Whoever waits for it learns that when the next epoch
     /// begins.
     owes_end: bool,
@@ -120,7 +127,7 @@ impl Driver {
     pub fn new(
         settings: &Settings,
         local: Arc<SqliteLog>,
-        (applied, read_to, members): (u64, u64, Members),
+        (position, read_to, members): (Position, u64, Members),
         queue: Receiver<Submitted>,
         (answers, ready): (Arc<Answers>, Arc<Ready>),
         connected: Arc<Connected>,
@@ -130,13 +137,15 @@ impl Driver {
             node: Node::restore(server, members, read_to, random(), now),
             settings: settings.clone(),
             local,
-            applied,
+            applied: position.applied,
+            made: position.made,
             queue,
             answers,
             ready,
             connected,
             is_refusing: false,
             is_live: false,
+            is_cut_off: true,
             owes_end: false,
             checkpoint_at: now + CHECKPOINT_EVERY,
             checkpoint_after: read_to + MESSAGES_PER_CHECKPOINT,
@@ -179,6 +188,7 @@ impl Driver {
         }
         let all = self.node.take_all();
         self.refuse(all);
+        self.pass(0, Time(0), vec![report(SharedReport::CutOff)], 0);
         self.answers.close();
         ended
     }
@@ -200,7 +210,7 @@ impl Driver {
                 let leaves = matches!(submitted, Submitted::Leave);
                 self.submit(submitted);
                 if leaves {
-                    return Ended::Left; // nobody can hear it
+                    return Ended::Left; // there is nobody to tell
                 }
             }
         }
@@ -316,7 +326,13 @@ impl Driver {
             loop {
                 match missed.next().await {
                     Ok(Some(stored)) => self.read(&stored).await?,
-                    Ok(None) => break,
+                    Ok(None) => {
+                        if self.node.read_to() < to {
+                            self.check_connection(); // the server that answers lacks the end of the log
+                            Timer::after(PAUSE).await;
+                        }
+                        break;
+                    }
                     Err(nats::Error::Closed) => return Err(None),
                     Err(nats::Error::Expired(first)) => return Err(Some(Ended::TooOld(first))),
                     Err(e) if e.passes() => {
@@ -366,6 +382,10 @@ impl Driver {
                     if !is_stored {
                         let change = self.shared_change(change, number, version, time);
                         parts.push(sqlite::Step::Change(change));
+                    } else if let StoredChange::Values(values) = &change
+                        && self.made.contains(&version)
+                    {
+                        parts.extend(known(values, time).map(report));
                     }
                 }
                 Step::Decide(change, _) if is_stored => {
@@ -387,9 +407,6 @@ impl Driver {
                 }
             }
         }
-        let has_values = parts
-            .iter()
-            .any(|part| matches!(part, sqlite::Step::Change(_)));
         let is_live = self.node.publisher().is_live();
         if is_live && !self.is_live {
             if mem::take(&mut self.owes_end) {
@@ -405,11 +422,11 @@ impl Driver {
                 "in the chat {} as {}",
                 self.settings.chat, self.settings.server
             );
-            parts.push(report(SharedReport::Ready));
+            parts.push(report(SharedReport::Ready(time)));
+            self.is_cut_off = false;
         }
         self.is_live = is_live;
-        // When the server starts again, changes of stored values are not made again, so what they mean must be known.
-        if has_values || at >= self.checkpoint_at || stored.sequence >= self.checkpoint_after {
+        if at >= self.checkpoint_at || stored.sequence >= self.checkpoint_after {
             self.checkpoint_at = at + CHECKPOINT_EVERY;
             self.checkpoint_after = stored.sequence + MESSAGES_PER_CHECKPOINT;
             parts.push(report(SharedReport::Checkpoint(self.checkpoint())));
@@ -457,7 +474,13 @@ impl Driver {
         };
         SharedChange {
             make: Box::new(move |step, _| match &*made {
-                StoredChange::Values(values) => buckets::write(step, values),
+                StoredChange::Values(values) => {
+                    buckets::write(step, values)?;
+                    if !buckets::actions(values).is_empty() {
+                        sqlite::set_made(step, version)?;
+                    }
+                    Ok(())
+                }
                 other => {
                     put(sqlite::make_change(step, other)?);
                     Ok(())
@@ -466,11 +489,7 @@ impl Driver {
             done: Box::new(move |outcome| {
                 let mut reports = Vec::new();
                 if let (StoredChange::Values(values), Ok(())) = (&*change, &outcome) {
-                    let server = SharedReport::NOBODY;
-                    reports.extend(buckets::actions(values).into_iter().map(|action| {
-                        let server = server.into();
-                        SharedReport::Change(Change { server, action }, None, time)
-                    }));
+                    reports.extend(known(values, time));
                     let acls = buckets::acls(values, version);
                     if !acls.is_empty() {
                         reports.push(SharedReport::Acls(acls, time));
@@ -513,7 +532,8 @@ impl Driver {
             Submitted::Stored(change, number) => self.node.propose_stored(change, number, at),
         };
         if let Err(receipt) = refused {
-            self.owes_end |= matches!(receipt, Receipt::Change(_)) && !self.is_refusing;
+            let has_no_epoch = !self.is_refusing && !self.is_live;
+            self.owes_end |= matches!(receipt, Receipt::Change(_)) && has_no_epoch;
             self.refuse([receipt]);
         }
     }
@@ -545,9 +565,10 @@ impl Driver {
 
     /// If the server is cut off from the log, says so, and gives up its epoch.
     fn check_connection(&mut self) {
-        if !self.is_live || !self.node.publisher().is_cut_off(now()) {
+        if self.is_cut_off || !self.node.publisher().is_cut_off(now()) {
             return;
         }
+        self.is_cut_off = true;
         self.is_live = false;
         warn!("cut off from the log: refusing everything that changes something");
         self.ready.set(false);
@@ -560,6 +581,15 @@ impl Driver {
 
 fn report(report: SharedReport) -> sqlite::Step {
     sqlite::Step::Report(Report::Shared(report.into()))
+}
+
+/// Returns what every server knows of accounts and bans because of a change of stored values.
+fn known(values: &ValuesChange, time: Time) -> impl Iterator<Item = SharedReport> {
+    let actions = buckets::actions(values).into_iter();
+    actions.map(move |action| {
+        let server = SharedReport::NOBODY.into();
+        SharedReport::Change(Change { server, action }, None, time)
+    })
 }
 
 /// Returns the time since the machine was started. It does not stand still while the machine sleeps.

@@ -177,8 +177,8 @@ impl Log for ReplicaLog {
         let _ = self.queue.try_send(Submitted::AcceptAgain);
     }
 
-    fn caught_up(&self) {
-        self.ready.set(true);
+    fn set_caught_up(&self, is_caught_up: bool) {
+        self.ready.set(is_caught_up);
     }
 
     fn remember(&self, checkpoint: Checkpoint, state: String) {

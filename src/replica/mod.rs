@@ -135,8 +135,8 @@ impl fmt::Display for Error {
             ),
             Self::ChatExists(chat) => write!(f, "these NATS servers have a chat {chat} already"),
             Self::OwnChat => f.write_str(
-                "the folder has a chat of its own: chatd cluster init makes it that of all servers, and any other \
-                 server begins with an empty folder",
+                "the folder already has a chat: to share it, run chatd cluster init on it; every other server begins with \
+                 an empty folder or a copy",
             ),
             Self::OtherChat(chat) => write!(f, "the folder belongs to the chat {chat}"),
             Self::TooOld(needed, first) => write!(
@@ -277,7 +277,7 @@ impl Replica {
         let driver = Driver::new(
             &self.settings,
             self.local,
-            (self.position.applied, checkpoint.sequence, members),
+            (self.position, checkpoint.sequence, members),
             self.queue.1,
             (self.answers, following.ready.clone()),
             following.connected.clone(),

@@ -174,6 +174,7 @@ pub(super) async fn open(server: &Arc<Server>, digest: Digest) -> io::Result<Dro
             Err(e)
                 if e.kind() == io::ErrorKind::NotFound
                     && server.following.get().is_some()
+                    && server.store.is_expected(digest)
                     && server.clock.now().uptime < late =>
             {
                 server.exchange.want(digest, true);

@@ -203,11 +203,12 @@ impl SharedState {
                 self.chat.decide_again(&change, Now { time, uptime });
             }
             SharedReport::InboxCleared(files) => self.chat.inbox_cleared(&files),
-            SharedReport::Ready => {
-                self.chat.set_cut_off(false);
-                self.log.caught_up();
+            SharedReport::Ready(time) => {
+                self.chat.is_back(Now { time, uptime });
+                self.log.set_caught_up(true);
             }
             SharedReport::CutOff => {
+                self.log.set_caught_up(false);
                 self.chat.cut_off();
                 self.chat.set_cut_off(true);
                 self.chat.fail_undecided(self.clock.now().time);

@@ -270,6 +270,9 @@ impl Session {
                                 "there is no such message in that room or private chat"
                             }
                             Code::NoSuchRoom => "that room was deleted meanwhile",
+                            Code::CutOff => {
+                                "this server is cut off from the others; try again, or use another server"
+                            }
                             _ => "it could not be saved; the server's log has the reason",
                         };
                         let refusal = Refusal::new(reply.verb, *code, text);

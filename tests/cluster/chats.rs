@@ -99,6 +99,11 @@ fn ask_until(peer: &mut Peer, line: &str, verb: &str, pattern: &str) {
     }
 }
 
+/// Waits until a server is not cut off, and has stored everything that was acknowledged before on any server.
+fn catch_up(server: &Chatd) {
+    ask_until(&mut server.peer(), "NICK probe", "NICK", "OK NICK…");
+}
+
 #[test]
 fn what_is_said_on_one_server_is_the_same_on_all() {
     let chat = Chat::begin();
@@ -156,6 +161,7 @@ fn what_is_said_on_one_server_is_the_same_on_all() {
     let mut dan = four.member("dan");
     dan.send("HISTORY #tea 2\n");
     dan.expect(&format!("PAST {id} <time> MSG #tea ann good morning"));
+    [&one, &two, &three, &four].into_iter().for_each(catch_up);
     drop((ann, bob, cat, dan, phone));
     let stored = chat.stored("one");
     assert!(stored.contains("good morning") && !stored.contains("just for you"));
@@ -195,7 +201,9 @@ fn a_server_that_dies_or_stops_is_replaced_and_loses_nothing() {
     again.ask("NICK ann my secret", "OK NICK ann #lobby <id>");
     bob.ask("MSG meanwhile", "OK MSG <id> <time>");
     let one = chat.start("one");
-    let mut cat = one.member("cat");
+    let mut cat = one.peer();
+    cat.ask("NICK ann", "ERR NICK need-password…");
+    cat.ask("NICK cat", "OK NICK cat #lobby <id>");
     cat.send("HISTORY 2\n");
     cat.expect("PAST <id> <time> MSG #lobby bob before");
     cat.expect("PAST <id> <time> MSG #lobby bob meanwhile");
@@ -217,7 +225,9 @@ fn a_server_that_dies_or_stops_is_replaced_and_loses_nothing() {
     eve.send("HISTORY 2\n");
     eve.expect("PAST <id> <time> MSG #lobby bob meanwhile");
     eve.expect("PAST <id> <time> MSG #lobby cat mine now");
-    // Without NATS, nothing is acknowledged.
+    // Without NATS, nothing is acknowledged. A connection without a nick stays, and so does its room.
+    let mut quiet = two.peer();
+    quiet.ask("JOIN #quiet", "OK JOIN #quiet 0");
     chat.nats
         .all
         .iter()
@@ -231,6 +241,10 @@ fn a_server_that_dies_or_stops_is_replaced_and_loses_nothing() {
     let mut fay = two.peer();
     ask_until(&mut fay, "NICK fay", "NICK", "OK NICK fay…");
     fay.ask("MSG found", "OK MSG <id> <time>");
+    quiet.ask("PING", "OK PING");
+    catch_up(&one);
+    one.peer().ask("WHO #quiet", "OK WHO 0");
+    [&one, &two].into_iter().for_each(catch_up);
     drop((one, two));
     let all = ["one", "two"].map(|node| chat.stored(node));
     assert!(all[0].contains("MSG #lobby fay found"), "{}", all[0]);

@@ -109,7 +109,7 @@ pub struct Keys {
     key: Vec<String>,
 }
 
-/// Manage a chat that several chatd share by means of NATS servers.
+/// Manage a chat that several chatd share through NATS servers.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "cluster")]
 pub struct Cluster {
@@ -125,7 +125,7 @@ enum ClusterCommand {
     Status(Status),
 }
 
-/// Begin a chat of several chatd with a data folder, which may be empty; not while a server uses the folder.
+/// Start a chat for several chatd from a data folder, which may be empty; not while a server uses the folder.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "init")]
 struct Init {
@@ -142,7 +142,7 @@ struct Init {
     cluster_name: String,
 }
 
-/// Make a data folder that of a single chatd again; not while a server uses the folder.
+/// Turn a data folder back into that of a single chatd; not while a server uses the folder.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "leave")]
 struct Leave {
@@ -151,7 +151,7 @@ struct Leave {
     data: PathBuf,
 }
 
-/// Print where a data folder is in the log that several chatd share; also while a server uses the folder.
+/// Print how far a data folder has followed the shared log; also while a server uses the folder.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "status")]
 struct Status {

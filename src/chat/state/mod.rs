@@ -195,7 +195,14 @@ pub fn apply(state: &mut State, change: &Change, at_ms: u64, time: Time) -> Outc
     let at_ms = at_ms.max(state.applied_at_ms);
     state.applied_at_ms = at_ms;
     state.release_due(at_ms);
-    let server = state.number_of(&change.server)?;
+    let server = match &change.action {
+        // These follow from what is stored, whichever server has proposed it.
+        Action::AddAccount { .. }
+        | Action::RemoveAccount { .. }
+        | Action::AddBan(_)
+        | Action::RemoveBan(_) => 0,
+        _ => state.number_of(&change.server)?,
+    };
     Ok(match &change.action {
         Action::TakeNick {
             nick,

@@ -36,7 +36,7 @@ pub use self::schema::lock;
 
 use self::pool::Pool;
 pub use self::replica::Position;
-pub(crate) use self::replica::{Message, SharedChange, Step, make_change};
+pub(crate) use self::replica::{Message, SharedChange, Step, make_change, set_made};
 use self::search_index::SearchIndex;
 pub(crate) use self::writer::Change;
 use self::writer::{Rooms, Waiting, Writer};

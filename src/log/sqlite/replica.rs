@@ -1,6 +1,7 @@
 //! What a log stores that several servers share. Each server has a copy of it, its replica, and writes the same
 //! messages into it in the same order.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -21,7 +22,7 @@ pub(crate) struct Message {
     pub time: Time,
     /// What becomes of the message, in order.
     pub steps: Vec<Step>,
-    /// Is dropped when the message is stored and reported.
+    /// Dropped when the message is stored and reported.
     pub held: Option<Box<dyn Send>>,
 }
 
@@ -71,19 +72,22 @@ pub struct Position {
     pub applied: u64,
     /// The last checkpoint, with what all servers agreed on there.
     pub checkpoint: Option<(Checkpoint, String)>,
+    /// The places in the log of the changes of accounts and bans that have been made since the checkpoint.
+    pub made: HashSet<u64>,
 }
 
 /// Makes a replica of a database, or continues with the one that it is.
 pub(super) fn begin(db: &Connection, log: &str, applied: u64) -> Result<(), StorageError> {
     db.execute_batch(
-        "CREATE TABLE IF NOT EXISTS cluster (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS cluster (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS made (version INTEGER PRIMARY KEY)",
     )?;
     let sql = "INSERT OR IGNORE INTO cluster (key, value) VALUES ('log', ?1), ('applied', ?2)";
     db.execute(sql, params![log, applied as i64])?;
     Ok(())
 }
 
-/// Returns where a replica is; `None` if the database is none.
+/// Returns where a replica is; `None` if the database is not a replica.
 pub(super) fn position(db: &Connection) -> Result<Option<Position>, StorageError> {
     let there = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'cluster'";
     if !db.prepare(there)?.exists([])? {
@@ -103,7 +107,10 @@ pub(super) fn position(db: &Connection) -> Result<Option<Position>, StorageError
         sequence: number(sequence),
         members,
     });
+    let mut made = db.prepare("SELECT version FROM made")?;
+    let made = made.query_map([], |row| Ok(number(row.get(0)?)))?;
     Ok(Some(Position {
+        made: made.collect::<Result<_, _>>()?,
         log,
         applied: number(applied),
         checkpoint: checkpoint.zip(state),
@@ -112,7 +119,7 @@ pub(super) fn position(db: &Connection) -> Result<Option<Position>, StorageError
 
 /// Ends the replica: the database belongs to a single server again.
 pub(super) fn end(step: &Transaction<'_>) -> Result<(), StorageError> {
-    step.execute_batch("DROP TABLE IF EXISTS cluster")?;
+    step.execute_batch("DROP TABLE IF EXISTS cluster; DROP TABLE IF EXISTS made")?;
     Ok(())
 }
 
@@ -121,6 +128,13 @@ pub(super) fn set_applied(step: &Transaction<'_>, sequence: u64) -> rusqlite::Re
     let mut set =
         step.prepare_cached("UPDATE cluster SET value = ?1 WHERE key = 'applied' AND value < ?1")?;
     set.execute([sequence as i64])?;
+    Ok(())
+}
+
+/// Records that a change of accounts and bans has been made. `version` is its place in the log.
+pub(crate) fn set_made(step: &Transaction<'_>, version: u64) -> Result<(), StorageError> {
+    let mut set = step.prepare_cached("INSERT OR IGNORE INTO made (version) VALUES (?1)")?;
+    set.execute([version as i64])?;
     Ok(())
 }
 
@@ -134,6 +148,8 @@ pub(super) fn remember(
                VALUES ('sequence', ?1), ('members', ?2), ('state', ?3)";
     let sequence = checkpoint.sequence as i64;
     step.execute(sql, params![sequence, checkpoint.members, state])?;
+    let before = ((checkpoint.sequence + 1) << 10) as i64;
+    step.execute("DELETE FROM made WHERE version < ?1", [before])?;
     Ok(())
 }
 
