@@ -110,6 +110,7 @@ const SENTENCES = {
 	'quota': () => 'The server has no space for this. Try again later.',
 	'busy': () => 'The server is busy. Try again in a moment.',
 	'shutting-down': () => 'The server is stopping. Try again in a moment.',
+	'cut-off': () => 'The server cannot reach the others that share this chat. Try again in a moment.',
 	'internal': () => 'The server failed to do that. Try again in a moment.',
 };
 
@@ -137,6 +138,8 @@ export function ended({ code, text }) {
 			return `An operator has disconnected you${reason ? `: ${sentence(reason)}` : '.'}`;
 		case 'banned':
 			return banned('You are', text);
+		case 'cut-off':
+			return 'The server cannot reach the others that share this chat.';
 		case 'shutting-down':
 			return 'The server is stopping.';
 		case 'busy':

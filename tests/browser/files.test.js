@@ -7,7 +7,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
-import { Nc, chatd, choose, enter, register, say, transfer, until, visitor } from './support.js';
+import { Nc, chatd, choose, enter, register, registered, say, transfer, until, visitor } from './support.js';
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
@@ -242,7 +242,7 @@ test('a file in direct messages needs two registered names, and the page says so
 	await page.locator('#pick').setInputFiles(plan);
 	await page.getByText('Register yours first: open You, or type /register.').waitFor();
 	await say(page, '/register');
-	await page.getByText('ann is registered to you').waitFor();
+	await registered(page, 'ann');
 	await page.locator('#pick').setInputFiles(plan);
 	await page.locator('#uploads').getByText('bob must register too').waitFor();
 	bob.say('REGISTER his secret');

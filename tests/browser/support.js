@@ -202,10 +202,14 @@ export async function say(page, text) {
 export async function register(page, server, nick) {
 	await enter(page, server, nick);
 	await say(page, '/register');
-	await page.getByText(`${nick} is registered to you`).waitFor().catch(async (problem) => {
-		throw new Error(`${problem.message}\nThe page shows: ${await page.locator('body').innerText()}`);
-	});
+	await registered(page, nick);
 }
+
+/** Waits until the name is registered. */
+export const registered = (page, nick) => page.getByText(`${nick} is registered to you`).waitFor().catch(async (problem) => {
+	const [shown, typed] = [await page.locator('body').innerText(), await input(page).inputValue()];
+	throw new Error(`${problem.message}\nThe page shows: ${shown}\nThe field has: ${typed}`);
+});
 
 /** Presses a button of the dialog. */
 export const choose = (page, name) => page.getByRole('dialog').getByRole('button', { name, exact: true }).click();
