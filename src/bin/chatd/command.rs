@@ -10,7 +10,7 @@ use plainchat::protocol::RoomName;
 use plainchat::protocol::ssh::{PublicKey, SEVERAL_NICKS};
 use plainchat::{offline, replica};
 
-use crate::values::{nats_servers, room};
+use crate::values::{NatsServers, nats_servers, room};
 
 /// A command.
 #[derive(FromArgs, ArgsInfo)]
@@ -135,7 +135,7 @@ struct Init {
 
     /// the addresses of the NATS servers, separated by commas
     #[argh(option, arg_name = "nats", from_str_fn(nats_servers))]
-    cluster: Vec<Vec<String>>,
+    cluster: NatsServers,
 
     /// the name of the chat (default: chat)
     #[argh(option, arg_name = "word", default = "String::from(\"chat\")")]
@@ -170,7 +170,7 @@ impl ClusterCommand {
                 cluster_name,
             }) => {
                 let settings = config::Cluster {
-                    nats: cluster.into_iter().flatten().collect(),
+                    nats: cluster,
                     chat: cluster_name,
                     node: "init".into(),
                 };

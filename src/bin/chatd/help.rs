@@ -61,9 +61,10 @@ pub fn text(argh: &str) -> String {
     let Some((head, rest)) = argh.split_once("\nOptions:\n") else {
         return argh.to_owned();
     };
-    let Some((_, commands)) = rest.split_once("\nCommands:\n") else {
+    let (options, commands) = rest.split_once("\nCommands:\n").unwrap_or_default();
+    if !options.contains("--version") {
         return argh.to_owned(); // the help of a command, which has no limits
-    };
+    }
     let rows = Limits::default().rows();
     let is_limit = |flag: &&FlagInfo<'_>| rows.iter().any(|row| row.flag == Some(flag.long));
     let list = |flags: Vec<&FlagInfo<'_>>| {

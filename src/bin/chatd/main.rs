@@ -170,7 +170,13 @@ fn answer(exit: &argh::EarlyExit) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(()) => {
-            let line = exit.output.lines().next().unwrap_or("bad flags");
+            let mut lines = exit.output.lines().map(str::trim);
+            let mut line = lines.next().unwrap_or("bad flags").to_owned();
+            if line.ends_with(':') {
+                // A list follows, such as the flags that are missing.
+                let listed = lines.take_while(|listed| !listed.is_empty());
+                listed.for_each(|listed| line += &format!(" {listed}"));
+            }
             complain(&format!("{line} (chatd --help lists the flags)"));
             ExitCode::from(2)
         }

@@ -240,11 +240,14 @@ pub fn machine_name() -> String {
     server_name(&name).unwrap_or_else(|_| "chatd".into())
 }
 
+/// The addresses of NATS servers.
+pub type NatsServers = Vec<String>;
+
 /// Parses a list of addresses of NATS servers.
 ///
 /// # Errors
 /// When one is invalid.
-pub fn nats_servers(text: &str) -> Result<Vec<String>, String> {
+pub fn nats_servers(text: &str) -> Result<NatsServers, String> {
     let addresses = text
         .split(',')
         .map(|address| match address.parse::<Address>() {
