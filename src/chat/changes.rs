@@ -1,19 +1,21 @@
 //! Makes changes that all servers of the chat agree on, and shows their effects to the connections of this server.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::bans::MovedReader;
 use super::state::{self, Outcome, User};
-use super::{Chat, NickId};
+use super::{Chat, NickId, RoomId};
 use crate::model::{
     Action, Ban, Change, Hook, Now, PeerId, Reserve, ServerName, VersionedAcl, millis,
 };
 use crate::protocol::ban_target::BanTarget;
-use crate::protocol::{Code, Nick, RoomName};
+use crate::protocol::{Code, Nick, RoomName, Time};
 
-/// The text for connections whose server was cut off from the others.
-const CUT_OFF: &str = "this server was cut off from the others; connect again";
+/// The text for connections whose server is cut off from the others.
+pub(crate) const CUT_OFF: &str =
+    "this server is cut off from the others; use another server, or try again";
 
 /// How the nicks of a server that has ended are reserved: all for one address, because the addresses of their users are
 /// not known. It is the same on every server, whatever its settings.
@@ -95,43 +97,47 @@ impl Chat {
     pub fn end_server(&mut self, server: &ServerName, now: Now) -> bool {
         let is_own = *server == self.server;
         if is_own {
-            self.cut_off();
+            self.close_all_nicks();
         }
-        let users = self.state.users_on(server).into_iter();
-        let nicks: Vec<NickId> = users.map(|(id, _)| id).collect();
+        let nicks = self.nicks_on(server);
         for action in self.last_actions(server) {
             let server = server.clone();
             let _ = self.apply_change(&Change { server, action }, None, now);
         }
         if is_own {
-            for nick in nicks {
-                self.forget_connections(nick);
-            }
+            self.forget_connections(&nicks);
             self.fail_undecided(now.time);
         }
         is_own
     }
 
-    /// Closes the connections with a nick, because this server is cut off from the others.
-    pub fn cut_off(&mut self) {
-        let users = self.state.users_on(&self.server);
-        let own: Vec<NickId> = users.into_iter().map(|(id, _)| id).collect();
-        for nick in own {
+    fn nicks_on(&self, server: &ServerName) -> BTreeSet<NickId> {
+        let users = self.state.users_on(server).into_iter();
+        users.map(|(id, _)| id).collect()
+    }
+
+    /// Closes this server's connections with a nick, because the server is cut off from the others.
+    fn close_all_nicks(&mut self) {
+        for nick in self.nicks_on(&self.server) {
             self.close_nick(nick, Code::CutOff, CUT_OFF);
         }
+    }
+
+    /// Records that this server is cut off from the log: from now on, nothing is decided on. Closes the connections with
+    /// a nick, and ends the wait of all others. As long as this is so, the caller must pass no changes to the log, but
+    /// call [`Self::fail_undecided`].
+    pub fn cut_off(&mut self, time: Time) {
+        self.close_all_nicks();
+        self.set_cut_off(true);
+        self.fail_undecided(time);
     }
 
     /// Records that this server has caught up with the log. Its rooms exist on the other servers again.
     pub fn is_back(&mut self, now: Now) {
         self.set_cut_off(false);
-        let rooms: Vec<_> = self
-            .rooms_in_order()
-            .map(|room| room.name.clone())
-            .collect();
+        let rooms: Vec<RoomId> = self.room_order.iter().copied().collect();
         for room in rooms {
-            if let Some(id) = self.find_room(&room) {
-                self.open_if_read(id, now);
-            }
+            self.open_if_read(room, now);
         }
     }
 
@@ -156,23 +162,24 @@ impl Chat {
         actions
     }
 
-    /// Forgets the connections of a nick, which are closed, and the rooms that they are in.
-    fn forget_connections(&mut self, nick: NickId) {
-        let Some(here) = self.state.here_mut(nick) else {
-            return;
-        };
-        let peers = std::mem::take(&mut here.connections);
-        self.drop_inbox(nick);
-        let rooms: Vec<_> = self
-            .rooms_in_order()
-            .map(|room| room.name.clone())
-            .collect();
-        for room in rooms {
-            if let Some(member) = self.state.member_mut(&room, nick) {
-                member.connections = 0;
+    /// Forgets the connections of nicks, which are closed, and the rooms that they are in.
+    fn forget_connections(&mut self, nicks: &BTreeSet<NickId>) {
+        let mut closed = BTreeSet::new();
+        for nick in nicks {
+            if let Some(here) = self.state.here_mut(*nick) {
+                closed.extend(std::mem::take(&mut here.connections));
+                self.drop_inbox(*nick);
             }
-            if let Some(room) = self.find_room(&room).and_then(|id| self.rooms.get_mut(id)) {
-                room.readers.retain(|reader| !peers.contains(reader));
+        }
+        let rooms: Vec<RoomId> = self.room_order.iter().copied().collect();
+        for room in rooms {
+            let Some(room) = self.rooms.get_mut(room) else {
+                continue;
+            };
+            room.readers.retain(|reader| !closed.contains(reader));
+            let members = self.state.members_mut(&room.name).into_iter().flatten();
+            for (_, member) in members.filter(|(nick, _)| nicks.contains(nick)) {
+                member.here.connections = 0;
             }
         }
     }

@@ -52,6 +52,7 @@ use tally::Tally;
 use undecided::Undecided;
 
 pub use acl::FilePlace;
+pub(crate) use changes::CUT_OFF;
 pub use push::{Notice, words};
 pub use shares::{Reservation, Shares};
 pub use state::NickId;

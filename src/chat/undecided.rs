@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::bans::ConnectionCommand;
+use super::changes::CUT_OFF;
 use super::state::{MemberChange, NickId, Outcome};
 use super::{Chat, Committed, Refused, RoomId};
 use crate::model::{Action, Change, Now, PeerId, Reserve};
@@ -233,9 +234,7 @@ impl Chat {
         }
     }
 
-    /// Records whether this server is cut off from the log. As long as it is, the caller must pass no changes to the log,
-    /// but call [`Self::fail_undecided`].
-    pub fn set_cut_off(&mut self, is_cut_off: bool) {
+    pub(super) fn set_cut_off(&mut self, is_cut_off: bool) {
         if let Some(undecided) = &mut self.undecided {
             undecided.is_cut_off = is_cut_off;
         }
@@ -258,9 +257,7 @@ impl Chat {
         undecided.is_cut_off = failed.is_cut_off;
         for (peer, claim) in failed.claims {
             if !claim.is_lost {
-                let text =
-                    "this server was cut off from the others; try again, or use another server";
-                let refused = Err((Code::CutOff, text.into()));
+                let refused = Err((Code::CutOff, CUT_OFF.into()));
                 undecided.results.insert(peer, refused);
             }
         }

@@ -88,11 +88,6 @@ impl fmt::Display for Stuck {
 impl std::error::Error for Stuck {}
 
 impl Node {
-    /// Returns a server that has not read the log yet. `nonce` is a random number.
-    pub fn new(server: ServerName, nonce: u64, now: Duration) -> Self {
-        Self::restore(server, Members::default(), 0, nonce, now)
-    }
-
     /// Returns a server that has read the log up to the message `read_to`, where it knew `members`. `nonce` is a random
     /// number.
     pub fn restore(
@@ -318,7 +313,10 @@ mod tests {
     impl Servers {
         fn new(names: &[&str]) -> Self {
             let nodes = names.iter().enumerate();
-            let nodes = nodes.map(|(n, name)| Node::new((*name).into(), n as u64, Duration::ZERO));
+            let nodes = nodes.map(|(n, name)| {
+                let (name, members) = ((*name).into(), Members::default());
+                Node::restore(name, members, 0, n as u64, Duration::ZERO)
+            });
             Self {
                 nodes: nodes.collect(),
                 log: Vec::new(),

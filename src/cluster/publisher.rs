@@ -65,7 +65,6 @@ pub struct Publisher<T, R> {
     /// Whether the server says goodbye when everything is published.
     is_leaving: bool,
     waiting: VecDeque<Waiting<T, R>>,
-    waiting_bytes: usize,
     sent: Option<Sent<T, R>>,
     /// The batch that had been sent when the server gave up its epoch. It may still take effect.
     given_up: Option<Sent<T, R>>,
@@ -127,7 +126,6 @@ impl<T, R> Publisher<T, R> {
             has_lived: false,
             is_leaving: false,
             waiting: VecDeque::new(),
-            waiting_bytes: 0,
             sent: None,
             given_up: None,
             heard_at: now,
@@ -145,18 +143,12 @@ impl<T, R> Publisher<T, R> {
         if self.is_leaving || self.is_cut_off(now) {
             return Err(receipt);
         }
-        self.waiting_bytes += size.bytes;
         self.waiting.push_back(Waiting {
             item,
             size,
             receipt,
         });
         Ok(())
-    }
-
-    /// Returns the size of the items that were not sent yet, in bytes.
-    pub fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
     }
 
     /// Returns whether the server is cut off from the log. Then it refuses all requests that change something.
@@ -166,7 +158,6 @@ impl<T, R> Publisher<T, R> {
 
     /// Takes the items that were not sent yet. They never will be, so a server that is cut off can refuse them.
     pub fn take_waiting(&mut self) -> Vec<R> {
-        self.waiting_bytes = 0;
         let waiting = self.waiting.drain(..);
         waiting.map(|waiting| waiting.receipt).collect()
     }
@@ -206,11 +197,11 @@ impl<T, R> Publisher<T, R> {
         self.sent.as_ref().map(|sent| sent.first_at)
     }
 
-    /// Returns whether it is certain that no other server has ended this server's epoch. A server that does something
-    /// in the name of a user without the log may do so only while this is true.
-    pub fn has_lease(&self, now: Duration) -> bool {
-        let is_live = matches!(self.state, State::Live(..));
-        is_live && self.lease_from.is_some_and(|from| now < from + LEASE)
+    /// Returns until when it is certain that no other server has ended this server's epoch. A server that does something
+    /// in the name of a user without the log may do so only until then.
+    pub fn lease_until(&self) -> Option<Duration> {
+        let from = self.lease_from.filter(|_| self.is_live())?;
+        Some(from + LEASE)
     }
 
     /// Makes the server say goodbye as soon as everything is published. From now on, [`Self::propose`] fails.
@@ -303,7 +294,6 @@ impl<T, R> Publisher<T, R> {
             items.push(next.item);
             receipts.push(next.receipt);
         }
-        self.waiting_bytes -= bytes;
         (items, receipts)
     }
 

@@ -348,6 +348,52 @@ pub trait Log: Send + Sync {
     fn forget_reader(&self, reader: &Reader, owner: &str) -> Result<(), StorageError>;
 }
 
+/// Passes methods of [`Log`] on to the log in a field.
+macro_rules! pass_on {
+    ($to:ident: $(fn $name:ident($($argument:ident: $kind:ty),*) -> $result:ty;)*) => {
+        $(fn $name(&self, $($argument: $kind),*) -> Result<$result, $crate::model::StorageError> {
+            self.$to.$name($($argument),*)
+        })*
+    };
+}
+
+/// Passes those methods of [`Log`] on to the log in a field that are the same wherever something is published: they read,
+/// or delete what has expired.
+macro_rules! read_from {
+    ($to:ident) => {
+        $crate::log::pass_on! { $to:
+            fn rooms() -> Vec<$crate::model::RoomRow>;
+            fn newest_time() -> Option<$crate::protocol::Time>;
+            fn read(room: &$crate::protocol::RoomName, span: $crate::log::Span, count: usize, bytes: usize)
+                -> $crate::log::HistoryPage;
+            fn newest(room: &$crate::protocol::RoomName, before: u64, count: usize) -> $crate::log::Span;
+            fn read_inbox(nick: &$crate::protocol::Nick, span: $crate::log::Span, count: usize, bytes: usize)
+                -> $crate::log::HistoryPage;
+            fn newest_in_inbox(nick: &$crate::protocol::Nick, before: u64, count: usize) -> $crate::log::Span;
+            fn search(
+                scope: &$crate::log::SearchScope,
+                query: &$crate::log::text::Query,
+                count: usize,
+                work: &$crate::log::work::Work
+            ) -> $crate::log::Found;
+            fn files(source: &$crate::log::HistorySource, after: u64, count: usize) -> Vec<$crate::log::Record>;
+            fn file(id: $crate::protocol::EventId)
+                -> Option<($crate::log::Location, $crate::model::NewFile)>;
+            fn file_totals() -> $crate::model::FileTotals;
+            fn digests() -> std::collections::HashMap<$crate::protocol::Digest, usize>;
+            fn reactions(id: $crate::protocol::EventId) -> Vec<$crate::log::Reacted>;
+            fn authorship(id: $crate::protocol::EventId) -> Option<$crate::log::Authorship>;
+            fn unfinished() -> Vec<($crate::protocol::EventId, $crate::log::Location, String)>;
+            fn trim(age: Option<$crate::log::Age>, bytes_max: Option<u64>) -> $crate::log::Trimmed;
+            fn sweep(now: $crate::protocol::Time) -> u64;
+            fn reader(reader: &$crate::log::Reader) -> Option<u64>;
+            fn readers(nick: &str, owner: &str) -> Vec<($crate::log::Reader, u64)>;
+        }
+    };
+}
+
+pub(crate) use {pass_on, read_from};
+
 /// A query that a session sends to the log.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // each variant is named after its method

@@ -1,20 +1,35 @@
 //! What the thread that reads the log tells the rest of the server.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use event_listener::Event;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::cluster::nats::Handle;
+use crate::model::millis;
 
-/// Whether the server has caught up and may serve clients.
+/// Whether the server has caught up and may serve clients, and until when it may act in the name of a user without the
+/// log.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
     is_set: AtomicBool,
+    /// The end of the lease, in milliseconds of [`now`]; 0 for none.
+    lease_until_ms: AtomicU64,
     changed: Event,
 }
 
 impl Ready {
+    pub fn set_lease(&self, until: Option<Duration>) {
+        self.lease_until_ms
+            .store(until.map_or(0, millis), Ordering::Release);
+    }
+
+    pub fn has_lease(&self) -> bool {
+        millis(now()) < self.lease_until_ms.load(Ordering::Acquire)
+    }
+
     pub fn is_set(&self) -> bool {
         self.is_set.load(Ordering::Acquire)
     }
@@ -68,4 +83,11 @@ impl Connected {
             changed.await;
         }
     }
+}
+
+/// Returns the time since the machine was started. It does not stand still while the machine sleeps.
+pub(super) fn now() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
 }

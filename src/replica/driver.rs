@@ -4,18 +4,18 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use async_io::Timer;
 use event_listener::Event;
 use futures_lite::future;
-use rustix::time::{ClockId, clock_gettime};
 use smol::channel::Receiver;
 use tracing::{info, warn};
 
-use super::connected::{Connected, Ready};
+use super::connected::{Connected, Ready, now};
 use super::log::{Answers, Submitted};
 use super::{Settings, buckets};
 use crate::cluster::Members;
@@ -111,8 +111,6 @@ pub(super) struct Driver {
     connected: Arc<Connected>,
     /// Whether everything that is submitted is refused, until the chat knows that the server's epoch has ended.
     is_refusing: bool,
-    /// Whether the server has an epoch, and is not cut off.
-    is_live: bool,
     /// Whether the server is cut off, or has not caught up since it was started.
     is_cut_off: bool,
     /// Whether a change was refused while the server had no epoch. Whoever waits for it learns that when the next epoch
@@ -144,7 +142,6 @@ impl Driver {
             ready,
             connected,
             is_refusing: false,
-            is_live: false,
             is_cut_off: true,
             owes_end: false,
             checkpoint_at: now + CHECKPOINT_EVERY,
@@ -264,8 +261,7 @@ impl Driver {
             Due,
         }
         let due = self.node.due().unwrap_or(Duration::MAX);
-        let cut_off = now() + CUT_OFF_AFTER / 10;
-        let wait = due.min(cut_off).saturating_sub(now());
+        let wait = due.saturating_sub(now()).min(CUT_OFF_AFTER / 10);
         let next = {
             let queue = self.queue.clone();
             let live = async { Next::Live(live.next().await) };
@@ -355,7 +351,7 @@ impl Driver {
                     Timer::after(PAUSE).await;
                 };
                 future::or(changed, later).await;
-                self.check_connection(); // a disk that stores nothing cuts the server off, too
+                self.check_connection(); // the disk may store nothing for so long that the others end the server's epoch
             }
         }
         let logged = Logged {
@@ -363,7 +359,9 @@ impl Driver {
             bytes: &stored.payload,
         };
         let at = now();
+        let was_live = self.node.publisher().is_live();
         let steps = self.node.read(logged, random, at);
+        self.ready.set_lease(self.node.publisher().lease_until());
         let steps = steps.map_err(|stuck| Some(Ended::Stuck(stuck)))?;
         let time = Time(stored.time_ns / 1_000_000);
         let is_stored = stored.sequence <= self.applied;
@@ -407,8 +405,7 @@ impl Driver {
                 }
             }
         }
-        let is_live = self.node.publisher().is_live();
-        if is_live && !self.is_live {
+        if self.node.publisher().is_live() && !was_live {
             if mem::take(&mut self.owes_end) {
                 // The server has no users now, so this changes nothing but what its connections wait for.
                 let lost = self.node.take_waiting();
@@ -425,7 +422,6 @@ impl Driver {
             parts.push(report(SharedReport::Ready(time)));
             self.is_cut_off = false;
         }
-        self.is_live = is_live;
         if at >= self.checkpoint_at || stored.sequence >= self.checkpoint_after {
             self.checkpoint_at = at + CHECKPOINT_EVERY;
             self.checkpoint_after = stored.sequence + MESSAGES_PER_CHECKPOINT;
@@ -465,13 +461,7 @@ impl Driver {
     ) -> SharedChange {
         let change = Arc::new(change);
         let (made, answers) = (change.clone(), self.answers.clone());
-        let deleted = Arc::new(Mutex::new(Vec::new()));
-        let files = deleted.clone();
-        let put = move |files| {
-            *deleted
-                .lock()
-                .expect("no thread panics while it holds this") = files
-        };
+        let (tell, deleted) = channel();
         SharedChange {
             make: Box::new(move |step, _| match &*made {
                 StoredChange::Values(values) => {
@@ -482,7 +472,8 @@ impl Driver {
                     Ok(())
                 }
                 other => {
-                    put(sqlite::make_change(step, other)?);
+                    // If the change runs more than once, the result of the last run counts.
+                    let _ = tell.send(sqlite::make_change(step, other)?);
                     Ok(())
                 }
             }),
@@ -495,8 +486,7 @@ impl Driver {
                         reports.push(SharedReport::Acls(acls, time));
                     }
                 }
-                let files =
-                    mem::take(&mut *files.lock().expect("no thread panics while it holds this"));
+                let files = deleted.try_iter().last().unwrap_or_default();
                 if outcome.is_ok() && !files.is_empty() {
                     reports.push(SharedReport::InboxCleared(files));
                 }
@@ -532,7 +522,7 @@ impl Driver {
             Submitted::Stored(change, number) => self.node.propose_stored(change, number, at),
         };
         if let Err(receipt) = refused {
-            let has_no_epoch = !self.is_refusing && !self.is_live;
+            let has_no_epoch = !self.is_refusing && !self.node.publisher().is_live();
             self.owes_end |= matches!(receipt, Receipt::Change(_)) && has_no_epoch;
             self.refuse([receipt]);
         }
@@ -569,10 +559,10 @@ impl Driver {
             return;
         }
         self.is_cut_off = true;
-        self.is_live = false;
         warn!("cut off from the log: refusing everything that changes something");
         self.ready.set(false);
         let refused = self.node.give_up(random());
+        self.ready.set_lease(None);
         self.refuse(refused);
         let cut_off = report(SharedReport::CutOff);
         self.pass(0, Time(0), vec![cut_off], 0);
@@ -590,13 +580,6 @@ fn known(values: &ValuesChange, time: Time) -> impl Iterator<Item = SharedReport
         let server = SharedReport::NOBODY.into();
         SharedReport::Change(Change { server, action }, None, time)
     })
-}
-
-/// Returns the time since the machine was started. It does not stand still while the machine sleeps.
-fn now() -> Duration {
-    let now = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
 /// Returns a random number. If the system has none, a number that no other process is likely to have.

@@ -9,17 +9,12 @@ use smol::channel::Sender;
 use super::connected::Ready;
 
 use crate::log::sqlite::SqliteLog;
-use crate::log::text::Query;
-use crate::log::work::Work;
-use crate::log::{
-    Age, Authorship, Commits, Found, HistoryPage, HistorySource, Location, Log, Reacted, Reader,
-    Record, SearchScope, Span, Trimmed,
-};
+use crate::log::{Commits, Log, Reader};
 use crate::model::{
-    Action, Applied, Change, Checkpoint, DeletedFile, Entry, FileTotals, NewFile, PeerId, RoomRow,
-    Scope, StorageError, StoredChange, Ticket,
+    Action, Applied, Change, Checkpoint, DeletedFile, Entry, PeerId, Scope, StorageError,
+    StoredChange, Ticket,
 };
-use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
+use crate::protocol::{Code, Nick, Time};
 
 /// What the server submits to the thread that publishes.
 #[derive(Debug)]
@@ -129,15 +124,6 @@ impl ReplicaLog {
     }
 }
 
-/// Passes calls on to the replica.
-macro_rules! pass_on {
-    ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $result:ty;)*) => {
-        $(fn $name(&self, $($argument: $kind),*) -> Result<$result, StorageError> {
-            self.local.$name($($argument),*)
-        })*
-    };
-}
-
 impl Log for ReplicaLog {
     fn append(&self, entry: Arc<Entry>, ticket: Option<Ticket>, _: Time) -> Option<Applied> {
         let refused = if let Scope::Unsaved(_) = entry.scope {
@@ -209,24 +195,5 @@ impl Log for ReplicaLog {
         })
     }
 
-    pass_on! {
-        fn rooms() -> Vec<RoomRow>;
-        fn newest_time() -> Option<Time>;
-        fn read(room: &RoomName, span: Span, count: usize, bytes: usize) -> HistoryPage;
-        fn newest(room: &RoomName, before: u64, count: usize) -> Span;
-        fn read_inbox(nick: &Nick, span: Span, count: usize, bytes: usize) -> HistoryPage;
-        fn newest_in_inbox(nick: &Nick, before: u64, count: usize) -> Span;
-        fn search(scope: &SearchScope, query: &Query, count: usize, work: &Work) -> Found;
-        fn files(source: &HistorySource, after: u64, count: usize) -> Vec<Record>;
-        fn file(id: EventId) -> Option<(Location, NewFile)>;
-        fn file_totals() -> FileTotals;
-        fn digests() -> HashMap<Digest, usize>;
-        fn reactions(id: EventId) -> Vec<Reacted>;
-        fn authorship(id: EventId) -> Option<Authorship>;
-        fn unfinished() -> Vec<(EventId, Location, String)>;
-        fn trim(age: Option<Age>, bytes_max: Option<u64>) -> Trimmed;
-        fn sweep(now: Time) -> u64;
-        fn reader(reader: &Reader) -> Option<u64>;
-        fn readers(nick: &str, owner: &str) -> Vec<(Reader, u64)>;
-    }
+    crate::log::read_from! { local }
 }

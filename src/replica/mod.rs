@@ -341,6 +341,12 @@ impl Following {
         !self.ready.is_set()
     }
 
+    /// Returns whether it is certain that the others have not ended this server's epoch. Only then may the server act in
+    /// the name of a user without the log.
+    pub fn has_lease(&self) -> bool {
+        self.ready.has_lease()
+    }
+
     /// Makes the server leave the others as soon as everything is published.
     pub fn leave(&self) {
         let _ = self.queue.try_send(Submitted::Leave); // it has left already

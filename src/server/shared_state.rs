@@ -209,9 +209,7 @@ impl SharedState {
             }
             SharedReport::CutOff => {
                 self.log.set_caught_up(false);
-                self.chat.cut_off();
-                self.chat.set_cut_off(true);
-                self.chat.fail_undecided(self.clock.now().time);
+                self.chat.cut_off(self.clock.now().time);
             }
             SharedReport::Checkpoint(checkpoint) => {
                 self.log.remember(checkpoint, self.chat.checkpoint());

@@ -8,7 +8,7 @@
 use super::batch::{Advance, Batch, Segment, SeqRange};
 use super::lazy_list::{LazyList, Step};
 use super::{Phase, Session};
-use crate::chat::{Chat, Committed, Place, RoomId};
+use crate::chat::{CUT_OFF, Chat, Committed, Place, RoomId};
 use crate::dialect::{
     Dialect, Form, Line, Live, Output, OwnEvent, ReplyBody, TextPart, Writer, lines_of_text,
 };
@@ -270,9 +270,7 @@ impl Session {
                                 "there is no such message in that room or private chat"
                             }
                             Code::NoSuchRoom => "that room was deleted meanwhile",
-                            Code::CutOff => {
-                                "this server is cut off from the others; try again, or use another server"
-                            }
+                            Code::CutOff => CUT_OFF,
                             _ => "it could not be saved; the server's log has the reason",
                         };
                         let refusal = Refusal::new(reply.verb, *code, text);

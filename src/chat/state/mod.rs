@@ -3,8 +3,8 @@
 //!
 //! [`apply`] alone decides on a [`Change`]. [`apply`] is a pure function of the state, the change, and the time at
 //! which the change is applied. On a single server, [`Chat`](super::Chat) applies each change at once, and the time is
-//! the server's uptime. Several servers use the time at which the log has received the change. Only a connection's own server knows which nick the connection uses (`Here`, `MemberHere`). No
-//! decision depends on that.
+//! the server's uptime. Several servers use the time at which the log has received the change. Only a connection's own
+//! server knows which nick the connection uses (`Here`, `MemberHere`). No decision depends on that.
 
 mod checkpoint;
 mod directory;
@@ -339,17 +339,15 @@ impl State {
 
     /// Returns whether a server uses a nick.
     pub fn is_used_on(&self, id: NickId, server: &ServerName) -> bool {
-        let number = self.servers.iter().position(|known| known == server);
         let user = self.users.get(id);
-        number.is_some_and(|number| user.is_some_and(|user| user.servers.contains(number as u32)))
+        user.is_some_and(|user| self.has(user.servers, server))
     }
 
     /// Returns whether other servers than this one use a nick.
     pub fn is_used_elsewhere(&self, id: NickId, server: &ServerName) -> bool {
-        let number = self.servers.iter().position(|known| known == server);
         let mut others = self.users.get(id).map_or(ServerSet(0), |user| user.servers);
-        if let Some(number) = number {
-            others.remove(number as u32);
+        if let Some(number) = self.number(server) {
+            others.remove(number);
         }
         !others.is_empty()
     }
@@ -361,19 +359,15 @@ impl State {
 
     /// Returns the rooms that a server has opened.
     pub fn opened_by(&self, server: &ServerName) -> Vec<Arc<RoomName>> {
-        let number = self.servers.iter().position(|known| known == server);
-        let open = self
-            .open
-            .values()
-            .filter(|open| number.is_some_and(|number| open.servers.contains(number as u32)));
+        let open = self.open.values();
+        let open = open.filter(|open| self.has(open.servers, server));
         open.map(|open| open.name.clone()).collect()
     }
 
     /// Returns whether a server has opened a room.
     pub fn is_open_on(&self, server: &ServerName, room: &RoomName) -> bool {
-        let number = self.servers.iter().position(|known| known == server);
         let open = self.open.get(room.casefolded());
-        number.is_some_and(|number| open.is_some_and(|open| open.servers.contains(number as u32)))
+        open.is_some_and(|open| self.has(open.servers, server))
     }
 
     fn open(&mut self, server: u32, room: &Arc<RoomName>) {
@@ -413,11 +407,8 @@ impl State {
         room: &RoomName,
         server: &ServerName,
     ) -> Vec<(NickId, MemberHere)> {
-        let number = self.servers.iter().position(|known| known == server);
         let members = self.members(room).into_iter().flatten();
-        let members = members.filter(|(_, member)| {
-            number.is_some_and(|number| member.servers.contains(number as u32))
-        });
+        let members = members.filter(|(_, member)| self.has(member.servers, server));
         members.map(|(nick, member)| (*nick, member.here)).collect()
     }
 
@@ -427,17 +418,28 @@ impl State {
         Some(Done::with(id))
     }
 
+    /// Returns the number of a server; `None` if the server has made no change yet.
+    fn number(&self, server: &ServerName) -> Option<u32> {
+        let number = self.servers.iter().position(|known| known == server);
+        number.map(|number| number as u32)
+    }
+
+    fn has(&self, servers: ServerSet, server: &ServerName) -> bool {
+        self.number(server)
+            .is_some_and(|number| servers.contains(number))
+    }
+
     /// Returns the number of a server. A server gets its number with its first change.
     fn number_of(&mut self, server: &ServerName) -> Result<u32, Refused> {
-        let known = self.servers.iter().position(|known| known == server);
-        let number = known.unwrap_or(self.servers.len());
+        if let Some(number) = self.number(server) {
+            return Ok(number);
+        }
+        let number = self.servers.len();
         if number == SERVERS_MAX {
             let text = format!("there are {SERVERS_MAX} servers already");
             return Err((Code::Quota, text));
         }
-        if known.is_none() {
-            self.servers.push(server.clone());
-        }
+        self.servers.push(server.clone());
         Ok(number as u32)
     }
 
