@@ -4,6 +4,7 @@
 //! A server that wants a file asks everybody who has it, and then asks one of those for one piece after the other. A live
 //! file is asked for in the same way, while it is still being uploaded: the server that receives the upload answers.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io;
@@ -20,11 +21,12 @@ use tracing::{info, warn};
 use super::Server;
 use super::drop_on_pool::DropOnPool;
 use super::transfer::SharedLive;
+use crate::chat::Reservation;
 use crate::cluster::nats::codec::Message;
 use crate::cluster::nats::{Error, Handle, Headers};
 use crate::files::live::Live;
 use crate::files::{Incoming, Store};
-use crate::model::{Applied, Entry, EventKind, FileContents, Report, Scope, ServerName};
+use crate::model::{self, Applied, EventKind, FileContents, Report, Scope, ServerName};
 use crate::protocol::{Code, Digest, EventId, Time};
 use crate::replica::Following;
 
@@ -83,6 +85,14 @@ impl Exchange {
         }
         drop(wanted);
         self.changed.notify(usize::MAX);
+    }
+
+    /// Puts a file that could not be copied at the end of the queue, unless somebody has asked for it since.
+    fn again(&self, digest: Digest) {
+        let mut wanted = self.wanted();
+        if !wanted.queue.contains(&digest) {
+            wanted.queue.push_back(digest);
+        }
     }
 
     async fn next(&self) -> Digest {
@@ -147,9 +157,6 @@ pub(super) fn on_reports(server: &Server, reports: &[Report]) {
 
 /// Copies files from other servers, lets them copy, and passes direct messages on. The tasks end when they are dropped.
 pub(super) fn begin(server: &Arc<Server>, following: &Following) -> [Task<()>; 3] {
-    for digest in server.store.missing() {
-        server.exchange.want(digest, false);
-    }
     let copies = copy_all(server.clone(), following.clone());
     let answers = answer_all(server.clone(), following.clone());
     [
@@ -223,9 +230,13 @@ async fn send_unsaved(server: Arc<Server>, following: Following) {
 
 /// Delivers a direct message of a user of another server. Returns the answer, if a user here has the nick.
 fn deliver(server: &Arc<Server>, following: &Following, written: &[u8]) -> Option<&'static [u8]> {
-    let (from, entry, time): (ServerName, Entry, u64) = serde_json::from_slice(written).ok()?;
+    let (from, entry, time): (ServerName, model::Entry, u64) =
+        serde_json::from_slice(written).ok()?;
     if from == *following.server() {
         return None; // its own users get it when another server has taken it
+    }
+    if !following.has_lease() {
+        return None; // somebody else may have the nick by now
     }
     if !matches!(entry.scope, Scope::Unsaved(_)) {
         return None;
@@ -241,11 +252,15 @@ fn deliver(server: &Arc<Server>, following: &Following, written: &[u8]) -> Optio
 const TAKEN: &[u8] = b"ok";
 
 async fn copy_all(server: Arc<Server>, following: Following) {
+    let store = server.store.clone();
+    for digest in server.pool.run(move || store.missing()).await {
+        server.exchange.want(digest, false);
+    }
     loop {
         let digest = server.exchange.next().await;
         let mut copied = Ok(());
         for _ in 0..ATTEMPTS {
-            if !server.store.is_expected(digest) || server.store.is_complete(digest) {
+            if !server.store.is_expected(digest) || is_complete(&server, digest).await {
                 copied = Ok(());
                 break;
             }
@@ -260,11 +275,16 @@ async fn copy_all(server: Arc<Server>, following: Following) {
             Ok(()) => server.exchange.is_copied(digest),
             Err(e) => {
                 warn!("cannot copy the file {digest} from another server: {e}");
-                server.exchange.wanted().queue.push_back(digest);
+                server.exchange.again(digest);
                 Timer::after(PAUSE).await;
             }
         }
     }
+}
+
+async fn is_complete(server: &Arc<Server>, digest: Digest) -> bool {
+    let store = server.store.clone();
+    server.pool.run(move || store.is_complete(digest)).await
 }
 
 async fn copy(
@@ -350,8 +370,9 @@ async fn answer(server: &Arc<Server>, following: &Following, handle: &Handle) ->
     };
     let has = async {
         while let Some(message) = everybody.next().await {
-            let digest = Digest::parse(text(&message));
-            if digest.is_some_and(|digest| server.store.is_complete(digest)) {
+            if let Some(digest) = Digest::parse(text(&message))
+                && is_complete(server, digest).await
+            {
                 reply(handle, &message, own.as_bytes());
             }
         }
@@ -468,22 +489,21 @@ async fn live_piece(server: &Arc<Server>, live: &SharedLive, offset: u64) -> Vec
     }
 }
 
-/// Returns a live file that is being uploaded to this server or to another one.
-pub(super) async fn live(server: &Arc<Server>, id: EventId) -> Option<SharedLive> {
-    let known = server.live().get(&id).cloned();
-    let Some(following) = server.following.get().filter(|_| known.is_none()) else {
-        return known;
-    };
-    let asked = format!("{id} 0");
+/// Begins to copy a live file that is being uploaded to another server; `None` if no server receives it. `held` are the
+/// descriptors for the copy.
+pub(super) async fn copy_live(
+    server: &Arc<Server>,
+    following: &Following,
+    id: EventId,
+    held: Reservation,
+) -> Option<SharedLive> {
     let connected = async { Some(following.connection().await) };
     let late = async {
         server.clock.wait(ANSWER_WITHIN).await;
         None
     };
     let handle = future::or(connected, late).await?;
-    ask(&handle, &following.subject("live"), asked.as_bytes())
-        .await
-        .ok()?;
+    let first = ask_live(&handle, following, id, 0).await.ok()?;
     let (store, log) = (server.store.clone(), server.state().log.clone());
     let begun = server.pool.run(move || {
         let (_, file) = log.file(id).ok()??;
@@ -495,30 +515,62 @@ pub(super) async fn live(server: &Arc<Server>, id: EventId) -> Option<SharedLive
     let live = Live::copy(id, name, reader);
     let live = Arc::new(DropOnPool::new(live, server.pool.clone()));
     match server.live().entry(id) {
-        std::collections::hash_map::Entry::Occupied(other) => return Some(other.get().clone()),
-        std::collections::hash_map::Entry::Vacant(place) => place.insert(live.clone()),
+        Entry::Occupied(other) => return Some(other.get().clone()),
+        Entry::Vacant(place) => place.insert(live.clone()),
     };
-    let follows = follow(server.clone(), following.clone(), live.clone(), incoming);
+    let follows = follow(
+        server.clone(),
+        following.clone(),
+        live.clone(),
+        incoming,
+        first,
+        held,
+    );
     server.executor.spawn(follows).detach();
     Some(live)
 }
 
-/// Copies a live file from another server as it arrives there.
+async fn ask_live(
+    handle: &Handle,
+    following: &Following,
+    id: EventId,
+    offset: u64,
+) -> io::Result<Vec<u8>> {
+    let asked = format!("{id} {offset}");
+    ask(handle, &following.subject("live"), asked.as_bytes()).await
+}
+
+/// Copies a live file from another server as it arrives there, as long as somebody follows it here. `first` is the first
+/// answer of the other server.
 async fn follow(
     server: Arc<Server>,
     following: Following,
     live: SharedLive,
     mut incoming: Incoming,
+    first: Vec<u8>,
+    _held: Reservation,
 ) {
     let mut failures = 0;
+    let mut next = Some(first);
     let end = loop {
         if let (_, Some(end)) = live.progress() {
             break end; // it was removed
         }
-        let handle = following.connection().await;
-        let asked = format!("{} {}", live.id, incoming.length());
-        let answer = ask(&handle, &following.subject("live"), asked.as_bytes()).await;
-        let answer = answer.unwrap_or_default();
+        {
+            let mut all = server.live();
+            if Arc::strong_count(&live) <= 2 {
+                all.remove(&live.id); // only this task and the list have it
+                return;
+            }
+        }
+        let answer = match next.take() {
+            Some(first) => first,
+            None => {
+                let handle = following.connection().await;
+                let asked = ask_live(&handle, &following, live.id, incoming.length());
+                asked.await.unwrap_or_default()
+            }
+        };
         match answer.split_first() {
             Some((&says::BYTES, piece)) if !piece.is_empty() => {
                 failures = 0;

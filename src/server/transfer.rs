@@ -400,7 +400,14 @@ impl Connection {
 
     /// Sends a live file as it arrives.
     async fn follow(&mut self, id: EventId, place: FilePlace, mut offset: u64) -> Option<Effect> {
-        let live = exchange::live(&self.server, id).await;
+        let mut live = self.server.live().get(&id).cloned();
+        if let Some(following) = self.server.following.get().filter(|_| live.is_none()) {
+            let Some(held) = self.take_descriptors(descriptors::UPLOAD) else {
+                self.session.is_too_busy(Verb::Download, BUSY);
+                return None;
+            };
+            live = exchange::copy_live(&self.server, following, id, held).await;
+        }
         let Some(live) = live else {
             // The upload has ended, so the file is now complete or removed.
             return self.session.find_file(id, offset);

@@ -22,7 +22,7 @@ pub(crate) struct Message {
     pub time: Time,
     /// What becomes of the message, in order.
     pub steps: Vec<Step>,
-    /// Dropped when the message is stored and reported.
+    /// Dropped when the message is stored.
     pub held: Option<Box<dyn Send>>,
 }
 

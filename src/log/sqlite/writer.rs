@@ -26,7 +26,7 @@ use crate::protocol::{EventId, Time};
 /// transaction would save nothing. If the last entry is a text of several lines, the transaction has more events.
 const BATCH_EVENTS: usize = 1000;
 
-/// The time after which a message that all servers store is stored again, if it could not be stored.
+/// The time between two attempts to store a message that all servers store.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Something that waits to be written.
@@ -106,10 +106,14 @@ impl Writer {
                         // The other servers store these messages, so this one must store them too, or stop.
                         error!("cannot store what all servers store; trying again: {e}");
                         self.rooms = Rooms::default(); // some may have been rolled back
+                        if e.is_full() {
+                            self.make_space(&mut batch, &e);
+                        }
                         let again_at = Instant::now() + AGAIN_AFTER;
                         loop {
                             let left = again_at.saturating_duration_since(Instant::now());
                             match waiting.recv_timeout(left) {
+                                Ok(next @ Waiting::Change(_)) => batch.push(next), // it may free space
                                 Ok(next) => later.push_back(next),
                                 Err(RecvTimeoutError::Timeout) => break,
                                 Err(RecvTimeoutError::Disconnected) => return,
@@ -156,6 +160,20 @@ impl Writer {
                 sink(reports);
             }
             self.index.keep_up();
+        }
+    }
+
+    /// Makes those changes of a batch that free space, in the reserved space, and removes them from the batch. They change
+    /// nothing that the other messages depend on.
+    fn make_space(&mut self, batch: &mut Vec<Waiting>, e: &StorageError) {
+        let makes_space = |waiting: &mut Waiting| matches!(waiting, Waiting::Change(change) if change.makes_space);
+        let freeing: Vec<_> = batch.extract_if(.., makes_space).collect();
+        for freeing in freeing {
+            let mut one = [freeing];
+            let kept = self.refuse(&mut one, e).into_iter().next();
+            if let [Waiting::Change(change)] = one {
+                (change.done)(kept.unwrap_or(Err(StorageError::Ended)).map(drop));
+            }
         }
     }
 
