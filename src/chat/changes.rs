@@ -234,7 +234,7 @@ impl Chat {
                     self.insert_room(RoomName::clone(room));
                 }
                 if *server == self.server {
-                    self.close_if_unread(room, now);
+                    self.close_if_unread(room, None, now);
                 }
             }
             Action::CloseRoom { room } => {

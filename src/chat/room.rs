@@ -226,15 +226,16 @@ impl Chat {
         }
     }
 
-    /// If this server has no readers in a room that it has opened, proposes to close the room.
-    pub(super) fn close_if_unread(&mut self, room: &Arc<RoomName>, now: Now) {
+    /// If this server has no readers in a room that it has opened, proposes to close the room. `by` is the connection that
+    /// has caused this.
+    pub(super) fn close_if_unread(&mut self, room: &Arc<RoomName>, by: Option<PeerId>, now: Now) {
         let id = self.find_room(room);
         let is_read = id
             .and_then(|id| self.room(id))
             .is_some_and(|room| !room.readers.is_empty());
         if !is_read && self.state.is_open_on(&self.server, room) {
             let room = room.clone();
-            self.make(Action::CloseRoom { room }, None, now);
+            self.make(Action::CloseRoom { room }, by, now);
         }
     }
 
@@ -288,7 +289,7 @@ impl Chat {
             && let Some(room) = self.room(room_id)
         {
             let room = room.name.clone();
-            self.close_if_unread(&room, now);
+            self.close_if_unread(&room, Some(peer), now);
         }
         self.close_if_unused(room_id);
     }

@@ -293,12 +293,28 @@ async fn copy(
     handle: &Handle,
     digest: Digest,
 ) -> io::Result<()> {
-    let everybody = following.subject("files");
-    let asked = digest.to_string();
-    let from = ask(handle, &everybody, asked.as_bytes()).await?;
-    let from = String::from_utf8(from).map_err(io::Error::other)?;
     let store = server.store.clone();
-    let mut incoming = server.pool.run(move || store.begin()).await?;
+    let incoming = server.pool.run(move || store.begin()).await?;
+    let incoming = receive_rest(server, following, handle, digest, incoming).await?;
+    let store = server.store.clone();
+    let kept = server.pool.run(move || store.keep_copy(incoming, digest));
+    if kept.await? {
+        info!("copied the file {digest} from another server");
+    }
+    Ok(())
+}
+
+/// Receives the bytes of a file that are missing in `incoming` from a server that has the file.
+async fn receive_rest(
+    server: &Arc<Server>,
+    following: &Following,
+    handle: &Handle,
+    digest: Digest,
+    mut incoming: Incoming,
+) -> io::Result<Incoming> {
+    let everybody = following.subject("files");
+    let from = ask(handle, &everybody, digest.to_string().as_bytes()).await?;
+    let from = String::from_utf8(from).map_err(io::Error::other)?;
     loop {
         let asked = format!("{digest} {}", incoming.length());
         let answer = ask(handle, &from, asked.as_bytes()).await?;
@@ -317,16 +333,10 @@ async fn copy(
             break;
         }
     }
-    let (_, sum) = incoming.sum();
-    if sum != digest {
+    if incoming.sum().1 != digest {
         return Err(io::Error::other("the bytes do not match the digest"));
     }
-    let store = server.store.clone();
-    let kept = server.pool.run(move || store.keep_copy(incoming, digest));
-    if kept.await? {
-        info!("copied the file {digest} from another server");
-    }
-    Ok(())
+    Ok(incoming)
 }
 
 async fn write(
@@ -540,6 +550,18 @@ async fn ask_live(
     ask(handle, &following.subject("live"), asked.as_bytes()).await
 }
 
+/// Returns the contents of a file whose upload is complete, as the log of this server knows.
+async fn stored_contents(server: &Arc<Server>, id: EventId) -> Option<FileContents> {
+    let log = server.state().log.clone();
+    let known = server.pool.run(move || log.file(id));
+    known.await.ok()??.1.contents
+}
+
+/// Waits for the longest time that followers wait for what this server's readers are told first.
+async fn late(server: &Arc<Server>) {
+    server.clock.wait(COPIED_WITHIN).await;
+}
+
 /// Copies a live file from another server as it arrives there, as long as somebody follows it here. `first` is the first
 /// answer of the other server.
 async fn follow(
@@ -585,16 +607,37 @@ async fn follow(
             Some((&says::END, _)) => {
                 let (length, sha256) = incoming.sum();
                 // Readers here are told the end of the upload before the followers are.
-                let stored = server.exchange.stored(live.id);
-                let late = async {
-                    server.clock.wait(COPIED_WITHIN).await;
-                };
-                future::or(stored, late).await;
+                if stored_contents(&server, live.id).await.is_none() {
+                    let stored = server.exchange.stored(live.id);
+                    future::or(stored, late(&server)).await;
+                }
                 break Some(FileContents { length, sha256 });
             }
-            Some(_) => break None,
+            Some(_) => {
+                // Readers here are told of the removal, which ends the file, before the followers are.
+                let ended = live.grown();
+                if live.progress().1.is_none() {
+                    future::or(ended, late(&server)).await;
+                }
+                break None;
+            }
             // The upload has ended, and the server that received it has forgotten it, or there is no connection.
             None => {
+                if let Some(contents) = stored_contents(&server, live.id).await {
+                    let handle = following.connection().await;
+                    let digest = contents.sha256;
+                    match receive_rest(&server, &following, &handle, digest, incoming).await {
+                        Ok(whole) => incoming = whole,
+                        Err(e) => {
+                            warn!("cannot copy the rest of the live file {}: {e}", live.id);
+                            live.end(None);
+                            server.live().remove(&live.id);
+                            return;
+                        }
+                    }
+                    live.grow(incoming.length());
+                    break Some(contents);
+                }
                 failures += 1;
                 if failures == ATTEMPTS {
                     break None;
