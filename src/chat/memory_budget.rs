@@ -105,6 +105,7 @@ mod tests {
             chat.expect(Place::Room(room));
             chat.apply(Applied {
                 is_repeat: false,
+                is_withheld: false,
                 entry: Entry::new(scope, EventKind::Msg, "alice", &text).into(),
                 outcome: Ok((EventId::new(id), Time(0))),
                 ticket: Some(Ticket {

@@ -491,6 +491,7 @@ impl Chat {
             entry,
             outcome,
             is_repeat,
+            is_withheld,
             ticket,
         } = applied;
         if let Ok((Some(id), _)) = outcome {
@@ -527,7 +528,11 @@ impl Chat {
                 return Ok(Committed::shown_before(id, time));
             }
             self.push.applied(&entry, id);
-            let place = self.place_of(&entry, room, id.is_some())?;
+            let place = if is_withheld {
+                None
+            } else {
+                self.place_of(&entry, room, id.is_some())?
+            };
             if let (EventKind::File(_), Some(id), Some(from)) = (&entry.kind, id, sent_from) {
                 self.file_is_from(id, from);
             }
@@ -944,6 +949,7 @@ mod tests {
                 entry: entry.clone(),
                 outcome,
                 is_repeat: false,
+                is_withheld: false,
                 ticket: Some(Ticket {
                     peer: author,
                     number: 0,

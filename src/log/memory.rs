@@ -110,8 +110,12 @@ struct StoredEvent {
 
 /// The outcome of an entry.
 enum Decided {
-    /// The entry is stored under this id; `None` for an entry of a kind that is not logged.
-    New(Option<EventId>),
+    /// The entry is stored under this id; `None` for an entry of a kind that is not logged. `is_withheld` has the same
+    /// meaning as in [`Applied`].
+    New {
+        id: Option<EventId>,
+        is_withheld: bool,
+    },
     /// An earlier entry of the same author has the same nonce, and this id and time.
     Before(EventId, Time),
     /// The entry would change nothing.
@@ -272,16 +276,18 @@ impl State {
                 StoredScope::Room(room)
             }
             Scope::Inbox(message) => {
-                let inbox = self
-                    .inboxes
-                    .entry(message.to.casefolded().into())
-                    .or_default();
-                inbox.name.get_or_insert_with(|| message.to.as_str().into());
+                let concerned = entry.concerns();
                 for form in forms(message) {
+                    if concerned.is_some_and(|of| !self.is_reader(form, of)) {
+                        continue;
+                    }
                     let ids = &mut self.inboxes.entry(form.into()).or_default().ids;
                     if ids.back() != Some(&id) {
                         ids.push_back(id);
                     }
+                }
+                if let Some(inbox) = self.inboxes.get_mut(message.to.casefolded()) {
+                    inbox.name.get_or_insert_with(|| message.to.as_str().into());
                 }
                 StoredScope::Inbox(message.clone())
             }
@@ -412,11 +418,15 @@ impl State {
             }
             _ => {}
         }
+        let is_withheld = match (&entry.scope, entry.concerns()) {
+            (Scope::Inbox(message), Some(of)) => !self.is_reader(message.to.casefolded(), of),
+            _ => false,
+        };
         let id = self.append(entry.clone(), time);
         if let (Some(key), Some(id)) = (nonce, id) {
             self.nonces.add(key, id, time);
         }
-        Ok(Decided::New(id))
+        Ok(Decided::New { id, is_withheld })
     }
 
     fn record(&self, kept: &StoredEvent) -> Record {
@@ -714,6 +724,13 @@ impl State {
         inbox.is_some_and(|inbox| inbox.ids.binary_search(&id).is_ok())
     }
 
+    /// Returns whether a nick, given in its comparison form, has a copy of a direct message or of a file.
+    fn is_reader(&self, form: &str, id: EventId) -> bool {
+        // The event of a file may have been dropped already.
+        let file = self.files.get(&id);
+        file.is_some_and(|file| file.is_in_inbox(form)) || self.has_in_inbox(form, id)
+    }
+
     fn location(&self, id: EventId, message: &DirectMessage) -> Location {
         let readers = forms(message).into_iter();
         let readers = readers.filter(|form| self.has_in_inbox(form, id));
@@ -738,14 +755,22 @@ impl Log for MemoryLog {
                 entry,
                 outcome: Ok((None, time)),
                 is_repeat: false,
+                is_withheld: false,
                 ticket,
             });
         }
         let decided = state.decide(&entry, time);
         Some(Applied {
             is_repeat: matches!(decided, Ok(Decided::Before(..) | Decided::Unchanged)),
+            is_withheld: matches!(
+                decided,
+                Ok(Decided::New {
+                    is_withheld: true,
+                    ..
+                })
+            ),
             outcome: match decided {
-                Ok(Decided::New(id)) => Ok((id, time)),
+                Ok(Decided::New { id, .. }) => Ok((id, time)),
                 Ok(Decided::Before(id, time)) => Ok((Some(id), time)),
                 Ok(Decided::Unchanged) => Ok((None, time)),
                 Err(code) => Err(code),

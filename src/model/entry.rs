@@ -161,6 +161,9 @@ pub struct Applied {
     /// Whether the entry changes nothing, because an earlier entry had the same nonce, or because the reaction already
     /// exists. If the nonces are equal, `outcome` is the outcome of the earlier entry.
     pub is_repeat: bool,
+    /// Whether the recipient of a direct message must not receive the event, because it concerns an earlier message or
+    /// file of which the recipient has no copy.
+    pub is_withheld: bool,
     /// The request on this server that waits for the outcome. `None` if no request waits, or if another server
     /// proposed the entry.
     pub ticket: Option<Ticket>,
@@ -284,6 +287,21 @@ impl Entry {
             file.name = FileName::redacted();
         } else {
             self.replace_text("-");
+        }
+    }
+
+    /// Returns the earlier message or file that the entry concerns. In direct messages, the event goes only to those
+    /// of the two nicks that still have a copy of it.
+    pub fn concerns(&self) -> Option<EventId> {
+        match &self.kind {
+            EventKind::Remove(id, _) | EventKind::Edit(id) | EventKind::Stored(id, _) => Some(*id),
+            EventKind::React(reaction) => Some(reaction.to),
+            EventKind::Msg
+            | EventKind::Me
+            | EventKind::Text
+            | EventKind::Topic
+            | EventKind::File(_)
+            | EventKind::DeleteRoom(_) => None,
         }
     }
 

@@ -543,6 +543,7 @@ impl Driver {
                 entry,
                 outcome: Err(Code::CutOff),
                 is_repeat: false,
+                is_withheld: false,
                 ticket,
             })),
             Receipt::Change(_) => None,

@@ -142,6 +142,7 @@ impl Log for ReplicaLog {
             entry,
             outcome: Err(Code::ShuttingDown),
             is_repeat: false,
+            is_withheld: false,
             ticket,
         })
     }

@@ -221,6 +221,7 @@ async fn send_unsaved(server: Arc<Server>, following: Following) {
                 entry,
                 outcome: taken.map(|()| (None, time)),
                 is_repeat: false,
+                is_withheld: false,
                 ticket,
             })]);
         };

@@ -191,6 +191,7 @@ impl Simulation {
                     entry: applied.entry.clone(),
                     outcome: applied.outcome,
                     is_repeat: applied.is_repeat,
+                    is_withheld: applied.is_withheld,
                     ticket: applied.ticket.filter(|_| n == by),
                 }));
             }

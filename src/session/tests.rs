@@ -47,6 +47,7 @@ impl SharedLog {
         for (n, feed) in self.feeds.borrow_mut().iter_mut().enumerate() {
             feed.push_back(Applied {
                 is_repeat: false,
+                is_withheld: false,
                 entry: applied.entry.clone(),
                 outcome: applied.outcome,
                 ticket: applied.ticket.filter(|_| n == server),

@@ -309,6 +309,46 @@ fn a_file_goes_with_its_last_copy_and_the_next_owner_of_the_nick_gets_none() {
 }
 
 #[test]
+fn the_next_owner_of_a_nick_learns_of_no_removal() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = ["--data", folder.path().to_str().unwrap()];
+    for place in [&data[..], &[]] {
+        let chatd =
+            Chatd::with(&[&["--operator", "root", "--announce-after", "1h"], place].concat());
+        let [mut ann, mut bob] = ["ann", "bob"].map(|nick| registered(&chatd, nick));
+        let mut root = registered(&chatd, "root");
+        let file = upload(&mut ann, "a.txt", "bob");
+        bob.expect("FILE bob ann …");
+        let other = upload(&mut ann, "b.txt", "bob");
+        bob.expect("FILE bob ann …");
+        let sent = ann.ask("TELL bob good night", "OK TELL <id> <time>");
+        let message = sent.split(' ').nth(2).unwrap();
+        bob.expect("MSG bob ann good night");
+        let mut second = chatd.peer();
+        second.ask(&format!("NICK ann {PASSWORD}"), "OK NICK …");
+        second.send("UPLOAD c.log * @bob\na");
+        bob.expect("FILE bob ann <id> * c.log");
+        bob.ask("REGISTER -", "OK REGISTER bob");
+        drop(bob);
+        let mut bob = registered(&chatd, "bob");
+        second.end_input();
+        second.expect("ERR UPLOAD not-allowed one of you has given up …");
+        ann.ask(&format!("REMOVE {file}"), &format!("OK REMOVE {file}"));
+        ann.ask(
+            &format!("REMOVE {message}"),
+            &format!("OK REMOVE {message}"),
+        );
+        root.ask(&format!("REMOVE {other}"), &format!("OK REMOVE {other}"));
+        bob.send("HISTORY bob\nPING\n");
+        bob.expect("OK HISTORY 0");
+        bob.expect("OK PING");
+        // The sender's own history has all four removals.
+        ann.send("HISTORY ann\n");
+        ann.inbox.find(|line| line == "OK HISTORY 8");
+    }
+}
+
+#[test]
 fn after_a_crash_both_are_told_that_an_upload_was_broken_off() {
     let folder = tempfile::tempdir().unwrap();
     let flags = [

@@ -9,18 +9,30 @@ use crate::log::{HistoryPage, Location, Record, Span};
 use crate::model::{DeletedFile, DirectMessage, StorageError};
 use crate::protocol::{EventId, Nick};
 
-/// Adds an event to the inboxes of both nicks.
+/// Adds an event to the inboxes of both nicks. If it concerns an earlier message or file, adds it only to the inboxes
+/// that contain that one.
 pub(super) fn insert(
     step: &Transaction<'_>,
     id: i64,
     message: &DirectMessage,
+    concerned: Option<EventId>,
 ) -> rusqlite::Result<()> {
-    let mut insert =
-        step.prepare_cached("INSERT OR IGNORE INTO told (nick, id) VALUES (?1, ?2)")?;
     for nick in [&message.by, &message.to] {
-        insert.execute(params![nick.casefolded(), id])?;
+        if let Some(concerned) = concerned
+            && !contains(step, nick, number(concerned.get()))?
+        {
+            continue;
+        }
+        step.prepare_cached("INSERT OR IGNORE INTO told (nick, id) VALUES (?1, ?2)")?
+            .execute(params![nick.casefolded(), id])?;
     }
     Ok(())
+}
+
+/// Returns whether the inbox of a nick contains an event.
+pub(super) fn contains(step: &Transaction<'_>, nick: &Nick, id: i64) -> rusqlite::Result<bool> {
+    step.prepare_cached("SELECT 1 FROM told WHERE nick = ?1 AND id = ?2")?
+        .exists(params![nick.casefolded(), id])
 }
 
 pub(super) fn read(
@@ -143,7 +155,7 @@ mod tests {
     /// A log on disk and a log in memory, with the same contents.
     struct Both {
         logs: [Box<dyn Log>; 2],
-        kept: Receiver<Outcome>,
+        kept: Receiver<(Outcome, bool)>,
         _folder: tempfile::TempDir,
     }
 
@@ -153,7 +165,7 @@ mod tests {
             let (tell, kept) = channel();
             let sink = move |batch: Vec<Report>| {
                 for applied in batch.into_iter().filter_map(Report::applied) {
-                    tell.send(applied.outcome).unwrap();
+                    tell.send((applied.outcome, applied.is_withheld)).unwrap();
                 }
             };
             let disk = SqliteLog::open(folder.path(), Box::new(sink)).unwrap();
@@ -165,11 +177,14 @@ mod tests {
         }
 
         fn append(&self, time: u64, entry: impl Fn() -> Entry) -> Outcome {
+            self.applied(time, entry).0
+        }
+
+        /// Returns the outcome of an entry, and whether it is withheld from its recipient.
+        fn applied(&self, time: u64, entry: impl Fn() -> Entry) -> (Outcome, bool) {
             let [memory, disk] = &self.logs;
-            let known = memory
-                .append(entry().into(), None, Time(time))
-                .unwrap()
-                .outcome;
+            let known = memory.append(entry().into(), None, Time(time)).unwrap();
+            let known = (known.outcome, known.is_withheld);
             assert!(disk.append(entry().into(), None, Time(time)).is_none());
             assert_eq!(self.kept.recv().unwrap(), known);
             known
@@ -308,6 +323,19 @@ mod tests {
         assert_eq!(both.past("eve", ALL, 9), ["MSG ben eve three"]);
         both.tell("ann", "ben", "anew");
         assert_eq!(both.past("ben", ALL, 9), ["MSG ben ann anew"]);
+        // The next owner of the nick is not told that an older message is removed.
+        let remove_older = |by, to, of| {
+            let kind = EventKind::Remove(EventId::new(of).unwrap(), Removed::Message.into());
+            both.applied(9, || entry(by, to, kind.clone(), ""))
+        };
+        let before = both.past("ann", ALL, 9).len();
+        let (outcome, is_withheld) = remove_older("ben", "ann", 3);
+        assert!(outcome.is_ok() && !is_withheld);
+        let (outcome, is_withheld) = remove_older("eve", "ben", 4);
+        assert!(outcome.is_ok() && is_withheld);
+        assert_eq!(both.past("ben", ALL, 9), ["MSG ben ann anew"]);
+        assert_eq!(both.past("ann", ALL, 9).len(), before + 1);
+        assert_eq!(both.past("eve", ALL, 9).last().unwrap(), "REMOVE ben eve 4");
     }
 
     #[test]

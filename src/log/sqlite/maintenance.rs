@@ -86,7 +86,7 @@ impl SqliteLog {
                 let removed = text.parse().ok().filter(|_| event.verb == "REMOVE");
                 let teller = removed.and_then(|removed: i64| tellers.get(&removed).cloned());
                 let by = teller.unwrap_or(by);
-                inbox::insert(&step, id, &DirectMessage { by: by.clone(), to })?;
+                inbox::insert(&step, id, &DirectMessage { by: by.clone(), to }, None)?;
                 tellers.insert(id, by);
             }
             moved.insert(event.id, id);

@@ -303,6 +303,7 @@ impl Log for SqliteLog {
                 entry,
                 outcome: Err(Code::ShuttingDown),
                 is_repeat: false,
+                is_withheld: false,
                 ticket,
             }),
             Some(Waiting::Change(_) | Waiting::Message(_)) | None => None,

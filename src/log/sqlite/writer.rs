@@ -296,7 +296,9 @@ fn last_stored(batch: &[Waiting], kept: &[Decided]) -> Option<i64> {
     let mut last = None;
     let mut kept = kept.iter();
     let mut look = |entry: Option<&Entry>| {
-        if let (Some(entry), Some(Ok(Stored::New(first)))) = (entry, kept.next()) {
+        if let (Some(entry), Some(Ok(Stored::New(first) | Stored::Withheld(first)))) =
+            (entry, kept.next())
+        {
             last = Some(number(first.get()) + entry.events() as i64 - 1);
         }
     };
@@ -323,9 +325,10 @@ fn applied(entry: Arc<Entry>, ticket: Option<Ticket>, time: Time, kept: Decided)
     Report::Applied(Applied {
         entry,
         is_repeat: matches!(kept, Ok(Stored::Before(..) | Stored::Unchanged)),
+        is_withheld: matches!(kept, Ok(Stored::Withheld(_))),
         outcome: match kept {
             Ok(Stored::Nothing | Stored::Unchanged) => Ok((None, time)),
-            Ok(Stored::New(id)) => Ok((Some(id), time)),
+            Ok(Stored::New(id) | Stored::Withheld(id)) => Ok((Some(id), time)),
             Ok(Stored::Before(id, time)) => Ok((Some(id), time)),
             Err(e) => Err(e.code()),
         },
@@ -384,6 +387,8 @@ enum Stored {
     Nothing,
     /// The entry is stored under this id. The further lines of a text have the ids that follow.
     New(EventId),
+    /// The item is stored under this id, but the recipient of the direct message must not receive it.
+    Withheld(EventId),
     /// The entry is not stored, because an earlier entry of the same author has the same nonce. The id and time are
     /// those of that entry.
     Before(EventId, Time),
@@ -497,6 +502,12 @@ fn decide(
     if let Some(key) = &nonce {
         nonces::add(step, key, id, time)?;
     }
+    if let Scope::Inbox(message) = &entry.scope
+        && entry.concerns().is_some()
+        && !inbox::contains(step, &message.to, number(id.get()))?
+    {
+        return Ok(Ok(Stored::Withheld(id)));
+    }
     Ok(Ok(Stored::New(id)))
 }
 
@@ -557,7 +568,7 @@ fn insert(
     };
     let (id, room) = insert_event(step, rooms, row, &event_row)?;
     if let Scope::Inbox(message) = &entry.scope {
-        inbox::insert(step, id, message)?;
+        inbox::insert(step, id, message, entry.concerns())?;
     }
     match &entry.kind {
         EventKind::Msg | EventKind::Me | EventKind::Text => {}
