@@ -293,9 +293,12 @@ impl Connection {
             Ok((incoming, reader)) => {
                 let live = match reader {
                     Some(reader) => self.go_live(&upload, reader).await,
-                    None => None,
+                    None => Ok(None),
                 };
-                (self.receive(&upload, incoming, live.as_ref()).await, live)
+                match live {
+                    Ok(live) => (self.receive(&upload, incoming, live.as_ref()).await, live),
+                    Err(error) => (Received::Refused(error, upload.length), None),
+                }
             }
         };
         let (outcome, rest) = match received {
@@ -342,18 +345,30 @@ impl Connection {
     }
 
     /// Announces a live file. Returns `None` if the announcement could not be stored.
-    async fn go_live(&mut self, upload: &Upload, file: DropOnPool<File>) -> Option<SharedLive> {
-        let effect = self.session.announce(upload, &mut self.server.state().chat);
+    ///
+    /// # Errors
+    /// When the user may no longer send files to the place.
+    async fn go_live(
+        &mut self,
+        upload: &Upload,
+        file: DropOnPool<File>,
+    ) -> Result<Option<SharedLive>, UploadError> {
+        let effect = self
+            .session
+            .announce(upload, &mut self.server.state().chat)?;
         if let Some(Effect::Append(entry, ticket)) = effect {
             self.append(entry, ticket);
         }
         self.wait_until_committed().await;
-        let id = self.session.announced(&mut self.server.state().chat)??;
+        let announced = self.session.announced(&mut self.server.state().chat);
+        let Some(id) = announced.flatten() else {
+            return Ok(None);
+        };
         let live = Live::new(id, upload.name.clone(), file.into_inner());
         let live = Arc::new(DropOnPool::new(live, self.server.pool.clone()));
         self.server.live().insert(id, live.clone());
         self.flush();
-        Some(live)
+        Ok(Some(live))
     }
 
     /// Reports the end of a live file to its followers, when the end has been stored.

@@ -967,15 +967,43 @@ impl Session {
     }
 
     /// Announces a live file when its upload begins, so that it can be followed.
-    pub fn announce(&mut self, upload: &Upload, chat: &mut Chat) -> Option<Effect> {
+    ///
+    /// # Errors
+    /// When the user may no longer send files to the place.
+    pub fn announce(
+        &mut self,
+        upload: &Upload,
+        chat: &mut Chat,
+    ) -> Result<Option<Effect>, UploadError> {
+        self.require_place(&upload.place, chat)?;
         let file = NewFile {
             name: upload.name.clone(),
             contents: None,
         };
         let kind = EventKind::File(Box::new(file));
-        let effect = self.propose_upload(&upload.place, kind, ReplyBody::Nothing, chat)?;
-        chat.expect_file(self.peer);
-        Some(effect.with_tags(upload.tags.clone()))
+        let effect = self.propose_upload(&upload.place, kind, ReplyBody::Nothing, chat);
+        Ok(effect.map(|effect| {
+            chat.expect_file(self.peer);
+            effect.with_tags(upload.tags.clone())
+        }))
+    }
+
+    /// Checks that the user may still send files to a place.
+    fn require_place(&self, place: &FilePlace, chat: &Chat) -> Result<(), UploadError> {
+        if chat.may_send_file(place, self.nick) {
+            return Ok(());
+        }
+        let text = match place {
+            FilePlace::Room(_) => "that room was closed to you or deleted meanwhile",
+            FilePlace::Inbox(_) => {
+                "one of you has given up the nick, or has changed the password; send the file again"
+            }
+        };
+        Err(UploadError {
+            code: Code::NotAllowed,
+            text: text.into(),
+            closes: false,
+        })
     }
 
     /// Returns the id of the last appended entry, which announced a file or its completion. Returns `None` until the
@@ -1000,21 +1028,8 @@ impl Session {
         self.expects = Expects::LineAfterBytes;
         let place = upload.place;
         let contents = outcome.as_ref().ok().copied();
-        let outcome = outcome.and_then(|contents| {
-            if chat.may_send_file(&place, self.nick) {
-                Ok(contents)
-            } else {
-                let text = match &place {
-                    FilePlace::Room(_) => "that room was closed to you or deleted meanwhile",
-                    FilePlace::Inbox(_) => "one of you has given up the nick, or has changed the password; send the file again",
-                };
-                Err(UploadError {
-                    code: Code::NotAllowed,
-                    text: text.into(),
-                    closes: false,
-                })
-            }
-        });
+        let outcome =
+            outcome.and_then(|contents| self.require_place(&place, chat).map(|()| contents));
         let error = match (outcome, begun) {
             (Ok(contents), Begun::Unannounced) => {
                 let file = NewFile {

@@ -46,8 +46,8 @@ impl SharedLog {
         let applied = applied.expect("it is known at once");
         for (n, feed) in self.feeds.borrow_mut().iter_mut().enumerate() {
             feed.push_back(Applied {
-                is_repeat: false,
-                is_withheld: false,
+                is_repeat: applied.is_repeat,
+                is_withheld: applied.is_withheld,
                 entry: applied.entry.clone(),
                 outcome: applied.outcome,
                 ticket: applied.ticket.filter(|_| n == server),
@@ -344,7 +344,7 @@ fn a_live_file_that_is_removed_while_its_end_is_stored_is_not_announced_again() 
         table.say(1, "NICK ann secret");
         let upload = table.upload(0, "UPLOAD build.log *");
         let effect = table.sessions[0].announce(&upload, &mut table.chat);
-        table.asked(0, effect);
+        table.asked(0, effect.expect("it is allowed"));
         let id = table.sessions[0].announced(&mut table.chat).flatten();
         let id = id.expect("it is kept");
         table.read(0);
@@ -369,6 +369,31 @@ fn a_live_file_that_is_removed_while_its_end_is_stored_is_not_announced_again() 
         assert_eq!(table.chat.take_released(), [contents.sha256]);
         assert_eq!(table.say(1, "FILES"), "OK FILES 0\n");
     }
+}
+
+#[test]
+fn a_live_file_is_not_announced_to_the_next_owner_of_a_nick() {
+    let mut table = Table::new(2);
+    for (who, nick) in ["ann", "bob"].iter().enumerate() {
+        table.say(who, &format!("NICK {nick}"));
+        table.say(who, "REGISTER my secret");
+    }
+    let upload = table.upload(0, "UPLOAD c.log * @bob");
+    table.say(1, "REGISTER -");
+    table.say(1, "REGISTER another secret");
+    let refused = table.sessions[0].announce(&upload, &mut table.chat);
+    let refused = refused.expect_err("the nick has another owner");
+    let (session, chat) = (&mut table.sessions[0], &mut table.chat);
+    let effect = session.received(
+        upload,
+        Begun::Unannounced,
+        Err(refused),
+        chat,
+        Now::default(),
+    );
+    assert!(effect.is_none(), "{effect:?}");
+    assert!(table.read(0).contains("ERR UPLOAD not-allowed one of you "));
+    assert_eq!(table.say(1, "HISTORY bob"), "OK HISTORY 0\n");
 }
 
 #[test]
