@@ -110,7 +110,7 @@ impl Request<'static> {
             name,
             length,
             sha256,
-            to,
+            to: Ok(to),
             tags: SentTags::default(),
         })
     }

@@ -313,8 +313,8 @@ pub struct UploadRequest {
     pub length: Option<u64>,
     /// The digest that the contents must have.
     pub sha256: Option<Digest>,
-    /// The nick that gets the file; `None` for the current room.
-    pub to: Option<Nick>,
+    /// The nick that gets the file (`None` for the current room), or the refusal of an invalid nick.
+    pub to: Result<Option<Nick>, Refusal>,
     /// The tags of the file's event.
     pub tags: SentTags,
 }
@@ -550,10 +550,14 @@ impl<'a> Fields<'a> {
             rest: &lossy,
         };
         match verb {
-            Verb::Upload => Ok(Request::Upload(UploadRequest {
-                name: Err(refusal),
-                ..fields.upload()?
-            })),
+            Verb::Upload => {
+                let upload = fields.upload()?;
+                Ok(Request::Upload(UploadRequest {
+                    to: upload.to.map_err(|_| refusal.clone()),
+                    name: Err(refusal),
+                    ..upload
+                }))
+            }
             Verb::Text => Ok(Request::Text(TextRequest {
                 to: Err(refusal),
                 ..fields.multiline()?
@@ -868,11 +872,7 @@ impl<'a> Fields<'a> {
         };
         let to = to.map(Nick::parse).transpose();
         let to = to.map_err(|e| self.bad_name(e));
-        let name = FileName::parse(before).map_err(|e| self.bad_name(e));
-        let (mut name, to) = match to {
-            Ok(to) => (name, to),
-            Err(refusal) => (Err(refusal), None),
-        };
+        let mut name = FileName::parse(before).map_err(|e| self.bad_name(e));
         if length.is_none() && self.tags.nonce().is_some() {
             // Without a length, the file is announced before its end arrives, so the server could not tell whether a
             // second upload with the same nonce is the same file.
@@ -1222,7 +1222,10 @@ impl fmt::Display for Request<'_> {
                 let name = upload.name.as_ref().map_or("?", FileName::as_str);
                 let length = upload.length.map_or_else(|| "*".into(), |n| n.to_string());
                 let sha256 = upload.sha256.map(|digest| digest.to_string());
-                let to = upload.to.as_ref().map(|to| format!("@{to}"));
+                let to = match &upload.to {
+                    Ok(to) => to.as_ref().map(|to| format!("{INBOX}{to}")),
+                    Err(_) => Some(format!("{INBOX}?")),
+                };
                 let rest: Vec<String> = sha256.into_iter().chain(to).collect();
                 write(&[verb, name, &length, &rest.join(" ")]);
             }

@@ -741,9 +741,9 @@ impl Session {
         let allowed = || {
             self.require_open(verb)?;
             let own = self.require_nick(verb)?;
-            let place = match &to {
+            let place = match to? {
                 None => FilePlace::Room(self.require_current_room(verb)?),
-                Some(to) => file_to(own, to, chat)?,
+                Some(to) => file_to(own, &to, chat)?,
             };
             chat.has_space_for_file(self.peer, self.nick)
                 .map_err(|text| Refusal::new(verb, Code::Quota, text))?;

@@ -204,6 +204,8 @@ fn a_file_goes_only_from_one_registered_nick_to_another() {
     }
     // It needs no room.
     ann.ask("PART", "OK PART …");
+    ann.send("UPLOAD a.txt 3 @a/b\nabc");
+    ann.expect("ERR UPLOAD bad-name …");
     let note = upload(&mut ann, "to myself", "ann");
     ann.ask(
         &format!("DOWNLOAD {note}"),
