@@ -5,6 +5,7 @@ use super::super::super::renderer::{SEARCH_CUT, done};
 use super::super::extras::Extras;
 use super::super::list::{Row, RowAction};
 use super::super::room::{Entry, EntryKind, PAGE, Room, View};
+use super::rooms::is_same_nick;
 use super::updates::{lines_of, note_away};
 use super::{App, PendingRequest};
 use crate::client::{ClientState, Error, LoggedEvent, Reply, RequestId, RoomInfo};
@@ -104,7 +105,7 @@ impl App {
             PendingRequest::Search(of, words) => {
                 let is_of_many = !of.starts_with('#');
                 let rows = self.found(&reply, is_of_many, |place, id| {
-                    RowAction::Jump(place.to_owned(), id)
+                    Some(RowAction::Jump(place.to_owned(), id))
                 });
                 let place = match &of[..] {
                     "*" => "all rooms",
@@ -123,15 +124,11 @@ impl App {
                 }
             }
             PendingRequest::Files(room) => {
-                let mut rows = self.found(&reply, false, |place, id| {
-                    if room.starts_with('#') || place == room {
-                        RowAction::Download(id)
-                    } else {
-                        RowAction::Close
-                    }
-                });
                 // The list of direct messages has the files of all chats.
-                rows.retain(|row| !matches!(row.action, RowAction::Close));
+                let is_here = |place: &str| room.starts_with('#') || is_same_nick(place, &room);
+                let rows = self.found(&reply, false, |place, id| {
+                    is_here(place).then_some(RowAction::Download(id))
+                });
                 let title = format!("files in {room}: Enter downloads one");
                 self.show(
                     title,
@@ -357,13 +354,13 @@ impl App {
         (page, removed)
     }
 
-    /// Returns the rows for a list of events. `action` gets the room and the id of each event. If the list is of
-    /// events from many rooms (`is_of_many`), each row names its room.
+    /// Returns the rows for a list of events. `action` gets the room and the id of each event; if it returns `None`, the
+    /// event gets no row. If the list is of events from many rooms (`is_of_many`), each row names its room.
     fn found(
         &self,
         reply: &Reply,
         is_of_many: bool,
-        action: impl Fn(&str, u64) -> RowAction,
+        action: impl Fn(&str, u64) -> Option<RowAction>,
     ) -> Vec<Row> {
         let row = |LoggedEvent {
                        id, time, event, ..
@@ -387,23 +384,20 @@ impl App {
                     text.strip_prefix("-- ").unwrap_or(&text).to_owned()
                 }
             };
-            // A direct message belongs to the chat with the other user.
-            let place = match event.place() {
-                place if place == self.nick => event.nick(),
-                place => place,
-            };
+            let place = self.chat_of(&event);
+            let action = action(place, id.get())?;
             let text = if is_of_many {
                 format!("{place} {text}")
             } else {
                 text
             };
-            Row {
+            Some(Row {
                 head: self.date_and_time(at),
                 text: clean(&text).into_owned(),
-                action: action(place, id.get()),
-            }
+                action,
+            })
         };
-        reply.events().into_iter().map(row).collect()
+        reply.events().into_iter().filter_map(row).collect()
     }
 }
 

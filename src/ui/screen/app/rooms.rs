@@ -5,6 +5,15 @@ use super::super::lines::{self, Look};
 use super::super::room::{Entry, EntryKind, PAGE, Room, View};
 use super::{App, ConnectionStatus, PendingRequest};
 use crate::client::ClientState;
+use crate::protocol::{Event, Nick};
+
+/// Returns whether two words are the same nick, in any spelling.
+pub(super) fn is_same_nick(one: &str, other: &str) -> bool {
+    match (Nick::parse(one), Nick::parse(other)) {
+        (Ok(one), Ok(other)) => one.casefolded() == other.casefolded(),
+        _ => false,
+    }
+}
 
 impl App {
     /// Returns the index of a room or private chat. If it is not in the list, adds it.
@@ -31,7 +40,21 @@ impl App {
 
     /// Returns the index of a room or private chat.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        self.rooms.iter().position(|room| room.name == name)
+        let mut rooms = self.rooms.iter();
+        let at = rooms.position(|room| room.name == name);
+        if at.is_some() || name.starts_with('#') {
+            return at;
+        }
+        let mut rooms = self.rooms.iter();
+        rooms.position(|room| is_same_nick(&room.name, name))
+    }
+
+    /// Returns the name of the chat to which an event belongs. A direct message belongs to the chat with the other user.
+    pub(super) fn chat_of<'a>(&self, event: &'a Event<'_>) -> &'a str {
+        match event.place() {
+            place if is_same_nick(place, &self.nick) => event.nick(),
+            place => place,
+        }
     }
 
     /// Removes a room or private chat.

@@ -224,11 +224,7 @@ impl App {
             | Event::Stored { room: to, nick, .. }
                 if !to.starts_with('#') =>
             {
-                if **to == self.nick[..] {
-                    nick.to_string()
-                } else {
-                    to.to_string()
-                }
+                self.chat_of(event).to_owned()
             }
             Event::Remove { room, id, .. } if !room.starts_with('#') => {
                 let talks = self.rooms.iter_mut().filter(|room| !room.is_room());

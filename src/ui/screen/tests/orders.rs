@@ -224,6 +224,27 @@ fn a_search_of_direct_messages_opens_the_chat_with_the_other_user() {
 }
 
 #[test]
+fn files_of_a_private_chat_are_listed_in_any_spelling_of_the_nicks() {
+    for (chat, to) in [("bob", "ANN"), ("BOB", "ann")] {
+        let mut play = TestScreen::new(80, 12);
+        play.enter(&format!("/query {chat}"));
+        play.sent();
+        play.enter("/files");
+        assert_eq!(play.sent(), ["FILES @"]);
+        let first = format!("PAST 7 2026-11-24T06:00:00.000Z FILE {to} bob 7 3 plan.txt");
+        play.hear(&[
+            &first,
+            "PAST 8 2026-11-24T06:00:00.000Z FILE Bob ann 8 3 answer.txt",
+            "PAST 9 2026-11-24T06:00:00.000Z FILE eve ann 9 3 secret.txt",
+            "OK FILES 3",
+        ]);
+        play.sees("plan.txt  3 B  by bob  7");
+        play.sees("answer.txt  3 B  by ann  8");
+        play.sees_not("secret.txt");
+    }
+}
+
+#[test]
 fn ctrl_x_ctrl_e_opens_an_editor_and_its_text_replaces_the_line() {
     let mut play = TestScreen::new(80, 12);
     play.type_in("half");
