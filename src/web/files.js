@@ -64,6 +64,7 @@ export function linkTo(link, item, chat) {
 export async function showIn(picture, item, chat) {
 	picture.item = item;
 	if (isRoom(item.room)) return void (picture.src = addressOf(item));
+	picture.removeAttribute('src'); // while this one loads, the previous picture would be seen under its name
 	try {
 		const address = await load(item, chat);
 		if (picture.item === item) picture.src = address;
