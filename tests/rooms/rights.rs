@@ -752,7 +752,8 @@ fn a_search_of_all_rooms_over_http_finds_what_the_asker_may_read() {
     assert!(answer.contains("MSG #vault ann the treasure"), "{answer}");
 }
 
-/// Tries to read direct messages over HTTP: only a search in one's own leads to them, and only with one's own password.
+/// Tries to read direct messages over HTTP: they are found only by their two nicks, with `/rooms/@?q=` and the right
+/// password.
 #[test]
 fn no_url_leads_others_to_direct_messages() {
     let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &[]).expect("it starts");

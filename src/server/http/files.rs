@@ -143,8 +143,8 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
     };
     let id = EventId::parse(number).ok_or_else(none)?;
     let has_password = client.server.config.password.is_some();
-    // While every room is open to everyone, a client without a nick has the right to each file of a room. The client is
-    // logged in before the file is looked up, so that a wrong password gets the same answer for every number.
+    // While every room is open to everyone, a client that does not log in may read every file of a room. A client that
+    // does is logged in before the file is looked up, so that a wrong password gets the same answer for every number.
     let is_known = headers.contains_key(AUTHORIZATION);
     let to = if !has_password && !is_known && client.server.state().chat.is_all_open() {
         None
@@ -155,6 +155,8 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
     let file = unblock(move || log.file(id)).await;
     let file = file.map_err(|e| broken(id, &e))?;
     if let Some(to) = &to {
+        // `REACTS` needs the same right as `DOWNLOAD`, but sends no bytes. That it also reads the reactions costs little,
+        // because their number is limited.
         let asked = to.ask(Ok(Request::Reacts { id })).await;
         // A client that may not read the file gets the same answer as for a file that does not exist.
         asked.map_err(|problem| match problem.status {
