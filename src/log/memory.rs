@@ -167,11 +167,11 @@ struct StoredFile {
     time: Time,
     /// The file's entry. It contains the length once the upload is complete.
     entry: Arc<Entry>,
-    place: FilePlace,
+    place: StoredPlace,
 }
 
-/// The place of a file.
-enum FilePlace {
+/// The place of a stored file.
+enum StoredPlace {
     Room(usize),
     /// The inboxes of two nicks, and the nicks (in comparison form) that may still read the file.
     Inbox(Box<DirectMessage>, Vec<Box<str>>),
@@ -179,13 +179,13 @@ enum FilePlace {
 
 impl StoredFile {
     fn is_in(&self, room: usize) -> bool {
-        matches!(self.place, FilePlace::Room(of) if of == room)
+        matches!(self.place, StoredPlace::Room(of) if of == room)
     }
 
     fn is_in_inbox(&self, form: &str) -> bool {
         match &self.place {
-            FilePlace::Room(_) => false,
-            FilePlace::Inbox(_, readers) => readers.iter().any(|reader| **reader == *form),
+            StoredPlace::Room(_) => false,
+            StoredPlace::Inbox(_, readers) => readers.iter().any(|reader| **reader == *form),
         }
     }
 
@@ -312,10 +312,10 @@ impl State {
             }
             (EventKind::File(_), scope) => {
                 let place = match scope {
-                    StoredScope::Room(room) => FilePlace::Room(*room),
+                    StoredScope::Room(room) => StoredPlace::Room(*room),
                     StoredScope::Inbox(message) => {
                         let readers = forms(message).map(Into::into).into();
-                        FilePlace::Inbox(message.clone(), readers)
+                        StoredPlace::Inbox(message.clone(), readers)
                     }
                 };
                 let entry = entry.clone();
@@ -450,16 +450,16 @@ impl State {
 
     fn file_record(&self, id: EventId, file: &StoredFile) -> Record {
         let place = match &file.place {
-            FilePlace::Room(room) => self.rooms.get(*room).map_or("", |room| room.name.as_str()),
-            FilePlace::Inbox(message, _) => self.recipient(message),
+            StoredPlace::Room(room) => self.rooms.get(*room).map_or("", |room| room.name.as_str()),
+            StoredPlace::Inbox(message, _) => self.recipient(message),
         };
         record(id, file.time, &file.entry, place)
     }
 
     fn location_of_file(&self, file: &StoredFile) -> Option<Location> {
         match &file.place {
-            FilePlace::Room(room) => Some(Location::Room(self.rooms.get(*room)?.name.clone())),
-            FilePlace::Inbox(message, readers) => Some(Location::Inbox {
+            StoredPlace::Room(room) => Some(Location::Room(self.rooms.get(*room)?.name.clone())),
+            StoredPlace::Inbox(message, readers) => Some(Location::Inbox {
                 message: DirectMessage::clone(message),
                 readers: readers.clone(),
             }),
@@ -841,7 +841,7 @@ impl Log for MemoryLog {
         state.inboxes.remove(nick.casefolded());
         let mut files = Vec::new();
         state.files.retain(|number, file| {
-            let FilePlace::Inbox(_, readers) = &mut file.place else {
+            let StoredPlace::Inbox(_, readers) = &mut file.place else {
                 return true;
             };
             readers.retain(|reader| **reader != *nick.casefolded());

@@ -94,8 +94,8 @@ impl Request<'static> {
         })
     }
 
-    /// Returns the request to send a file to the nick `to`, or to the current room for `None`. A bad name is not refused here: as with an `UPLOAD` line, the server
-    /// refuses it after it has received and dropped the bytes of the file.
+    /// Returns the request to send a file to the nick `to`, or to the current room for `None`. A bad name is not refused
+    /// here: as with an `UPLOAD` line, the server refuses it after it has received and dropped the bytes of the file.
     pub fn upload(
         name: &str,
         length: Option<u64>,

@@ -536,8 +536,8 @@ struct Fields<'a> {
     rest: &'a str,
 }
 
-/// The mark of a nick that gets a file, and of the direct messages.
-const INBOX: char = '@';
+/// Stands for the direct messages of the client's own nick, and before a nick that gets a file.
+const INBOX: &str = "@";
 
 impl<'a> Fields<'a> {
     /// Returns the refusal of a line. If bytes follow the line, returns instead the request with the refusal in it,
@@ -1181,7 +1181,7 @@ impl fmt::Display for Request<'_> {
                 SearchOf::Current => write(&[verb, words]),
                 SearchOf::Room(room) => write(&[verb, room.as_str(), words]),
                 SearchOf::All => write(&[verb, "*", words]),
-                SearchOf::Inbox => write(&[verb, "@", words]),
+                SearchOf::Inbox => write(&[verb, INBOX, words]),
             },
             Self::History { of, count, side } => {
                 let of = match of {
@@ -1204,7 +1204,7 @@ impl fmt::Display for Request<'_> {
             Self::Files { of } => match of {
                 FilesOf::Current => write(&[verb]),
                 FilesOf::Room(room) => write(&[verb, room.as_str()]),
-                FilesOf::Inbox => write(&[verb, "@"]),
+                FilesOf::Inbox => write(&[verb, INBOX]),
             },
             Self::Topic {
                 room: Some(room),

@@ -354,7 +354,7 @@ async fn route(
                 Ok(not_allowed("GET, HEAD"))
             }
         }
-        ["rooms", "@" | "%40"] => {
+        ["rooms", own] if query::is_inbox(own) => {
             if is_read {
                 rooms::search_inbox(client, &request).await
             } else {

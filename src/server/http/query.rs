@@ -104,8 +104,19 @@ pub fn decode(part: &str) -> Result<String, Problem> {
 
 /// Parses the name of a room in a part of a path, with or without its `#`.
 pub fn room(part: &str) -> Result<RoomName, Problem> {
-    RoomName::parse_loose(&decode(part)?)
-        .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, Code::BadName, e.to_string()))
+    RoomName::parse_loose(&decode(part)?).map_err(bad_name)
+}
+
+fn bad_name(e: BadName) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, Code::BadName, e.to_string())
+}
+
+/// The part of a path that stands for the direct messages of the client's own nick, in the place of a room.
+pub const INBOX: &str = "@";
+
+/// Returns whether a part of a path stands for the direct messages of the client's own nick.
+pub fn is_inbox(part: &str) -> bool {
+    percent_decode_str(part).eq(INBOX.bytes())
 }
 
 /// The recipient of a file.
@@ -117,11 +128,11 @@ pub enum Recipient {
 /// Parses the recipient of a file in a part of a path: a room with or without its `#`, or a nick after `@`.
 pub fn recipient(part: &str) -> Result<Recipient, Problem> {
     let decoded = decode(part)?;
-    let Some(nick) = decoded.strip_prefix('@') else {
-        return room(part).map(Recipient::Room);
+    let recipient = match decoded.strip_prefix(INBOX) {
+        Some(nick) => Nick::parse(nick).map(Recipient::Nick),
+        None => RoomName::parse_loose(&decoded).map(Recipient::Room),
     };
-    let bad_name = |e: BadName| Problem::new(StatusCode::BAD_REQUEST, Code::BadName, e.to_string());
-    Nick::parse(nick).map(Recipient::Nick).map_err(bad_name)
+    recipient.map_err(bad_name)
 }
 
 /// Returns the tags of the message in a request: those in each `X-Chat-Tag` header, and `Idempotency-Key` as the

@@ -12,7 +12,7 @@ use super::follow::{Follow, Start, follow};
 use super::format::Format;
 use super::internal::InternalClient;
 use super::login::reader;
-use super::query::{self, Query, bad};
+use super::query::{self, INBOX, Query, bad};
 use super::reply::{self, Body, Problem, Reply};
 use super::{Client, HttpRequest};
 use crate::dialect::{Delivery, Reply as Answer, ReplyFields};
@@ -45,7 +45,7 @@ pub async fn files(client: &Client, part: &str, request: &HttpRequest) -> Result
     let query = Query::of(request.uri(), &["format"])?;
     let format = Format::of(request.headers(), &query, false)?;
     let to = reader(client, request.headers()).await?;
-    let (of, place) = if query::decode(part)? == INBOX {
+    let (of, place) = if query::is_inbox(part) {
         (FilesOf::Inbox, INBOX.to_owned())
     } else {
         let room = query::room(part)?;
@@ -54,9 +54,6 @@ pub async fn files(client: &Client, part: &str, request: &HttpRequest) -> Result
     to.send(Ok(Request::Files { of })).await;
     listed(to, &place, format).await
 }
-
-/// The part of an address that stands for the direct messages of the client's own nick, in the place of a room.
-const INBOX: &str = "@";
 
 /// `GET /rooms/@?q=`: searches the direct messages of the client's own nick.
 pub async fn search_inbox(client: &Client, request: &HttpRequest) -> Result<Reply, Problem> {
