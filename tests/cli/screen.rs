@@ -926,6 +926,15 @@ fn a_line_feed_works_like_enter() {
     assert!(bob.line().ends_with(" ann three\n"));
 }
 
+/// Starts `chatc` as the registered nick `ann`.
+fn enter_as_ann(terminal: &Terminal, address: SocketAddr) {
+    let chatc = env!("CARGO_BIN_EXE_chatc");
+    terminal.run(&format!(
+        "CHATC_PASSWORD='only mine' {chatc} --nick ann {address}"
+    ));
+    terminal.sees("ann ›");
+}
+
 #[test]
 fn what_a_registered_user_reads_in_chatc_is_read_on_other_devices_and_the_other_way_round() {
     let chatd = chatd(&[]);
@@ -934,12 +943,7 @@ fn what_a_registered_user_reads_in_chatc_is_read_on_other_devices_and_the_other_
     phone.ask("TAGS on");
     phone.ask("PART #lobby");
     let ann = Terminal::new(90, 20);
-    let chatc = env!("CARGO_BIN_EXE_chatc");
-    ann.run(&format!(
-        "CHATC_PASSWORD='only mine' {chatc} --nick ann {}",
-        chatd.address
-    ));
-    ann.sees("ann ›");
+    enter_as_ann(&ann, chatd.address);
     ann.say("/join #tea");
     ann.sees("no messages in #tea");
     let mut bob = Peer::named(chatd.address, "bob");
@@ -973,12 +977,7 @@ fn a_file_goes_to_one_person_and_comes_from_one() {
     let ann = Terminal::new(90, 20);
     fs::write(ann.home.path().join("plan.txt"), "at noon\n").expect("a file");
     phone.ask("REGISTER only mine");
-    let chatc = env!("CARGO_BIN_EXE_chatc");
-    ann.run(&format!(
-        "CHATC_PASSWORD='only mine' {chatc} --nick ann {}",
-        chatd.address
-    ));
-    ann.sees("ann ›");
+    enter_as_ann(&ann, chatd.address);
     ann.say("/query bob");
     ann.say("/upload plan.txt");
     ann.sees("bob is not registered;");

@@ -2,19 +2,14 @@
 //!
 //! Over HTTP, nobody outside can read the contents or find out that the room exists.
 
-use base64::Engine;
-
 use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
-use crate::support::web::say;
+use crate::support::web::{basic, say};
+use crate::{PASSWORD, announced, registered};
 
 /// Connects a member with an account; returns it with the header that authenticates it over HTTP.
 fn account(chatd: &Chatd, nick: &str) -> (Peer, String) {
-    let mut peer = chatd.member(nick);
-    let password = format!("{nick}-has-a-password");
-    peer.ask(&format!("REGISTER {password}"), "OK REGISTER …");
-    let secret = base64::engine::general_purpose::STANDARD.encode(format!("{nick}:{password}"));
-    (peer, format!("Authorization: Basic {secret}"))
+    (registered(chatd, nick), basic(nick, PASSWORD))
 }
 
 #[test]
@@ -33,7 +28,7 @@ fn a_file_of_a_closed_room_seems_not_to_exist() {
     eve.inbox.find(|line| line.starts_with("OK JOIN #secret "));
     ann.send("UPLOAD layoffs.txt *\nabc");
     let live = eve.inbox.find(|line| line.contains(" * layoffs.txt"));
-    let live = live.split(' ').nth(3).unwrap().to_owned();
+    let live = announced(&live);
     let wrong = "Authorization: Basic YW5uOndyb25nLXBhc3N3b3Jk".to_owned(); // ann:wrong-password
     let absent = format!("11{}", &whole[2..]);
     for who in [None, Some(&as_bob), Some(&wrong)] {

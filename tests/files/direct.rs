@@ -1,32 +1,17 @@
 //! protocol.md 10.5, 4.11, 4.12, 4.13, 3.10, http.md 1, 4: files in direct messages.
 //!
-//! Only the two nicks are told of such a file, and only they can fetch it. For everybody else it does not exist.
+//! Only the two nicks learn of such a file and can fetch it; for everybody else, it does not exist.
 
 use std::fs;
 use std::path::Path;
 
-use base64::Engine;
 use rustix::process::Signal;
 
 use crate::support::inbox::DEADLINE;
 use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
-use crate::support::web::{check_status, say};
-
-const PASSWORD: &str = "open sesame";
-
-/// Connects a client and registers its nick.
-fn registered(chatd: &Chatd, nick: &str) -> Peer {
-    let mut peer = chatd.member(nick);
-    peer.ask(&format!("REGISTER {PASSWORD}"), "OK REGISTER …");
-    peer
-}
-
-/// Returns the header that logs in over HTTP.
-fn login(nick: &str, password: &str) -> String {
-    let secret = base64::engine::general_purpose::STANDARD.encode(format!("{nick}:{password}"));
-    format!("Authorization: Basic {secret}")
-}
+use crate::support::web::{basic, check_status, say};
+use crate::{PASSWORD, announced, on_disk, registered, until};
 
 /// Sends a file of three bytes, and returns its number.
 fn upload(from: &mut Peer, name: &str, to: &str) -> String {
@@ -44,10 +29,7 @@ fn stored(data: &Path) -> usize {
 fn for_all_others_a_file_of_direct_messages_does_not_exist() {
     let chatd = Chatd::with(&["--operator", "root", "--announce-after", "1h"]);
     let [mut ann, mut bob] = ["ann", "bob"].map(|nick| registered(&chatd, nick));
-    let mut others = ["eve", "root"]
-        .map(|nick| registered(&chatd, nick))
-        .into_iter();
-    let (mut eve, mut root) = (others.next().unwrap(), others.next().unwrap());
+    let [mut eve, mut root] = ["eve", "root"].map(|nick| registered(&chatd, nick));
     let mut guest = chatd.member("guest");
     let mut nobody = chatd.peer();
     let whole = upload(&mut ann, "emerald plan.txt", "Bob");
@@ -56,7 +38,7 @@ fn for_all_others_a_file_of_direct_messages_does_not_exist() {
     second.ask(&format!("NICK ann {PASSWORD}"), "OK NICK …");
     second.send("UPLOAD emerald.log * @bob\nabc");
     let live = bob.expect("FILE bob ann <id> * emerald.log");
-    let live = live.split(' ').nth(3).unwrap().to_owned();
+    let live = announced(&live);
     let absent = format!("11{}", &live[2..]);
     let hidden = [&whole, &live];
 
@@ -91,14 +73,14 @@ fn for_all_others_a_file_of_direct_messages_does_not_exist() {
 
     // Over HTTP: by everybody, in whole and in part, also with a wrong password.
     let mut users: Vec<Option<String>> = vec![None];
-    users.extend(["eve", "root"].map(|nick| Some(login(nick, PASSWORD))));
-    users.push(Some(login("guest", "")));
-    users.push(Some(login("bob", "")));
-    users.push(Some(login("bob", "a guess")));
+    users.extend(["eve", "root"].map(|nick| Some(basic(nick, PASSWORD))));
+    users.push(Some(basic("guest", "")));
+    users.push(Some(basic("bob", "")));
+    users.push(Some(basic("bob", "a guess")));
     for who in users {
         for method in ["GET", "HEAD"] {
             for head in ["X: y", "Range: bytes=0-0", "If-None-Match: *"] {
-                let is_guess = who.as_ref() == Some(&login("bob", "a guess"));
+                let is_guess = who.as_ref() == Some(&basic("bob", "a guess"));
                 if is_guess && (method, head) != ("GET", "X: y") {
                     continue; // too many wrong passwords get another reply
                 }
@@ -142,7 +124,7 @@ fn for_all_others_a_file_of_direct_messages_does_not_exist() {
             "PAST {live} <time> FILE bob ann {live} * emerald.log"
         ));
         peer.expect("OK FILES 2");
-        let who = login(nick, PASSWORD);
+        let who = basic(nick, PASSWORD);
         let get = format!("GET /files/{whole}/x HTTP/1.1");
         let answer = say(&chatd, &[&get, &who], "");
         check_status(&answer, 200);
@@ -225,37 +207,32 @@ fn a_file_goes_only_from_one_registered_nick_to_another() {
     // Over HTTP.
     let put = [
         "PUT /rooms/@bob/files/a.txt HTTP/1.1",
-        &login("ann", PASSWORD),
+        &basic("ann", PASSWORD),
     ];
     check_status(&say(&chatd, &put, "abc"), 403);
     bob.ask(&format!("REGISTER {PASSWORD}"), "OK REGISTER …");
     let answer = say(&chatd, &put, "abc");
     check_status(&answer, 201);
     let file = bob.expect("FILE bob ann <id> 3 a.txt");
-    let file = file.split(' ').nth(3).unwrap();
+    let file = announced(&file);
     assert!(
         answer.contains(&format!("location: /files/{file}/a.txt")),
         "{answer}"
     );
     // Who is ignored sends nothing that is shown at once; the list still has it.
     bob.ask("IGNORE ann", "OK IGNORE ann");
-    upload(&mut ann, "b.txt", "bob");
+    let unseen = upload(&mut ann, "b.txt", "bob");
     bob.ask("PING", "OK PING");
+    bob.ask("FILES @", &format!("PAST {file} <time> FILE bob ann …"));
+    bob.expect(&format!("PAST {unseen} <time> FILE bob ann …"));
+    bob.expect("OK FILES 2");
 }
 
 #[test]
 fn a_file_goes_with_its_last_copy_and_the_next_owner_of_the_nick_gets_none() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().to_str().unwrap();
-    let flags = [
-        "--data",
-        data,
-        "--announce-after",
-        "1h",
-        "--quota-per-nick",
-        "5",
-    ];
-    let chatd = Chatd::with(&flags);
+    let start = || on_disk(folder.path(), &["--quota-per-nick", "5"]);
+    let chatd = start();
     let [mut ann, mut bob] = ["ann", "bob"].map(|nick| registered(&chatd, nick));
     let file = upload(&mut ann, "a.txt", "bob");
     bob.expect("FILE bob ann …");
@@ -266,7 +243,7 @@ fn a_file_goes_with_its_last_copy_and_the_next_owner_of_the_nick_gets_none() {
     second.ask(&format!("NICK ann {PASSWORD}"), "OK NICK …");
     second.send("UPLOAD c.log * @bob\na");
     let live = bob.expect("FILE bob ann <id> * c.log");
-    let live = live.split(' ').nth(3).unwrap().to_owned();
+    let live = announced(&live);
     let mut follower = chatd.peer();
     follower.ask(&format!("NICK bob {PASSWORD}"), "OK NICK …");
     follower.ask(
@@ -285,7 +262,7 @@ fn a_file_goes_with_its_last_copy_and_the_next_owner_of_the_nick_gets_none() {
     // Ann still has her copy, also after a restart.
     drop((ann, bob, second, follower));
     drop(chatd);
-    let chatd = Chatd::with(&flags);
+    let chatd = start();
     let mut ann = chatd.peer();
     ann.ask(&format!("NICK ann {PASSWORD}"), "OK NICK …");
     ann.ask(
@@ -297,14 +274,10 @@ fn a_file_goes_with_its_last_copy_and_the_next_owner_of_the_nick_gets_none() {
     ann.ask("REGISTER -", "OK REGISTER ann");
     ann.ask(&format!("REGISTER {PASSWORD}"), "OK REGISTER ann");
     ann.ask("FILES @", "OK FILES 0");
-    let end = std::time::Instant::now() + DEADLINE;
-    while stored(folder.path()) > 0 {
-        assert!(
-            std::time::Instant::now() < end,
-            "the bytes are still stored"
-        );
-        std::thread::yield_now();
-    }
+    until(DEADLINE, || match stored(folder.path()) {
+        0 => Ok(()),
+        _ => Err("the bytes are still stored".into()),
+    });
     // The quota is free again.
     ann.send("UPLOAD d.txt 5 @ann\nabcde");
     ann.expect("OK UPLOAD <id> 5 <sha256>");
@@ -313,10 +286,11 @@ fn a_file_goes_with_its_last_copy_and_the_next_owner_of_the_nick_gets_none() {
 #[test]
 fn the_next_owner_of_a_nick_learns_of_no_removal() {
     let folder = tempfile::tempdir().unwrap();
-    let data = ["--data", folder.path().to_str().unwrap()];
-    for place in [&data[..], &[]] {
-        let chatd =
-            Chatd::with(&[&["--operator", "root", "--announce-after", "1h"], place].concat());
+    let flags = ["--operator", "root"];
+    for chatd in [
+        Chatd::with(&[&["--announce-after", "1h"], &flags[..]].concat()),
+        on_disk(folder.path(), &flags),
+    ] {
         let [mut ann, mut bob] = ["ann", "bob"].map(|nick| registered(&chatd, nick));
         let mut root = registered(&chatd, "root");
         let file = upload(&mut ann, "a.txt", "bob");
@@ -353,21 +327,15 @@ fn the_next_owner_of_a_nick_learns_of_no_removal() {
 #[test]
 fn after_a_crash_both_are_told_that_an_upload_was_broken_off() {
     let folder = tempfile::tempdir().unwrap();
-    let flags = [
-        "--data",
-        folder.path().to_str().unwrap(),
-        "--announce-after",
-        "1h",
-    ];
-    let mut chatd = Chatd::with(&flags);
+    let mut chatd = on_disk(folder.path(), &[]);
     let [mut ann, mut bob] = ["ann", "bob"].map(|nick| registered(&chatd, nick));
     ann.send("UPLOAD a.log * @bob\nabc");
     let live = bob.expect("FILE bob ann <id> * a.log");
-    let live = live.split(' ').nth(3).unwrap().to_owned();
+    let live = announced(&live);
     chatd.signal(Signal::KILL);
     chatd.wait(DEADLINE);
     drop(chatd);
-    let chatd = Chatd::with(&flags);
+    let chatd = on_disk(folder.path(), &[]);
     let mut bob = chatd.peer();
     bob.ask(&format!("NICK bob {PASSWORD}"), "OK NICK …");
     bob.ask(

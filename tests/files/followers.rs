@@ -9,6 +9,7 @@ use crate::support::inbox::DEADLINE;
 use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 use crate::support::web::{ask, check_status, say};
+use crate::{announced, until};
 
 /// Returns the number of connections, not counting the one that asks for this number.
 fn others(chatd: &Chatd) -> usize {
@@ -22,15 +23,10 @@ fn others(chatd: &Chatd) -> usize {
 
 #[track_caller]
 fn wait_for(chatd: &Chatd, expected: usize, within: Duration) {
-    let end = Instant::now() + within;
-    loop {
-        let found = others(chatd);
-        if found == expected {
-            return;
-        }
-        assert!(Instant::now() < end, "{found} instead of {expected}");
-        std::thread::yield_now();
-    }
+    until(within, || match others(chatd) {
+        found if found == expected => Ok(()),
+        found => Err(format!("{found} instead of {expected}")),
+    });
 }
 
 /// Connects a client that uploads a live file; returns it with the file's id.
@@ -40,7 +36,7 @@ fn sender(chatd: &Chatd) -> (Peer, String) {
     watch.ask("JOIN #lobby", "OK JOIN #lobby <id>");
     sender.send("UPLOAD live *\nabc");
     let file = watch.expect("FILE #lobby sender <id> * live");
-    (sender, file.split(' ').nth(3).unwrap().to_owned())
+    (sender, announced(&file))
 }
 
 /// Connects clients that follow the lobby or `file`, over each protocol. They receive nothing more.

@@ -1,6 +1,6 @@
 //! protocol.md 4.11, chatd.md 2: the disk space that files may use.
 
-use crate::support::server::Chatd;
+use crate::on_disk;
 use crate::support::spawn::Peer;
 
 #[track_caller]
@@ -12,16 +12,8 @@ fn upload(peer: &mut Peer, bytes: &str, pattern: &str) {
 #[test]
 fn the_files_of_a_nick_are_bounded_and_guests_share_a_quota() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().to_str().unwrap();
-    let flags = [
-        "--data",
-        data,
-        "--quota-per-nick",
-        "10",
-        "--announce-after",
-        "1h",
-    ];
-    let chatd = Chatd::with(&flags);
+    let start = || on_disk(folder.path(), &["--quota-per-nick", "10"]);
+    let chatd = start();
     let mut ann = chatd.member("ann");
     ann.ask("JOIN #ann", "OK JOIN #ann 0");
     ann.ask("REGISTER my secret", "OK REGISTER ann");
@@ -75,7 +67,7 @@ fn the_files_of_a_nick_are_bounded_and_guests_share_a_quota() {
     assert!(rest.contains("ERR UPLOAD quota "), "{rest}");
     drop((second, guest, chatd));
     // The sum is known after a restart too, and belongs to the nick that is registered then.
-    let chatd = Chatd::with(&flags);
+    let chatd = start();
     let mut ann = chatd.peer();
     ann.ask("NICK ann my secret", "OK NICK ann #lobby <id>");
     upload(&mut ann, "x", "ERR UPLOAD quota …");

@@ -1,5 +1,8 @@
 //! HTTP requests in plain text, and their replies.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::server::Chatd;
 
 /// Sends `request` and returns the whole reply. The server closes the connection after it.
@@ -24,6 +27,12 @@ pub fn say(chatd: &Chatd, lines: &[&str], body: &str) -> String {
 
 /// `ann:` in base64.
 pub const ANN: &str = "Authorization: Basic YW5uOg==";
+/// Returns the header that logs in.
+pub fn basic(nick: &str, password: &str) -> String {
+    let user = STANDARD.encode(format!("{nick}:{password}"));
+    format!("Authorization: Basic {user}")
+}
+
 /// A request that sends messages to `#ops`.
 pub const POST: &str = "POST /rooms/ops HTTP/1.1";
 

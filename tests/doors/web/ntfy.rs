@@ -8,15 +8,10 @@ use crate::support::carriers::Frames;
 use crate::support::run::PATIENCE;
 use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
-use crate::support::web::{ask, check_status, say};
+use crate::support::web::{ask, basic, check_status, say};
 
 fn chatd() -> Chatd {
     Chatd::with(&["--ntfy", "on"])
-}
-
-fn basic(user: &str) -> String {
-    let encoded = base64::engine::general_purpose::STANDARD.encode(user);
-    format!("Authorization: Basic {encoded}")
 }
 
 /// Returns the body of an answer with the status `status`, as JSON.
@@ -33,7 +28,7 @@ fn a_notification_is_a_message_in_the_room_of_its_topic() {
     let mut bob = chatd.peer();
     bob.ask("JOIN ops", "OK JOIN #ops 0");
     bob.ask("TAGS on", "OK TAGS on");
-    let ci = basic("ci:");
+    let ci = basic("ci", "");
     let answer = say(
         &chatd,
         &[
@@ -101,12 +96,9 @@ fn the_token_of_a_hook_publishes_to_its_room_and_to_no_other() {
     let token = path.strip_prefix("/hooks/").expect("it is a hook");
     let mut bob = chatd.peer();
     bob.ask("JOIN ops", "OK JOIN #ops 0");
-    for (n, by) in [
-        format!("Authorization: Bearer {token}"),
-        basic(&format!(":{token}")),
-    ]
-    .iter()
-    .enumerate()
+    for (n, by) in [format!("Authorization: Bearer {token}"), basic("", token)]
+        .iter()
+        .enumerate()
     {
         json(
             &say(
@@ -222,7 +214,7 @@ fn a_subscriber_reads_only_what_it_may_and_other_addresses_still_work() {
         let refused = json(&say(&chatd, &[&format!("GET {path} HTTP/1.1")], ""), 404);
         assert_eq!(refused["code"], 40401, "{path}");
     }
-    let own = basic("ann:my secret");
+    let own = basic("ann", "my secret");
     let answer = say(&chatd, &["GET /private/json?poll=1 HTTP/1.1", &own], "");
     assert!(answer.contains(r#""message":"secret""#), "{answer}");
     // ntfy's app sends the header in the address when it can set none.
@@ -246,7 +238,7 @@ fn a_subscriber_reads_only_what_it_may_and_other_addresses_still_work() {
     let other = Chatd::start();
     check_status(&say(&other, &["GET /lobby/json?poll=1 HTTP/1.1"], ""), 404);
     check_status(
-        &say(&other, &["POST /lobby HTTP/1.1", &basic("ci:")], "no"),
+        &say(&other, &["POST /lobby HTTP/1.1", &basic("ci", "")], "no"),
         404,
     );
 }
