@@ -217,6 +217,9 @@ impl fmt::Display for SentTags {
 /// assert_eq!(find("reply=17;notice", "edited"), None);
 /// ```
 pub fn find<'a>(tags: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    if tags.is_empty() {
+        return None; // as those of nearly every message
+    }
     tags.split(';').find_map(|tag| {
         let (found, value) = tag.split_once('=').unwrap_or((tag, ""));
         (found == name).then(|| decode(value).unwrap_or_default())

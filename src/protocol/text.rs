@@ -36,7 +36,7 @@ pub fn mentions(text: &str, nick: &str) -> bool {
 /// Returns whether `text` contains [`EVERYBODY`] as a whole word. Nearly no message contains `@`, so that is checked
 /// first.
 pub fn mentions_everybody(text: &str) -> bool {
-    text.contains('@') && mentions(text, EVERYBODY)
+    memchr::memchr(b'@', text.as_bytes()).is_some() && mentions(text, EVERYBODY)
 }
 
 /// Returns whether `c` is not allowed in text. Not allowed are C0 (except TAB), DEL, C1, bidirectional overrides and

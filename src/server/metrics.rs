@@ -11,7 +11,6 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::{Server, log_lines};
-use crate::model::Outcome;
 use crate::transport::Carrier;
 
 /// The time between two log lines about the same limit. Each line contains the number of hits since the last one.
@@ -124,10 +123,6 @@ pub(super) struct Metrics {
     pub bytes_in: Count,
     pub bytes_out: Count,
     pub writes: Count,
-    /// Entries passed to the log, and those that it stored or rejected.
-    pub appended: Count,
-    pub kept: Count,
-    pub not_kept: Count,
     /// How often the log was read for a client that has fallen behind a room's tail.
     pub catch_ups: Count,
     /// Notifications that push services have accepted, and those that could not be sent.
@@ -140,14 +135,6 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// Counts the result of an entry that was passed to the log.
-    pub fn outcome(&self, outcome: &Outcome) {
-        match outcome {
-            Ok(_) => self.kept.add(1),
-            Err(_) => self.not_kept.add(1),
-        }
-    }
-
     /// Counts the connection as one of kind `to`, and no longer as one of kind `from`. Returns `to`.
     pub fn set_kind(&self, from: Option<ConnectionKind>, to: ConnectionKind) -> ConnectionKind {
         if let Some(from) = from {
@@ -243,7 +230,10 @@ impl Page {
             )?;
         }
 
-        let totals = server.state().chat.totals();
+        let (totals, log) = {
+            let state = server.state();
+            (state.chat.totals(), state.log_counts)
+        };
         self.one(
             "nicks",
             "gauge",
@@ -295,33 +285,29 @@ impl Page {
         let help = "how often the log was read for a slow reader";
         self.one("catch_ups_total", "counter", help, metrics.catch_ups.get())?;
 
-        // These are read first, because the number of outcomes must never exceed the number of appended entries.
-        let (kept, not_kept) = (metrics.kept.get(), metrics.not_kept.get());
-        let appended = metrics.appended.get();
         self.one(
             "log_appended_total",
             "counter",
             "events passed to the log",
-            appended,
+            log.appended,
         )?;
         self.one(
             "log_kept_total",
             "counter",
             "events that the log has stored",
-            kept,
+            log.kept,
         )?;
         self.one(
             "log_failed_total",
             "counter",
             "events that the log could not store",
-            not_kept,
+            log.not_kept,
         )?;
-        let waiting = appended.saturating_sub(kept + not_kept);
         self.one(
             "log_waiting",
             "gauge",
             "events that the log has not stored yet",
-            waiting,
+            server.proposed.used() as u64,
         )?;
         if server.notifier.is_some() {
             let (pushed, failed) = (metrics.pushed.get(), metrics.not_pushed.get());

@@ -20,7 +20,8 @@ use crate::chat::Chat;
 use crate::config::Config;
 use crate::log::{Location, Log};
 use crate::model::{
-    Applied, Budget, Entry, EventKind, Now, PeerId, Removed, Report, Scope, SharedReport, Ticket,
+    Applied, Budget, Entry, EventKind, Now, Outcome, PeerId, Removed, Report, Scope, SharedReport,
+    Ticket,
 };
 use crate::protocol::EventId;
 use crate::session::batch::ROUND_BYTES;
@@ -48,6 +49,7 @@ pub(super) struct SharedState {
     pub log: Arc<dyn Log>,
     /// The events that the log has not stored or refused yet, or whose outcome has not been published yet.
     pub proposed: Arc<Budget>,
+    pub log_counts: LogCounts,
     pub accounts: Arc<Accounts>,
     pub metrics: Arc<Metrics>,
     /// Counts failed password attempts.
@@ -55,6 +57,24 @@ pub(super) struct SharedState {
     clock: Clock,
     /// Whether the server is stopping. If so, every connection ends when its input has been answered.
     pub is_stopping: bool,
+}
+
+/// How many entries were passed to the log, and how many the log has stored or rejected. Where several servers share the
+/// log, the outcomes include those of the other servers' entries.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LogCounts {
+    pub appended: u64,
+    pub kept: u64,
+    pub not_kept: u64,
+}
+
+impl LogCounts {
+    fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Ok(_) => self.kept += 1,
+            Err(_) => self.not_kept += 1,
+        }
+    }
 }
 
 /// The source of a connection.
@@ -104,6 +124,7 @@ impl SharedState {
             gathering_since: None,
             log,
             proposed: Arc::new(Budget::new(PROPOSED_MAX)),
+            log_counts: LogCounts::default(),
             accounts,
             metrics: Arc::default(),
             guesses: Guesses::default(),
@@ -149,13 +170,16 @@ impl SharedState {
             // A log on disk deletes the access list together with the room. For a log in memory, it is deleted here.
             self.accounts.forget_room(room);
         }
-        self.metrics.appended.add(1);
-        if self.is_own(ticket) {
-            self.proposed.change(0, entry.events());
-        }
+        self.log_counts.appended += 1;
+        let events = entry.events();
         self.propose_changes();
-        if let Some(applied) = self.log.append(entry, ticket, now.time) {
-            self.apply(applied);
+        match self.log.append(entry, ticket, now.time) {
+            Some(applied) => {
+                self.log_counts.count(&applied.outcome);
+                self.chat.apply(applied);
+            }
+            None if self.is_own(ticket) => self.proposed.change(0, events),
+            None => {}
         }
     }
 
@@ -170,7 +194,7 @@ impl SharedState {
         if self.is_own(applied.ticket) {
             self.proposed.change(applied.entry.events(), 0);
         }
-        self.metrics.outcome(&applied.outcome);
+        self.log_counts.count(&applied.outcome);
         self.chat.apply(applied);
     }
 

@@ -1,7 +1,7 @@
 //! Deletes and edits stored events, and reacts to them. The session first queries the log for the author and place of
 //! the event. The log checks the author and place again when it stores the change.
 
-use super::{Effect, Session};
+use super::{Effect, Proposal, Session};
 use crate::chat::{Chat, NickId, Place};
 use crate::dialect::ReplyBody;
 use crate::log::{Authorship, Location};
@@ -134,7 +134,11 @@ impl Session {
                     return None;
                 }
                 let (kind, body) = (EventKind::Edit(id), ReplyBody::IdAndTime);
-                Some(self.propose(verb, found.place, found.scope, kind, &text, body, chat))
+                let proposal = Proposal {
+                    text: &text,
+                    ..Proposal::new(verb, kind, body)
+                };
+                Some(self.propose(found.place, found.scope, proposal, chat))
             }
             OnEvent::Reply(_) => None, // handled above
             OnEvent::React(reaction) => {
@@ -151,7 +155,8 @@ impl Session {
                     (scope, _) => scope,
                 };
                 let (kind, body) = (EventKind::React(Box::new(reaction)), ReplyBody::IdAndTime);
-                Some(self.propose(verb, found.place, scope, kind, "", body, chat))
+                let proposal = Proposal::new(verb, kind, body);
+                Some(self.propose(found.place, scope, proposal, chat))
             }
         }
     }
@@ -177,8 +182,10 @@ impl Session {
         }
         let kind = EventKind::Remove(id, found.removed.into());
         let body = ReplyBody::Text(id.to_string().into());
-        let effect = self.propose(verb, found.place, found.scope, kind, "", body, chat);
-        self.irc_tag_own(tags.kept());
-        Some(effect.with_tags(tags))
+        let proposal = Proposal {
+            tags,
+            ..Proposal::new(verb, kind, body)
+        };
+        Some(self.propose(found.place, found.scope, proposal, chat))
     }
 }

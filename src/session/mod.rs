@@ -92,15 +92,26 @@ pub enum Effect {
     Stop,
 }
 
-impl Effect {
-    /// If the effect stores an entry, adds `tags` to the entry.
-    pub(crate) fn with_tags(mut self, tags: SentTags) -> Self {
-        if let Self::Append(entry, _) = &mut self
-            && !tags.is_empty()
-        {
-            Arc::make_mut(entry).tags = tags;
+/// An event that a session proposes, and the reply to its request.
+struct Proposal<'a> {
+    verb: Verb,
+    kind: EventKind,
+    /// The text of a message, an action, a topic or an edit; otherwise empty.
+    text: &'a str,
+    tags: SentTags,
+    body: ReplyBody,
+}
+
+impl Proposal<'_> {
+    /// Returns a proposal without text and tags.
+    fn new(verb: Verb, kind: EventKind, body: ReplyBody) -> Self {
+        Self {
+            verb,
+            kind,
+            text: "",
+            tags: SentTags::default(),
+            body,
         }
-        self
     }
 }
 
@@ -981,11 +992,15 @@ impl Session {
             contents: None,
         };
         let kind = EventKind::File(Box::new(file));
-        let effect = self.propose_upload(&upload.place, kind, ReplyBody::Nothing, chat);
-        Ok(effect.map(|effect| {
+        let proposal = Proposal {
+            tags: upload.tags.clone(),
+            ..Proposal::new(Verb::Upload, kind, ReplyBody::Nothing)
+        };
+        let effect = self.propose_upload(&upload.place, proposal, chat);
+        if effect.is_some() {
             chat.expect_file(self.peer);
-            effect.with_tags(upload.tags.clone())
-        }))
+        }
+        Ok(effect)
     }
 
     /// Checks that the user may still send files to a place.
@@ -1037,16 +1052,19 @@ impl Session {
                     contents: Some(contents),
                 };
                 let kind = EventKind::File(Box::new(file));
-                let tags = upload.tags;
-                let body = shown_file(None, contents);
-                let effect = self.propose_upload(&place, kind, body, chat)?;
+                let proposal = Proposal {
+                    tags: upload.tags,
+                    ..Proposal::new(Verb::Upload, kind, shown_file(None, contents))
+                };
+                let effect = self.propose_upload(&place, proposal, chat)?;
                 chat.expect_file(self.peer);
-                return Some(effect.with_tags(tags));
+                return Some(effect);
             }
             (Ok(contents), Begun::Live(id)) => {
                 let body = shown_file(Some(id), contents);
                 let kind = EventKind::Stored(id, contents.into());
-                return self.propose_upload(&place, kind, body, chat);
+                let proposal = Proposal::new(Verb::Upload, kind, body);
+                return self.propose_upload(&place, proposal, chat);
             }
             (Ok(_), Begun::Removed) => UploadError::removed(),
             (Err(error), _) => error,
@@ -1082,7 +1100,8 @@ impl Session {
             contents: None,
         };
         let kind = EventKind::Remove(id, removed.into());
-        self.propose_upload(place, kind, ReplyBody::Nothing, chat)
+        let proposal = Proposal::new(Verb::Upload, kind, ReplyBody::Nothing);
+        self.propose_upload(place, proposal, chat)
     }
 
     /// Queries the log for a file that was still live when the client requested it.
@@ -1294,59 +1313,57 @@ impl Session {
     /// Proposes an event in a room. The reply waits for the outcome, and is sent at the event's position in the room.
     fn propose_in(
         &mut self,
-        verb: Verb,
         room: RoomId,
-        kind: EventKind,
-        text: &str,
-        body: ReplyBody,
+        proposal: Proposal<'_>,
         chat: &mut Chat,
     ) -> Option<Effect> {
         let Some(name) = chat.room(room).map(|room| room.name.clone()) else {
-            if !matches!(body, ReplyBody::Nothing) {
-                self.refuse(&Refusal::new(verb, Code::NoSuchRoom, "that room is gone"));
+            if !matches!(proposal.body, ReplyBody::Nothing) {
+                let text = "that room is gone";
+                self.refuse(&Refusal::new(proposal.verb, Code::NoSuchRoom, text));
             }
             return None;
         };
-        let (place, scope) = (Place::Room(room), Scope::Room(name));
-        Some(self.propose(verb, place, scope, kind, text, body, chat))
+        Some(self.propose(Place::Room(room), Scope::Room(name), proposal, chat))
     }
 
     /// Proposes an event of an upload.
     fn propose_upload(
         &mut self,
         place: &FilePlace,
-        kind: EventKind,
-        body: ReplyBody,
+        proposal: Proposal<'_>,
         chat: &mut Chat,
     ) -> Option<Effect> {
-        let verb = Verb::Upload;
         match place {
-            FilePlace::Room(room) => self.propose_in(verb, *room, kind, "", body, chat),
+            FilePlace::Room(room) => self.propose_in(*room, proposal, chat),
             FilePlace::Inbox(both) => {
                 let message = &both.message;
                 let here = chat.find_nick(&message.to).unwrap_or(NickId::NONE);
                 let (place, scope) = (Place::Nick(here), Scope::Inbox(message.clone().into()));
-                Some(self.propose(verb, place, scope, kind, "", body, chat))
+                Some(self.propose(place, scope, proposal, chat))
             }
         }
     }
 
     /// Proposes an event. The reply is sent at the event's position among the events of `place`.
-    #[allow(clippy::too_many_arguments)] // each is a part of the event or of its reply
     fn propose(
         &mut self,
-        verb: Verb,
         place: Place,
         scope: Scope,
-        kind: EventKind,
-        text: &str,
-        body: ReplyBody,
+        proposal: Proposal<'_>,
         chat: &mut Chat,
     ) -> Effect {
+        let Proposal {
+            verb,
+            kind,
+            text,
+            tags,
+            body,
+        } = proposal;
         chat.expect(place);
         let author = self.nick.and_then(|nick| chat.user(nick));
         let author = author.map_or("?", |user| user.nick.as_str());
-        let entry = Entry::new(scope, kind, author, text);
+        let entry = Entry::new(scope, kind, author, text).with_tags(tags);
         let body = self.irc_body(&entry, body);
         let peer = self.peer;
         let reply = EntryReply { verb, place, body };

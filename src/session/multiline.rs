@@ -1,7 +1,7 @@
 //! Handles `TEXT`: several lines that are sent as one message.
 
 use super::request::Done;
-use super::{Effect, Expects, Session, UploadError};
+use super::{Effect, Expects, Proposal, Session, UploadError};
 use crate::chat::Chat;
 use crate::dialect::ReplyBody;
 use crate::model::{EventKind, Now};
@@ -96,6 +96,13 @@ impl Session {
             count => (EventKind::Text, count),
         };
         let body = ReplyBody::Lines(count);
-        self.send_message(Verb::Text, to, kind, lines.as_str(), body, tags, chat)
+        let message = Proposal {
+            verb: Verb::Text,
+            kind,
+            text: lines.as_str(),
+            tags,
+            body,
+        };
+        self.send_message(to, message, chat)
     }
 }

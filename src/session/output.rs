@@ -648,18 +648,21 @@ impl Session {
         let Some(tail) = chat.tail(place) else {
             return from;
         };
+        let to = to.min(tail.end());
+        if from >= to {
+            return from;
+        }
         let step = |start, seq| match place {
             Place::Everyone => Advance::Notices(seq),
             Place::Nick(_) => Advance::Inbox(seq),
             Place::Room(room) => Advance::Room(room, seq, tail.last_id(start, seq)),
         };
-        if from < tail.first() && from < to {
+        if from < tail.first() {
             // The tail no longer contains some entries that this connection has not received.
             self.write_gap(place, client, chat, &mut batch.own);
             from = tail.first();
             batch.run(step(from, from));
         }
-        let to = to.min(tail.end());
         let form = match place {
             Place::Room(room) => self.form(room, client).map(|form| (room, form)),
             Place::Everyone | Place::Nick(_) => None,

@@ -8,7 +8,9 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::amend::OnEvent;
 use super::lazy_list::{LazyList, Step};
 use super::output::{AfterReply, Pending, UpTo};
-use super::{Deferred, Effect, Expects, Membership, NickLogin, Session, Upload, WaitingNick};
+use super::{
+    Deferred, Effect, Expects, Membership, NickLogin, Proposal, Session, Upload, WaitingNick,
+};
 use crate::chat::nick::Leaves;
 use crate::chat::{Chat, Claimed, FilePlace, NickId, Place, Refused, RoomId};
 use crate::dialect::{Dialect, Marks, Output, ReplyBody};
@@ -104,15 +106,39 @@ impl Session {
         match request {
             Request::Msg { text, tags } => {
                 let (kind, body) = (EventKind::Msg, ReplyBody::IdAndTime);
-                self.send_message(verb, None, kind, &text, body, tags, chat)
+                let text = &*text;
+                let message = Proposal {
+                    verb,
+                    kind,
+                    text,
+                    tags,
+                    body,
+                };
+                self.send_message(None, message, chat)
             }
             Request::Me { text, tags } => {
                 let (kind, body) = (EventKind::Me, ReplyBody::IdAndTime);
-                self.send_message(verb, None, kind, &text, body, tags, chat)
+                let text = &*text;
+                let message = Proposal {
+                    verb,
+                    kind,
+                    text,
+                    tags,
+                    body,
+                };
+                self.send_message(None, message, chat)
             }
             Request::Tell { to, text, tags } => {
                 let (kind, body) = (EventKind::Msg, ReplyBody::IdAndTime);
-                self.send_message(verb, Some(to), kind, &text, body, tags, chat)
+                let text = &*text;
+                let message = Proposal {
+                    verb,
+                    kind,
+                    text,
+                    tags,
+                    body,
+                };
+                self.send_message(Some(to), message, chat)
             }
             Request::Nick { nick, password } => self.nick(nick, password.as_deref(), chat, now),
             Request::Register { password } => self.register(password.as_deref(), chat, now),
@@ -308,17 +334,13 @@ impl Session {
     }
 
     /// Sends a message to a room or nick, or to the current room.
-    #[allow(clippy::too_many_arguments)] // each is a part of the message or of its reply
     pub(super) fn send_message(
         &mut self,
-        verb: Verb,
         to: Option<Target>,
-        kind: EventKind,
-        text: &str,
-        body: ReplyBody,
-        tags: SentTags,
+        mut message: Proposal<'_>,
         chat: &mut Chat,
     ) -> Done {
+        let verb = message.verb;
         let own = self.require_nick(verb)?;
         let room = match to {
             None => self.require_current_room(verb)?,
@@ -327,23 +349,20 @@ impl Session {
                 .map_err(refused(verb))?,
             Some(Target::Nick(to)) => {
                 let (place, scope) = direct(verb, own, to, chat)?;
-                if verb == Verb::Tell && !tags.is_notice() {
+                if verb == Verb::Tell && !message.tags.is_notice() {
                     self.send_away(place, chat);
                 }
-                let effect = self.propose(verb, place, scope, kind, text, body, chat);
-                return Ok(Some(effect.with_tags(tags)));
+                return Ok(Some(self.propose(place, scope, message, chat)));
             }
         };
         // What a program sends may come from anybody, such as the title of a bug report.
-        let is_for_all =
-            !tags.is_notice() && mentions_everybody(text) && chat.may_mention_everybody(room, own);
-        let tags = if is_for_all {
-            tags.with_everybody()
-        } else {
-            tags
-        };
-        let effect = self.propose_in(verb, room, kind, text, body, chat);
-        Ok(effect.map(|effect| effect.with_tags(tags)))
+        if mentions_everybody(message.text)
+            && !message.tags.is_notice()
+            && chat.may_mention_everybody(room, own)
+        {
+            message.tags = message.tags.with_everybody();
+        }
+        Ok(self.propose_in(room, message, chat))
     }
 
     /// Takes a nick. `has_token` is `Some(true)` after a login with a token, `Some(false)` after a login with the
@@ -688,7 +707,11 @@ impl Session {
             format!("{name} {text}")
         };
         let body = ReplyBody::Text(body.into());
-        Ok(self.propose_in(verb, room, EventKind::Topic, text, body, chat))
+        let proposal = Proposal {
+            text,
+            ..Proposal::new(verb, EventKind::Topic, body)
+        };
+        Ok(self.propose_in(room, proposal, chat))
     }
 
     /// Replies with a list. A short list is sent at once; a longer list is sent line by line, as the client receives

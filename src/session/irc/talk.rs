@@ -1,9 +1,8 @@
 //! Handles messages of IRC clients, and their requests to join and leave rooms.
 
 use super::super::amend::{FoundEvent, IrcMessage, OnEvent};
-use super::super::output::Pending;
 use super::super::request::Done;
-use super::super::{Deferred, Effect, LineEnd, Session};
+use super::super::{Deferred, Effect, LineEnd, Proposal, Session};
 use super::lacks;
 use super::reply::Asked;
 use crate::chat::Chat;
@@ -233,22 +232,15 @@ impl Session {
         } else {
             Target::Nick(nick_name(verb, &to)?)
         };
-        let kept = tags.kept().to_owned();
-        let done = self.send_message(verb, Some(target), kind, &text, body, tags, chat);
-        if let Ok(Some(_)) = done {
-            self.irc_tag_own(&kept);
-        }
-        done
-    }
-
-    /// Adds tags to the client's own event, which is the reply to the last request.
-    pub(in super::super) fn irc_tag_own(&mut self, tags: &str) {
-        if let Some(replies) = self.replies.as_deref_mut()
-            && let Some(Pending::Entry(reply)) = replies.pending.back_mut()
-            && let ReplyBody::Event(own) = &mut reply.body
-        {
-            own.tags = tags.into();
-        }
+        let text = &*text;
+        let message = Proposal {
+            verb,
+            kind,
+            text,
+            tags,
+            body,
+        };
+        self.send_message(Some(target), message, chat)
     }
 
     /// Checks that this connection may read a room. The room must exist, because a mistyped name must not create one.
@@ -515,7 +507,7 @@ impl Session {
             }
             _ => None,
         };
-        let (tags, is_silent) = (Box::default(), irc.asked == Asked::Silent);
+        let (tags, is_silent) = (entry.tags.kept().into(), irc.asked == Asked::Silent);
         ReplyBody::Event(Box::new(OwnEvent {
             line: lines,
             more,
