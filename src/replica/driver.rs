@@ -64,8 +64,8 @@ impl fmt::Display for Ended {
             Self::Stuck(stuck) => write!(f, "{stuck}"),
             Self::TooOld(first) => write!(
                 f,
-                "the log begins with message {first} now, and this server is further behind: begin with a copy of \
-                 another server's folder (chatd backup)"
+                "the log begins with message {first} now, and this server is further behind: when it starts again, it \
+                 receives a copy from another server"
             ),
             Self::Refused(e) => write!(f, "{e}"),
         }

@@ -6,10 +6,12 @@
 
 mod buckets;
 mod connected;
+mod copy;
 mod driver;
 mod log;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +28,7 @@ use crate::log::sqlite::{Position, SqliteLog};
 use crate::model::{Checkpoint, ServerName, StorageError};
 
 pub use buckets::ReplicaBuckets;
+pub use copy::{Copies, UNUSED_FOR};
 pub use driver::Ended;
 pub use log::{ReplicaLog, Unsaved};
 
@@ -89,6 +92,11 @@ impl Settings {
         format!("pc.{}.log", self.chat)
     }
 
+    /// Returns the subject on which a server asks for a copy of another server's replica.
+    fn copies(&self) -> String {
+        format!("pc.{}.copy", self.chat)
+    }
+
     /// Returns the subject on which the log publishes what it has stored.
     fn stored_subject(&self) -> String {
         format!("pc.{}.done", self.chat)
@@ -114,9 +122,8 @@ pub enum Error {
     OwnChat,
     /// The folder belongs to another chat.
     OtherChat(String),
-    /// The log does not go back as far as this server needs. The numbers are those of the message that is needed, and of
-    /// the oldest that there is.
-    TooOld(u64, u64),
+    /// The log does not go back as far as this server needs, and no other server sends a copy of its replica.
+    NoCopy,
     /// The log is shorter than the replica: it is another log, or has lost messages. The numbers are those of the last
     /// message of the replica, and of the log.
     Shorter(u64, u64),
@@ -136,13 +143,12 @@ impl fmt::Display for Error {
             Self::ChatExists(chat) => write!(f, "these NATS servers have a chat {chat} already"),
             Self::OwnChat => f.write_str(
                 "the folder already has a chat: to share it, run chatd cluster init on it; every other server begins with \
-                 an empty folder or a copy",
+                 an empty folder",
             ),
             Self::OtherChat(chat) => write!(f, "the folder belongs to the chat {chat}"),
-            Self::TooOld(needed, first) => write!(
-                f,
-                "the log begins with message {first}, and this server needs message {needed}: begin with a copy of \
-                 another server's folder (chatd backup)"
+            Self::NoCopy => f.write_str(
+                "the log no longer has everything that this server needs, and no other server of the chat answers: start \
+                 another one first, or begin with a copy of its folder (chatd backup)",
             ),
             Self::Shorter(own, last) => write!(
                 f,
@@ -180,6 +186,7 @@ impl From<nats::Error> for Error {
 pub struct Replica {
     settings: Settings,
     local: Arc<SqliteLog>,
+    copies: Arc<Copies>,
     position: Position,
     queue: (Sender<Submitted>, Receiver<Submitted>),
     unsaved: (Sender<Unsaved>, Receiver<Unsaved>),
@@ -188,41 +195,34 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Opens the replica in `folder`. `sink` receives what the log reports. Waits until a NATS server answers.
+    /// Opens the replica in `folder`. `sink` receives what the log reports. Waits until a NATS server answers. If the log
+    /// no longer has what the replica needs, receives a copy from another server.
     ///
     /// # Errors
     /// When the folder or the log cannot be used.
     pub fn open(settings: Settings, folder: &Path, sink: Sink) -> Result<Self, Error> {
-        let local = Arc::new(SqliteLog::open(folder, sink)?);
-        let known = local.position()?;
-        if known.is_none() && !local.is_unused()? {
-            return Err(Error::OwnChat);
-        }
-        if let Some(known) = known.as_ref().filter(|known| known.log != settings.chat) {
-            return Err(Error::OtherChat(known.log.clone()));
-        }
-        let state = smol::block_on(with_jetstream(&settings, async |jetstream| match jetstream
-            .stream(&settings.stream())
-            .await
-        {
-            Err(nats::Error::Refused { code, .. }) if code == NO_SUCH_STREAM => {
-                Err(Error::NoChat(settings.chat.clone()))
+        smol::block_on(with_jetstream(&settings, async |jetstream| {
+            let known = known(&settings, folder)?;
+            let stream = jetstream.stream(&settings.stream()).await;
+            let state = match stream {
+                Err(nats::Error::Refused { code, .. }) if code == NO_SUCH_STREAM => {
+                    return Err(Error::NoChat(settings.chat.clone()));
+                }
+                stream => stream?.state,
+            };
+            if state.last < known.as_ref().map_or(0, Position::newest) {
+                let own = known.as_ref().map_or(0, Position::newest);
+                return Err(Error::Shorter(own, state.last));
             }
-            stream => Ok(stream?.state),
+            if state.first > known.as_ref().map_or(1, Position::needed) {
+                copy::receive(jetstream.handle(), &settings, folder).await?;
+            }
+            Ok(())
         }))?;
-        let applied = known.as_ref().map_or(0, |known| known.applied);
-        let checkpoint = known.as_ref().and_then(|known| known.checkpoint.as_ref());
-        let needed = checkpoint.map_or(applied, |(checkpoint, _)| checkpoint.sequence) + 1;
-        if state.first > needed {
-            return Err(Error::TooOld(needed, state.first));
-        }
-        let read = checkpoint.map_or(0, |(checkpoint, _)| checkpoint.sequence);
-        let read = read.max(applied);
-        if state.last < read {
-            return Err(Error::Shorter(read, state.last));
-        }
+        let local = Arc::new(SqliteLog::open(folder, sink)?);
         let position = local.replicate(&settings.chat, 0)?;
         Ok(Self {
+            copies: Arc::new(Copies::new(local.clone(), folder)),
             settings,
             local,
             position,
@@ -272,6 +272,7 @@ impl Replica {
             ready: self.ready,
             connected: Arc::default(),
             unsaved: self.unsaved.1,
+            copies: self.copies,
             settings: Arc::new(self.settings.clone()),
         };
         let driver = Driver::new(
@@ -297,6 +298,7 @@ pub struct Following {
     ready: Arc<connected::Ready>,
     connected: Arc<connected::Connected>,
     unsaved: Receiver<Unsaved>,
+    copies: Arc<Copies>,
     settings: Arc<Settings>,
 }
 
@@ -314,6 +316,11 @@ impl Following {
     /// Returns the next direct message that this server sends and that is not logged; `None` when the server has ended.
     pub async fn next_unsaved(&self) -> Option<Unsaved> {
         self.unsaved.recv().await.ok()
+    }
+
+    /// Returns what makes copies of this server's replica for others.
+    pub fn copies(&self) -> &Arc<Copies> {
+        &self.copies
     }
 
     /// Returns the name of this server.
@@ -353,6 +360,19 @@ impl Following {
     }
 }
 
+/// Returns where the replica in a folder is; `None` if nothing was ever stored in the folder.
+fn known(settings: &Settings, folder: &Path) -> Result<Option<Position>, Error> {
+    let local = match SqliteLog::open_beside(folder) {
+        Err(StorageError::Io(e)) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    match local.position()? {
+        None if !local.is_unused()? => Err(Error::OwnChat),
+        Some(known) if known.log != settings.chat => Err(Error::OtherChat(known.log)),
+        known => Ok(known),
+    }
+}
+
 /// Begins a chat on the NATS servers with the folder of a single server, which may be empty. The folder becomes the first
 /// replica.
 ///
@@ -364,7 +384,7 @@ pub fn init(settings: &Settings, folder: &Path) -> Result<(), Error> {
         return Err(Error::OtherChat(known.log));
     }
     // The first message has ids that are greater than those of the folder. If the folder has anything that is not in the
-    // log, the log does not begin with message 1, so that no server begins with an empty folder.
+    // log, the log does not begin with message 1, so that every other server begins with a copy.
     let first = if local.is_unused()? {
         None
     } else {

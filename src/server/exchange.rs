@@ -1,5 +1,5 @@
 //! What servers of one chat tell one another by messages of NATS that are not logged: direct messages that are not saved,
-//! and the contents of files.
+//! the contents of files, and copies of the whole log for new servers.
 //!
 //! A server that wants a file asks everybody who has it, and then asks one of those for one piece after the other. A live
 //! file is asked for in the same way, while it is still being uploaded: the server that receives the upload answers.
@@ -28,7 +28,7 @@ use crate::files::live::Live;
 use crate::files::{Incoming, Store};
 use crate::model::{self, Applied, EventKind, FileContents, Report, Scope, ServerName};
 use crate::protocol::{Code, Digest, EventId, Time};
-use crate::replica::Following;
+use crate::replica::{Following, UNUSED_FOR};
 
 /// The maximum size of a piece in bytes.
 const PIECE_BYTES: usize = 256 << 10;
@@ -372,6 +372,9 @@ async fn answer(server: &Arc<Server>, following: &Following, handle: &Handle) ->
     let pieces = handle.subscribe(&own)?;
     let live = handle.subscribe(&following.subject("live"))?;
     let told = handle.subscribe(&following.subject("tell"))?;
+    let own_copy = following.own_subject("copy");
+    let new = handle.subscribe(&following.subject("copy"))?;
+    let copied = handle.subscribe(&own_copy)?;
     let delivers = async {
         while let Some(message) = told.next().await {
             if let Some(answer) = deliver(server, following, &message.payload) {
@@ -409,7 +412,42 @@ async fn answer(server: &Arc<Server>, following: &Following, handle: &Handle) ->
             }
         }
     };
-    future::zip(future::zip(has, delivers), future::zip(sends, follows)).await;
+    let offers = async {
+        while let Some(message) = new.next().await {
+            if !following.is_cut_off() {
+                reply(handle, &message, own_copy.as_bytes());
+            }
+        }
+    };
+    let copies = async {
+        while let Some(message) = copied.next().await {
+            // Others must not wait while the copy is made.
+            let (handle, server) = (handle.clone(), server.clone());
+            let copies = following.copies().clone();
+            let executor = server.executor.clone();
+            let answer = async move {
+                let asked = text(&message).to_owned();
+                let answer = server.pool.run(move || copies.answer(&asked));
+                if let Some(answer) = answer.await {
+                    reply(&handle, &message, &answer);
+                }
+            };
+            executor.spawn(answer).detach();
+        }
+    };
+    let deletes = async {
+        loop {
+            Timer::after(UNUSED_FOR).await;
+            let copies = following.copies().clone();
+            server.pool.run(move || copies.delete_unused()).await;
+        }
+    };
+    let files = future::zip(has, future::zip(sends, follows));
+    let rest = future::zip(delivers, future::zip(offers, copies));
+    future::or(deletes, async {
+        future::zip(files, rest).await;
+    })
+    .await;
     Ok(())
 }
 

@@ -2,13 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use futures_lite::future;
+use plainchat::cluster::nats::Headers;
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
-use super::servers::Servers;
+use super::servers::{Servers, run, settled};
 use super::support::server::Chatd;
 use super::support::spawn::Peer;
+
+/// The number of messages in a log that has been shortened.
+const SHORT: u32 = 100;
 
 /// Servers that share a chat.
 struct Chat {
@@ -19,11 +26,17 @@ struct Chat {
 impl Chat {
     /// Begins a chat on three new nats-servers.
     fn begin() -> Self {
+        Self::begin_with(|_| ())
+    }
+
+    /// Begins a chat on three new nats-servers with a folder that `fill` may fill first.
+    fn begin_with(fill: impl FnOnce(&Path)) -> Self {
         let chat = Self {
             nats: Servers::three(),
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
         let data = chat.data("one");
+        fill(&data);
         let told = chatd(&[
             "cluster",
             "init",
@@ -63,6 +76,34 @@ impl Chat {
             "--announce-after",
             "1h",
         ])
+    }
+
+    /// Deletes all but the newest messages of the log, as NATS deletes old messages in the course of a week.
+    fn shorten_log(&self) {
+        run(async {
+            let (handle, connection) = self.nats.all[0].connect().await;
+            let ask = async |what: &str, body: &str| {
+                let subject = format!("$JS.API.STREAM.{what}.PC_chat");
+                let within = Duration::from_secs(5);
+                let answer = settled(async || {
+                    handle
+                        .request(&subject, &Headers::new(), body.as_bytes(), within)
+                        .await
+                });
+                let answer = answer.await.expect("an answer").payload;
+                let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+                assert!(answer["error"].is_null(), "{answer}");
+                answer
+            };
+            let shortened = async {
+                let mut settings = ask("INFO", "").await["config"].take();
+                settings["max_msgs"] = SHORT.into();
+                settings["discard"] = "old".into();
+                ask("UPDATE", &settings.to_string()).await;
+            };
+            let lost = async { panic!("{}", connection.run().await) };
+            future::or(shortened, lost).await;
+        });
     }
 
     /// Returns what a server has stored of all rooms.
@@ -186,6 +227,61 @@ fn what_is_said_on_one_server_is_the_same_on_all() {
         .parse()
         .expect("a number");
     assert!(next > id.parse().expect("a number"));
+}
+
+#[test]
+fn a_server_receives_a_copy_of_another_one_if_the_log_lacks_what_it_needs() {
+    let mut file = String::new();
+    let chat = Chat::begin_with(|data| {
+        let alone = Chatd::with(&["--data", text(data)]);
+        let mut ann = alone.member("ann");
+        ann.ask("REGISTER my secret", "OK REGISTER ann");
+        ann.ask("MSG from before", "OK MSG <id> <time>");
+        ann.send("UPLOAD notes.txt 5\nhello");
+        let told = ann.inbox.reply("OK UPLOAD <id> 5 <sha256>");
+        file = told.split(' ').nth(2).expect("an id").to_owned();
+    });
+    let mut one = chat.start("one");
+    let mut bob = one.member("bob");
+    bob.ask("MSG already shared", "OK MSG <id> <time>");
+    // A new server, with an empty folder.
+    let two = chat.start("two");
+    let mut cat = two.peer();
+    cat.ask("NICK ann", "ERR NICK need-password…");
+    cat.ask("NICK bob", "ERR NICK nick-taken…");
+    cat.ask("NICK cat", "OK NICK cat #lobby <id>");
+    cat.send("SEARCH from before\n");
+    cat.expect("PAST <id> <time> MSG #lobby ann from before");
+    cat.expect("OK SEARCH 1");
+    cat.send(format!("DOWNLOAD {file}\n"));
+    cat.expect(&format!("DATA {file} 5 <sha256> notes.txt"));
+    assert_eq!(cat.inbox.bytes(5), b"hello");
+    cat.expect(&format!("OK DOWNLOAD {file}"));
+    bob.ask("MSG to both", "OK MSG <id> <time>");
+    cat.expect("MSG #lobby bob to both");
+    // A server that was away until the log had lost what it needs.
+    drop((cat, two));
+    for _ in 0..2 * SHORT {
+        bob.ask("MSG not in the log any more", "OK MSG <id> <time>");
+    }
+    drop(bob);
+    one.signal(Signal::TERM); // then it begins with the newest messages
+    assert!(one.wait(Duration::from_secs(60)).is_some());
+    let one = chat.start("one");
+    let mut bob = one.member("bob");
+    chat.shorten_log();
+    let two = chat.start("two");
+    let mut dan = two.member("dan");
+    dan.send("HISTORY 1\n");
+    dan.expect("PAST <id> <time> MSG #lobby bob not in the log any more");
+    dan.expect("OK HISTORY 1");
+    bob.ask("MSG and on", "OK MSG <id> <time>");
+    dan.expect("MSG #lobby bob and on");
+    [&one, &two].into_iter().for_each(catch_up);
+    drop((one, two));
+    let all = ["one", "two"].map(|node| chat.stored(node));
+    assert!(all[0].contains("from before"), "{}", all[0]);
+    assert_eq!(all[0], all[1]);
 }
 
 #[test]

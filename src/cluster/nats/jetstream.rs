@@ -167,7 +167,8 @@ impl JetStream {
         Self(handle)
     }
 
-    pub(super) fn handle(&self) -> &Handle {
+    /// Returns the connection.
+    pub fn handle(&self) -> &Handle {
         &self.0
     }
 

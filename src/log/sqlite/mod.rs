@@ -35,8 +35,8 @@ pub use self::maintenance::{Imported, ImportedTo};
 pub use self::schema::lock;
 
 use self::pool::Pool;
-pub use self::replica::Position;
 pub(crate) use self::replica::{Message, SharedChange, Step, make_change, set_made};
+pub use self::replica::{NewCopy, Position};
 use self::search_index::SearchIndex;
 pub(crate) use self::writer::Change;
 use self::writer::{Rooms, Waiting, Writer};

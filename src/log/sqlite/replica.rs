@@ -2,12 +2,18 @@
 //! messages into it in the same order.
 
 use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use super::schema::lock;
 use super::writer::Make;
-use super::{Reader, inbox, readers};
+use super::{Reader, inbox, readers, search_index};
+use crate::files::private;
 use crate::model::{
     Checkpoint, DeletedFile, Entry, ReaderName, Report, SharedReport, StorageError, StoredChange,
     Ticket,
@@ -74,6 +80,98 @@ pub struct Position {
     pub checkpoint: Option<(Checkpoint, String)>,
     /// The places in the log of the changes of accounts and bans that have been made since the checkpoint.
     pub made: HashSet<u64>,
+}
+
+impl Position {
+    /// Returns the number of the first message that the server must read.
+    pub fn needed(&self) -> u64 {
+        let checkpoint = self.checkpoint.as_ref();
+        checkpoint.map_or(self.applied, |(checkpoint, _)| checkpoint.sequence) + 1
+    }
+
+    /// Returns the number of the newest message that the server has seen.
+    pub fn newest(&self) -> u64 {
+        self.applied.max(self.needed() - 1)
+    }
+}
+
+/// A copy of another server's replica, while it is received. It is deleted if it is dropped before its end.
+pub struct NewCopy {
+    folder: PathBuf,
+    path: PathBuf,
+    file: File,
+    length: u64,
+    _lock: File,
+}
+
+impl NewCopy {
+    /// Begins to receive the database of the data folder `folder`, which no server may use.
+    ///
+    /// # Errors
+    /// When another server uses the folder, or the file cannot be created.
+    pub fn begin(folder: &Path) -> Result<Self, StorageError> {
+        let lock = lock(folder)?;
+        let path = folder.join("chat.db.part");
+        Ok(Self {
+            folder: folder.to_owned(),
+            file: private::open_file(&path)?,
+            path,
+            length: 0,
+            _lock: lock,
+        })
+    }
+
+    /// Returns the number of bytes that have been received.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Forgets what has been received.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn restart(&mut self) -> Result<(), StorageError> {
+        self.file.set_len(0)?;
+        self.length = 0;
+        Ok(())
+    }
+
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.file.write_all_at(bytes, self.length)?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Puts the database in place of the one that there may be. The search index is built anew.
+    ///
+    /// # Errors
+    /// When the folder cannot be changed.
+    pub fn finish(self) -> Result<(), StorageError> {
+        self.file.sync_all()?;
+        let log = super::path(&self.folder);
+        for end in ["-wal", "-shm"] {
+            let mut beside = log.clone().into_os_string();
+            beside.push(end);
+            match fs::remove_file(beside) {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
+                _ => {}
+            }
+        }
+        fs::rename(&self.path, &log)?;
+        search_index::forget(&self.folder)?;
+        File::open(&self.folder)?.sync_all()?;
+        Ok(())
+    }
+}
+
+impl Drop for NewCopy {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path); // after the end, there is none
+    }
 }
 
 /// Makes a replica of a database, or continues with the one that it is.

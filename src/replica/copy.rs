@@ -1,0 +1,266 @@
+//! The copy of a replica with which a server begins that the log alone cannot bring up to date: a new server, if the log no
+//! longer begins with its first message, or one that was away for too long. Another server makes the copy, and sends it in
+//! pieces as messages of NATS that are not logged. Files are not in it; they are copied later.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use rustix::fs::statvfs;
+use tracing::{info, warn};
+
+use super::driver::random;
+use super::{Error, Settings};
+use crate::cluster::nats::{Handle, Headers};
+use crate::log::sqlite::{NewCopy, SqliteLog};
+use crate::model::StorageError;
+
+/// The maximum size of a piece in bytes.
+const PIECE_BYTES: u64 = 256 << 10;
+
+/// The maximum time until another server answers.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// The time between two questions while another server makes the copy, or none answers.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A server that has been silent for this time is given up. If no server answers for this time, there is no copy.
+const SILENT_FOR: Duration = Duration::from_secs(30);
+
+/// A copy is deleted if it has not been asked for this time.
+pub const UNUSED_FOR: Duration = Duration::from_secs(10);
+
+/// The space on the disk in bytes that a copy must leave.
+const SPACE_LEFT_MIN: u64 = 64 << 20;
+
+/// What the first byte of an answer says.
+mod says {
+    /// The copy is not ready yet.
+    pub const WAIT: u8 = b'w';
+    /// The number of bytes after this piece follows, as eight bytes, and then the piece.
+    pub const PIECE: u8 = b'p';
+    /// The copy could not be made.
+    pub const FAILED: u8 = b'f';
+}
+
+/// Makes copies of this server's replica for others, one at a time.
+pub struct Copies {
+    local: Arc<SqliteLog>,
+    folder: PathBuf,
+    current: Mutex<Option<Current>>,
+}
+
+/// The copy that is being made or sent.
+struct Current {
+    /// The random number under which another server asks for it.
+    number: u64,
+    asked: Instant,
+    /// `None` while the copy is being made.
+    file: Option<Arc<File>>,
+}
+
+impl fmt::Debug for Copies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Copies").finish_non_exhaustive()
+    }
+}
+
+impl Copies {
+    /// `folder` is the data folder.
+    pub(super) fn new(local: Arc<SqliteLog>, folder: &Path) -> Self {
+        let copies = Self {
+            local,
+            folder: folder.to_owned(),
+            current: Mutex::default(),
+        };
+        let _ = fs::remove_file(copies.path()); // a server that was killed may have left it
+        copies
+    }
+
+    /// Returns the path of a copy that is being made.
+    fn path(&self) -> PathBuf {
+        self.folder.join("chat.db.copy")
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Current>> {
+        self.current
+            .lock()
+            .expect("no thread panics while it holds this")
+    }
+
+    /// Returns the answer to a server that asks for a piece; `None` if it has not asked for one. The first piece takes as
+    /// long as the copy. Meanwhile, other calls answer that the copy is not ready.
+    pub fn answer(&self, asked: &str) -> Option<Vec<u8>> {
+        let (number, offset) = asked.split_once(' ')?;
+        let (number, offset) = (number.parse().ok()?, offset.parse().ok()?);
+        let known = {
+            let mut current = self.current();
+            match &mut *current {
+                Some(known) if known.number == number => {
+                    known.asked = Instant::now();
+                    Some(known.file.clone())
+                }
+                Some(other) if other.file.is_none() || other.asked.elapsed() < UNUSED_FOR => {
+                    Some(None) // another server has its turn
+                }
+                _ => {
+                    *current = Some(Current {
+                        number,
+                        asked: Instant::now(),
+                        file: None,
+                    });
+                    None
+                }
+            }
+        };
+        let file = match known {
+            Some(Some(file)) => file,
+            Some(None) => return Some(vec![says::WAIT]),
+            None => {
+                let made = self.make();
+                let mut current = self.current();
+                match made {
+                    Ok(file) => {
+                        let (asked, file) = (Instant::now(), Arc::new(file));
+                        *current = Some(Current {
+                            number,
+                            asked,
+                            file: Some(file.clone()),
+                        });
+                        file
+                    }
+                    Err(e) => {
+                        *current = None;
+                        warn!("cannot make a copy for another server: {e}");
+                        return Some(vec![says::FAILED]);
+                    }
+                }
+            }
+        };
+        match piece(&file, offset) {
+            Ok(piece) => Some(piece),
+            Err(e) => {
+                warn!("cannot read the copy for another server: {e}");
+                Some(vec![says::FAILED])
+            }
+        }
+    }
+
+    /// Makes a copy. The file has no name, so that its space is freed when it is closed.
+    fn make(&self) -> Result<File, StorageError> {
+        info!("making a copy for another server");
+        // A disk that this fills would stop this server.
+        let size = fs::metadata(self.folder.join("chat.db"))?.len();
+        let disk = statvfs(&self.folder).map_err(io::Error::from)?;
+        if disk.f_bavail * disk.f_frsize < size + SPACE_LEFT_MIN {
+            return Err(StorageError::Io(ErrorKind::StorageFull.into()));
+        }
+        let path = self.path();
+        let made = self.local.copy(&path);
+        let file = made.and_then(|()| Ok(File::open(&path)?));
+        let _ = fs::remove_file(&path); // the next copy would fail, and report it
+        file
+    }
+
+    /// Deletes a copy that nobody has asked for lately.
+    pub fn delete_unused(&self) {
+        self.current()
+            .take_if(|copy| copy.file.is_some() && copy.asked.elapsed() >= UNUSED_FOR);
+    }
+}
+
+/// Returns the answer that contains the piece at `offset`.
+fn piece(file: &File, offset: u64) -> io::Result<Vec<u8>> {
+    let left = file.metadata()?.len().saturating_sub(offset);
+    let length = left.min(PIECE_BYTES);
+    let mut answer = vec![says::PIECE];
+    answer.extend((left - length).to_be_bytes());
+    answer.resize(9 + usize::try_from(length).unwrap_or(0), 0);
+    file.read_exact_at(&mut answer[9..], offset)?;
+    Ok(answer)
+}
+
+/// Receives a copy of another server's replica, and makes it the replica in `folder`.
+///
+/// # Errors
+/// [`Error::NoCopy`] when no other server sends one, and when the folder or the connection cannot be used.
+pub(super) async fn receive(
+    handle: &Handle,
+    settings: &Settings,
+    folder: &Path,
+) -> Result<(), Error> {
+    let mut copy = NewCopy::begin(folder)?;
+    let everybody = settings.copies();
+    let mut heard = Instant::now();
+    while heard.elapsed() < SILENT_FOR {
+        let Some(from) = ask(handle, &everybody, "").await? else {
+            Timer::after(PAUSE).await;
+            continue;
+        };
+        let from = String::from_utf8_lossy(&from).into_owned();
+        info!("receiving a copy of the chat from another server ({from})");
+        let since = Instant::now();
+        if receive_from(handle, &from, &mut copy).await? {
+            let length = copy.length();
+            copy.finish()?;
+            info!("received a copy of {length} bytes in {:?}", since.elapsed());
+            return Ok(());
+        }
+        warn!("the copy from {from} is incomplete; beginning again");
+        heard = Instant::now();
+    }
+    Err(Error::NoCopy)
+}
+
+/// Receives the copy that another server makes. Returns false if that server does not send all of it.
+async fn receive_from(handle: &Handle, from: &str, copy: &mut NewCopy) -> Result<bool, Error> {
+    copy.restart()?;
+    let number = random();
+    let mut heard = Instant::now();
+    while heard.elapsed() < SILENT_FOR {
+        let asked = format!("{number} {}", copy.length());
+        let answer = ask(handle, from, &asked).await?.unwrap_or_default();
+        match answer.split_first() {
+            Some((&says::WAIT, _)) => {
+                heard = Instant::now();
+                Timer::after(PAUSE).await;
+            }
+            Some((&says::PIECE, rest)) => {
+                let Some((left, piece)) = rest.split_first_chunk() else {
+                    return Ok(false);
+                };
+                let left = u64::from_be_bytes(*left);
+                copy.write(piece)?;
+                heard = Instant::now();
+                if left == 0 {
+                    return Ok(true);
+                }
+                if piece.is_empty() {
+                    return Ok(false);
+                }
+            }
+            Some(_) => return Ok(false),
+            None => {
+                Timer::after(PAUSE).await;
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Asks other servers, and returns the first answer; `None` if none answers in time.
+async fn ask(handle: &Handle, subject: &str, what: &str) -> Result<Option<Vec<u8>>, Error> {
+    use crate::cluster::nats::Error::{Busy, NoResponders, TimedOut};
+    let headers = Headers::new();
+    let answer = handle.request(subject, &headers, what.as_bytes(), ANSWER_WITHIN);
+    match answer.await {
+        Ok(answer) => Ok(Some(answer.payload)),
+        Err(NoResponders | TimedOut | Busy) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
