@@ -14,7 +14,9 @@ use std::io::Write;
 use std::path::Path;
 
 use futures_lite::StreamExt;
-use plainchat::client::{Address, Client, Error, FileDigest, Options, ReconnectingClient, Update};
+use plainchat::client::{
+    Addresses, Client, Error, FileDigest, Options, ReconnectingClient, Update,
+};
 use plainchat::protocol::Event;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn run(
-    address: Address,
+    addresses: Addresses,
     room: &str,
     folder: &Path,
 ) -> Result<(), Box<dyn std::error::Error>> {
@@ -36,7 +38,7 @@ async fn run(
     let last = last.trim().parse().unwrap_or(0);
     // Without a nick, the bot only reads, and nobody sees it.
     let options = Options::default().room_after(room, last);
-    let mut client = ReconnectingClient::new(address.clone(), options);
+    let mut client = ReconnectingClient::new(addresses.clone(), options);
     while let Some(update) = client.next().await {
         let Update::Event {
             id: Some(id),
@@ -51,7 +53,7 @@ async fn run(
         };
         let fetched = match event {
             Event::File { file, name, .. } => {
-                Some((file, fetch(&address, file, &name, folder).await, name))
+                Some((file, fetch(&addresses, file, &name, folder).await, name))
             }
             _ => None,
         };
@@ -66,8 +68,8 @@ async fn run(
 }
 
 /// Downloads a file on a connection of its own, so that a large file delays nothing else.
-async fn fetch(address: &Address, file: u64, name: &str, folder: &Path) -> Result<u64, Error> {
-    let mut client = Client::connect_to(address.clone()).await?;
+async fn fetch(addresses: &Addresses, file: u64, name: &str, folder: &Path) -> Result<u64, Error> {
+    let mut client = Client::connect_to(addresses.clone()).await?;
     let mut download = client.download(file, FileDigest::default()).await?;
     // A stranger has chosen the name, so no part of it may be used as a path.
     let name: String = name

@@ -130,7 +130,7 @@ impl FromStr for Address {
                 None => (text, None),
             },
         };
-        let is_strange = |c: char| c.is_whitespace() || c.is_control() || "/[]#".contains(c);
+        let is_strange = |c: char| c.is_whitespace() || c.is_control() || "/[]#,".contains(c);
         if host.is_empty() || host.contains(is_strange) {
             return Err(bad());
         }
@@ -210,6 +210,7 @@ mod tests {
             "[::1]5002",
             "[host]:1",
             "a b",
+            "a,b",
             "http://host/",
             "http://host",
             "tls://",

@@ -111,6 +111,18 @@ impl Error {
         }
     }
 
+    /// Returns whether the server refuses the client only for a while. If another server shares its chat, that server may
+    /// accept the client.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } | Self::Closed { code, .. } => matches!(
+                code,
+                Some(Code::Busy | Code::CutOff | Code::Internal | Code::ShuttingDown)
+            ),
+            _ => false,
+        }
+    }
+
     /// Returns the error for a connection that ended before `what` was complete.
     pub(super) fn cut(what: &'static str) -> Self {
         Self::Lost(io::Error::new(io::ErrorKind::UnexpectedEof, what))

@@ -34,7 +34,8 @@
 //! each other endlessly. For a [`ReconnectingClient`], [`Options::bot`] does both.
 //!
 //! A [`Client`] ends with its connection. A [`ReconnectingClient`] reconnects; it receives every event once and sends every
-//! message once. `chatc` is built on it.
+//! message once. `chatc` is built on it. If several servers share a chat, both take their [`Addresses`], and a
+//! [`ReconnectingClient`] continues on the next server when its server fails.
 //!
 //! # Executors
 //!
@@ -47,6 +48,7 @@
 //! another machine.
 
 mod address;
+mod addresses;
 pub(crate) mod background;
 mod capabilities;
 mod commands;
@@ -70,6 +72,7 @@ mod transfer;
 mod update;
 
 pub use address::{Address, InvalidAddress, Security};
+pub use addresses::Addresses;
 pub use capabilities::ServerInfo;
 pub use connection::{Line, Receiver, Sender};
 #[cfg(feature = "chatc")]

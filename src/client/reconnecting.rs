@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use futures_lite::Stream;
 
-use super::address::Address;
+use super::addresses::Addresses;
 use super::capabilities::ServerInfo;
 use super::connection::{Receiver, Sender};
 use super::dial;
@@ -32,8 +32,9 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(4);
 /// its own. A message is sent with the next poll, and is kept until the stream reports its answer. The stream ends
 /// after [`Update::Ended`], or after [`ReconnectingClient::leave`].
 ///
-/// The first connection is tried only once; if it fails, the stream returns [`Update::Ended`]. After a broken
-/// connection, the client tries again as long as the stream is polled, with pauses that grow to 30 s.
+/// The first connection is tried only once at each server; if all fail, the stream returns [`Update::Ended`]. After a
+/// broken connection, the client tries the other servers at once. If none of them works, or there is only one server, the
+/// client tries again as long as the stream is polled, with pauses that grow to 30 s.
 ///
 /// ```no_run
 /// # async fn bot() -> Result<(), plainchat::client::Error> {
@@ -58,9 +59,9 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(4);
 pub struct ReconnectingClient {
     state: ClientState,
     connection: Connection,
-    address: Address,
+    addresses: Addresses,
     /// A function that makes a connection; by default with TCP and TLS.
-    dial: Box<dyn FnMut(&Address) -> Dialing + Send>,
+    dial: Box<dyn FnMut(&Addresses) -> Dialing + Send>,
     started: Instant,
     /// Whether something was written that may need a flush.
     is_unflushed: bool,
@@ -78,40 +79,43 @@ enum Connection {
 impl fmt::Debug for ReconnectingClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReconnectingClient")
-            .field("address", &self.address)
+            .field("addresses", &self.addresses)
             .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }
 
 impl ReconnectingClient {
-    /// Creates a client that connects to `address` when the stream is first polled.
-    pub fn new(address: Address, options: Options) -> Self {
-        Self::with_dialer(address, options, |address| {
-            let address = address.clone();
-            Box::pin(async move { dial::open(&address).await })
+    /// Creates a client that connects to one of `addresses` when the stream is first polled.
+    pub fn new(addresses: Addresses, options: Options) -> Self {
+        Self::with_dialer(addresses, options, |addresses| {
+            let addresses = addresses.clone();
+            Box::pin(async move {
+                let (_, sender, receiver) = dial::open(&addresses).await?;
+                Ok((sender, receiver))
+            })
         })
     }
 
     /// Creates a client. `dial` makes its connections, one after the other.
     pub fn with_dialer(
-        address: Address,
+        addresses: Addresses,
         options: Options,
-        dial: impl FnMut(&Address) -> Dialing + Send + 'static,
+        dial: impl FnMut(&Addresses) -> Dialing + Send + 'static,
     ) -> Self {
         Self {
             state: ClientState::new(options, fastrand::u64(..)),
             connection: Connection::None(Timer::never()),
-            address,
+            addresses,
             dial: Box::new(dial),
             started: Instant::now(),
             is_unflushed: false,
         }
     }
 
-    /// Returns the address of the server.
-    pub fn address(&self) -> &Address {
-        &self.address
+    /// Returns the addresses of the servers.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
     /// Returns the nick; `None` before the first [`Update::Connected`], and for a client that only reads.
@@ -271,6 +275,8 @@ impl ReconnectingClient {
 
     fn disconnected(&mut self, error: Error) {
         self.connection = Connection::None(Timer::never());
+        self.addresses.leave();
+        self.state.set_servers(self.addresses.servers());
         self.state.disconnected(error, self.started.elapsed());
         if let Some(at) = self.state.retry_at() {
             let wait = at.saturating_sub(self.started.elapsed());
@@ -342,18 +348,19 @@ impl Stream for ReconnectingClient {
             } else if this.state.retry_at() == Some(Duration::ZERO)
                 && let Connection::None(_) = this.connection
             {
-                this.connection = Connection::Dialing((this.dial)(&this.address));
+                this.connection = Connection::Dialing((this.dial)(&this.addresses));
             }
             match &mut this.connection {
                 Connection::None(timer) => match Pin::new(timer).poll(cx) {
                     Poll::Ready(_) => {
-                        this.connection = Connection::Dialing((this.dial)(&this.address))
+                        this.connection = Connection::Dialing((this.dial)(&this.addresses))
                     }
                     Poll::Pending => return Poll::Pending,
                 },
                 Connection::Dialing(dialing) => match dialing.as_mut().poll(cx) {
                     Poll::Ready(Ok((sender, receiver))) => {
                         this.connection = Connection::Open(sender, receiver);
+                        this.state.set_servers(this.addresses.servers());
                         this.state.connected();
                     }
                     Poll::Ready(Err(error)) => this.disconnected(error),

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use futures_lite::FutureExt;
 
 use super::address::Address;
+use super::addresses::Addresses;
 use super::capabilities::ServerInfo;
 use super::connection::{Line, Receiver, Sender, one_line};
 use super::dial;
@@ -47,20 +48,21 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `HOST` or `HOST:PORT` (default: port 5002). Each address of the host may take 10 s to answer.
+    /// Connects to `HOST` or `HOST:PORT` (default: port 5002), or to the first of several that can be reached
+    /// (`HOST,HOST:PORT,…`). Each IP address may take 10 s to answer.
     ///
     /// # Errors
     /// [`Error::Address`], [`Error::Connect`].
     pub async fn connect(address: &str) -> Result<Self, Error> {
-        Self::connect_to(address.parse::<Address>()?).await
+        Self::connect_to(address.parse::<Addresses>()?).await
     }
 
-    /// Connects to an address that has already been parsed.
+    /// Connects to the first of `addresses` that can be reached, or to the one that was used last.
     ///
     /// # Errors
     /// [`Error::Connect`].
-    pub async fn connect_to(address: Address) -> Result<Self, Error> {
-        let (sender, receiver) = dial::open(&address).await?;
+    pub async fn connect_to(addresses: Addresses) -> Result<Self, Error> {
+        let (address, sender, receiver) = dial::open(&addresses).await?;
         Ok(Self::from_halves(address, sender, receiver))
     }
 

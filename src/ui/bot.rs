@@ -75,7 +75,7 @@ pub async fn bot(
         reads_notices,
         ..options
     };
-    let mut client = ReconnectingClient::new(server.address.clone(), options);
+    let mut client = ReconnectingClient::new(server.addresses.clone(), options);
     // The bot is started when the first connection has been made.
     loop {
         match client.next().await {

@@ -43,8 +43,7 @@ pub async fn upload(
         let mut client = match open.take() {
             Some(client) => client,
             None => {
-                let mut client = server.connect().await?;
-                enter(&mut client, server, room).await?;
+                let (client, _) = enter(server, room).await?;
                 client
             }
         };

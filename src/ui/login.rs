@@ -4,21 +4,20 @@ use super::server::Server;
 use crate::client::{Client, Error, LoggedIn, Reply};
 use crate::protocol::Code;
 
-/// Takes the nick of `server` and joins `room`, or stays in the lobby. The nick comes first: an invite-only room
-/// accepts only invited nicks, and a new room belongs to its creator only if the nick is registered.
+/// Connects, takes the nick of `server` and joins `room`, or stays in the lobby. The nick comes first: an invite-only
+/// room accepts only invited nicks, and a new room belongs to its creator only if the nick is registered.
 ///
 /// # Errors
-/// Those of [`Client::nick`] and [`Client::join`].
-pub async fn enter(
-    client: &mut Client,
-    server: &Server,
-    room: Option<&str>,
-) -> Result<LoggedIn, Error> {
-    let logged_in = server.take_nick(client).await?;
-    match room {
-        Some(room) => client.move_to(logged_in, room).await,
-        None => Ok(logged_in),
-    }
+/// Those of [`Server::connect`], [`Client::nick`] and [`Client::join`].
+pub async fn enter(server: &Server, room: Option<&str>) -> Result<(Client, LoggedIn), Error> {
+    let log_in = |mut client: Client| async move {
+        let mut logged_in = server.take_nick(&mut client).await?;
+        if let Some(room) = room {
+            logged_in = client.move_to(logged_in, room).await?;
+        }
+        Ok((client, logged_in))
+    };
+    server.connect_with(log_in).await
 }
 
 /// Sends a request that needs no nick in an open room. If the server refuses it, the room may be invite-only. In that

@@ -44,7 +44,7 @@ pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> 
     let rooms = room.map(|room| (room_name(room), None));
     let mut talk = PipeClient {
         client: ReconnectingClient::new(
-            server.address.clone(),
+            server.addresses.clone(),
             server.options(rooms.into_iter().collect()),
         ),
         room: None,

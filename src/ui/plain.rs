@@ -256,7 +256,7 @@ impl LineClient {
         };
         let text = format!(
             "-- you are {nick} in {room} on {}; type /help for help",
-            self.server.address
+            self.server.addresses
         );
         self.printer.show(&text).await;
     }
@@ -411,8 +411,12 @@ impl LineClient {
         let upload = async move {
             let room = room.ok_or(Failure::Impossible("join a room first"))?;
             talk.show(&format!("-- uploading {}", path.display())).await;
-            let mut client = server.connect().await?;
-            client.enter(login, &room).await?;
+            let (login, room) = (&login, &room);
+            let log_in = |mut client: Client| async move {
+                client.enter(login.clone(), room).await?;
+                Ok(client)
+            };
+            let mut client = server.connect_with(log_in).await?;
             files::send(&mut client, &path, None, None, &ProgressBar::hidden()).await?;
             Ok::<(), Failure>(client.bye().await?)
         };

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::failure::Failure;
-use crate::client::Address;
+use crate::client::Addresses;
 
 /// The maximum number of bytes that are read from a file. A larger file was not written by this program.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -50,7 +50,7 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ServerSettings {
-    /// The address: `HOST` or `HOST:PORT`.
+    /// The address: `HOST` or `HOST:PORT`; or several with commas, if several servers share the chat.
     pub address: String,
     /// The nick on that server.
     pub nick: Option<String>,
@@ -66,7 +66,7 @@ pub struct ServerSettings {
 /// The contents of `state.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// The saved state of each server, by its address.
+    /// The saved state of each chat, by its first address.
     #[serde(default)]
     pub servers: BTreeMap<String, SavedServer>,
 }
@@ -178,21 +178,27 @@ impl Profile {
             .unwrap_or_default()
     }
 
-    /// Saves the state of one server. If the file cannot be written, the state is lost.
-    pub fn remember(&self, address: &Address, saved: SavedServer) {
+    /// Takes the saved state of one chat.
+    pub fn recall(&self, addresses: &Addresses) -> SavedServer {
+        let first = addresses.first().to_string();
+        self.state().servers.remove(&first).unwrap_or_default()
+    }
+
+    /// Saves the state of one chat. If the file cannot be written, the state is lost.
+    pub fn remember(&self, addresses: &Addresses, saved: SavedServer) {
         let Some(folder) = &self.state else { return };
         // The state is read again, because another chatc may have saved the state of another server meanwhile.
         let mut state = self.state();
-        state.servers.insert(address.to_string(), saved);
+        state.servers.insert(addresses.first().to_string(), saved);
         if let Ok(text) = toml::to_string(&state) {
             let _ = write(folder, "state.toml", &text);
         }
     }
 
-    /// Returns a random password for the nick at `address`. It is the same in every run, and a different one for each
-    /// server. With it, the screen, scripts, and a restart after a crash can share the nick. Returns `None` without a
+    /// Returns a random password for the nick at `addresses`. It is the same in every run, and a different one for each
+    /// first address. With it, the screen, scripts, and a restart after a crash can share the nick. Returns `None` without a
     /// home folder, where it would be saved.
-    pub fn secret(&self, address: &Address) -> Option<String> {
+    pub fn secret(&self, addresses: &Addresses) -> Option<String> {
         let folder = self.state.as_ref()?;
         let path = folder.join("secret");
         let root = match read(&path) {
@@ -202,7 +208,7 @@ impl Profile {
                 read(&path).ok()?
             }
         };
-        let digest = Sha256::digest(format!("{} {address}", root.trim()));
+        let digest = Sha256::digest(format!("{} {}", root.trim(), addresses.first()));
         Some(
             digest
                 .iter()

@@ -312,8 +312,7 @@ async fn keep(
     let mut pause = PAUSE_FIRST;
     loop {
         let upload = async {
-            let mut client = server.connect().await?;
-            enter(&mut client, server, room).await?;
+            let (mut client, _) = enter(server, room).await?;
             let stored = client.upload_stream(&name, follow(), |_| {}).await?;
             client.close().await;
             Ok(stored.file)
@@ -353,7 +352,7 @@ async fn report(
     loop {
         let rooms = room.map(|room| (room_name(room), None));
         let mut client = ReconnectingClient::new(
-            server.address.clone(),
+            server.addresses.clone(),
             server.options(rooms.into_iter().collect()),
         );
         let posted = say_all(&mut client, &texts, &mut waiting);
@@ -433,19 +432,13 @@ async fn sleep(time: Duration) {
 
 /// Returns whether the server may succeed later: it cannot be reached, or is stopping.
 fn is_passing(error: &Error) -> bool {
-    use crate::protocol::Code::{Busy, Idle, Incomplete, Internal, NickTaken, ShuttingDown};
+    use crate::protocol::Code::{Idle, Incomplete, NickTaken};
     match error {
         Error::Connect { .. } | Error::Lost(_) => true,
-        Error::Closed { code, .. } => {
-            matches!(
-                code,
-                Some(Busy | Idle | Internal | ShuttingDown | Incomplete)
-            )
+        Error::Closed { code, .. } => error.is_passing() || matches!(code, Some(Idle | Incomplete)),
+        Error::Refused { code, .. } => {
+            error.is_passing() || matches!(code, Some(Incomplete | NickTaken))
         }
-        Error::Refused { code, .. } => matches!(
-            code,
-            Some(Busy | Internal | ShuttingDown | Incomplete | NickTaken)
-        ),
         _ => false,
     }
 }

@@ -33,9 +33,8 @@ pub async fn send(
     text: Option<&str>,
     reply: Option<u64>,
 ) -> Result<Exit, Failure> {
-    let mut client = server.connect().await?;
     let room = to.starts_with('#').then_some(to);
-    enter(&mut client, server, room).await?;
+    let (client, _) = enter(server, room).await?;
     let to = to.to_owned();
     let mut to = To { client, to, reply };
     match text {

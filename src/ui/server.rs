@@ -8,14 +8,14 @@ use super::failure::{Exit, Failure, complain};
 use super::profile::{Profile, Settings};
 use super::shorthand::expand_home;
 use crate::client::{
-    Address, Client, Error, LoggedIn, Login, Options, login_name, nick_candidates,
+    Addresses, Client, Error, LoggedIn, Login, Options, login_name, nick_candidates,
 };
 use crate::protocol::Code;
 
 /// The flags about the server and the nick. The settings complete them.
 #[derive(Clone, Debug, Default)]
 pub struct ServerFlags {
-    /// The server: a name in the settings, `HOST` or `HOST:PORT`.
+    /// The server: a name in the settings, `HOST` or `HOST:PORT`; or several that share a chat, with commas.
     pub host: Option<String>,
     /// The nick.
     pub nick: Option<String>,
@@ -25,11 +25,11 @@ pub struct ServerFlags {
     pub ask_password: bool,
 }
 
-/// A server, and the nick on it.
+/// A server or several that share a chat, and the nick on them.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// The server's address.
-    pub address: Address,
+    /// The addresses.
+    pub addresses: Addresses,
     /// The nick; `None` for the login name.
     pub nick: Option<String>,
     /// Whether the command line names the nick. If so, even commands that only read take it.
@@ -54,10 +54,10 @@ impl Server {
     pub fn find(flags: ServerFlags, home: &Profile, settings: &Settings) -> Result<Self, Failure> {
         let name = flags.host.clone().or_else(|| settings.server.clone());
         let saved = name.as_ref().and_then(|name| settings.servers.get(name));
-        let address: Address = match (saved, name) {
+        let addresses: Addresses = match (saved, name) {
             (Some(saved), _) => saved.address.parse().map_err(Error::from)?,
             (None, Some(name)) => name.parse().map_err(Error::from)?,
-            (None, None) => discover::nearest()?,
+            (None, None) => discover::nearest()?.into(),
         };
         let saved = saved.cloned().unwrap_or_default();
         let nick_is_asked = flags.nick.is_some();
@@ -75,20 +75,20 @@ impl Server {
             std::env::var(PASSWORD_VARIABLE).is_ok_and(|given| !given.is_empty());
         let has_secrets =
             flags.ask_password || file.is_some() || is_from_variable || server_password.is_some();
-        let address = if has_secrets {
-            address.with_secrets()
+        let addresses = if has_secrets {
+            addresses.with_secrets()
         } else {
-            address
+            addresses
         };
         let password = match (flags.ask_password, file, std::env::var(PASSWORD_VARIABLE)) {
             (true, _, _) => Some(rpassword::prompt_password("Password: ").map_err(Failure::Input)?),
             (false, Some(file), _) => Some(first_line(&file)?),
             (false, None, Ok(password)) if !password.is_empty() => Some(password),
             // The password is the same in every run, so that the screen and scripts can share the nick.
-            _ => home.secret(&address),
+            _ => home.secret(&addresses),
         };
         Ok(Self {
-            address,
+            addresses,
             nick,
             nick_is_asked,
             password,
@@ -123,11 +123,41 @@ impl Server {
     /// # Errors
     /// Those of [`Client::connect_to`] and [`Client::server_password`].
     pub async fn connect(&self) -> Result<Client, Error> {
-        let mut client = Client::connect_to(self.address.clone()).await?;
-        if let Some(password) = &self.server_password {
-            client.server_password(password).await?;
+        self.connect_with(|client| async { Ok(client) }).await
+    }
+
+    /// Connects, and logs in with `log_in`. If several servers share the chat, and one of them fails or cannot reach the
+    /// others, tries the next one.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect_to`], [`Client::server_password`] and `log_in`.
+    pub async fn connect_with<T, LoggingIn>(
+        &self,
+        log_in: impl Fn(Client) -> LoggingIn,
+    ) -> Result<T, Error>
+    where
+        LoggingIn: Future<Output = Result<T, Error>>,
+    {
+        let mut tried = 1;
+        loop {
+            let mut client = Client::connect_to(self.addresses.clone()).await?;
+            let logged_in = async {
+                if let Some(password) = &self.server_password {
+                    client.server_password(password).await?;
+                }
+                log_in(client).await
+            };
+            match logged_in.await {
+                Err(error)
+                    if tried < self.addresses.servers()
+                        && (error.is_passing() || matches!(error, Error::Lost(_))) =>
+                {
+                    tried += 1;
+                    self.addresses.leave();
+                }
+                result => return result,
+            }
         }
-        Ok(client)
     }
 
     /// Connects in order to read. Takes a nick only if the command line names one, which an invite-only room needs.
@@ -135,11 +165,13 @@ impl Server {
     /// # Errors
     /// Those of [`Server::connect`] and [`Client::nick`].
     pub async fn connect_to_read(&self) -> Result<Client, Error> {
-        let mut client = self.connect().await?;
-        if self.nick_is_asked {
-            self.take_nick(&mut client).await?;
-        }
-        Ok(client)
+        let log_in = |mut client: Client| async {
+            if self.nick_is_asked {
+                self.take_nick(&mut client).await?;
+            }
+            Ok(client)
+        };
+        self.connect_with(log_in).await
     }
 
     /// Takes the nick that [`Server::first_nick`] returns. Tries no other nick.
@@ -155,9 +187,9 @@ impl Server {
     /// # Errors
     /// [`Failure::Input`].
     pub fn prompt_for_server_password(&mut self) -> Result<(), Failure> {
-        let asked = format!("Password of {}: ", self.address);
+        let asked = format!("Password of {}: ", self.addresses);
         self.server_password = Some(rpassword::prompt_password(asked).map_err(Failure::Input)?);
-        self.address = self.address.clone().with_secrets();
+        self.addresses = self.addresses.clone().with_secrets();
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::failure::Failure;
 use super::server::{Server, first_line};
-use crate::client::{Address, Error};
+use crate::client::{Addresses, Error};
 use crate::protocol::Nick;
 use crate::protocol::ssh::{SEAL_FIELD, SEVERAL_NICKS, login_token, seal};
 
@@ -100,9 +100,9 @@ pub fn server(words: &[&str], connection: &str, asked: Option<&Nick>) -> Result<
     let header = header(connection, &secret).ok_or(Failure::Impossible(
         "--ssh needs SSH_CONNECTION, which sshd sets",
     ))?;
-    let address: Address = host.parse().map_err(Error::from)?;
+    let addresses: Addresses = host.parse().map_err(Error::from)?;
     Ok(Server {
-        address: address.with_secrets().with_preamble(header),
+        addresses: addresses.with_secrets().with_preamble(&header),
         nick: Some(nick.as_str().to_owned()),
         nick_is_asked: true,
         password: Some(login_token(&secret, &nick, fingerprint)),

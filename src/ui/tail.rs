@@ -101,7 +101,7 @@ pub async fn run(
         rooms: wanted,
         ..Options::default()
     };
-    let mut client = ReconnectingClient::new(server.address.clone(), options);
+    let mut client = ReconnectingClient::new(server.addresses.clone(), options);
     loop {
         let update = match poll_once(client.next()).await {
             Some(update) => update,

@@ -180,6 +180,81 @@ fn after_a_broken_connection_unanswered_lines_are_sent_again_with_their_nonces()
     );
 }
 
+/// Returns the address of a server that has stopped.
+fn stopped() -> String {
+    let server = Server::play(vec![]);
+    let address = server.address.to_string();
+    server.finish();
+    address
+}
+
+#[test]
+fn each_command_takes_the_addresses_of_several_servers() {
+    let rooms = || Server::play(vec![steps("> ROOMS\n< ROOM #ops 1 7 hello\n< OK ROOMS 1")]);
+    let server = rooms();
+    let host = format!("{},{}", stopped(), server.address);
+    let ended = run(&mut chatc(&["rooms", "--host", &host]), b"");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("#ops"), "{ended:?}");
+    server.finish();
+
+    let server = rooms();
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join(".config/chatc");
+    fs::create_dir_all(&folder).expect("it can be made");
+    let settings = format!(
+        "[servers.work]\naddress = '{}, {}'\n",
+        stopped(),
+        server.address
+    );
+    fs::write(folder.join("settings.toml"), settings).expect("it can be written");
+    let ended = run(
+        chatc(&["rooms", "--host", "work"]).env("HOME", home.path()),
+        b"",
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    server.finish();
+
+    let wrong = run(&mut chatc(&["rooms", "--host", "a,,b"]), b"");
+    wrong.check(
+        2,
+        "",
+        "chatc: invalid address \"\": write HOST or HOST:PORT\n",
+    );
+}
+
+#[test]
+fn a_pipe_continues_on_the_next_server() {
+    let one = Server::play(vec![steps(&format!(
+        "{IN}> TELL #lobby one
+           < OK TELL 5 2026-11-22T06:47:00.000Z
+           > TELL #lobby two"
+    ))]);
+    let two = Server::play(vec![steps(&format!(
+        "> HELLO
+           > STAMPS on
+           > TAGS on
+           > JOIN #lobby 5
+           > NICK ann
+           < OK HELLO 1 chat
+           < OK STAMPS on
+           < OK TAGS on
+           < OK JOIN #lobby 5
+           < OK NICK ann #lobby 5
+           > TELL #lobby two
+           < OK TELL 6 2026-11-22T06:47:00.000Z{OUT}"
+    ))]);
+    let host = format!("{},{}", one.address, two.address);
+    let ended = run(&mut chatc(&[&host]), b"one\ntwo\n");
+    ended.check(
+        0,
+        "",
+        "chatc: the connection was lost: the server closed the connection; trying again\nchatc: connected again\n",
+    );
+    one.finish();
+    two.finish();
+}
+
 #[test]
 fn a_missing_server_is_reported_in_one_line() {
     let free = Server::play(vec![]);

@@ -741,6 +741,38 @@ fn pauses_grow_to_half_a_minute_and_begin_anew() {
 }
 
 #[test]
+fn the_other_servers_are_tried_at_once_and_then_after_pauses() {
+    let away = |state: &ClientState| state.retry_at().expect("away");
+    let mut state = in_a();
+    state.set_servers(3);
+    for is_at_once in [true, true, false, false] {
+        state.disconnected(cut(), NOW);
+        assert_eq!(away(&state) == NOW, is_at_once);
+        state.connected();
+    }
+    // A connection that has lasted is followed by another attempt at each.
+    let later = NOW + Duration::from_secs(30);
+    state.disconnected(cut(), later);
+    assert_eq!(away(&state), later);
+    state.connected();
+    // All were tried for one connection.
+    let address = "localhost".parse().expect("an address");
+    let source = std::io::ErrorKind::ConnectionRefused.into();
+    state.disconnected(Error::Connect { address, source }, later);
+    assert!(away(&state) > later);
+
+    // The first connection is tried once at each.
+    let mut state = ClientState::new(options(&[]), 1);
+    state.set_servers(2);
+    state.connected();
+    state.disconnected(cut(), NOW);
+    assert_eq!(updates(&mut state), ["away"]);
+    state.connected();
+    state.disconnected(cut(), NOW);
+    assert!(updates(&mut state)[0].starts_with("over "));
+}
+
+#[test]
 fn a_taken_nick_is_final_at_first_and_numbered_on_a_reconnect() {
     let mut state = ClientState::new(options(&[]), 1);
     state.connected();

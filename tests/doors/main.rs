@@ -6,6 +6,7 @@ mod irc;
 mod irc_clients;
 mod link;
 mod push;
+mod several;
 mod split;
 mod stay;
 #[path = "../support/mod.rs"]

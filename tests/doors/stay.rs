@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::server::Chatd;
 use futures_lite::{FutureExt, StreamExt, future};
 use plainchat::client::{
-    Address, Client, Error, HistoryRange, LoggedEvent, Login, Options, Receiver,
+    Addresses, Client, Error, HistoryRange, LoggedEvent, Login, Options, Receiver,
     ReconnectingClient, Sender, Update,
 };
 use plainchat::protocol::Event;
@@ -58,7 +58,7 @@ fn a_server_that_is_killed_and_restarted_loses_and_doubles_nothing() {
     let mut server = Some(chatd(folder.path()));
     // Each server listens on another port, so that no port has to become free again.
     let first = server.as_ref().unwrap().address.to_string();
-    let address: Arc<Mutex<Address>> = Arc::new(Mutex::new(first.parse().unwrap()));
+    let address: Arc<Mutex<Addresses>> = Arc::new(Mutex::new(first.parse().unwrap()));
     let now = address.clone();
     let begin = now.lock().unwrap().clone();
     let options = ann("#other").room("#ops");
@@ -136,7 +136,7 @@ fn a_taken_nick_ends_the_client_at_its_first_connection() {
     let folder = tempfile::tempdir().unwrap();
     let chatd = chatd(folder.path());
     within(async {
-        let address: Address = chatd.address.to_string().parse().unwrap();
+        let address: Addresses = chatd.address.to_string().parse().unwrap();
         let mut bob = Client::connect_to(address.clone()).await.unwrap();
         bob.nick("ann").await.unwrap();
         let mut chat = ReconnectingClient::new(address, ann("#ops"));

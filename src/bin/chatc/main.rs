@@ -10,7 +10,7 @@ use std::path::Path;
 use argh::FromArgs;
 use argh_complete::Generator;
 use flags::{DASH, server_flags};
-use plainchat::client::Error;
+use plainchat::client::{Client, Error};
 use plainchat::protocol::Code;
 use plainchat::ui::profile::{Profile, Settings};
 use plainchat::ui::server::{self, Server, ServerFlags};
@@ -381,28 +381,27 @@ async fn chat(chat: flags::Chat, place: &Place) -> Result<Exit, Failure> {
     }
     let room = chat.room.as_deref();
     if chat.raw {
-        let mut client = server.connect().await?;
-        match (&chat.nick, room) {
-            (Some(nick), Some(room)) => drop(client.enter(&nick[..], room).await?),
-            (Some(nick), None) => drop(client.nick(&nick[..]).await?),
-            (None, Some(room)) => drop(client.join(room).await?),
-            (None, None) => {}
-        }
-        return pipe::raw(client).await;
+        let nick = chat.nick.as_deref();
+        let log_in = |mut client: Client| async move {
+            match (nick, room) {
+                (Some(nick), Some(room)) => drop(client.enter(nick, room).await?),
+                (Some(nick), None) => drop(client.nick(nick).await?),
+                (None, Some(room)) => drop(client.join(room).await?),
+                (None, None) => {}
+            }
+            Ok(client)
+        };
+        return pipe::raw(server.connect_with(log_in).await?).await;
     }
     if !is_terminal {
         return pipe::talk(&server, room).await;
     }
-    let mut client = server.connect().await?;
-    let mut named = enter(&mut client, &server, room)
-        .await
-        .map_err(Failure::from);
-    if lacks_server_password(&server, &named) {
+    let mut entered = enter(&server, room).await.map_err(Failure::from);
+    if lacks_server_password(&server, &entered) {
         server.prompt_for_server_password()?;
-        client = server.connect().await?;
-        named = Ok(enter(&mut client, &server, room).await?);
+        entered = Ok(enter(&server, room).await?);
     }
-    let named = named?;
+    let (client, named) = entered?;
     plain::talk(client, Renderer::new(named.nick, named.room), server).await
 }
 

@@ -83,8 +83,14 @@ pub struct ClientState {
     phase: Phase,
     /// Whether a login has succeeded before.
     was_connected: bool,
-    /// The number of connections in a row that have failed.
+    /// The number of connections in a row that have failed, without those in `moves`.
     attempts: u32,
+    /// The number of servers that share the chat.
+    servers: usize,
+    /// How often the client has gone to another server at once since it last had a lasting connection.
+    moves: usize,
+    /// The time at which the connection broke last.
+    broke_at: Duration,
     /// The refusal with `need-password`, if the server has sent one.
     password_error: Option<Error>,
     /// The server's last line, with the reason why it closed the connection.
@@ -124,12 +130,21 @@ impl ClientState {
             },
             was_connected: false,
             attempts: 0,
+            servers: 1,
+            moves: 0,
+            broke_at: Duration::ZERO,
             password_error: None,
             close_reason: None,
             goodbye: None,
             last_request_id: 0,
             rng,
         }
+    }
+
+    /// Sets the number of servers that share the chat; without this, it is 1. After a broken connection, the caller must
+    /// connect to the next one of them.
+    pub fn set_servers(&mut self, servers: usize) {
+        self.servers = servers;
     }
 
     /// Returns the time of the next connection attempt; `None` while there is a connection, and if no further one
@@ -199,7 +214,8 @@ impl ClientState {
         self.updates.pop_front()
     }
 
-    /// Records at the time `now` that the connection broke, or that none could be made.
+    /// Records at the time `now` that the connection broke, or that none could be made ([`Error::Connect`]: at no
+    /// server).
     pub fn disconnected(&mut self, error: Error, now: Duration) {
         if self.phase == Phase::Ended {
             return;
@@ -209,12 +225,20 @@ impl ClientState {
         self.take_list();
         self.awaited.clear();
         let is_done = self.goodbye.is_some() && self.pending.is_empty();
-        if is_done || !self.was_connected || is_final(&error) {
+        let moves = self.moves_at_once(&error, now);
+        if is_done || !self.was_connected && !moves || is_final(&error) {
             self.phase = Phase::Ended;
             if !is_done {
                 self.updates.push_back(Update::Ended(error));
             }
             return;
+        }
+        if moves {
+            self.phase = Phase::Disconnected { retry_at: now };
+            let retry_in = Duration::ZERO;
+            return self
+                .updates
+                .push_back(Update::Disconnected { error, retry_in });
         }
         let pause = PAUSE_FIRST
             .saturating_mul(1 << self.attempts.min(16))
@@ -226,6 +250,19 @@ impl ClientState {
         self.phase = Phase::Disconnected { retry_at };
         self.updates
             .push_back(Update::Disconnected { error, retry_in });
+    }
+
+    /// Returns whether the client goes to the next server at once: there is one that it has not tried since it last had
+    /// a lasting connection. (If connections broke again and again, it would be of no use to hurry.)
+    fn moves_at_once(&mut self, error: &Error, now: Duration) -> bool {
+        if now.saturating_sub(self.broke_at) >= PAUSE_MAX {
+            self.moves = 0;
+        }
+        self.broke_at = now;
+        let is_all = matches!(error, Error::Connect { .. });
+        let moves = !is_all && self.moves + 1 < self.servers;
+        self.moves += usize::from(moves);
+        moves
     }
 
     /// Processes a line from the server.

@@ -62,7 +62,7 @@ use super::profile::{Profile, Settings, random_password};
 use super::server::Server;
 use super::shorthand::room_name;
 use super::ssh::HOW_TO_COPY;
-use crate::client::{ReconnectingClient, Stored, Update, background};
+use crate::client::{Client, ReconnectingClient, Stored, Update, background};
 use crate::protocol::human::size;
 
 /// The shortest time between two frames. Nobody could see more frames, and it limits the cost of many simultaneous
@@ -89,12 +89,8 @@ pub async fn talk(
     home: &Profile,
     settings: &Settings,
 ) -> Result<Exit, Failure> {
-    let address = server.address.clone();
-    let before = home
-        .state()
-        .servers
-        .remove(&address.to_string())
-        .unwrap_or_default();
+    let addresses = &server.addresses;
+    let before = home.recall(addresses);
     let password = server.password.clone().unwrap_or_else(random_password);
     let room = room.map(|room| format!("#{}", room.trim_start_matches('#')));
     let mut rooms: Vec<(String, Option<u64>)> = Vec::new();
@@ -146,7 +142,7 @@ pub async fn talk(
         completes_paths: server.allows_files,
     };
     let size = crossterm::terminal::size().map_err(Failure::Output)?;
-    let mut app = App::new(address.to_string(), preferences, size, Timestamp::now());
+    let mut app = App::new(addresses.to_string(), preferences, size, Timestamp::now());
     for place in &before.rooms {
         app.restore(place);
     }
@@ -156,10 +152,10 @@ pub async fn talk(
     if let (false, Some(nick)) = (server.allows_files, &server.nick) {
         app.notify(format!("you are {nick}, who has added this key"));
     }
-    let mut client = ReconnectingClient::new(address.clone(), options);
+    let mut client = ReconnectingClient::new(addresses.clone(), options);
     let result = run(&mut client, &mut app, &who, settings.mouse.unwrap_or(true)).await;
     if let Some(saved) = app.saved() {
-        home.remember(&address, saved);
+        home.remember(addresses, saved);
     }
     result
 }
@@ -473,12 +469,16 @@ impl Runner<'_> {
         let login = server.login(app.nick.clone());
         let task = smol::spawn(async move {
             let upload = async {
-                let mut client = server.connect().await?;
                 let nick = (!to.starts_with('#')).then_some(&to[..]);
-                match nick {
-                    None => client.enter(login, &to).await?,
-                    Some(_) => client.nick(login).await?,
+                let (login, room) = (&login, &to);
+                let log_in = |mut client: Client| async move {
+                    match nick {
+                        None => client.enter(login.clone(), room).await?,
+                        Some(_) => client.nick(login.clone()).await?,
+                    };
+                    Ok(client)
                 };
+                let mut client = server.connect_with(log_in).await?;
                 let (stored, name) = match text {
                     None => files::send(&mut client, &path, None, nick, &bar).await?,
                     Some(text) => {
