@@ -224,6 +224,25 @@ fn each_command_takes_the_addresses_of_several_servers() {
 }
 
 #[test]
+fn a_command_passes_over_a_server_that_is_cut_off() {
+    let rooms = |host: &str| run(&mut chatc(&["rooms", "--host", host, "--nick", "ann"]), b"");
+    let cut_off = || Server::play(vec![steps("> NICK ann\n< ERR NICK cut-off elsewhere")]);
+    let (one, two) = (
+        cut_off(),
+        Server::play(vec![steps(
+            "> NICK ann\n< OK NICK ann #lobby 4\n> ROOMS\n< OK ROOMS 0",
+        )]),
+    );
+    rooms(&format!("{},{}", one.address, two.address)).check(0, "", "");
+    one.finish();
+    two.finish();
+    // With a single address, the refusal is reported.
+    let one = cut_off();
+    rooms(&one.address.to_string()).check(1, "", "chatc: elsewhere (cut-off)\n");
+    one.finish();
+}
+
+#[test]
 fn a_pipe_continues_on_the_next_server() {
     let one = Server::play(vec![steps(&format!(
         "{IN}> TELL #lobby one

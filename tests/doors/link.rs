@@ -806,6 +806,106 @@ fn a_taken_nick_is_final_at_first_and_numbered_on_a_reconnect() {
     assert_eq!(hear(&mut state, &["OK NICK ann2 #a 5"]), ["here ann2 true"]);
 }
 
+/// The replies to what a client in `#a` sends before its nick on a further connection.
+const BEFORE_NICK: [&str; 4] = [HELLO, "OK STAMPS on", "OK TAGS on", "OK JOIN #a 5"];
+
+/// Connects again, up to the nick.
+fn connect_again(state: &mut ClientState) {
+    state.connected();
+    sent(state);
+    hear(state, &BEFORE_NICK);
+}
+
+/// Passes a line for which the caller must drop the connection, drops it, and returns whether the next one is due at
+/// once.
+fn dropped_for(state: &mut ClientState, line: &str) -> bool {
+    let error = state
+        .receive(Line::from(line.to_owned()))
+        .expect_err("it is of no use here");
+    state.disconnected(error, NOW);
+    assert_eq!(updates(state), ["away"]);
+    state.retry_at() == Some(NOW)
+}
+
+#[test]
+fn a_nick_that_a_dead_server_still_holds_is_waited_for() {
+    let mut state = in_a();
+    state.set_servers(2);
+    state.disconnected(cut(), NOW);
+    assert_eq!(updates(&mut state), ["away"]);
+    // The server frees it after a while.
+    for _ in 0..7 {
+        connect_again(&mut state);
+        assert!(!dropped_for(&mut state, "ERR NICK nick-taken taken"));
+    }
+    // Somebody else has it.
+    connect_again(&mut state);
+    hear(&mut state, &["ERR NICK nick-taken taken"]);
+    assert_eq!(sent(&mut state), ["NICK ann2 secret"]);
+    assert_eq!(hear(&mut state, &["OK NICK ann2 #a 5"]), ["here ann2 true"]);
+    assert_eq!(state.nick(), Some("ann2"));
+    // It is asked for again on each further connection.
+    state.disconnected(cut(), NOW);
+    updates(&mut state);
+    state.connected();
+    assert_eq!(sent(&mut state)[4], "NICK ann secret");
+    hear(&mut state, &BEFORE_NICK);
+    assert_eq!(hear(&mut state, &["OK NICK ann #a 5"]), ["here ann true"]);
+}
+
+#[test]
+fn a_server_that_is_cut_off_is_left_and_what_it_refused_is_sent_to_the_next() {
+    let mut state = in_a();
+    state.set_servers(3);
+    state.say("#a", "hello").expect("it is short");
+    state.request("TOPIC #a".into()).expect("it is short");
+    let lines = sent(&mut state);
+    assert!(dropped_for(&mut state, "ERR TELL cut-off elsewhere"));
+    connect_again(&mut state);
+    assert!(dropped_for(&mut state, "ERR NICK cut-off elsewhere"));
+    connect_again(&mut state);
+    hear(&mut state, &["OK NICK ann #a 5"]);
+    assert_eq!(sent(&mut state), lines);
+    let answers = [&format!("OK TELL 6 {T}")[..], "OK TOPIC #a a topic"];
+    let expected = ["sent 6 MSG #a ann hello", "answer 0 #a a topic"];
+    assert_eq!(hear(&mut state, &answers), expected);
+
+    // The first login is tried at each, too.
+    let mut state = ClientState::new(options(&[]), 1);
+    state.set_servers(2);
+    state.connected();
+    hear(&mut state, &BEFORE_NICK[..3]);
+    assert!(dropped_for(&mut state, "ERR NICK cut-off elsewhere"));
+    state.connected();
+    hear(&mut state, &BEFORE_NICK[..3]);
+    let error = state.receive(Line::from("ERR NICK cut-off elsewhere".to_owned()));
+    state.disconnected(error.expect_err("it is of no use here"), NOW);
+    assert_eq!(updates(&mut state), ["over elsewhere (cut-off)"]);
+}
+
+#[test]
+fn a_single_server_that_is_cut_off_refuses_and_is_tried_again_later() {
+    let mut state = in_a();
+    state.say("#a", "hello").expect("it is short");
+    let refused = hear(&mut state, &["ERR TELL cut-off elsewhere"]);
+    assert_eq!(refused, ["refused elsewhere (cut-off)"]);
+    state
+        .receive(Line::from("CLOSED cut-off elsewhere".to_owned()))
+        .expect("it is the protocol");
+    state.disconnected(cut(), NOW);
+    assert_eq!(updates(&mut state), ["away"]);
+    connect_again(&mut state);
+    assert!(!dropped_for(&mut state, "ERR NICK cut-off elsewhere"));
+    connect_again(&mut state);
+    assert_eq!(hear(&mut state, &["OK NICK ann #a 5"]), ["here ann true"]);
+
+    let mut state = ClientState::new(options(&[]), 1);
+    state.connected();
+    let mut lines = BEFORE_NICK;
+    lines[3] = "ERR NICK cut-off elsewhere";
+    assert_eq!(hear(&mut state, &lines), ["over elsewhere (cut-off)"]);
+}
+
 #[test]
 fn leaving_waits_for_every_answer() {
     let mut state = in_a();

@@ -15,6 +15,10 @@ use crate::protocol::Code;
 /// The maximum number of nicks that are tried. It is more than the number of seats in any classroom.
 const NICKS_MAX: u32 = 999;
 
+/// The number of failed attempts to connect after which the client takes another nick than its own. They last 16 s or
+/// more. When a server dies, those that share its chat free the nicks of its users after 8 s.
+const OWN_NICK_ATTEMPTS: u32 = 7;
+
 impl ClientState {
     /// Records that there is a new connection, and starts the login on it.
     pub fn connected(&mut self) {
@@ -33,7 +37,7 @@ impl ClientState {
             room.is_joined = false;
         }
         let wanted = self.options.login.as_ref().map(|login| &login.nick);
-        match self.nick.as_ref().or(wanted).cloned() {
+        match self.own_nick.as_ref().or(wanted).cloned() {
             Some(nick) => {
                 self.join_rooms(|room| room.last_id.is_some(), true);
                 self.send_nick(nick, 1);
@@ -179,6 +183,9 @@ impl ClientState {
             Ok(joined) => self.room_joined(&room, &joined)?,
             // An invite-only room refuses every client without a nick.
             Err(_) if is_before_nick => self.current = None,
+            Err(error) if error.refusal() == Some(Code::CutOff) && self.servers > 1 => {
+                return Err(error);
+            }
             Err(error) => {
                 self.current = None;
                 let is_permanent = is_permanent(&error);
@@ -212,13 +219,21 @@ impl ClientState {
         result: Result<String, Error>,
     ) -> Result<(), Error> {
         let error = match result {
-            Ok(rest) => return self.nick_taken(&rest),
+            Ok(rest) => return self.nick_taken(&rest, attempt),
             Err(error) => error,
         };
+        if self.is_elsewhere(&error) {
+            return Err(error);
+        }
         // A server with a password treats the nick's password as an attempt at the server's password.
         if let Some(password_error) = self.password_error.take() {
             self.end(password_error);
             return Ok(());
+        }
+        // The nick may still belong to the connection to the server that has died.
+        let is_held = error.refusal() == Some(Code::NickTaken) && attempt == 1;
+        if is_held && self.was_connected && self.servers > 1 && self.attempts < OWN_NICK_ATTEMPTS {
+            return Err(error);
         }
         let is_taken = matches!(error.refusal(), Some(Code::NickTaken | Code::BadPassword));
         let may_add_number = self.options.add_number || self.was_connected;
@@ -234,9 +249,12 @@ impl ClientState {
     }
 
     /// Continues after `OK NICK` with the rooms that need a nick, and those that refused a client without one.
-    fn nick_taken(&mut self, rest: &str) -> Result<(), Error> {
+    fn nick_taken(&mut self, rest: &str, attempt: u32) -> Result<(), Error> {
         let (nick, joined) = rest.split_once(' ').unwrap_or((rest, ""));
         self.nick = Some(nick.to_owned());
+        if attempt == 1 || !self.was_connected {
+            self.own_nick = self.nick.clone();
+        }
         if self.password_error.take().is_some() {
             // The server has a password, and the nick's own password has been accepted instead.
             self.turn_modes_on();
@@ -291,6 +309,12 @@ impl ClientState {
         self.send_pending();
         self.leave_when_idle();
         Ok(())
+    }
+
+    /// Returns whether a refusal concerns this server only, and only for a while: another server, or this one in a
+    /// moment, may accept the request.
+    pub(super) fn is_elsewhere(&self, error: &Error) -> bool {
+        error.is_passing() && (self.was_connected || self.servers > 1)
     }
 
     /// Ends the client because of `error`. It does not connect again.

@@ -66,6 +66,9 @@ pub struct ClientState {
     nonce_prefix: String,
     /// The nick as the server spells it; `None` before the first login.
     nick: Option<String>,
+    /// The nick of the first login or the last rename. Each further login asks for it first, even if the present one has
+    /// a number because this nick was taken.
+    own_nick: Option<String>,
     rooms: Vec<RoomPosition>,
     /// The lobby, if the client is there only because it took a nick.
     lobby: Option<Lobby>,
@@ -115,6 +118,7 @@ impl ClientState {
             server: ServerInfo::default(),
             nonce_prefix: format!("{:x}", rng.u64(..) >> 16),
             nick: None,
+            own_nick: None,
             lobby: None,
             current: None,
             rooms: rooms.collect(),
@@ -268,7 +272,8 @@ impl ClientState {
     /// Processes a line from the server.
     ///
     /// # Errors
-    /// [`Error::Protocol`] if the server does not speak this protocol. The caller must drop the connection.
+    /// [`Error::Protocol`] if the server does not speak this protocol; [`Error::Refused`] if it cannot serve the client
+    /// now. The caller must drop the connection, and pass the error to [`ClientState::disconnected`].
     pub fn receive(&mut self, line: Line) -> Result<(), Error> {
         match line.read() {
             ServerLine::Live {

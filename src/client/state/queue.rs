@@ -11,7 +11,7 @@ use super::super::update::{RequestId, Update};
 use super::ClientState;
 use super::types::{Awaited, Pending, PendingRequest, Phase, RoomPosition};
 use crate::protocol::line::LINE_BYTES_MAX;
-use crate::protocol::{Event, tags};
+use crate::protocol::{Code, Event, tags};
 
 impl ClientState {
     pub(super) fn enqueue(&mut self, mut request: PendingRequest) -> Result<RequestId, Error> {
@@ -105,6 +105,11 @@ impl ClientState {
         result: Result<String, Error>,
         lines: Vec<Line>,
     ) -> Result<(), Error> {
+        let is_cut_off = |error: &Error| error.refusal() == Some(Code::CutOff);
+        if self.servers > 1 && result.as_ref().is_err_and(is_cut_off) {
+            // It is sent again to the next server.
+            return result.map(drop);
+        }
         let mut pending = self.pending.iter();
         let at = pending.position(|pending| pending.request_id == request_id);
         let Some(pending) = at.and_then(|at| self.pending.remove(at)) else {
@@ -127,6 +132,7 @@ impl ClientState {
             (PendingRequest::Rename(_), Ok(rest)) => {
                 let nick = rest.split(' ').next().unwrap_or_default().to_owned();
                 self.nick = Some(nick.clone());
+                self.own_nick = Some(nick.clone());
                 if let Some(login) = &mut self.options.login {
                     login.nick.clone_from(&nick);
                 }
