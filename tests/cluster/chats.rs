@@ -18,14 +18,14 @@ use super::support::spawn::Peer;
 const SHORT: u32 = 100;
 
 /// Servers that share a chat.
-struct Chat {
-    nats: Servers,
+pub struct Chat {
+    pub nats: Servers,
     folder: TempDir,
 }
 
 impl Chat {
     /// Begins a chat on three new nats-servers.
-    fn begin() -> Self {
+    pub fn begin() -> Self {
         Self::begin_with(|_| ())
     }
 
@@ -63,7 +63,7 @@ impl Chat {
     }
 
     /// Starts a server with the folder of the same name, which may be empty.
-    fn start(&self, node: &str) -> Chatd {
+    pub fn start(&self, node: &str) -> Chatd {
         let data = self.data(node);
         let addresses = self.addresses();
         Chatd::with(&[

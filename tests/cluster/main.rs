@@ -1,6 +1,7 @@
 //! Several servers that share one chat by means of NATS JetStream.
 
 mod chats;
+mod failover;
 mod nats;
 mod servers;
 #[path = "../support/mod.rs"]
