@@ -293,6 +293,50 @@ fn chatc_remembers_a_server_and_refuses_another_in_its_place() {
 }
 
 #[test]
+fn chatc_remembers_each_server_of_a_list() {
+    let (one, two) = (Chatd::start(), Chatd::start());
+    let (first, second) = (one.address.to_string(), two.address.to_string());
+    let state = tempfile::tempdir().unwrap();
+    let chatc = env!("CARGO_BIN_EXE_chatc");
+    let typed = format!(
+        "XDG_STATE_HOME={} {chatc} rooms --host tls://{first},{second}",
+        state.path().display()
+    );
+    let known = state.path().join("chatc/known_hosts");
+    // Returns the address and certificate of each known server.
+    let lines = || -> Vec<(String, String)> {
+        let lines = fs::read_to_string(&known).unwrap();
+        let lines = lines.lines().filter_map(|line| line.split_once(' '));
+        lines.map(|(at, key)| (at.into(), key.into())).collect()
+    };
+    assert_eq!(two.client(&typed).finish().code, Some(0));
+    let known_first = lines();
+    assert!(
+        matches!(&known_first[..], [(at, _)] if *at == first),
+        "{known_first:?}"
+    );
+    drop(one);
+    for _ in 0..2 {
+        assert_eq!(two.client(&typed).finish().code, Some(0));
+    }
+    let all = lines();
+    assert!(
+        matches!(&all[..], [a, (at, key)] if *a == known_first[0] && *at == second && *key != a.1),
+        "{all:?}"
+    );
+    fs::write(&known, format!("{second} 00:11\n")).unwrap();
+    let ended = two.client(&typed).finish();
+    assert_ne!(ended.code, Some(0));
+    assert!(
+        ended
+            .errors
+            .contains(&format!("THE CERTIFICATE OF tls://{second}")),
+        "{}",
+        ended.errors
+    );
+}
+
+#[test]
 fn the_client_library_uses_tls() {
     let chatd = Chatd::start();
     let state = tempfile::tempdir().unwrap();
