@@ -102,6 +102,15 @@ export class Connection {
 		this.#lost();
 	}
 
+	/**
+	 * Disconnects, because the server cannot serve this page now, and reconnects after a second or two. By then, another
+	 * server may answer at the same address.
+	 */
+	leave() {
+		this.#attempt = Math.max(this.#attempt, 2);
+		this.#lost();
+	}
+
 	#line(line) {
 		this.#heard = Date.now();
 		this.#asked = 0;

@@ -94,6 +94,8 @@ export class Sender {
 			const room = chat.add(to);
 			for (const event of this.#events(entry, Number(id) || null, Date.parse(time), Number(count))) room.push(event);
 			chat.trim(room);
+		} else if (reply.code === 'cut-off') {
+			return chat.connection.leave(); // it is sent again on the next connection
 		} else {
 			entry.state = 'failed';
 			entry.error = refusal(reply, { room: to });

@@ -206,6 +206,25 @@ test('after a break the page asks for what it missed, and sends again what was n
 	assert.deepEqual(tab.chat.sender.outbox.entries, []);
 });
 
+test('a server that is cut off is left, and what it refused is sent to the next', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10, history: before });
+	tab.chat.sender.send(tab.room, 'hello');
+	await settled();
+	tab.socket.gets('ERR TELL cut-off use another server');
+	await settled();
+	assert.equal(tab.chat.connection.state, 'down');
+	tab.chat.connection.retryNow();
+	tab.socket.onopen();
+	tab.socket.gets('OK STAMPS on', 'OK TAGS on', 'OK HELLO 1 box nonce', 'ERR NICK cut-off use another server');
+	await settled();
+	assert.equal(tab.chat.connection.state, 'down');
+	assert.ok(tab.chat.connection.retryAt - Date.now() > 500);
+	assert.equal(tab.chat.phase, 'in');
+	await tab.connect({ last: 10 });
+	assert.deepEqual(tab.told, ['TELL #a hello']);
+});
+
 test('a reload sends an unacknowledged message again with its nonce', async (t) => {
 	const tab = new Tab(t);
 	await tab.connect({ last: 10 });
