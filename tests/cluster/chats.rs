@@ -64,9 +64,14 @@ impl Chat {
 
     /// Starts a server with the folder of the same name, which may be empty.
     pub fn start(&self, node: &str) -> Chatd {
+        self.start_with(node, &[])
+    }
+
+    /// Starts a server with further flags.
+    pub fn start_with(&self, node: &str, flags: &[&str]) -> Chatd {
         let data = self.data(node);
         let addresses = self.addresses();
-        Chatd::with(&[
+        let all = [
             "--cluster",
             &addresses,
             "--node",
@@ -75,7 +80,8 @@ impl Chat {
             text(&data),
             "--announce-after",
             "1h",
-        ])
+        ];
+        Chatd::with(&[&all, flags].concat())
     }
 
     /// Deletes all but the newest messages of the log, as NATS deletes old messages in the course of a week.

@@ -1,5 +1,7 @@
 //! chatd.md 8, protocol.md 10.4: clients that know several `chatd` continue on another one when theirs dies.
 
+use std::fs;
+
 use futures_lite::StreamExt;
 use plainchat::client::{
     Addresses, Client, Error, HistoryRange, Login, Options, ReconnectingClient, Update,
@@ -8,8 +10,9 @@ use plainchat::protocol::{Code, Event};
 use rustix::process::Signal;
 
 use super::chats::Chat;
-use super::servers::run;
+use super::servers::{free_ports, retry, run};
 use super::support::script::{Running, chatc};
+use super::support::spawn::Program;
 
 /// The number of lines that are sent.
 const LINES: usize = 600;
@@ -18,7 +21,7 @@ const LINES: usize = 600;
 async fn until(
     client: &mut ReconnectingClient,
     seen: &mut Vec<String>,
-    fits: impl Fn(&Update, &[String]) -> bool,
+    mut fits: impl FnMut(&Update, &[String]) -> bool,
 ) {
     loop {
         let update = client.next().await.expect("it goes on");
@@ -148,5 +151,63 @@ fn a_client_whose_servers_are_all_cut_off_tries_each_until_one_is_back() {
             .expect("it is there");
         let all = client.history("#ops", 10, HistoryRange::Newest).await;
         assert_eq!(all.expect("it is readable").len(), 1);
+    });
+}
+
+/// The settings that chatd.md recommends.
+const HAPROXY: &str = include_str!("../../packaging/cluster/haproxy.cfg");
+
+#[test]
+fn clients_of_a_load_balancer_continue_on_another_server() {
+    let documented = HAPROXY.split_once("defaults\n").expect("the settings").1;
+    assert!(include_str!("../../chatd.md").contains(documented));
+    let chat = Chat::begin();
+    let [one, two] = ["one", "two"].map(|node| chat.start_with(node, &["--proxy", "127.0.0.1"]));
+    let port = free_ports(1)[0];
+    let settings = HAPROXY
+        .replace("bind :5002", &format!("bind 127.0.0.1:{port}"))
+        .replace("10.0.0.1:5002", &one.address.to_string())
+        .replace("10.0.0.2:5002", &two.address.to_string());
+    let (settings, _) = settings
+        .split_once("  server three")
+        .expect("the third server");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("haproxy.cfg");
+    fs::write(&file, settings).expect("a new file");
+    let command = format!("exec haproxy -db -f {}", file.display());
+    let _haproxy = Program::start(&command, one.address);
+    let addresses: Addresses = format!("127.0.0.1:{port}").parse().expect("an address");
+    let mut seen = Vec::new();
+    run(async {
+        let first = retry(async || Client::connect_to(addresses.clone()).await).await;
+        first.close().await;
+        let mut all = Vec::new();
+        for nick in ["ann", "bob"] {
+            let options = Options::new(Login::new(nick).password("secret"));
+            let mut client = ReconnectingClient::new(addresses.clone(), options);
+            until(&mut client, &mut seen, |update, _| {
+                matches!(update, Update::Connected { .. })
+            })
+            .await;
+            all.push(client);
+        }
+        // Each server has one of them. HAProxy notices that a server hangs, and that the other one is well.
+        one.signal(Signal::STOP);
+        let mut breaks = 0;
+        for client in &mut all {
+            client.say("#lobby", "still here").expect("it is short");
+            let mut is_sent = false;
+            while !is_sent {
+                until(client, &mut seen, |update, _| {
+                    breaks += usize::from(matches!(update, Update::Connected { .. }));
+                    is_sent = matches!(update, Update::Sent { .. });
+                    true
+                })
+                .await;
+            }
+        }
+        assert_eq!(breaks, 1);
+        let nicks: Vec<_> = all.iter().map(ReconnectingClient::nick).collect();
+        assert_eq!(nicks, [Some("ann"), Some("bob")]);
     });
 }

@@ -79,7 +79,7 @@ fn program() -> &'static str {
 }
 
 /// Returns ports that are free now. Another program may take one before it is used.
-fn free_ports(count: usize) -> Vec<u16> {
+pub fn free_ports(count: usize) -> Vec<u16> {
     let listeners = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     let listeners: Vec<_> = listeners.collect();
     let ports = listeners

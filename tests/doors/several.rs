@@ -2,17 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::script::{DEADLINE, Server, steps};
-use futures_lite::{FutureExt, StreamExt, future};
+use super::stay::within;
+use crate::support::script::{Server, steps};
+use futures_lite::StreamExt;
 use plainchat::client::{Addresses, Client, Error, Options, ReconnectingClient, Update};
-
-fn within<T>(test: impl Future<Output = T>) -> T {
-    let late = async {
-        async_io::Timer::after(DEADLINE).await;
-        panic!("not done in {DEADLINE:?}")
-    };
-    future::block_on(test.or(late))
-}
 
 /// Starts a server that plays a script for each connection, and then refuses connections.
 fn play(scripts: &[&str]) -> Server {

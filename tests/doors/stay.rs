@@ -15,7 +15,7 @@ use plainchat::client::{
 use plainchat::protocol::Event;
 
 /// Runs `test` on the executor of `futures-lite`, with a deadline: the library needs no other runtime.
-fn within<T>(test: impl Future<Output = T>) -> T {
+pub fn within<T>(test: impl Future<Output = T>) -> T {
     let late = async {
         async_io::Timer::after(Duration::from_secs(60)).await;
         panic!("not done in a minute")

@@ -69,6 +69,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "packaging/cluster/try",
         "it needs nats-server, and runs until it is stopped",
     ),
+    (
+        "chatc a,b,c",
+        "the servers are examples; tests/cluster uses such a list",
+    ),
     ("apt-get install gcc", "who can run this has a compiler"),
     (
         "cargo run --release",
