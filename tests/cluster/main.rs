@@ -2,6 +2,7 @@
 
 mod chats;
 mod failover;
+mod faults;
 mod nats;
 mod servers;
 #[path = "../support/mod.rs"]

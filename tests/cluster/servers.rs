@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -65,6 +65,7 @@ pub struct Server {
     pub name: String,
     pub address: Address,
     socket: String,
+    folder: PathBuf,
     child: Child,
 }
 
@@ -101,31 +102,51 @@ async fn greeting(socket: &str) -> io::Result<String> {
     Ok(line)
 }
 
+/// Starts the server whose settings are in a folder.
+fn spawn(folder: &Path) -> Child {
+    let errors = folder.join("errors");
+    let errors = File::options().create(true).append(true).open(errors);
+    Command::new(program())
+        .arg("--config")
+        .arg(folder.join("settings"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(errors.expect("a file of the test"))
+        .spawn()
+        .expect("nats-server is needed; tests/run installs it")
+}
+
 impl Servers {
     /// Starts a server without JetStream, with `settings`.
     pub fn one(settings: &str) -> Self {
-        Self::start(1, |_, _| settings.to_owned())
+        Self::start(1, |_, _, _| settings.to_owned())
     }
 
     /// Starts three servers with JetStream, each of which keeps everything.
     pub fn three() -> Self {
-        Self::start(3, |folder, routes| {
-            let routes: Vec<_> = routes
-                .iter()
+        Self::three_through("", |_, _, port| port)
+    }
+
+    /// Starts three servers with JetStream. `way` returns the port through which a server reaches the port of another
+    /// one; they are called by their places. `settings` are more settings of the routes.
+    pub fn three_through(settings: &str, mut way: impl FnMut(usize, usize, u16) -> u16) -> Self {
+        Self::start(3, |from, folder, ports| {
+            let others = (1..3).map(|n| way(from, (from + n) % 3, ports[n]));
+            let routes: Vec<_> = others
                 .map(|port| format!("nats://127.0.0.1:{port}"))
                 .collect();
             format!(
-                "jetstream {{ store_dir: {:?}, sync_interval: always, max_mem: 64M, max_file: 1G }}\n\
-                 cluster {{ name: test, listen: {:?}, routes: {routes:?} }}",
+                "jetstream {{ store_dir: {:?}, sync_interval: always, max_mem: 64M, max_file: 4G }}\n\
+                 cluster {{ name: test, listen: \"127.0.0.1:{}\", routes: {routes:?}, {settings} }}",
                 folder.display(),
-                routes[0].trim_start_matches("nats://"),
+                ports[0],
             )
         })
     }
 
-    /// Starts `count` servers. `settings` is called with a folder for the server and the ports for routes, beginning with
-    /// that of the server.
-    fn start(count: usize, settings: impl Fn(&Path, &[u16]) -> String) -> Self {
+    /// Starts `count` servers. `settings` is called with the place of a server, a folder for it, and the ports for routes,
+    /// beginning with that of the server.
+    fn start(count: usize, mut settings: impl FnMut(usize, &Path, &[u16]) -> String) -> Self {
         // If another program takes a port, the server ends at once.
         for _ in 0..5 {
             let mut servers = Self {
@@ -137,26 +158,18 @@ impl Servers {
                 let name = format!("n{n}-{port}"); // no other test has a server of this name
                 let folder = servers.folder.path().join(&name);
                 fs::create_dir(&folder).expect("a new folder");
-                let settings = settings(&folder, &routes);
+                let settings = settings(n, &folder, &routes);
                 routes.rotate_left(1);
-                let file = folder.join("settings");
                 let text = format!("server_name: {name}\nlisten: 127.0.0.1:{port}\n{settings}\n");
-                fs::write(&file, text).expect("a new file");
-                let errors = File::create(folder.join("errors")).expect("a new file");
-                let child = Command::new(program())
-                    .arg("--config")
-                    .arg(file)
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(errors)
-                    .spawn()
-                    .expect("nats-server is needed; tests/run installs it");
+                fs::write(folder.join("settings"), text).expect("a new file");
+                let child = spawn(&folder);
                 let socket = format!("127.0.0.1:{port}");
                 let address = socket.parse().expect("an address");
                 servers.all.push(Server {
                     name,
                     address,
                     socket,
+                    folder,
                     child,
                 });
             }
@@ -218,6 +231,11 @@ impl Server {
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it has not been waited for");
+    }
+
+    /// Starts the server again after it was killed.
+    pub fn start_again(&mut self) {
+        self.child = spawn(&self.folder);
     }
 
     /// Kills the server.
