@@ -114,7 +114,8 @@ pub struct Committed {
     pub id: Option<EventId>,
     /// The time at which the entry was stored.
     pub time: Time,
-    /// The entry's number in the tail of its place; [`Seq::MAX`] if the tail does not contain the entry.
+    /// The entry's number in the tail of its place; [`Seq::MAX`] if the tail does not contain the entry. For an event that
+    /// a room has shown before, the number of the next entry.
     pub seq: Seq,
 }
 
@@ -525,7 +526,9 @@ impl Chat {
         });
         let kept = outcome.and_then(|(id, time)| {
             if is_repeat {
-                return Ok(Committed::shown_before(id, time));
+                // The reply comes after everything that the room has shown so far, and before what follows.
+                let seq = room.map_or(Seq::MAX, |room| self.end(Place::Room(room)));
+                return Ok(Committed { id, time, seq });
             }
             self.push.applied(&entry, id);
             let place = if is_withheld {

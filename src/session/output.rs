@@ -801,20 +801,23 @@ impl Session {
             }
             let in_page = self.page_of(at);
             let events = reply.events();
+            // The reply to an event that was shown before belongs before the entry with this number.
+            let tail = chat.tail(Place::Room(room));
+            let is_own = tail.is_some_and(|tail| tail.last_id(kept.seq, kept.seq + 1) == kept.id);
             let last = kept
                 .id
                 .and_then(|first| EventId::new(first.get() + events - 1));
             let passes = match (in_page, batch.page_next, batch.cursors.get_mut(at)) {
                 (Some(page), Some(next), _) => {
                     let record = page.records.get(next);
-                    let is_own = record.is_some_and(|record| Some(record.id) == kept.id);
-                    last.filter(|_| is_own).map(|last| {
+                    let is_next = record.is_some_and(|record| Some(record.id) == kept.id);
+                    last.filter(|_| is_next).map(|last| {
                         let rest = page.records.get(next..).unwrap_or_default();
                         let own = rest.iter().take_while(|record| record.id <= last);
                         Advance::Paged(next + own.count(), last)
                     })
                 }
-                (None, _, Some(Some(cursor))) if *cursor == kept.seq => {
+                (None, _, Some(Some(cursor))) if *cursor == kept.seq && is_own => {
                     *cursor += events;
                     Some(Advance::Room(room, *cursor, last))
                 }

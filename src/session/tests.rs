@@ -119,6 +119,16 @@ impl Table {
         self.asked(who, effect)
     }
 
+    /// Passes a message to a session. The log has it then, but this server has not applied it.
+    fn propose(&mut self, who: usize, line: &str) {
+        let session = &mut self.sessions[who];
+        let chat = &mut self.chat;
+        match session.apply(line.as_bytes(), LineEnd::Lf, chat, Now::default()) {
+            Some(Effect::Append(entry, ticket)) => self.log.append(entry, ticket, self.server),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Answers the queries to the log, and returns the query to the accounts.
     fn asked(&mut self, who: usize, mut effect: Option<Effect>) -> Option<AccountQuery> {
         loop {
@@ -754,4 +764,25 @@ fn an_operators_nick_is_not_registered_through_a_proxy() {
     assert!(answer.starts_with("ERR REGISTER not-allowed "), "{answer}");
     table.say(0, "NICK ann");
     assert_eq!(table.say(0, "REGISTER my secret"), "OK REGISTER ann\n");
+}
+
+#[test]
+fn the_reply_to_a_message_comes_at_its_place_also_after_a_repeated_message() {
+    let mut table = Table::new(2);
+    table.say(0, "NICK ann");
+    table.say(1, "NICK bob");
+    table.say(0, "@nonce=1 MSG one");
+    table.propose(0, "@nonce=1 MSG one");
+    table.propose(0, "MSG two");
+    table.propose(1, "MSG three");
+    table.propose(0, "MSG four");
+    table.apply();
+    let got = table.read(0);
+    let first_words: Vec<_> = got.lines().map(|line| &line[..6]).collect();
+    assert_eq!(
+        first_words,
+        ["OK MSG", "OK MSG", "MSG #l", "OK MSG"],
+        "{got}"
+    );
+    assert!(table.read(1).ends_with("MSG #lobby ann four\n"));
 }
