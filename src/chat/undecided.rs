@@ -246,19 +246,37 @@ impl Chat {
         undecided.is_some_and(|undecided| undecided.is_cut_off)
     }
 
-    /// Ends the wait for everything that is undecided, because this server was cut off. Connections that want another
-    /// nick are refused. The others go on with what this server knows; those with a nick are closed anyway.
+    /// Ends the wait for everything that is undecided, because this server was cut off, or because its epoch has ended.
+    /// Connections that want another nick are refused. If this server is cut off, the others go on with what it knows.
+    /// Otherwise, those that wait until it has caught up go on waiting. Those with a nick are closed anyway.
     pub fn fail_undecided(&mut self, time: Time) {
         let Some(undecided) = self.undecided.as_mut() else {
             return;
         };
-        let failed = std::mem::take(&mut **undecided);
+        let mut failed = std::mem::take(&mut **undecided);
         undecided.results = failed.results;
         undecided.is_cut_off = failed.is_cut_off;
         for (peer, claim) in failed.claims {
             if !claim.is_lost {
                 let refused = Err((Code::CutOff, CUT_OFF.into()));
                 undecided.results.insert(peer, refused);
+            }
+        }
+        if !undecided.is_cut_off {
+            let closes = |peer: &PeerId| {
+                let mut commands = self.commands.get(peer).into_iter().flatten();
+                commands.any(|command| matches!(command, ConnectionCommand::Close(..)))
+            };
+            let mut waiting: Vec<PeerId> = failed.catching_up.into_iter().flatten().collect();
+            waiting.retain(|peer| !closes(peer));
+            for peer in &waiting {
+                if let Some(tickets) = failed.tickets.remove(peer) {
+                    undecided.tickets.insert(*peer, tickets);
+                }
+            }
+            if !waiting.is_empty() {
+                undecided.catching_up.push_back(waiting);
+                self.propose(Action::CatchUp, None);
             }
         }
         for (peer, tickets) in failed.tickets {

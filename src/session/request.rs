@@ -12,7 +12,7 @@ use super::{
     Deferred, Effect, Expects, Membership, NickLogin, Proposal, Session, Upload, WaitingNick,
 };
 use crate::chat::nick::Leaves;
-use crate::chat::{Chat, Claimed, FilePlace, NickId, Place, Refused, RoomId};
+use crate::chat::{CUT_OFF, Chat, Claimed, FilePlace, NickId, Place, Refused, RoomId};
 use crate::dialect::{Dialect, Marks, Output, ReplyBody};
 use crate::log::HistorySource;
 use crate::model::{EventKind, Now, Reaction, Scope, Secret};
@@ -486,6 +486,13 @@ impl Session {
         let verb = Verb::Join;
         if matches!(from, JoinFrom::Reader(_)) {
             self.require_nick(verb)?;
+        }
+        if let JoinFrom::After(id) = from
+            && chat.is_cut_off()
+            && *id > chat.newest_id()
+        {
+            // Otherwise, the connection would get events again when this server reads them in the log.
+            return Err(Refusal::new(verb, Code::CutOff, CUT_OFF));
         }
         let known = chat.find_room(name);
         let at = self

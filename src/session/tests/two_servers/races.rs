@@ -188,3 +188,51 @@ fn a_connection_that_waits_for_its_nick_is_not_idle() {
     let answer = pair.read(0, 0);
     assert!(answer.starts_with("OK NICK bob "), "{answer}");
 }
+
+#[test]
+fn who_resumes_on_a_server_whose_epoch_ends_waits_until_it_has_caught_up() {
+    let mut pair = Pair::new(3);
+    pair.say(0, 0, "NICK ann");
+    pair.say(1, 0, "STAMPS on");
+    let ids = ["one", "two"].map(|text| {
+        pair.send(0, 0, &format!("TELL #a {text}"));
+        let told = pair.read(0, 0);
+        told.split(' ').nth(2).expect("an id").to_owned()
+    });
+    // The server has read nothing of this when a client resumes, and what it has proposed is lost.
+    pair.send(1, 0, &format!("JOIN #a {}", ids[0]));
+    pair.log.pop();
+    let server = &mut pair.servers[1];
+    server.chat.end_server(&"two".into(), Now::default());
+    server.go_on();
+    pair.collect();
+    pair.settle();
+    let got = pair.read(1, 0);
+    assert!(got.starts_with(&format!("PAST {} ", ids[1])), "{got}");
+    assert!(got.ends_with(&format!("OK JOIN #a {}\n", ids[1])), "{got}");
+    assert_eq!(got.lines().count(), 2, "{got}");
+}
+
+#[test]
+fn a_server_that_is_cut_off_does_not_resume_where_it_does_not_know_the_room() {
+    let mut pair = Pair::new(3);
+    pair.say(0, 0, "NICK ann");
+    let told = pair.say(0, 0, "TELL #a one");
+    let known: u64 = told
+        .split(' ')
+        .nth(2)
+        .expect("an id")
+        .parse()
+        .expect("a number");
+    let server = &mut pair.servers[1];
+    server.chat.cut_off(Now::default().time);
+    for (id, answer) in [(known + 1, "ERR JOIN cut-off "), (known, "OK JOIN #a ")] {
+        server.ask(0, &format!("JOIN #a {id}"));
+        while !server.chat.take_proposed().is_empty() {
+            server.chat.fail_undecided(Now::default().time);
+            server.go_on();
+        }
+        let got = server.read(0);
+        assert!(got.starts_with(answer), "{got}");
+    }
+}
