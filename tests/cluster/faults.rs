@@ -11,6 +11,7 @@ mod link;
 
 use std::collections::HashMap;
 use std::env;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, mpsc};
@@ -343,6 +344,13 @@ impl Bed {
                         }
                     }
                 }
+            }
+        }
+        if let Some(logs) = env::var_os("LOGS").filter(|_| !figures.is_good()) {
+            for client in clients {
+                let file = PathBuf::from(&logs).join(&client.plan.name);
+                let trace = client.trace.clone().unwrap_or_default();
+                fs::write(file, trace).expect("a folder");
             }
         }
         figures

@@ -79,6 +79,8 @@ pub struct Memory {
     /// When something was acknowledged.
     pub acknowledged_at: Vec<Instant>,
     began_at: Instant,
+    /// Everything that was sent and received, if it is wanted.
+    pub trace: Option<String>,
 }
 
 /// Why a client leaves a server.
@@ -226,6 +228,7 @@ pub fn work(world: &Arc<World>, plan: Plan, last: u64, seed: u64) -> Memory {
         wrong: Vec::new(),
         acknowledged_at: Vec::new(),
         began_at: now,
+        trace: std::env::var_os("LOGS").map(|_| String::new()),
     };
     let mut client = Client {
         world,
@@ -240,6 +243,7 @@ pub fn work(world: &Arc<World>, plan: Plan, last: u64, seed: u64) -> Memory {
             let addresses = world.addresses.lock().expect("no thread panics with it");
             addresses[server % addresses.len()]
         };
+        client.memory.note(&format!("to {}", server % 3));
         let ended = match client.memory.plan.habit {
             Habit::Reads => client.read(address),
             Habit::Holds => client.hold(address),
@@ -408,10 +412,13 @@ impl Client<'_> {
         self.unanswered.push_back((number, Instant::now()));
         let connection = self.memory.connections.last_mut();
         connection.expect("it is connected").push(number);
+        let sent = format!("> {}", self.memory.messages[number].text);
+        self.memory.note(&sent);
         wire.send(bytes)
     }
 
     fn hear(&mut self, line: &str) -> Result<(), Broken> {
+        self.memory.note(line);
         let mut words = line.split(' ');
         let (first, id) = (words.next(), words.next());
         match (first, id.and_then(|id| id.parse().ok())) {
@@ -468,6 +475,13 @@ impl Client<'_> {
 }
 
 impl Memory {
+    fn note(&mut self, what: &str) {
+        if let Some(trace) = &mut self.trace {
+            let at = Instant::now() - self.began_at;
+            trace.push_str(&format!("{at:.3?} {what}\n"));
+        }
+    }
+
     /// Returns the longest time for which nothing was acknowledged.
     pub fn stall(&self) -> Duration {
         let times = [self.began_at].into_iter();

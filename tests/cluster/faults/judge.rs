@@ -1,6 +1,6 @@
 //! Compares what clients were told with what the servers have.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -148,14 +148,18 @@ impl Figures {
         if let Some(last) = client.seen.last()
             && client.plan.habit != Habit::Holds
         {
-            let all = history.iter().map(|event| event.id);
-            let all: Vec<_> = all.filter(|id| id <= last).collect();
-            if all != client.seen {
-                let shown = &client.seen;
-                let at = all.iter().zip(shown).position(|(one, two)| one != two);
-                let (all, shown) = (all.len(), shown.len());
-                let name = &client.plan.name;
-                self.found(7, format!("{name}: {shown} of {all}, different at {at:?}"));
+            let shown: HashSet<_> = client.seen.iter().collect();
+            let all = history.iter().filter(|event| event.id <= *last);
+            let missing: Vec<_> = all.clone().filter(|e| !shown.contains(&e.id)).collect();
+            if missing.len() + shown.len() != all.count() || !missing.is_empty() {
+                let (count, name) = (missing.len(), &client.plan.name);
+                let first = missing.first();
+                let message = first.and_then(|event| {
+                    let mut all = client.messages.iter();
+                    all.find(|message| Some(&*message.text) == event.text())
+                });
+                let what = format!("{name}: {count}, the first is {first:?}, {message:?}");
+                self.found(7, what);
             }
         }
     }
