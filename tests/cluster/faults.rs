@@ -338,9 +338,9 @@ impl Bed {
                 let files = client.messages.iter();
                 for file in files.filter(|file| !file.ids.is_empty()) {
                     figures.files += 1;
-                    for place in 0..3 {
+                    for (place, node) in NODES.iter().enumerate() {
                         if self.download(place, file.ids[0], &file.text).is_err() {
-                            figures.found(8, format!("{file:?} from {}", NODES[place]));
+                            figures.found(8, format!("{file:?} from {node}"));
                         }
                     }
                 }
@@ -422,7 +422,7 @@ fn plans(number: u64, rate: u64) -> Vec<Plan> {
         let habits = [
             (Habit::Writes(false), 3),
             (Habit::Writes(true), 3),
-            (Habit::Writes(true), 12),
+            (Habit::Writes(true), 30),
             (Habit::Reads, 6),
             (Habit::Uploads, 5),
             (Habit::Holds, 5),
@@ -541,5 +541,9 @@ fn random_faults() {
 
 /// Returns how long the faults of a round last at most, besides the first second. Most are short, and some are long.
 fn random_lasts(number: u64) -> u64 {
-    if number % 4 == 0 { 19_000 } else { 9_000 }
+    if number.is_multiple_of(4) {
+        19_000
+    } else {
+        9_000
+    }
 }
