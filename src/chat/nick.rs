@@ -9,7 +9,7 @@ use super::state::{NickId, User};
 use super::undecided::PendingClaim;
 use super::{Chat, Place, Refused, RoomId};
 use crate::model::{
-    Action, Claim, DirectMessage, FormerNick, Now, PeerId, Reserve, address_prefix, millis,
+    Action, Claim, DirectMessage, FormerNick, Now, PeerId, Reserve, Secret, address_prefix, millis,
 };
 use crate::protocol::{Code, Nick, RoomName};
 use crate::tail::{Seq, Tail};
@@ -86,6 +86,12 @@ impl Chat {
     pub fn is_reserved(&self, nick: &Nick) -> bool {
         let mut users = self.state.candidates(nick);
         users.any(|(_, user)| user.nick.skeleton() == nick.skeleton() && user.has_reservation())
+    }
+
+    /// Returns whether this password reserves a nick.
+    pub fn is_reserved_with(&self, nick: &Nick, password: &Secret) -> bool {
+        let user = self.state.find(nick).and_then(|id| self.user(id));
+        user.is_some_and(|user| user.is_reserved_with(&digest(password.expose())))
     }
 
     /// Returns the number of registered nicks.
@@ -269,7 +275,7 @@ impl Chat {
             return Claim::Account;
         }
         if let Some(password) = password {
-            return Claim::Password(Box::new(Sha256::digest(password).into()));
+            return Claim::Password(Box::new(digest(password)));
         }
         let existing = self.state.find_same_nick(nick, current).ok().flatten();
         let user = existing.and_then(|existing| self.user(existing));
@@ -409,4 +415,8 @@ impl Chat {
     pub fn inbox_end(&self, nick: NickId) -> Seq {
         self.end(Place::Nick(nick))
     }
+}
+
+fn digest(password: &str) -> [u8; 32] {
+    Sha256::digest(password).into()
 }

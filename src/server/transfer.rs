@@ -124,19 +124,20 @@ impl Connection {
     /// After many wrong passwords, it is delayed further.
     async fn query_accounts(&mut self, query: AccountQuery) -> Option<Effect> {
         let shared = match &query {
-            AccountQuery::ShareNick { nick, .. } => Some(nick.clone()),
+            AccountQuery::ShareNick { nick, secret } => Some((nick.clone(), secret.clone())),
             _ => None,
         };
         let (result, tried) = self.run_account_query(query).await;
-        let is_right = matches!(result, Ok(AccountResult::Password | AccountResult::Token));
+        let mut is_right = matches!(result, Ok(AccountResult::Password | AccountResult::Token));
         let now = self.server.clock.now();
         let mut state = self.server.changes();
+        if let Some((nick, secret)) = shared {
+            // If several servers share the chat, it is decided later who gets the nick.
+            is_right = state.chat.is_reserved_with(&nick, &secret);
+        }
         let nick = self.session.nick_id();
         let next = self.session.on_account_result(result, &mut state.chat, now);
-        let holds = self.session.nick_id();
-        let holds = holds.and_then(|holds| state.chat.user(holds));
-        let is_shared = shared.is_some_and(|nick| holds.is_some_and(|user| user.nick == nick));
-        if let Some(tried) = tried.filter(|_| is_right || is_shared) {
+        if let Some(tried) = tried.filter(|_| is_right) {
             state.guesses.succeeded(tried);
         }
         self.log_nick(nick, &state);

@@ -162,6 +162,14 @@ fn what_is_said_on_one_server_is_the_same_on_all() {
     cat.ask("NICK cat secret", "OK NICK cat #lobby 0");
     ann.ask("JOIN #tea", "OK JOIN #tea 0");
     bob.ask("JOIN #Tea", "OK JOIN #tea 0");
+    // The right password never counts as wrong, however many come back at once.
+    let connect = |_| {
+        let mut phone = two.peer();
+        phone.ask("NICK cat secret", "OK NICK cat #lobby 0");
+        phone
+    };
+    let phones: Vec<Peer> = (0..12).map(connect).collect();
+    drop(phones);
     cat.send("WHO #tea\n");
     cat.expect("USER #tea ann");
     cat.expect("USER #tea bob");

@@ -709,6 +709,11 @@ impl User {
         self.reservation.is_some()
     }
 
+    /// Returns whether the password with this digest reserves the nick.
+    pub fn is_reserved_with(&self, digest: &[u8; 32]) -> bool {
+        self.reservation.as_deref() == Some(digest)
+    }
+
     /// Returns the text that others see while the user is away.
     pub fn away(&self) -> Option<&str> {
         self.away.as_deref()
