@@ -21,7 +21,7 @@ use smol::channel::{Receiver, Sender, unbounded};
 
 use crate::cluster::Members;
 use crate::cluster::nats::jetstream::{NO_PEERS, NO_SUCH_STREAM, NOT_CLUSTERED};
-use crate::cluster::nats::{self, Address, Dialer, Handle, InvalidAddress, JetStream};
+use crate::cluster::nats::{self, Address, Connection, Dialer, Handle, InvalidAddress, JetStream};
 use crate::config::Cluster;
 use crate::log::Sink;
 use crate::log::sqlite::{Position, SqliteLog};
@@ -114,6 +114,8 @@ pub enum Error {
     Nats(nats::Error),
     /// The NATS server is too old, or has no JetStream.
     Unfit(nats::Unfit),
+    /// A NATS server does not admit this server, and none of the others does.
+    NotAdmitted(Address, nats::Lost),
     /// There is no such chat on the NATS servers.
     NoChat(String),
     /// There is such a chat already.
@@ -136,6 +138,15 @@ impl fmt::Display for Error {
             Self::Storage(e) => write!(f, "{e}"),
             Self::Nats(e) => write!(f, "the log in NATS cannot be used: {e}"),
             Self::Unfit(e) => write!(f, "{e}"),
+            Self::NotAdmitted(address, e) => {
+                write!(f, "NATS at {address} refuses this server: {e}")?;
+                match e {
+                    nats::Lost::Refused(_) => f.write_str(
+                        "; the user and password in --cluster must be those in the settings of NATS",
+                    ),
+                    _ => Ok(()),
+                }
+            }
             Self::NoChat(chat) => write!(
                 f,
                 "these NATS servers have no chat {chat}: begin it with chatd cluster init"
@@ -165,6 +176,7 @@ impl std::error::Error for Error {
             Self::Storage(e) => Some(e),
             Self::Nats(e) => Some(e),
             Self::Unfit(e) => Some(e),
+            Self::NotAdmitted(_, e) => Some(e),
             _ => None,
         }
     }
@@ -452,9 +464,7 @@ async fn with_jetstream<T>(
 ) -> Result<T, Error> {
     let mut dialer = Dialer::new(settings.nats.clone(), &settings.server, driver::random());
     loop {
-        let (_, handle, connection) = dialer
-            .connect(|address, lost| tracing::warn!("cannot connect to NATS at {address}: {lost}"))
-            .await;
+        let (handle, connection) = admitted(&mut dialer, settings.nats.len()).await?;
         handle.info().check().map_err(Error::Unfit)?;
         let jetstream = JetStream::new(handle);
         let lost = async {
@@ -467,6 +477,27 @@ async fn with_jetstream<T>(
                 Timer::after(PAUSE).await;
             }
             done => return done,
+        }
+    }
+}
+
+/// Connects with a NATS server. Tries again while the servers cannot be reached.
+async fn admitted(dialer: &mut Dialer, servers: usize) -> Result<(Handle, Connection), Error> {
+    loop {
+        let mut refusal = None;
+        for _ in 0..servers.max(1) {
+            match dialer.attempt().await {
+                Ok((_, handle, connection)) => return Ok((handle, connection)),
+                Err((address, lost)) => {
+                    tracing::warn!("cannot connect to NATS at {address}: {lost}");
+                    if lost.is_final() {
+                        refusal = Some(Error::NotAdmitted(address, lost));
+                    }
+                }
+            }
+        }
+        if let Some(refusal) = refusal {
+            return Err(refusal);
         }
     }
 }

@@ -360,3 +360,24 @@ fn a_server_that_dies_or_stops_is_replaced_and_loses_nothing() {
     assert!(all[0].contains("MSG #lobby fay found"), "{}", all[0]);
     assert_eq!(all[0], all[1]);
 }
+
+#[test]
+fn a_wrong_password_for_nats_is_refused_at_once() {
+    let nats = Servers::one("authorization { user: ann, password: secret }");
+    let port = nats.all[0].address.to_string();
+    let port = port.rsplit(':').next().expect("it has a port");
+    let address = format!("nats://ann:guess@127.0.0.1:{port}");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = ["--data", text(folder.path()), "--cluster", &address];
+    let starts = ["--listen", "127.0.0.1:0", "--node", "one"];
+    for words in [&["cluster", "init"][..], &starts] {
+        let done = command(&[words, &data].concat());
+        let errors = String::from_utf8_lossy(&done.stderr);
+        let wanted = format!("NATS at nats://127.0.0.1:{port} refuses this server: ");
+        assert!(
+            !done.status.success() && errors.contains(&wanted),
+            "{errors}"
+        );
+        assert!(!errors.contains("guess"), "{errors}");
+    }
+}

@@ -2,8 +2,8 @@
 //! lost, and all servers show the same.
 //!
 //! `ROUNDS=100 SEED=1 cargo test --test cluster -- --ignored random_faults --nocapture` draws faults at random. `RATE` is
-//! the number of messages that a client sends in a second, `FAULT` a part of the name of the faults that may be drawn, and
-//! `LOGS` a folder for what the servers log.
+//! the number of messages that a client sends in a second, `FAULT` a part of the name of the faults that may be drawn,
+//! `LASTS` the maximum time in seconds that a fault lasts, and `LOGS` a folder for what servers log and clients see.
 
 mod clients;
 mod judge;
@@ -135,7 +135,8 @@ impl Bed {
         let data = bed.data(0);
         init.args(["cluster", "init", "--cluster", &bed.addresses(0), "--data"])
             .arg(data);
-        assert!(init.status().expect("it is built").success());
+        let done = init.output().expect("it is built");
+        assert!(done.status.success(), "{done:?}");
         bed.chatds = (0..3).map(|place| bed.start(place)).collect();
         bed
     }
@@ -520,7 +521,7 @@ fn random_faults() {
             let fault = Fault::draw(&mut random);
             let lasts = match fault {
                 Fault::AllNatsKilled => random.below(3_000),
-                _ => 1_000 + random.below(random_lasts(number)),
+                _ => 1_000 + random.below(lasts_max(number)),
             };
             let is_apart = faults
                 .iter()
@@ -539,11 +540,10 @@ fn random_faults() {
     assert!(all.is_good(), "SEED={seed}");
 }
 
-/// Returns how long the faults of a round last at most, besides the first second. Most are short, and some are long.
-fn random_lasts(number: u64) -> u64 {
-    if number.is_multiple_of(4) {
-        19_000
-    } else {
-        9_000
-    }
+/// Returns how long the faults of a round last at most, in milliseconds besides the first second. Most are short, and
+/// some are long.
+fn lasts_max(round: u64) -> u64 {
+    let longest = setting("LASTS", 20) * 1000;
+    let is_long = round.is_multiple_of(4);
+    if is_long { longest } else { longest.min(9_000) }
 }

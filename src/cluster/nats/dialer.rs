@@ -45,6 +45,19 @@ impl Dialer {
         &mut self,
         mut failed: impl FnMut(&Address, &Lost),
     ) -> (Address, Handle, Connection) {
+        loop {
+            match self.attempt().await {
+                Ok(connected) => return connected,
+                Err((address, lost)) => failed(&address, &lost),
+            }
+        }
+    }
+
+    /// Waits until the next attempt is due, and tries to connect to the next server.
+    ///
+    /// # Errors
+    /// When this server does not admit the client.
+    pub async fn attempt(&mut self) -> Result<(Address, Handle, Connection), (Address, Lost)> {
         let connected_at = self.connected_at.take();
         if connected_at.is_some_and(|at| at.elapsed() >= PAUSE_MAX) {
             self.pause = Duration::ZERO;
@@ -56,13 +69,13 @@ impl Dialer {
             let Some(address) = self.addresses.get(self.next) else {
                 continue;
             };
-            match connect(address, &self.name).await {
+            return match connect(address, &self.name).await {
                 Ok((handle, connection)) => {
                     self.connected_at = Some(Instant::now());
-                    return (address.clone(), handle, connection);
+                    Ok((address.clone(), handle, connection))
                 }
-                Err(lost) => failed(address, &lost),
-            }
+                Err(lost) => Err((address.clone(), lost)),
+            };
         }
     }
 }

@@ -87,6 +87,20 @@ pub enum Lost {
     NeedsTls,
 }
 
+impl Lost {
+    /// Returns whether the server will not admit this client, however often it tries: its user or password is wrong, or
+    /// it lacks TLS.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::NeedsTls => true,
+            Self::Refused(text) => text
+                .to_ascii_lowercase()
+                .contains("authorization violation"),
+            Self::Io(_) | Self::Closed | Self::Silent | Self::Malformed(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
