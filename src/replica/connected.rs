@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use event_listener::Event;
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 use crate::cluster::nats::Handle;
-use crate::model::millis;
+use crate::model::{ServerName, millis};
 
 /// Whether the server has caught up and may serve clients, and until when it may act in the name of a user without the
 /// log.
@@ -48,6 +49,34 @@ impl Ready {
             changed.await;
         }
     }
+}
+
+/// What a server has done with the log, as its operators see it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// The number of the last message that was read.
+    pub read_to: u64,
+    /// The size of the messages that were read and are not stored yet, in bytes.
+    pub unstored_bytes: usize,
+    /// The number of servers that take part in the chat, as far as the log was read.
+    pub servers: usize,
+    /// The number of messages that this server has published. One that is published again counts again.
+    pub published: u64,
+    /// How often this server was cut off.
+    pub cut_offs: u64,
+}
+
+/// What a server tells operators of the chat about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// The name of the server.
+    pub server: ServerName,
+    /// Whether the server serves clients. Otherwise, it is cut off, or has not caught up yet.
+    pub is_ready: bool,
+    /// The number of the last message that the server has read.
+    pub read_to: u64,
+    /// The version of `chatd`.
+    pub version: String,
 }
 
 /// The connection to NATS, while there is one.

@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_io::Timer;
@@ -15,7 +15,7 @@ use futures_lite::future;
 use smol::channel::Receiver;
 use tracing::{info, warn};
 
-use super::connected::{Connected, Ready, now};
+use super::connected::{Connected, Progress, Ready, now};
 use super::log::{Answers, Submitted};
 use super::{Settings, buckets};
 use crate::cluster::Members;
@@ -109,6 +109,7 @@ pub(super) struct Driver {
     answers: Arc<Answers>,
     ready: Arc<Ready>,
     connected: Arc<Connected>,
+    progress: Arc<Mutex<Progress>>,
     /// Whether everything that is submitted is refused, until the chat knows that the server's epoch has ended.
     is_refusing: bool,
     /// Whether the server is cut off, or has not caught up since it was started.
@@ -128,7 +129,7 @@ impl Driver {
         (position, read_to, members): (Position, u64, Members),
         queue: Receiver<Submitted>,
         (answers, ready): (Arc<Answers>, Arc<Ready>),
-        connected: Arc<Connected>,
+        (connected, progress): (Arc<Connected>, Arc<Mutex<Progress>>),
     ) -> Self {
         let (server, now) = (settings.server.clone(), now());
         Self {
@@ -141,6 +142,7 @@ impl Driver {
             answers,
             ready,
             connected,
+            progress,
             is_refusing: false,
             is_cut_off: true,
             owes_end: false,
@@ -230,7 +232,8 @@ impl Driver {
             if let Some(bytes) = self.node.publish(at) {
                 let subject = self.settings.subject();
                 match handle.publish(&subject, None, &Headers::new(), &bytes) {
-                    Ok(()) | Err(nats::Error::Busy) => {}
+                    Ok(()) => self.count(|progress| progress.published += 1),
+                    Err(nats::Error::Busy) => {}
                     Err(nats::Error::Closed) => return None,
                     Err(e) => return Some(Ended::Refused(e)),
                 }
@@ -428,7 +431,23 @@ impl Driver {
             parts.push(report(SharedReport::Checkpoint(self.checkpoint())));
         }
         self.pass(stored.sequence, time, parts, stored.payload.len());
+        let (servers, unstored) = (self.node.members().all_live().count(), &self.unstored);
+        let unstored_bytes = unstored.bytes.load(Ordering::Relaxed);
+        self.count(|progress| {
+            *progress = Progress {
+                read_to: stored.sequence,
+                servers,
+                unstored_bytes,
+                ..*progress
+            }
+        });
         Ok(())
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Progress)) {
+        let mut progress = self.progress.lock();
+        let progress = progress.as_deref_mut();
+        change(progress.expect("no thread panics while it holds this"));
     }
 
     fn checkpoint(&self) -> Checkpoint {
@@ -561,6 +580,7 @@ impl Driver {
         }
         self.is_cut_off = true;
         warn!("cut off from the log: refusing everything that changes something");
+        self.count(|progress| progress.cut_offs += 1);
         self.ready.set(false);
         let refused = self.node.give_up(random());
         self.ready.set_lease(None);

@@ -13,21 +13,24 @@ mod log;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use smol::channel::{Receiver, Sender, unbounded};
 
 use crate::cluster::Members;
-use crate::cluster::nats::jetstream::{NO_PEERS, NO_SUCH_STREAM, NOT_CLUSTERED};
-use crate::cluster::nats::{self, Address, Connection, Dialer, Handle, InvalidAddress, JetStream};
+use crate::cluster::nats::jetstream::{NO_PEERS, NO_SUCH_STREAM, NOT_CLUSTERED, StreamState};
+use crate::cluster::nats::{
+    self, Address, Connection, Dialer, Handle, Headers, InvalidAddress, JetStream,
+};
 use crate::config::Cluster;
 use crate::log::Sink;
 use crate::log::sqlite::{Position, SqliteLog};
 use crate::model::{Checkpoint, ServerName, StorageError};
 
 pub use buckets::ReplicaBuckets;
+pub use connected::{Progress, ServerStatus};
 pub use copy::{Copies, UNUSED_FOR};
 pub use driver::Ended;
 pub use log::{ReplicaLog, Unsaved};
@@ -46,6 +49,12 @@ const PEERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// The time between two attempts to create the log.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// The kind of message that asks every server about itself.
+pub const STATUS: &str = "status";
+
+/// The time within which servers answer it.
+const STATUS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What connects a server with the others.
 #[derive(Clone, Debug)]
@@ -215,13 +224,7 @@ impl Replica {
     pub fn open(settings: Settings, folder: &Path, sink: Sink) -> Result<Self, Error> {
         smol::block_on(with_jetstream(&settings, async |jetstream| {
             let known = known(&settings, folder)?;
-            let stream = jetstream.stream(&settings.stream()).await;
-            let state = match stream {
-                Err(nats::Error::Refused { code, .. }) if code == NO_SUCH_STREAM => {
-                    return Err(Error::NoChat(settings.chat.clone()));
-                }
-                stream => stream?.state,
-            };
+            let state = state_of(jetstream, &settings).await?;
             if state.last < known.as_ref().map_or(0, Position::newest) {
                 let own = known.as_ref().map_or(0, Position::newest);
                 return Err(Error::Shorter(own, state.last));
@@ -285,6 +288,7 @@ impl Replica {
             connected: Arc::default(),
             unsaved: self.unsaved.1,
             copies: self.copies,
+            progress: Arc::default(),
             settings: Arc::new(self.settings.clone()),
         };
         let driver = Driver::new(
@@ -293,7 +297,7 @@ impl Replica {
             (self.position, checkpoint.sequence, members),
             self.queue.1,
             (self.answers, following.ready.clone()),
-            following.connected.clone(),
+            (following.connected.clone(), following.progress.clone()),
         );
         let run = move || ended(smol::block_on(driver.run()));
         std::thread::Builder::new()
@@ -311,6 +315,7 @@ pub struct Following {
     connected: Arc<connected::Connected>,
     unsaved: Receiver<Unsaved>,
     copies: Arc<Copies>,
+    progress: Arc<Mutex<Progress>>,
     settings: Arc<Settings>,
 }
 
@@ -333,6 +338,22 @@ impl Following {
     /// Returns what makes copies of this server's replica for others.
     pub fn copies(&self) -> &Arc<Copies> {
         &self.copies
+    }
+
+    /// Returns what the server has done with the log.
+    pub fn progress(&self) -> Progress {
+        let progress = self.progress.lock();
+        *progress.expect("no thread panics while it holds this")
+    }
+
+    /// Returns what this server tells operators about itself.
+    pub fn status(&self) -> ServerStatus {
+        ServerStatus {
+            server: self.settings.server.clone(),
+            is_ready: self.ready.is_set(),
+            read_to: self.progress().read_to,
+            version: env!("CARGO_PKG_VERSION").into(),
+        }
     }
 
     /// Returns the name of this server.
@@ -455,6 +476,42 @@ pub fn leave(folder: &Path) -> Result<(), Error> {
 /// When the folder cannot be read.
 pub fn position(folder: &Path) -> Result<Option<Position>, Error> {
     Ok(SqliteLog::open_beside(folder)?.position()?)
+}
+
+/// Asks the servers of a chat about themselves. Returns the messages of the log, and the answers that come within a
+/// second, in the order of the servers' names.
+///
+/// # Errors
+/// When there is no such chat, or the log cannot be used.
+pub fn status(settings: &Settings) -> Result<(StreamState, Vec<ServerStatus>), Error> {
+    smol::block_on(with_jetstream(settings, async |jetstream| {
+        let state = state_of(jetstream, settings).await?;
+        let handle = jetstream.handle();
+        let inbox = handle.new_inbox();
+        let answers = handle.subscribe(&inbox)?;
+        let subject = format!("pc.{}.{STATUS}", settings.chat);
+        handle.publish(&subject, Some(&inbox), &Headers::new(), b"")?;
+        let mut all = Vec::new();
+        let until = Instant::now() + STATUS_WITHIN;
+        while let Ok(answer) = answers
+            .next_within(until.saturating_duration_since(Instant::now()))
+            .await
+        {
+            all.extend(serde_json::from_slice::<ServerStatus>(&answer.payload));
+        }
+        all.sort_by(|a, b| a.server.cmp(&b.server));
+        Ok((state, all))
+    }))
+}
+
+/// Returns the messages of the log.
+async fn state_of(jetstream: &JetStream, settings: &Settings) -> Result<StreamState, Error> {
+    match jetstream.stream(&settings.stream()).await {
+        Err(nats::Error::Refused { code, .. }) if code == NO_SUCH_STREAM => {
+            Err(Error::NoChat(settings.chat.clone()))
+        }
+        stream => Ok(stream?.state),
+    }
 }
 
 /// Connects with a NATS server, and lets `work` use its JetStream. Connects again while the servers are not ready.

@@ -28,7 +28,7 @@ use crate::files::live::Live;
 use crate::files::{Incoming, Store};
 use crate::model::{self, Applied, EventKind, FileContents, Report, Scope, ServerName};
 use crate::protocol::{Code, Digest, EventId, Time};
-use crate::replica::{Following, UNUSED_FOR};
+use crate::replica::{Following, STATUS, UNUSED_FOR};
 
 /// The maximum size of a piece in bytes.
 const PIECE_BYTES: usize = 256 << 10;
@@ -412,6 +412,13 @@ async fn answer(server: &Arc<Server>, following: &Following, handle: &Handle) ->
             }
         }
     };
+    let asked = handle.subscribe(&following.subject(STATUS))?;
+    let tells = async {
+        while let Some(message) = asked.next().await {
+            let status = serde_json::to_vec(&following.status());
+            reply(handle, &message, &status.unwrap_or_default());
+        }
+    };
     let offers = async {
         while let Some(message) = new.next().await {
             if !following.is_cut_off() {
@@ -443,7 +450,7 @@ async fn answer(server: &Arc<Server>, following: &Following, handle: &Handle) ->
         }
     };
     let files = future::zip(has, future::zip(sends, follows));
-    let rest = future::zip(delivers, future::zip(offers, copies));
+    let rest = future::zip(future::zip(delivers, tells), future::zip(offers, copies));
     future::or(deletes, async {
         future::zip(files, rest).await;
     })

@@ -309,6 +309,28 @@ impl Page {
             "events that the log has not stored yet",
             server.proposed.used() as u64,
         )?;
+        if let Some(following) = server.following.get() {
+            let progress = following.progress();
+            let help = "whether this server serves clients: it has caught up, and is not cut off";
+            let is_ready = u64::from(!following.is_cut_off());
+            self.one("cluster_ready", "gauge", help, is_ready)?;
+            let help = "servers that take part in the chat";
+            self.one("cluster_servers", "gauge", help, progress.servers as u64)?;
+            let help = "the last message of the shared log that this server has read";
+            self.one("cluster_read", "counter", help, progress.read_to)?;
+            let help = "bytes of messages that this server has read and not stored yet";
+            let unstored = progress.unstored_bytes as u64;
+            self.one("cluster_unstored_bytes", "gauge", help, unstored)?;
+            let help = "messages that this server has published";
+            self.one(
+                "cluster_published_total",
+                "counter",
+                help,
+                progress.published,
+            )?;
+            let help = "how often this server was cut off from the others";
+            self.one("cluster_cut_off_total", "counter", help, progress.cut_offs)?;
+        }
         if server.notifier.is_some() {
             let (pushed, failed) = (metrics.pushed.get(), metrics.not_pushed.get());
             let help = "notifications that push services have accepted";

@@ -218,6 +218,25 @@ fn what_is_said_on_one_server_is_the_same_on_all() {
     dan.expect(&format!("PAST {id} <time> MSG #tea ann good morning"));
     [&one, &two, &three, &four].into_iter().for_each(catch_up);
     drop((ann, bob, cat, dan, phone));
+    let told = chatd(&["cluster", "status", "--cluster", &chat.addresses()]);
+    let lines: Vec<_> = told.lines().collect();
+    assert!(
+        lines[0].starts_with("the chat chat: messages 1 to "),
+        "{told}"
+    );
+    for (line, name) in lines[1..].iter().zip(["four", "one", "three", "two"]) {
+        let begins = format!("{name}: serves clients, has read up to message ");
+        assert!(line.starts_with(&begins), "{told}");
+    }
+    assert_eq!(lines.len(), 5, "{told}");
+    let metrics = super::support::web::say(&one, &["GET /metrics HTTP/1.1"], "");
+    for line in [
+        "chatd_cluster_ready 1",
+        "chatd_cluster_servers 4",
+        "chatd_cluster_cut_off_total 0",
+    ] {
+        assert!(metrics.lines().any(|other| other == line), "{metrics}");
+    }
     let stored = chat.stored("one");
     assert!(stored.contains("good morning") && !stored.contains("just for you"));
     drop((one, two, three, four));

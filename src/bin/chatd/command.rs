@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FlagInfo, FromArgs};
 use plainchat::config::{self, file};
-use plainchat::protocol::RoomName;
 use plainchat::protocol::ssh::{PublicKey, SEVERAL_NICKS};
+use plainchat::protocol::{RoomName, human};
 use plainchat::{offline, replica};
 
 use crate::values::{NatsServers, nats_servers, room};
@@ -151,13 +151,22 @@ struct Leave {
     data: PathBuf,
 }
 
-/// Print how far a data folder has followed the shared log; also while a server uses the folder.
+/// Print which servers a chat has, and how far they have read the shared log; without --cluster, how far a data folder
+/// has followed it, also while a server uses the folder.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "status")]
 struct Status {
     /// the folder (default: chatd-data)
     #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
     data: PathBuf,
+
+    /// the addresses of the NATS servers, separated by commas: ask the servers of the chat
+    #[argh(option, arg_name = "nats", from_str_fn(nats_servers))]
+    cluster: Option<NatsServers>,
+
+    /// the name of the chat (default: chat)
+    #[argh(option, arg_name = "word", default = "String::from(\"chat\")")]
+    cluster_name: String,
 }
 
 impl ClusterCommand {
@@ -188,7 +197,12 @@ impl ClusterCommand {
                     data.display()
                 ))
             }
-            Self::Status(Status { data }) => Ok(match replica::position(&data)? {
+            Self::Status(Status {
+                cluster: Some(nats),
+                cluster_name,
+                ..
+            }) => status(nats, cluster_name),
+            Self::Status(Status { data, .. }) => Ok(match replica::position(&data)? {
                 None => format!("{}: the folder of a single chatd\n", data.display()),
                 Some(position) => format!(
                     "{}: the chat {}, stored up to message {}\n",
@@ -199,6 +213,38 @@ impl ClusterCommand {
             }),
         }
     }
+}
+
+/// Asks the servers of a chat about themselves, and returns what they tell.
+fn status(nats: NatsServers, chat: String) -> Result<String, replica::Error> {
+    let settings = config::Cluster {
+        nats,
+        chat,
+        node: "status".into(),
+    };
+    let (log, servers) = replica::status(&replica::Settings::of(&settings)?)?;
+    let mut text = format!(
+        "the chat {}: messages {} to {} of the log, {}\n",
+        settings.chat,
+        log.first,
+        log.last,
+        human::size(log.bytes)
+    );
+    for server in &servers {
+        let state = if server.is_ready {
+            "serves clients"
+        } else {
+            "cut off or catching up"
+        };
+        text.push_str(&format!(
+            "{}: {state}, has read up to message {}, chatd {}\n",
+            server.server, server.read_to, server.version
+        ));
+    }
+    if servers.is_empty() {
+        text.push_str("no server answers\n");
+    }
+    Ok(text)
 }
 
 /// The maximum memory of one `chatc` that serves an ssh client, in KiB. Usually `chatc` needs about a tenth of this.
