@@ -16,7 +16,7 @@ use async_io::Timer;
 use event_listener::Event;
 use futures_lite::future;
 use smol::Task;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::Server;
 use super::drop_on_pool::DropOnPool;
@@ -300,7 +300,7 @@ async fn copy(
     let store = server.store.clone();
     let kept = server.pool.run(move || store.keep_copy(incoming, digest));
     if kept.await? {
-        info!("copied the file {digest} from another server");
+        debug!("copied the file {digest} from another server");
     }
     Ok(())
 }
