@@ -5,6 +5,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -197,8 +198,12 @@ pub(super) async fn receive(
     let mut copy = NewCopy::begin(folder)?;
     let everybody = settings.copies();
     let mut heard = Instant::now();
+    let mut has_warned = false;
     while heard.elapsed() < SILENT_FOR {
         let Some(from) = ask(handle, &everybody, "").await? else {
+            if !mem::replace(&mut has_warned, true) {
+                warn!("this server needs a copy of the chat: waiting for another server that runs");
+            }
             Timer::after(PAUSE).await;
             continue;
         };
