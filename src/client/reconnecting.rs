@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -25,6 +26,13 @@ type Dialing = Pin<Box<dyn Future<Output = Result<Halves, Error>> + Send>>;
 /// The time within which the server must close the connection of a client that leaves.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(4);
 
+/// The time of silence after which the client asks a server whether it is there, if the chat has another server. A host
+/// that lost its power, and a server that hangs, do not end their connections.
+const SILENCE: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 60 });
+
+/// The time within which the server must then answer. A server that is cut off from the others answers within 10 s.
+const ANSWER_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
+
 /// A client that reconnects. If the connection breaks, it makes a new one. It misses no event, loses no message and
 /// sends none twice (for the exceptions, see [`ReconnectingClient::say`]).
 ///
@@ -34,7 +42,8 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(4);
 ///
 /// The first connection is tried only once at each server; if all fail, the stream returns [`Update::Ended`]. After a
 /// broken connection, the client tries the other servers at once. If none of them works, or there is only one server, the
-/// client tries again as long as the stream is polled, with pauses that grow to 30 s.
+/// client tries again as long as the stream is polled, with pauses that grow to 30 s. If there are other servers, one
+/// that has been silent for a minute is asked whether it is there, and is left if it does not answer for 30 s.
 ///
 /// ```no_run
 /// # async fn bot() -> Result<(), plainchat::client::Error> {
@@ -65,6 +74,11 @@ pub struct ReconnectingClient {
     started: Instant,
     /// Whether something was written that may need a flush.
     is_unflushed: bool,
+    /// The time at which the last line was received, and a timer for the end of the silence since.
+    heard: Instant,
+    silence: Timer,
+    /// Whether the server was asked whether it is there.
+    is_asked: bool,
 }
 
 enum Connection {
@@ -110,6 +124,9 @@ impl ReconnectingClient {
             dial: Box::new(dial),
             started: Instant::now(),
             is_unflushed: false,
+            heard: Instant::now(),
+            silence: Timer::never(),
+            is_asked: false,
         }
     }
 
@@ -313,6 +330,33 @@ impl ReconnectingClient {
         Ok(())
     }
 
+    /// Asks the server whether it is there, after a long silence. Returns `false` if it is too early for that.
+    fn ask(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
+        if self.addresses.servers() < 2 || Pin::new(&mut self.silence).poll(cx).is_pending() {
+            return Ok(false);
+        }
+        let wait = if self.is_asked {
+            ANSWER_WITHIN
+        } else {
+            SILENCE
+        };
+        let silence = self.heard.elapsed();
+        if silence < wait {
+            self.silence = Timer::after(wait - silence);
+        } else if self.is_asked {
+            return Err(Error::Lost(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the server does not answer",
+            )));
+        } else {
+            self.is_asked = true;
+            self.heard = Instant::now();
+            self.silence = Timer::after(ANSWER_WITHIN);
+            self.state.ping();
+        }
+        Ok(true)
+    }
+
     /// Receives one line. Returns `false` if none has arrived.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
         let Connection::Open(_, receiver) = &mut self.connection else {
@@ -320,7 +364,10 @@ impl ReconnectingClient {
         };
         match receiver.poll_line(cx) {
             Poll::Pending => Ok(false),
-            Poll::Ready(Ok(Some(line))) => self.state.receive(line).map(|()| true),
+            Poll::Ready(Ok(Some(line))) => {
+                (self.heard, self.is_asked) = (Instant::now(), false);
+                self.state.receive(line).map(|()| true)
+            }
             Poll::Ready(Ok(None)) => Err(Error::cut("the server closed the connection")),
             Poll::Ready(Err(error)) => Err(error),
         }
@@ -360,6 +407,8 @@ impl Stream for ReconnectingClient {
                 Connection::Dialing(dialing) => match dialing.as_mut().poll(cx) {
                     Poll::Ready(Ok((sender, receiver))) => {
                         this.connection = Connection::Open(sender, receiver);
+                        (this.heard, this.is_asked) = (Instant::now(), false);
+                        this.silence = Timer::after(SILENCE);
                         this.state.set_servers(this.addresses.servers());
                         this.state.connected();
                     }
@@ -371,8 +420,9 @@ impl Stream for ReconnectingClient {
                     let written = this.write(cx);
                     match this.read(cx) {
                         Ok(true) => {}
-                        Ok(false) => match written {
-                            Ok(()) => return Poll::Pending,
+                        Ok(false) => match written.and_then(|()| this.ask(cx)) {
+                            Ok(true) => {}
+                            Ok(false) => return Poll::Pending,
                             Err(error) => this.disconnected(error),
                         },
                         Err(error) => this.disconnected(error),
@@ -389,5 +439,49 @@ impl Stream for ReconnectingClient {
                 Connection::Ended => return Poll::Ready(None),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use futures_lite::{StreamExt, future};
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_hangs_is_left() {
+        // The system accepts connections to it, and nothing answers.
+        let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+        let works = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = [&hangs, &works].map(|server| server.local_addr().unwrap().to_string());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = works.accept().unwrap();
+            let login = "OK HELLO 1 chat\nOK STAMPS on\nOK TAGS on\nOK NICK ann #lobby 4\n";
+            stream.write_all(login.as_bytes()).unwrap();
+            stream.read_to_string(&mut String::new()).unwrap();
+        });
+        let addresses: Addresses = addresses.join(",").parse().unwrap();
+        let mut client = ReconnectingClient::new(addresses, Options::new("ann"));
+        let mut why = String::new();
+        let late = async {
+            Timer::after(Duration::from_secs(60)).await;
+            panic!("it stays");
+        };
+        let connects = async {
+            loop {
+                match client.next().await.unwrap() {
+                    Update::Disconnected { error, .. } => why = error.to_string(),
+                    Update::Connected { .. } => break,
+                    _ => {}
+                }
+            }
+        };
+        future::block_on(future::or(connects, late));
+        drop(client);
+        server.join().unwrap();
+        assert_eq!(why, "the connection was lost: the server does not answer");
     }
 }

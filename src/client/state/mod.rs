@@ -389,6 +389,11 @@ impl ClientState {
         }
     }
 
+    /// Sends a request whose reply shows that the server is there.
+    pub(super) fn ping(&mut self) {
+        self.send("PING", Awaited::Ignored);
+    }
+
     fn send(&mut self, line: &str, awaited: Awaited) {
         self.output.extend_from_slice(line.as_bytes());
         self.output.push(b'\n');
