@@ -803,7 +803,8 @@ impl Session {
             let events = reply.events();
             // The reply to an event that was shown before belongs before the entry with this number.
             let tail = chat.tail(Place::Room(room));
-            let is_own = tail.is_some_and(|tail| tail.last_id(kept.seq, kept.seq + 1) == kept.id);
+            let at_place = tail.and_then(|tail| tail.last_id(kept.seq, kept.seq.saturating_add(1)));
+            let is_own = at_place.is_some() && at_place == kept.id;
             let last = kept
                 .id
                 .and_then(|first| EventId::new(first.get() + events - 1));

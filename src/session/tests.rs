@@ -785,4 +785,11 @@ fn the_reply_to_a_message_comes_at_its_place_also_after_a_repeated_message() {
         "{got}"
     );
     assert!(table.read(1).ends_with("MSG #lobby ann four\n"));
+    // A reaction that changes nothing has no place.
+    for answer in ["OK REACT 6 ", "OK REACT - "] {
+        let got = table.say(1, "REACT 2 👍");
+        assert!(got.starts_with(answer), "{got}");
+    }
+    table.say(0, "MSG five");
+    assert_eq!(table.read(1), "MSG #lobby ann five\n");
 }
