@@ -320,7 +320,12 @@ fn write_names(
     let space = line.space();
     let is_long = client.caps.has(Cap::UserhostInNames);
     let mut names = String::new();
-    while let Some(nick) = chat.show_member(room, *after) {
+    while let Some(nick) = chat.next_member(room, *after) {
+        let name = chat.user(nick).map(|user| user.nick.as_str());
+        if name != Some(&*client.nick) {
+            // Others need not hear of somebody who joins and leaves again, though the client itself is listed here.
+            chat.show_member_of(room, nick);
+        }
         let Some(user) = chat.user(nick) else {
             *after = Some(nick);
             continue;
