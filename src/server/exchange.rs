@@ -9,6 +9,7 @@ use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use async_io::Timer;
 use event_listener::Event;
 use futures_lite::future;
 use smol::Task;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::Server;
 use super::drop_on_pool::DropOnPool;
@@ -26,7 +27,10 @@ use crate::cluster::nats::codec::Message;
 use crate::cluster::nats::{Error, Handle, Headers};
 use crate::files::live::Live;
 use crate::files::{Incoming, Store};
-use crate::model::{self, Applied, EventKind, FileContents, Report, Scope, ServerName};
+use crate::log::Location;
+use crate::model::{
+    self, Applied, EventKind, FileContents, Report, Scope, ServerName, SharedReport,
+};
 use crate::protocol::{Code, Digest, EventId, Time};
 use crate::replica::{Following, STATUS, UNUSED_FOR};
 
@@ -54,6 +58,9 @@ pub(super) struct Exchange {
     wanted: Mutex<Wanted>,
     changed: Event,
     copied: Event,
+    /// Set when the epoch of a server has ended, until its live files are looked for.
+    has_ended: AtomicBool,
+    ended: Event,
 }
 
 #[derive(Debug, Default)]
@@ -122,16 +129,38 @@ impl Exchange {
         }
     }
 
+    /// Records that the epoch of a server has ended.
+    fn epoch_ended(&self) {
+        self.has_ended.store(true, Ordering::Release);
+        self.ended.notify(usize::MAX);
+    }
+
+    /// Waits until the epoch of a server has ended since the last call.
+    async fn end_of_epoch(&self) {
+        loop {
+            let ended = self.ended.listen();
+            if self.has_ended.swap(false, Ordering::AcqRel) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     fn is_copied(&self, digest: Digest) {
         self.wanted().known.remove(&digest);
         self.copied.notify(usize::MAX);
     }
 }
 
-/// Counts the files that other servers have announced, and copies them. The log calls this before it reports to the
-/// chat.
+/// Counts the files that other servers have announced, and copies them. Notices which servers are gone. The log calls
+/// this before it reports to the chat.
 pub(super) fn on_reports(server: &Server, reports: &[Report]) {
     for report in reports {
+        if let Report::Shared(shared) = report
+            && let SharedReport::End(..) = **shared
+        {
+            server.exchange.epoch_ended();
+        }
         let Report::Applied(Applied {
             entry,
             ticket: None,
@@ -155,8 +184,10 @@ pub(super) fn on_reports(server: &Server, reports: &[Report]) {
     }
 }
 
-/// Copies files from other servers, lets them copy, and passes direct messages on. The tasks end when they are dropped.
-pub(super) fn begin(server: &Arc<Server>, following: &Following) -> [Task<()>; 3] {
+/// Copies files from other servers, lets them copy, passes direct messages on, and removes the live files of servers
+/// that are gone. The tasks end when they are dropped.
+pub(super) fn begin(server: &Arc<Server>, following: &Following) -> [Task<()>; 4] {
+    server.exchange.epoch_ended(); // perhaps while this server was not there
     let copies = copy_all(server.clone(), following.clone());
     let answers = answer_all(server.clone(), following.clone());
     [
@@ -165,6 +196,9 @@ pub(super) fn begin(server: &Arc<Server>, following: &Following) -> [Task<()>; 3
         server
             .executor
             .spawn(send_unsaved(server.clone(), following.clone())),
+        server
+            .executor
+            .spawn(remove_abandoned(server.clone(), following.clone())),
     ]
 }
 
@@ -227,6 +261,54 @@ async fn send_unsaved(server: Arc<Server>, following: Following) {
         };
         executor.spawn(sends).detach();
     }
+}
+
+/// Whenever the epoch of a server has ended, removes the live files that no server receives any more.
+async fn remove_abandoned(server: Arc<Server>, following: Following) {
+    loop {
+        server.exchange.end_of_epoch().await;
+        following.ready().await;
+        let mut abandoned = unfinished(&server).await;
+        for _ in 0..ATTEMPTS {
+            let mut still = Vec::new();
+            for file in abandoned {
+                if !is_received(&server, &following, file.0).await {
+                    still.push(file);
+                }
+            }
+            abandoned = still;
+            if abandoned.is_empty() {
+                break;
+            }
+            Timer::after(PAUSE).await;
+        }
+        for (id, place, owner) in abandoned {
+            info!("removing the live file {id}, which no server receives any more");
+            let now = server.clock.now();
+            server.changes().remove_unfinished(id, place, &owner, now);
+        }
+    }
+}
+
+/// Returns the live files whose upload has not ended, with their places and owners.
+async fn unfinished(server: &Arc<Server>) -> Vec<(EventId, Location, String)> {
+    let log = server.state().log.clone();
+    let all = server.pool.run(move || log.unfinished()).await;
+    all.unwrap_or_else(|e| {
+        warn!("cannot look for live files: {e}");
+        Vec::new()
+    })
+}
+
+/// Returns whether a server receives a live file.
+async fn is_received(server: &Arc<Server>, following: &Following, id: EventId) -> bool {
+    let own = server.live().get(&id).cloned();
+    if let Some(own) = own.filter(|live| !live.is_copy()) {
+        return own.progress().1 != Some(None);
+    }
+    let handle = following.connection().await;
+    let answer = ask_live(&handle, following, id, u64::MAX).await;
+    answer.is_ok_and(|answer| answer.first() != Some(&says::ABORTED))
 }
 
 /// Delivers a direct message of a user of another server. Returns the answer, if a user here has the nick.

@@ -381,6 +381,33 @@ fn a_server_that_dies_or_stops_is_replaced_and_loses_nothing() {
 }
 
 #[test]
+fn the_live_files_of_a_server_that_has_died_are_removed() {
+    let chat = Chat::begin();
+    let (one, two) = (chat.start("one"), chat.start("two"));
+    let (mut ann, mut bob, mut cat) = (one.member("ann"), two.member("bob"), two.member("cat"));
+    ann.send("UPLOAD lost.log *\nhello");
+    let lost = bob.inbox.find(|line| line.starts_with("FILE #lobby ann "));
+    let lost = lost.split(' ').nth(3).expect("an id").to_owned();
+    bob.send("UPLOAD own.log *\n");
+    let own = cat.inbox.find(|line| line.starts_with("FILE #lobby bob "));
+    let own = own.split(' ').nth(3).expect("an id").to_owned();
+    let mut dan = two.peer();
+    dan.send(format!("DOWNLOAD {lost}\n"));
+    dan.expect(&format!("DATA {lost} 5 - lost.log"));
+    assert_eq!(dan.inbox.bytes(5), b"hello");
+    drop(one);
+    let removed = cat.inbox.find(|line| line.starts_with("REMOVE "));
+    assert_eq!(removed, format!("REMOVE #lobby ann {lost}"));
+    cat.ask(&format!("DOWNLOAD {lost}"), "ERR DOWNLOAD no-such-file…");
+    dan.expect("ERR DOWNLOAD no-such-file…");
+    // The other upload goes on.
+    bob.send("still here");
+    bob.end_input();
+    bob.inbox
+        .find(|line| line.starts_with(&format!("OK UPLOAD {own} ")));
+}
+
+#[test]
 fn a_wrong_password_for_nats_is_refused_at_once() {
     let nats = Servers::one("authorization { user: ann, password: secret }");
     let port = nats.all[0].address.to_string();
