@@ -36,6 +36,9 @@ const NODES: [&str; 3] = ["one", "two", "three"];
 /// The time within which all servers agree after the last fault.
 const AGREE_WITHIN: Duration = Duration::from_secs(90);
 
+/// The time after which a server that reaches no other is cut off, and lets nobody in.
+const CUT_OFF_WITHIN: Duration = Duration::from_secs(12);
+
 /// The time within which a server answers a question of a test.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
@@ -272,6 +275,12 @@ impl Bed {
             let is_last = n + 1 == faults.len();
             struck.push(self.strike(*fault));
             pass(if is_last { *lasts } else { *lasts / 2 });
+        }
+        if let [(Fault::ChatdCut(place) | Fault::MachineCut(place), lasts)] = faults
+            && *lasts >= CUT_OFF_WITHIN
+        {
+            let let_in = self.probe(*place, "nobody");
+            assert!(let_in.is_err(), "the links are not cut");
         }
         // A chatd starts only if there is NATS.
         struck.sort_by_key(|fault| fault.is_of_chatd());
