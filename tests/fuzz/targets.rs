@@ -84,10 +84,10 @@ fn request(data: &[u8]) {
         Ok(Some(request)) => {
             let written = request.to_string();
             assert!(is_clean(&written), "{written:?}");
-            // An upload with an invalid name is still a request, but cannot be formatted as it was; and
+            // An upload with an invalid name or nick is still a request, but cannot be formatted as it was; and
             // characters that are removed from a text can change where its fields begin.
             let has_no_name = match &request {
-                Request::Upload(upload) => upload.name.is_err(),
+                Request::Upload(upload) => upload.name.is_err() || upload.to.is_err(),
                 Request::Text(text) => text.to.is_err(),
                 _ => false,
             };
