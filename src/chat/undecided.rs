@@ -246,9 +246,9 @@ impl Chat {
         undecided.is_some_and(|undecided| undecided.is_cut_off)
     }
 
-    /// Ends the wait for everything that is undecided, because this server was cut off, or because its epoch has ended.
-    /// Connections that want another nick are refused. If this server is cut off, the others go on with what it knows.
-    /// Otherwise, those that wait until it has caught up go on waiting. Those with a nick are closed anyway.
+    /// Stops waiting for everything that is undecided, because this server was cut off or its epoch has ended. Connections
+    /// that want another nick are refused. Connections that wait until the server has caught up go on waiting, unless the
+    /// server is cut off: then they go on with what it knows. Connections with a nick are closed anyway.
     pub fn fail_undecided(&mut self, time: Time) {
         let Some(undecided) = self.undecided.as_mut() else {
             return;

@@ -1,7 +1,7 @@
 //! Deletes and edits stored events, and reacts to them. The session first queries the log for the author and place of
 //! the event. The log checks the author and place again when it stores the change.
 
-use super::{Effect, Proposal, Session};
+use super::{Draft, Effect, Session};
 use crate::chat::{Chat, NickId, Place};
 use crate::dialect::ReplyBody;
 use crate::log::{Authorship, Location};
@@ -134,11 +134,11 @@ impl Session {
                     return None;
                 }
                 let (kind, body) = (EventKind::Edit(id), ReplyBody::IdAndTime);
-                let proposal = Proposal {
+                let draft = Draft {
                     text: &text,
-                    ..Proposal::new(verb, kind, body)
+                    ..Draft::new(verb, kind, body)
                 };
-                Some(self.propose(found.place, found.scope, proposal, chat))
+                Some(self.propose(found.place, found.scope, draft, chat))
             }
             OnEvent::Reply(_) => None, // handled above
             OnEvent::React(reaction) => {
@@ -155,8 +155,8 @@ impl Session {
                     (scope, _) => scope,
                 };
                 let (kind, body) = (EventKind::React(Box::new(reaction)), ReplyBody::IdAndTime);
-                let proposal = Proposal::new(verb, kind, body);
-                Some(self.propose(found.place, scope, proposal, chat))
+                let draft = Draft::new(verb, kind, body);
+                Some(self.propose(found.place, scope, draft, chat))
             }
         }
     }
@@ -182,10 +182,10 @@ impl Session {
         }
         let kind = EventKind::Remove(id, found.removed.into());
         let body = ReplyBody::Text(id.to_string().into());
-        let proposal = Proposal {
+        let draft = Draft {
             tags,
-            ..Proposal::new(verb, kind, body)
+            ..Draft::new(verb, kind, body)
         };
-        Some(self.propose(found.place, found.scope, proposal, chat))
+        Some(self.propose(found.place, found.scope, draft, chat))
     }
 }

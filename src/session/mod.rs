@@ -92,8 +92,8 @@ pub enum Effect {
     Stop,
 }
 
-/// An event that a session proposes, and the reply to its request.
-struct Proposal<'a> {
+/// An event before it is proposed, and the reply to its request.
+struct Draft<'a> {
     verb: Verb,
     kind: EventKind,
     /// The text of a message, an action, a topic or an edit; otherwise empty.
@@ -102,8 +102,17 @@ struct Proposal<'a> {
     body: ReplyBody,
 }
 
-impl Proposal<'_> {
-    /// Returns a proposal without text and tags.
+impl<'a> Draft<'a> {
+    /// Returns the draft of a message.
+    fn message(verb: Verb, kind: EventKind, text: &'a str, tags: SentTags) -> Self {
+        Self {
+            text,
+            tags,
+            ..Self::new(verb, kind, ReplyBody::IdAndTime)
+        }
+    }
+
+    /// Returns a draft without text and tags.
     fn new(verb: Verb, kind: EventKind, body: ReplyBody) -> Self {
         Self {
             verb,
@@ -992,11 +1001,11 @@ impl Session {
             contents: None,
         };
         let kind = EventKind::File(Box::new(file));
-        let proposal = Proposal {
+        let draft = Draft {
             tags: upload.tags.clone(),
-            ..Proposal::new(Verb::Upload, kind, ReplyBody::Nothing)
+            ..Draft::new(Verb::Upload, kind, ReplyBody::Nothing)
         };
-        let effect = self.propose_upload(&upload.place, proposal, chat);
+        let effect = self.propose_upload(&upload.place, draft, chat);
         if effect.is_some() {
             chat.expect_file(self.peer);
         }
@@ -1052,19 +1061,19 @@ impl Session {
                     contents: Some(contents),
                 };
                 let kind = EventKind::File(Box::new(file));
-                let proposal = Proposal {
+                let draft = Draft {
                     tags: upload.tags,
-                    ..Proposal::new(Verb::Upload, kind, shown_file(None, contents))
+                    ..Draft::new(Verb::Upload, kind, shown_file(None, contents))
                 };
-                let effect = self.propose_upload(&place, proposal, chat)?;
+                let effect = self.propose_upload(&place, draft, chat)?;
                 chat.expect_file(self.peer);
                 return Some(effect);
             }
             (Ok(contents), Begun::Live(id)) => {
                 let body = shown_file(Some(id), contents);
                 let kind = EventKind::Stored(id, contents.into());
-                let proposal = Proposal::new(Verb::Upload, kind, body);
-                return self.propose_upload(&place, proposal, chat);
+                let draft = Draft::new(Verb::Upload, kind, body);
+                return self.propose_upload(&place, draft, chat);
             }
             (Ok(_), Begun::Removed) => UploadError::removed(),
             (Err(error), _) => error,
@@ -1100,8 +1109,8 @@ impl Session {
             contents: None,
         };
         let kind = EventKind::Remove(id, removed.into());
-        let proposal = Proposal::new(Verb::Upload, kind, ReplyBody::Nothing);
-        self.propose_upload(place, proposal, chat)
+        let draft = Draft::new(Verb::Upload, kind, ReplyBody::Nothing);
+        self.propose_upload(place, draft, chat)
     }
 
     /// Queries the log for a file that was still live when the client requested it.
@@ -1311,55 +1320,44 @@ impl Session {
     }
 
     /// Proposes an event in a room. The reply waits for the outcome, and is sent at the event's position in the room.
-    fn propose_in(
-        &mut self,
-        room: RoomId,
-        proposal: Proposal<'_>,
-        chat: &mut Chat,
-    ) -> Option<Effect> {
+    fn propose_in(&mut self, room: RoomId, draft: Draft<'_>, chat: &mut Chat) -> Option<Effect> {
         let Some(name) = chat.room(room).map(|room| room.name.clone()) else {
-            if !matches!(proposal.body, ReplyBody::Nothing) {
+            if !matches!(draft.body, ReplyBody::Nothing) {
                 let text = "that room is gone";
-                self.refuse(&Refusal::new(proposal.verb, Code::NoSuchRoom, text));
+                self.refuse(&Refusal::new(draft.verb, Code::NoSuchRoom, text));
             }
             return None;
         };
-        Some(self.propose(Place::Room(room), Scope::Room(name), proposal, chat))
+        Some(self.propose(Place::Room(room), Scope::Room(name), draft, chat))
     }
 
     /// Proposes an event of an upload.
     fn propose_upload(
         &mut self,
         place: &FilePlace,
-        proposal: Proposal<'_>,
+        draft: Draft<'_>,
         chat: &mut Chat,
     ) -> Option<Effect> {
         match place {
-            FilePlace::Room(room) => self.propose_in(*room, proposal, chat),
+            FilePlace::Room(room) => self.propose_in(*room, draft, chat),
             FilePlace::Inbox(both) => {
                 let message = &both.message;
                 let here = chat.find_nick(&message.to).unwrap_or(NickId::NONE);
                 let (place, scope) = (Place::Nick(here), Scope::Inbox(message.clone().into()));
-                Some(self.propose(place, scope, proposal, chat))
+                Some(self.propose(place, scope, draft, chat))
             }
         }
     }
 
     /// Proposes an event. The reply is sent at the event's position among the events of `place`.
-    fn propose(
-        &mut self,
-        place: Place,
-        scope: Scope,
-        proposal: Proposal<'_>,
-        chat: &mut Chat,
-    ) -> Effect {
-        let Proposal {
+    fn propose(&mut self, place: Place, scope: Scope, draft: Draft<'_>, chat: &mut Chat) -> Effect {
+        let Draft {
             verb,
             kind,
             text,
             tags,
             body,
-        } = proposal;
+        } = draft;
         chat.expect(place);
         let author = self.nick.and_then(|nick| chat.user(nick));
         let author = author.map_or("?", |user| user.nick.as_str());

@@ -1,7 +1,7 @@
 //! Handles `TEXT`: several lines that are sent as one message.
 
 use super::request::Done;
-use super::{Effect, Expects, Proposal, Session, UploadError};
+use super::{Draft, Effect, Expects, Session, UploadError};
 use crate::chat::Chat;
 use crate::dialect::ReplyBody;
 use crate::model::{EventKind, Now};
@@ -96,12 +96,9 @@ impl Session {
             count => (EventKind::Text, count),
         };
         let body = ReplyBody::Lines(count);
-        let message = Proposal {
-            verb: Verb::Text,
-            kind,
-            text: lines.as_str(),
-            tags,
+        let message = Draft {
             body,
+            ..Draft::message(Verb::Text, kind, lines.as_str(), tags)
         };
         self.send_message(to, message, chat)
     }

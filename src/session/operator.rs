@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::output::{AfterReply, Entries};
 use super::request::{Done, name_of};
-use super::{Effect, Expects, Proposal, Session};
+use super::{Draft, Effect, Expects, Session};
 use crate::accounts::{AccountQuery, AccountResult};
 use crate::chat::bans::ConnectionCommand;
 use crate::chat::{Chat, NickId, Place};
@@ -161,8 +161,8 @@ impl Session {
         let body = ReplyBody::Text(name.as_str().into());
         let (place, scope) = (Place::Nick(NickId::NONE), Scope::Room(name));
         let kind = EventKind::DeleteRoom(Vec::new());
-        let proposal = Proposal::new(verb, kind, body);
-        Ok(Some(self.propose(place, scope, proposal, chat)))
+        let draft = Draft::new(verb, kind, body);
+        Ok(Some(self.propose(place, scope, draft, chat)))
     }
 
     /// Continues after the account of a nick was deleted.

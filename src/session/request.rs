@@ -9,7 +9,7 @@ use super::amend::OnEvent;
 use super::lazy_list::{LazyList, Step};
 use super::output::{AfterReply, Pending, UpTo};
 use super::{
-    Deferred, Effect, Expects, Membership, NickLogin, Proposal, Session, Upload, WaitingNick,
+    Deferred, Draft, Effect, Expects, Membership, NickLogin, Session, Upload, WaitingNick,
 };
 use crate::chat::nick::Leaves;
 use crate::chat::{CUT_OFF, Chat, Claimed, FilePlace, NickId, Place, Refused, RoomId};
@@ -105,39 +105,15 @@ impl Session {
         let verb = request.verb();
         match request {
             Request::Msg { text, tags } => {
-                let (kind, body) = (EventKind::Msg, ReplyBody::IdAndTime);
-                let text = &*text;
-                let message = Proposal {
-                    verb,
-                    kind,
-                    text,
-                    tags,
-                    body,
-                };
+                let message = Draft::message(verb, EventKind::Msg, &text, tags);
                 self.send_message(None, message, chat)
             }
             Request::Me { text, tags } => {
-                let (kind, body) = (EventKind::Me, ReplyBody::IdAndTime);
-                let text = &*text;
-                let message = Proposal {
-                    verb,
-                    kind,
-                    text,
-                    tags,
-                    body,
-                };
+                let message = Draft::message(verb, EventKind::Me, &text, tags);
                 self.send_message(None, message, chat)
             }
             Request::Tell { to, text, tags } => {
-                let (kind, body) = (EventKind::Msg, ReplyBody::IdAndTime);
-                let text = &*text;
-                let message = Proposal {
-                    verb,
-                    kind,
-                    text,
-                    tags,
-                    body,
-                };
+                let message = Draft::message(verb, EventKind::Msg, &text, tags);
                 self.send_message(Some(to), message, chat)
             }
             Request::Nick { nick, password } => self.nick(nick, password.as_deref(), chat, now),
@@ -337,7 +313,7 @@ impl Session {
     pub(super) fn send_message(
         &mut self,
         to: Option<Target>,
-        mut message: Proposal<'_>,
+        mut message: Draft<'_>,
         chat: &mut Chat,
     ) -> Done {
         let verb = message.verb;
@@ -714,11 +690,11 @@ impl Session {
             format!("{name} {text}")
         };
         let body = ReplyBody::Text(body.into());
-        let proposal = Proposal {
+        let draft = Draft {
             text,
-            ..Proposal::new(verb, EventKind::Topic, body)
+            ..Draft::new(verb, EventKind::Topic, body)
         };
-        Ok(self.propose_in(room, proposal, chat))
+        Ok(self.propose_in(room, draft, chat))
     }
 
     /// Replies with a list. A short list is sent at once; a longer list is sent line by line, as the client receives

@@ -2,7 +2,7 @@
 
 use super::super::amend::{FoundEvent, IrcMessage, OnEvent};
 use super::super::request::Done;
-use super::super::{Deferred, Effect, LineEnd, Proposal, Session};
+use super::super::{Deferred, Draft, Effect, LineEnd, Session};
 use super::lacks;
 use super::reply::Asked;
 use crate::chat::Chat;
@@ -232,13 +232,9 @@ impl Session {
         } else {
             Target::Nick(nick_name(verb, &to)?)
         };
-        let text = &*text;
-        let message = Proposal {
-            verb,
-            kind,
-            text,
-            tags,
+        let message = Draft {
             body,
+            ..Draft::message(verb, kind, &text, tags)
         };
         self.send_message(Some(target), message, chat)
     }
