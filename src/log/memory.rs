@@ -407,6 +407,11 @@ impl State {
             EventKind::Remove(id, _) | EventKind::Stored(id, _) if self.is_removed(*id) => {
                 return Err(Code::NoSuchFile);
             }
+            // The upload has become complete meanwhile. Whoever removes the file must know its contents, which are
+            // released.
+            EventKind::Remove(id, removed) if removed.is_live() && self.is_complete(*id) => {
+                return Err(Code::NoSuchFile);
+            }
             EventKind::Edit(id) if !is_here(*id) || !self.is_own(*id, entry) => {
                 return Err(Code::NoSuchId);
             }
@@ -619,6 +624,11 @@ impl State {
             }
         });
         has_changed
+    }
+
+    fn is_complete(&self, id: EventId) -> bool {
+        let kind = self.files.get(&id).map(|file| &file.entry.kind);
+        matches!(kind, Some(EventKind::File(file)) if file.contents.is_some())
     }
 
     /// Returns whether the message `id` was sent by the author of `entry` and has not been removed.

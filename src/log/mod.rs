@@ -569,3 +569,61 @@ fn with_marks(sent: &str, edited: Option<Time>, reacts: &str) -> Box<str> {
     }
     tags.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::memory::MemoryLog;
+    use super::sqlite::SqliteLog;
+    use super::*;
+    use crate::model::{EventKind, FileContents, Outcome, Scope};
+    use crate::protocol::{Code, FileName};
+
+    /// Another server may complete a file while this one decides to remove it. The removal says which contents are
+    /// released, so it must not be done without them.
+    fn check_a_removal_knows_the_contents(mut append: impl FnMut(EventKind) -> Outcome) {
+        let contents = FileContents {
+            length: 2,
+            sha256: Digest([7; 32]),
+        };
+        let file = NewFile {
+            name: FileName::parse("log.txt").unwrap(),
+            contents: None,
+        };
+        let (id, _) = append(EventKind::File(file.into())).unwrap();
+        let id = id.unwrap();
+        let remove = |contents| {
+            let owner = "ann".into();
+            EventKind::Remove(id, Removed::File { owner, contents }.into())
+        };
+        append(EventKind::Stored(id, contents.into())).unwrap();
+        assert_eq!(append(remove(None)), Err(Code::NoSuchFile));
+        append(remove(Some(contents))).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_became_complete_is_not_removed_as_a_live_one() {
+        let entry = |kind| {
+            let scope = Scope::Room(RoomName::parse("#tea").unwrap().into());
+            Arc::new(Entry::new(scope, kind, "ann", ""))
+        };
+        let memory = MemoryLog::new(0, 1 << 20);
+        check_a_removal_knows_the_contents(|kind| {
+            let applied = memory.append(entry(kind), None, Time(1));
+            applied.expect("it is known at once").outcome
+        });
+        let (tell, outcomes) = channel();
+        let folder = tempfile::tempdir().unwrap();
+        let sink = move |batch: Vec<Report>| {
+            for applied in batch.into_iter().filter_map(Report::applied) {
+                tell.send(applied.outcome).unwrap();
+            }
+        };
+        let disk = SqliteLog::open(folder.path(), Box::new(sink)).unwrap();
+        check_a_removal_knows_the_contents(|kind| {
+            disk.append(entry(kind), None, Time(1));
+            outcomes.recv().unwrap()
+        });
+    }
+}

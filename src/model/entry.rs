@@ -110,6 +110,13 @@ pub enum Removed {
     },
 }
 
+impl Removed {
+    /// Returns whether it is a file that was still live when somebody decided to remove it.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::File { contents: None, .. })
+    }
+}
+
 /// A file that is announced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewFile {

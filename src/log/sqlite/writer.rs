@@ -447,6 +447,12 @@ fn is_removed(step: &Transaction<'_>, id: EventId) -> rusqlite::Result<bool> {
     Ok(!step.prepare_cached(there)?.exists([number(id.get())])?)
 }
 
+/// Returns whether a file is complete.
+fn is_complete(step: &Transaction<'_>, id: EventId) -> rusqlite::Result<bool> {
+    let complete = "SELECT 1 FROM files WHERE id = ?1 AND sha256 NOTNULL";
+    step.prepare_cached(complete)?.exists([number(id.get())])
+}
+
 /// A row of `events`. It has the given id or, without one, gets the next id.
 pub(super) struct EventRow<'a> {
     pub id: Option<i64>,
@@ -483,6 +489,10 @@ fn decide(
         // Two users may remove a file at the same time, but its bytes must be released only once. A live file that
         // was removed does not become complete.
         EventKind::Remove(id, _) | EventKind::Stored(id, _) if is_removed(step, *id)? => {
+            return Ok(Err(StorageError::NoSuchFile));
+        }
+        // The upload has become complete meanwhile. Whoever removes the file must know its contents, which are released.
+        EventKind::Remove(id, removed) if removed.is_live() && is_complete(step, *id)? => {
             return Ok(Err(StorageError::NoSuchFile));
         }
         EventKind::Edit(id) if !is_here(*id)? || !amend::is_own(step, entry, *id)? => {
