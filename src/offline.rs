@@ -397,7 +397,9 @@ fn copy(log: &SqliteLog, folder: &Path, to: &Path) -> Result<(), Error> {
     };
     let broken = |e| Error::Log(to.to_owned(), e);
     private::make_folder(to).map_err(failed(to))?;
-    log.copy(&to.join("chat.db")).map_err(broken)?;
+    let database = to.join("chat.db");
+    log.copy(&database).map_err(broken)?;
+    sync(&database).map_err(failed(&database))?;
     let kept = to.join("files");
     private::make_folder(&kept).map_err(failed(&kept))?;
     // Stored files never change, so it is safe to copy them after the log that names them.

@@ -89,6 +89,25 @@ impl Store {
             .expect("no thread panics while it holds this") = links;
     }
 
+    /// Deletes the files to which the log does not refer. A replica may have missed their removal.
+    ///
+    /// # Errors
+    /// When they cannot be listed or deleted.
+    pub fn delete_unreferenced(&self) -> io::Result<()> {
+        let links = self
+            .links
+            .lock()
+            .expect("no thread panics while it holds this");
+        for entry in fs::read_dir(&self.kept)? {
+            let entry = entry?;
+            let digest = entry.file_name().to_str().and_then(Digest::parse);
+            if digest.is_some_and(|digest| !links.contains_key(&digest)) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Begins an upload.
     ///
     /// # Errors

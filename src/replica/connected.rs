@@ -52,14 +52,14 @@ impl Ready {
 }
 
 /// What a server has done with the log, as its operators see it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// The number of the last message that was read.
     pub read_to: u64,
     /// The size of the messages that were read and are not stored yet, in bytes.
     pub unstored_bytes: usize,
-    /// The number of servers that take part in the chat, as far as the log was read.
-    pub servers: usize,
+    /// The names of the servers that take part in the chat, as far as the log was read, in order.
+    pub servers: Vec<ServerName>,
     /// The number of messages that this server has published. One that is published again counts again.
     pub published: u64,
     /// How often this server was cut off.

@@ -1,6 +1,6 @@
-//! The copy of a replica with which a server begins that the log alone cannot bring up to date: a new server, if the log no
-//! longer begins with its first message, or one that was away for too long. Another server makes the copy, and sends it in
-//! pieces as messages of NATS that are not logged. Files are not in it; they are copied later.
+//! Copies of a replica. A server begins with one if the log no longer has what it needs: a new server, or one that was away
+//! for too long. Another server makes the copy, and sends it in pieces as messages of NATS that are not logged. Files are
+//! not in it; they are copied later.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -16,8 +16,8 @@ use rustix::fs::statvfs;
 use tracing::{info, warn};
 
 use super::driver::random;
-use super::{Error, Settings};
-use crate::cluster::nats::{Handle, Headers};
+use super::{COPY, Error, Settings, state_of};
+use crate::cluster::nats::{Handle, Headers, JetStream};
 use crate::log::sqlite::{NewCopy, SqliteLog};
 use crate::model::StorageError;
 
@@ -39,11 +39,14 @@ pub const UNUSED_FOR: Duration = Duration::from_secs(10);
 /// The space on the disk in bytes that a copy must leave.
 const SPACE_LEFT_MIN: u64 = 64 << 20;
 
+/// The time after which a server is asked again that could not send a copy.
+const AGAIN_AFTER: Duration = Duration::from_secs(3);
+
 /// What the first byte of an answer says.
 mod says {
     /// The copy is not ready yet.
     pub const WAIT: u8 = b'w';
-    /// The number of bytes after this piece follows, as eight bytes, and then the piece.
+    /// A [`piece`] follows.
     pub const PIECE: u8 = b'p';
     /// The copy could not be made.
     pub const FAILED: u8 = b'f';
@@ -79,8 +82,21 @@ impl Copies {
             folder: folder.to_owned(),
             current: Mutex::default(),
         };
-        let _ = fs::remove_file(copies.path()); // a server that was killed may have left it
+        // A server that was killed may have left them.
+        for path in [copies.path(), folder.join(NewCopy::PART)] {
+            let _ = fs::remove_file(path);
+        }
         copies
+    }
+
+    /// Returns whether the disk has space for a copy. A disk that a copy fills would stop this server.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn have_space(&self) -> io::Result<bool> {
+        let size = fs::metadata(self.folder.join("chat.db"))?.len();
+        let disk = statvfs(&self.folder)?;
+        Ok(disk.f_bavail * disk.f_frsize >= size + SPACE_LEFT_MIN)
     }
 
     /// Returns the path of a copy that is being made.
@@ -109,6 +125,7 @@ impl Copies {
                 Some(other) if other.file.is_none() || other.asked.elapsed() < UNUSED_FOR => {
                     Some(None) // another server has its turn
                 }
+                _ if offset > 0 => return Some(vec![says::FAILED]), // the rest of another copy would not fit
                 _ => {
                     *current = Some(Current {
                         number,
@@ -144,7 +161,7 @@ impl Copies {
             }
         };
         match piece(&file, offset) {
-            Ok(piece) => Some(piece),
+            Ok(piece) => Some([&[says::PIECE], &piece[..]].concat()),
             Err(e) => {
                 warn!("cannot read the copy for another server: {e}");
                 Some(vec![says::FAILED])
@@ -155,10 +172,7 @@ impl Copies {
     /// Makes a copy. The file has no name, so that its space is freed when it is closed.
     fn make(&self) -> Result<File, StorageError> {
         info!("making a copy for another server");
-        // A disk that this fills would stop this server.
-        let size = fs::metadata(self.folder.join("chat.db"))?.len();
-        let disk = statvfs(&self.folder).map_err(io::Error::from)?;
-        if disk.f_bavail * disk.f_frsize < size + SPACE_LEFT_MIN {
+        if !self.have_space()? {
             return Err(StorageError::Io(ErrorKind::StorageFull.into()));
         }
         let path = self.path();
@@ -175,28 +189,31 @@ impl Copies {
     }
 }
 
-/// Returns the answer that contains the piece at `offset`.
-fn piece(file: &File, offset: u64) -> io::Result<Vec<u8>> {
+/// Returns the number of bytes after the piece of a file at `offset`, as eight bytes, and then the piece.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn piece(file: &File, offset: u64) -> io::Result<Vec<u8>> {
     let left = file.metadata()?.len().saturating_sub(offset);
     let length = left.min(PIECE_BYTES);
-    let mut answer = vec![says::PIECE];
-    answer.extend((left - length).to_be_bytes());
-    answer.resize(9 + usize::try_from(length).unwrap_or(0), 0);
-    file.read_exact_at(&mut answer[9..], offset)?;
+    let mut answer = (left - length).to_be_bytes().to_vec();
+    answer.resize(8 + usize::try_from(length).unwrap_or(0), 0);
+    file.read_exact_at(&mut answer[8..], offset)?;
     Ok(answer)
 }
 
 /// Receives a copy of another server's replica, and makes it the replica in `folder`.
 ///
 /// # Errors
-/// [`Error::NoCopy`] when no other server sends one, and when the folder or the connection cannot be used.
+/// [`Error::NoCopy`] when no other server sends a usable one, and when the folder or the connection cannot be used.
 pub(super) async fn receive(
-    handle: &Handle,
+    jetstream: &JetStream,
     settings: &Settings,
     folder: &Path,
 ) -> Result<(), Error> {
+    let handle = jetstream.handle();
     let mut copy = NewCopy::begin(folder)?;
-    let everybody = settings.copies();
+    let everybody = settings.subject(COPY);
     let mut heard = Instant::now();
     let mut has_warned = false;
     while heard.elapsed() < SILENT_FOR {
@@ -208,18 +225,39 @@ pub(super) async fn receive(
             continue;
         };
         let from = String::from_utf8_lossy(&from).into_owned();
-        info!("receiving a copy of the chat from another server ({from})");
+        let prefix = format!("{everybody}.");
+        let name = from.strip_prefix(&prefix).unwrap_or(&from);
+        info!("receiving a copy of the chat from the server {name}");
         let since = Instant::now();
-        if receive_from(handle, &from, &mut copy).await? {
+        if receive_from(handle, &from, &mut copy).await?
+            && is_usable(&copy, jetstream, settings).await?
+        {
             let length = copy.length();
             copy.finish()?;
             info!("received a copy of {length} bytes in {:?}", since.elapsed());
             return Ok(());
         }
-        warn!("the copy from {from} is incomplete; beginning again");
-        heard = Instant::now();
+        warn!("the copy from the server {name} is incomplete or cannot be used");
+        if copy.length() > 0 {
+            heard = Instant::now();
+        }
+        Timer::after(AGAIN_AFTER).await;
     }
     Err(Error::NoCopy)
+}
+
+/// Returns whether a copy is one of this chat from which the log leads on.
+async fn is_usable(
+    copy: &NewCopy,
+    jetstream: &JetStream,
+    settings: &Settings,
+) -> Result<bool, Error> {
+    let Some(position) = copy.check()? else {
+        return Ok(false);
+    };
+    let log = state_of(jetstream, settings).await?;
+    let leads_on = log.first <= position.needed() && position.newest() <= log.last;
+    Ok(position.log == settings.chat && position.checkpoint.is_some() && leads_on)
 }
 
 /// Receives the copy that another server makes. Returns false if that server does not send all of it.

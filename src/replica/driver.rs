@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::connected::{Connected, Progress, Ready, now};
 use super::log::{Answers, Submitted};
-use super::{Settings, buckets};
+use super::{LOG, STORED, Settings, buckets};
 use crate::cluster::Members;
 use crate::cluster::nats::{self, Dialer, Handle, Headers, JetStream, Stored, Subscription};
 use crate::cluster::node::{Logged, Node, Receipt, Step, Stuck};
@@ -219,7 +219,7 @@ impl Driver {
     /// needed.
     async fn serve(&mut self, handle: Handle) -> Option<Ended> {
         let jetstream = JetStream::new(handle.clone());
-        let live = handle.subscribe(&self.settings.stored_subject()).ok()?;
+        let live = handle.subscribe(&self.settings.subject(STORED)).ok()?;
         if let Err(ended) = self.catch_up(&jetstream).await {
             return ended;
         }
@@ -228,9 +228,11 @@ impl Driver {
                 return Some(Ended::Left);
             }
             self.check_connection();
+            let unstored_bytes = self.unstored.bytes.load(Ordering::Relaxed);
+            self.count(|progress| progress.unstored_bytes = unstored_bytes);
             let at = now();
             if let Some(bytes) = self.node.publish(at) {
-                let subject = self.settings.subject();
+                let subject = self.settings.subject(LOG);
                 match handle.publish(&subject, None, &Headers::new(), &bytes) {
                     Ok(()) => self.count(|progress| progress.published += 1),
                     Err(nats::Error::Busy) => {}
@@ -431,14 +433,11 @@ impl Driver {
             parts.push(report(SharedReport::Checkpoint(self.checkpoint())));
         }
         self.pass(stored.sequence, time, parts, stored.payload.len());
-        let (servers, unstored) = (self.node.members().all_live().count(), &self.unstored);
-        let unstored_bytes = unstored.bytes.load(Ordering::Relaxed);
         self.count(|progress| {
-            *progress = Progress {
-                read_to: stored.sequence,
-                servers,
-                unstored_bytes,
-                ..*progress
+            progress.read_to = stored.sequence;
+            let live = || self.node.members().all_live();
+            if !live().eq(&progress.servers) {
+                progress.servers = live().cloned().collect();
             }
         });
         Ok(())

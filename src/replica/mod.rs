@@ -11,7 +11,6 @@ mod driver;
 mod log;
 
 use std::fmt;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -31,7 +30,7 @@ use crate::model::{Checkpoint, ServerName, StorageError};
 
 pub use buckets::ReplicaBuckets;
 pub use connected::{Progress, ServerStatus};
-pub use copy::{Copies, UNUSED_FOR};
+pub use copy::{Copies, UNUSED_FOR, piece};
 pub use driver::Ended;
 pub use log::{ReplicaLog, Unsaved};
 
@@ -49,6 +48,15 @@ const PEERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// The time between two attempts to create the log.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// The kind of message that is in the log.
+const LOG: &str = "log";
+
+/// The kind of message by which the log publishes what it has stored.
+const STORED: &str = "done";
+
+/// The kind of message with which servers ask for copies of a replica, and get them.
+pub const COPY: &str = "copy";
 
 /// The kind of message that asks every server about itself.
 pub const STATUS: &str = "status";
@@ -96,19 +104,9 @@ impl Settings {
         format!("PC_{}", self.chat)
     }
 
-    /// Returns the subject to which the servers publish.
-    fn subject(&self) -> String {
-        format!("pc.{}.log", self.chat)
-    }
-
-    /// Returns the subject on which a server asks for a copy of another server's replica.
-    fn copies(&self) -> String {
-        format!("pc.{}.copy", self.chat)
-    }
-
-    /// Returns the subject on which the log publishes what it has stored.
-    fn stored_subject(&self) -> String {
-        format!("pc.{}.done", self.chat)
+    /// Returns the subject of messages of a kind.
+    fn subject(&self, kind: &str) -> String {
+        format!("pc.{}.{kind}", self.chat)
     }
 }
 
@@ -167,8 +165,8 @@ impl fmt::Display for Error {
             ),
             Self::OtherChat(chat) => write!(f, "the folder belongs to the chat {chat}"),
             Self::NoCopy => f.write_str(
-                "the log no longer has everything that this server needs, and no other server of the chat answers: start \
-                 another one first, or begin with a copy of its folder (chatd backup)",
+                "the log no longer has everything that this server needs, and no other server of the chat sends a copy: \
+                 start another one first. If all were away for too long, chatd.md, section 8, says what to do",
             ),
             Self::Shorter(own, last) => write!(
                 f,
@@ -230,7 +228,7 @@ impl Replica {
                 return Err(Error::Shorter(own, state.last));
             }
             if state.first > known.as_ref().map_or(1, Position::needed) {
-                copy::receive(jetstream.handle(), &settings, folder).await?;
+                copy::receive(jetstream, &settings, folder).await?;
             }
             Ok(())
         }))?;
@@ -343,7 +341,8 @@ impl Following {
     /// Returns what the server has done with the log.
     pub fn progress(&self) -> Progress {
         let progress = self.progress.lock();
-        *progress.expect("no thread panics while it holds this")
+        let progress = progress.expect("no thread panics while it holds this");
+        progress.clone()
     }
 
     /// Returns what this server tells operators about itself.
@@ -363,12 +362,12 @@ impl Following {
 
     /// Returns the subject on which all servers of the chat receive messages of a kind that are not logged.
     pub fn subject(&self, kind: &str) -> String {
-        format!("pc.{}.{kind}", self.settings.chat)
+        self.settings.subject(kind)
     }
 
     /// Returns the subject on which only this server receives such messages.
     pub fn own_subject(&self, kind: &str) -> String {
-        format!("pc.{}.{kind}.{}", self.settings.chat, self.settings.server)
+        format!("{}.{}", self.subject(kind), self.settings.server)
     }
 
     /// Waits until the server has caught up with the log, and may serve clients.
@@ -395,10 +394,7 @@ impl Following {
 
 /// Returns where the replica in a folder is; `None` if nothing was ever stored in the folder.
 fn known(settings: &Settings, folder: &Path) -> Result<Option<Position>, Error> {
-    let local = match SqliteLog::open_beside(folder) {
-        Err(StorageError::Io(e)) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
+    let local = SqliteLog::open(folder, Box::new(|_| {}))?;
     match local.position()? {
         None if !local.is_unused()? => Err(Error::OwnChat),
         Some(known) if known.log != settings.chat => Err(Error::OtherChat(known.log)),
@@ -426,8 +422,8 @@ pub fn init(settings: &Settings, folder: &Path) -> Result<(), Error> {
     smol::block_on(with_jetstream(settings, async |jetstream| {
         let mut wanted = nats::Settings {
             name: settings.stream(),
-            subject: settings.subject(),
-            republish: settings.stored_subject(),
+            subject: settings.subject(LOG),
+            republish: settings.subject(STORED),
             replicas: 3,
             age_max: LOG_AGE_MAX,
             bytes_max: None,
@@ -489,7 +485,7 @@ pub fn status(settings: &Settings) -> Result<(StreamState, Vec<ServerStatus>), E
         let handle = jetstream.handle();
         let inbox = handle.new_inbox();
         let answers = handle.subscribe(&inbox)?;
-        let subject = format!("pc.{}.{STATUS}", settings.chat);
+        let subject = settings.subject(STATUS);
         handle.publish(&subject, Some(&inbox), &Headers::new(), b"")?;
         let mut all = Vec::new();
         let until = Instant::now() + STATUS_WITHIN;

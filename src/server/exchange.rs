@@ -8,7 +8,6 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use std::time::Duration;
 use async_io::Timer;
 use event_listener::Event;
 use futures_lite::future;
+use serde::{Deserialize, Serialize};
 use smol::Task;
 use tracing::{debug, info, warn};
 
@@ -32,7 +32,7 @@ use crate::model::{
     self, Applied, EventKind, FileContents, Report, Scope, ServerName, SharedReport,
 };
 use crate::protocol::{Code, Digest, EventId, Time};
-use crate::replica::{Following, STATUS, UNUSED_FOR};
+use crate::replica::{self, COPY, Following, STATUS, UNUSED_FOR};
 
 /// The maximum size of a piece in bytes.
 const PIECE_BYTES: usize = 256 << 10;
@@ -52,7 +52,7 @@ const MORE_WITHIN: Duration = Duration::from_secs(1);
 /// The number of attempts to copy a file before the next one has its turn.
 const ATTEMPTS: usize = 4;
 
-/// The files that this server must copy from others.
+/// What this server must copy from others, and whether it must look for abandoned live files.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
     wanted: Mutex<Wanted>,
@@ -239,7 +239,8 @@ async fn send_unsaved(server: Arc<Server>, following: Following) {
         let time = server.clock.now().time;
         let sends = async move {
             let taken = match handle {
-                _ if following.is_cut_off() => Err(Code::CutOff),
+                // Without a lease, somebody else may have the author's nick by now.
+                _ if following.is_cut_off() || !following.has_lease() => Err(Code::CutOff),
                 None if is_elsewhere => Err(Code::Busy),
                 None => Ok(()),
                 Some(handle) => {
@@ -263,31 +264,48 @@ async fn send_unsaved(server: Arc<Server>, following: Following) {
     }
 }
 
-/// Whenever the epoch of a server has ended, removes the live files that no server receives any more.
+/// Whenever the epoch of a server has ended, removes the live files that no server receives any more. The first of the
+/// servers does that for all.
 async fn remove_abandoned(server: Arc<Server>, following: Following) {
     loop {
         server.exchange.end_of_epoch().await;
         following.ready().await;
-        let mut abandoned = unfinished(&server).await;
-        for _ in 0..ATTEMPTS {
-            let mut still = Vec::new();
-            for file in abandoned {
-                if !is_received(&server, &following, file.0).await {
-                    still.push(file);
-                }
-            }
-            abandoned = still;
-            if abandoned.is_empty() {
-                break;
-            }
+        while following.progress().servers.first() == Some(following.server())
+            && !try_to_remove_abandoned(&server, &following).await
+        {
             Timer::after(PAUSE).await;
         }
-        for (id, place, owner) in abandoned {
-            info!("removing the live file {id}, which no server receives any more");
-            let now = server.clock.now();
-            server.changes().remove_unfinished(id, place, &owner, now);
-        }
     }
+}
+
+/// Removes the live files that no server receives. Returns false if a server does not say which ones it receives, or does
+/// not know all files yet.
+async fn try_to_remove_abandoned(server: &Arc<Server>, following: &Following) -> bool {
+    let mut abandoned = unfinished(server).await;
+    // An upload may have begun or ended while a server answered.
+    for _ in 0..2 {
+        if abandoned.is_empty() {
+            return true;
+        }
+        let Some(answers) = all_received(following).await else {
+            return false;
+        };
+        let is_behind = |(id, ..): &(EventId, Location, String)| {
+            answers.iter().any(|answer| answer.newest < id.get())
+        };
+        if abandoned.iter().any(is_behind) {
+            return false;
+        }
+        let is_received = |id: &EventId| answers.iter().any(|answer| answer.files.contains(id));
+        abandoned.retain(|(id, ..)| !is_received(id));
+        Timer::after(PAUSE).await;
+    }
+    for (id, place, owner) in abandoned {
+        info!("removing the live file {id}, which no server receives any more");
+        let now = server.clock.now();
+        server.changes().remove_unfinished(id, place, &owner, now);
+    }
+    true
 }
 
 /// Returns the live files whose upload has not ended, with their places and owners.
@@ -300,15 +318,45 @@ async fn unfinished(server: &Arc<Server>) -> Vec<(EventId, Location, String)> {
     })
 }
 
-/// Returns whether a server receives a live file.
-async fn is_received(server: &Arc<Server>, following: &Following, id: EventId) -> bool {
-    let own = server.live().get(&id).cloned();
-    if let Some(own) = own.filter(|live| !live.is_copy()) {
-        return own.progress().1 != Some(None);
+/// Which live files a server receives.
+#[derive(Serialize, Deserialize)]
+struct Received {
+    server: ServerName,
+    /// The id of the newest event that the server knows.
+    newest: u64,
+    files: Vec<EventId>,
+}
+
+/// Returns which live files this server receives.
+fn received(server: &Arc<Server>, following: &Following) -> Received {
+    let newest = server.state().chat.newest_id();
+    let live = server.live();
+    let own = live.iter().filter(|(_, live)| !live.is_copy());
+    Received {
+        server: following.server().clone(),
+        newest,
+        files: own.map(|(id, _)| *id).collect(),
     }
+}
+
+/// Asks all servers which live files they receive. Returns `None` if one of them does not answer.
+async fn all_received(following: &Following) -> Option<Vec<Received>> {
     let handle = following.connection().await;
-    let answer = ask_live(&handle, following, id, u64::MAX).await;
-    answer.is_ok_and(|answer| answer.first() != Some(&says::ABORTED))
+    let inbox = handle.new_inbox();
+    let answers = handle.subscribe(&inbox).ok()?;
+    let subject = following.subject(RECEIVED);
+    let asked = handle.publish(&subject, Some(&inbox), &Headers::new(), b"");
+    asked.ok()?;
+    let mut all: Vec<Received> = Vec::new();
+    loop {
+        let servers = following.progress().servers;
+        let has_answered = |name: &ServerName| all.iter().any(|other| other.server == *name);
+        if servers.iter().all(has_answered) {
+            return Some(all);
+        }
+        let answer = answers.next_within(ANSWER_WITHIN).await.ok()?;
+        all.extend(serde_json::from_slice::<Received>(&answer.payload));
+    }
 }
 
 /// Delivers a direct message of a user of another server. Returns the answer, if a user here has the nick.
@@ -454,8 +502,8 @@ async fn answer(server: &Arc<Server>, following: &Following, handle: &Handle) ->
     let pieces = handle.subscribe(&own)?;
     let live = handle.subscribe(&following.subject("live"))?;
     let told = handle.subscribe(&following.subject("tell"))?;
-    let own_copy = following.own_subject("copy");
-    let new = handle.subscribe(&following.subject("copy"))?;
+    let own_copy = following.own_subject(COPY);
+    let new = handle.subscribe(&following.subject(COPY))?;
     let copied = handle.subscribe(&own_copy)?;
     let delivers = async {
         while let Some(message) = told.next().await {
@@ -501,9 +549,18 @@ async fn answer(server: &Arc<Server>, following: &Following, handle: &Handle) ->
             reply(handle, &message, &status.unwrap_or_default());
         }
     };
+    let asks = handle.subscribe(&following.subject(RECEIVED))?;
+    let lists = async {
+        while let Some(message) = asks.next().await {
+            let received = serde_json::to_vec(&received(server, following));
+            reply(handle, &message, &received.unwrap_or_default());
+        }
+    };
     let offers = async {
         while let Some(message) = new.next().await {
-            if !following.is_cut_off() {
+            let copies = following.copies().clone();
+            let has_space = server.pool.run(move || copies.have_space()).await;
+            if !following.is_cut_off() && has_space.is_ok_and(|has_space| has_space) {
                 reply(handle, &message, own_copy.as_bytes());
             }
         }
@@ -532,6 +589,7 @@ async fn answer(server: &Arc<Server>, following: &Following, handle: &Handle) ->
         }
     };
     let files = future::zip(has, future::zip(sends, follows));
+    let tells = future::zip(tells, lists);
     let rest = future::zip(future::zip(delivers, tells), future::zip(offers, copies));
     future::or(deletes, async {
         future::zip(files, rest).await;
@@ -555,15 +613,9 @@ async fn piece(server: &Arc<Server>, asked: &str) -> Option<Vec<u8>> {
     let (digest, offset) = asked.split_once(' ')?;
     let (digest, offset): (_, u64) = (Digest::parse(digest)?, offset.parse().ok()?);
     let store = server.store.clone();
-    let read = server.pool.run(move || {
-        let file = store.get(digest)?;
-        let left = file.metadata()?.len().saturating_sub(offset);
-        let length = left.min(PIECE_BYTES as u64);
-        let mut answer = (left - length).to_be_bytes().to_vec();
-        answer.resize(8 + usize::try_from(length).unwrap_or(0), 0);
-        file.read_exact_at(&mut answer[8..], offset)?;
-        io::Result::Ok(answer)
-    });
+    let read = server
+        .pool
+        .run(move || replica::piece(&store.get(digest)?, offset));
     match read.await {
         Ok(answer) => Some(answer),
         Err(e) => {
@@ -572,6 +624,9 @@ async fn piece(server: &Arc<Server>, asked: &str) -> Option<Vec<u8>> {
         }
     }
 }
+
+/// The kind of message that asks every server which live files it receives.
+const RECEIVED: &str = "received";
 
 /// What the first byte of an answer about a live file says.
 mod says {
@@ -685,7 +740,7 @@ async fn stored_contents(server: &Arc<Server>, id: EventId) -> Option<FileConten
     known.await.ok()??.1.contents
 }
 
-/// Waits for the longest time that followers wait for what this server's readers are told first.
+/// Waits until those who follow a file here have waited long enough for an event that this server must store first.
 async fn late(server: &Arc<Server>) {
     server.clock.wait(COPIED_WITHIN).await;
 }
@@ -704,13 +759,13 @@ async fn follow(
     let mut next = Some(first);
     let end = loop {
         if let (_, Some(end)) = live.progress() {
-            break end; // it was removed
+            break end.map(|contents| (incoming, contents)); // it was removed
         }
         {
             let mut all = server.live();
             if Arc::strong_count(&live) <= 2 {
                 all.remove(&live.id); // only this task and the list have it
-                return;
+                break None;
             }
         }
         let answer = match next.take() {
@@ -739,7 +794,7 @@ async fn follow(
                     let stored = server.exchange.stored(live.id);
                     future::or(stored, late(&server)).await;
                 }
-                break Some(FileContents { length, sha256 });
+                break Some((incoming, FileContents { length, sha256 }));
             }
             Some(_) => {
                 // Readers here are told of the removal, which ends the file, before the followers are.
@@ -758,13 +813,11 @@ async fn follow(
                         Ok(whole) => incoming = whole,
                         Err(e) => {
                             warn!("cannot copy the rest of the live file {}: {e}", live.id);
-                            live.end(None);
-                            server.live().remove(&live.id);
-                            return;
+                            break None;
                         }
                     }
                     live.grow(incoming.length());
-                    break Some(contents);
+                    break Some((incoming, contents));
                 }
                 failures += 1;
                 if failures == ATTEMPTS {
@@ -774,10 +827,10 @@ async fn follow(
             }
         }
     };
-    live.end(end);
+    live.end(end.as_ref().map(|(_, contents)| *contents));
     server.live().remove(&live.id);
     server.exchange.wanted().stored.remove(&live.id);
-    if let Some(contents) = end {
+    if let Some((incoming, contents)) = end {
         let store: Arc<Store> = server.store.clone();
         let kept = server
             .pool

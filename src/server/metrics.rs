@@ -294,13 +294,13 @@ impl Page {
         self.one(
             "log_kept_total",
             "counter",
-            "events that the log has stored",
+            "events that the log has stored, including those of other servers of the chat",
             log.kept,
         )?;
         self.one(
             "log_failed_total",
             "counter",
-            "events that the log could not store",
+            "events that the log could not store, including those of other servers of the chat",
             log.not_kept,
         )?;
         self.one(
@@ -315,9 +315,14 @@ impl Page {
             let is_ready = u64::from(!following.is_cut_off());
             self.one("cluster_ready", "gauge", help, is_ready)?;
             let help = "servers that take part in the chat";
-            self.one("cluster_servers", "gauge", help, progress.servers as u64)?;
+            self.one(
+                "cluster_servers",
+                "gauge",
+                help,
+                progress.servers.len() as u64,
+            )?;
             let help = "the last message of the shared log that this server has read";
-            self.one("cluster_read", "counter", help, progress.read_to)?;
+            self.one("cluster_read", "gauge", help, progress.read_to)?;
             let help = "bytes of messages that this server has read and not stored yet";
             let unstored = progress.unstored_bytes as u64;
             self.one("cluster_unstored_bytes", "gauge", help, unstored)?;

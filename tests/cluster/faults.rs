@@ -257,7 +257,7 @@ impl Bed {
     }
 
     /// Lets clients talk while something fails, waits until all servers agree, and compares what they have with what
-    /// clients were told. Each fault lasts for the time beside it; the next one comes in the middle of the one before.
+    /// clients were told. Each fault lasts for the time beside it. The next fault begins halfway through.
     fn round(&mut self, number: u64, rate: u64, faults: &[(Fault, Duration)]) -> Figures {
         let addresses: Vec<_> = self.chatds.iter().map(|chatd| chatd.address).collect();
         let world = Arc::new(World::new(addresses));

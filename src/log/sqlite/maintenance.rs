@@ -154,13 +154,12 @@ impl SqliteLog {
         search_index::forget(&self.folder)
     }
 
-    /// Copies a snapshot of the database into a new file, and syncs that file.
+    /// Copies a snapshot of the database into a new file, which is not synced.
     #[allow(clippy::missing_errors_doc)]
     pub fn copy(&self, to: &Path) -> Result<(), StorageError> {
-        let file = private::open_file(to)?;
+        private::open_file(to)?;
         let db = schema::open_again(&super::path(&self.folder))?;
         db.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
-        file.sync_all()?;
         Ok(())
     }
 }

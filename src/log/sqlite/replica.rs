@@ -3,14 +3,13 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::schema::lock;
+use super::schema::{self, lock};
 use super::writer::Make;
 use super::{Reader, inbox, readers, search_index};
 use crate::files::private;
@@ -105,13 +104,16 @@ pub struct NewCopy {
 }
 
 impl NewCopy {
-    /// Begins to receive the database of the data folder `folder`, which no server may use.
+    /// The name of the file that is being received.
+    pub const PART: &str = "chat.db.part";
+
+    /// Begins to receive a database for the data folder `folder`. No server may be using the folder.
     ///
     /// # Errors
     /// When another server uses the folder, or the file cannot be created.
     pub fn begin(folder: &Path) -> Result<Self, StorageError> {
         let lock = lock(folder)?;
-        let path = folder.join("chat.db.part");
+        let path = folder.join(Self::PART);
         Ok(Self {
             folder: folder.to_owned(),
             file: private::open_file(&path)?,
@@ -146,23 +148,44 @@ impl NewCopy {
         Ok(())
     }
 
+    /// Returns where the replica is that was received; `None` if the file is not a whole replica.
+    ///
+    /// # Errors
+    /// When a newer version of this program wrote the database.
+    pub fn check(&self) -> Result<Option<Position>, StorageError> {
+        match self.read() {
+            Err(StorageError::Sqlite(_) | StorageError::Empty) => Ok(None),
+            read => read,
+        }
+    }
+
+    fn read(&self) -> Result<Option<Position>, StorageError> {
+        schema::is_current(&self.path)?;
+        let db = schema::open_again(&self.path)?;
+        let is_whole = db.pragma_query_value(None, "quick_check", |row| {
+            row.get::<_, String>(0).map(|found| found == "ok")
+        });
+        if !is_whole? {
+            return Ok(None);
+        }
+        position(&db)
+    }
+
     /// Puts the database in place of the one that there may be. The search index is built anew.
     ///
     /// # Errors
-    /// When the folder cannot be changed.
+    /// When the folder cannot be changed, or another program reads the database.
     pub fn finish(self) -> Result<(), StorageError> {
         self.file.sync_all()?;
         let log = super::path(&self.folder);
-        for end in ["-wal", "-shm"] {
-            let mut beside = log.clone().into_os_string();
-            beside.push(end);
-            match fs::remove_file(beside) {
-                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
-                _ => {}
-            }
+        if log.exists() {
+            // The files beside the old database must not be taken for those of the new one. This fails if anybody still
+            // reads the old one.
+            let old = schema::open_again(&log)?;
+            old.pragma_update(None, "journal_mode", "DELETE")?;
         }
-        fs::rename(&self.path, &log)?;
         search_index::forget(&self.folder)?;
+        fs::rename(&self.path, &log)?;
         File::open(&self.folder)?.sync_all()?;
         Ok(())
     }
@@ -301,6 +324,40 @@ impl From<&Reader> for ReaderName {
             place: reader.place.clone(),
             nick: reader.nick.as_str().into(),
             name: reader.name.as_str().into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::sqlite::SqliteLog;
+
+    /// Returns the number of the last message of the log that a received database contains.
+    fn received(folder: &Path, database: &[u8]) -> Option<u64> {
+        let mut copy = NewCopy::begin(folder).unwrap();
+        copy.write(database).unwrap();
+        Some(copy.check().unwrap()?.newest())
+    }
+
+    #[test]
+    fn a_damaged_copy_is_not_used() {
+        let [from, to] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let log = SqliteLog::open(from.path(), Box::new(|_| {})).unwrap();
+        let copied = from.path().join("copy");
+        let copy = || {
+            let _ = fs::remove_file(&copied);
+            log.copy(&copied).unwrap();
+            fs::read(&copied).unwrap()
+        };
+        assert_eq!(received(to.path(), &copy()), None, "it is no replica");
+        log.replicate("tea", 0).unwrap();
+        let whole = copy();
+        assert_eq!(received(to.path(), &whole), Some(0));
+        let mut damaged = whole.clone();
+        damaged[2 * 4096..][..64].fill(0xff);
+        for database in [&whole[..whole.len() - 4096], &damaged, b"no database", b""] {
+            assert_eq!(received(to.path(), database), None, "{}", database.len());
         }
     }
 }
