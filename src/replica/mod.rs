@@ -9,20 +9,19 @@ mod connected;
 mod copy;
 mod driver;
 mod log;
+mod manage;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_io::Timer;
 use smol::channel::{Receiver, Sender, unbounded};
 
 use crate::cluster::Members;
-use crate::cluster::nats::jetstream::{NO_PEERS, NO_SUCH_STREAM, NOT_CLUSTERED, StreamState};
-use crate::cluster::nats::{
-    self, Address, Connection, Dialer, Handle, Headers, InvalidAddress, JetStream,
-};
+use crate::cluster::nats::jetstream::{NO_SUCH_STREAM, StreamState};
+use crate::cluster::nats::{self, Address, Connection, Dialer, Handle, InvalidAddress, JetStream};
 use crate::config::Cluster;
 use crate::log::Sink;
 use crate::log::sqlite::{Position, SqliteLog};
@@ -33,20 +32,12 @@ pub use connected::{Progress, ServerStatus};
 pub use copy::{Copies, UNUSED_FOR, piece};
 pub use driver::Ended;
 pub use log::{ReplicaLog, Unsaved};
+pub use manage::{Repaired, init, leave, position, repair, status};
 
 use driver::Driver;
 use log::{Answers, Submitted};
 
-/// The maximum size of a message of the log in bytes: a batch of the usual size, or one with a single large item.
-const MESSAGE_BYTES_MAX: u32 = 1 << 20;
-
-/// How long NATS keeps a message of the log.
-const LOG_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// The maximum time until NATS servers that start have found one another.
-const PEERS_WITHIN: Duration = Duration::from_secs(30);
-
-/// The time between two attempts to create the log.
+/// The time between two attempts to use NATS.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The kind of message that is in the log.
@@ -60,9 +51,6 @@ pub const COPY: &str = "copy";
 
 /// The kind of message that asks every server about itself.
 pub const STATUS: &str = "status";
-
-/// The time within which servers answer it.
-const STATUS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What connects a server with the others.
 #[derive(Clone, Debug)]
@@ -133,6 +121,10 @@ pub enum Error {
     OtherChat(String),
     /// The log does not go back as far as this server needs, and no other server sends a copy of its replica.
     NoCopy,
+    /// A server of the chat is running.
+    Running(ServerName),
+    /// The folder is that of a single server.
+    NotShared,
     /// The log is shorter than the replica: it is another log, or has lost messages. The numbers are those of the last
     /// message of the replica, and of the log.
     Shorter(u64, u64),
@@ -156,7 +148,8 @@ impl fmt::Display for Error {
             }
             Self::NoChat(chat) => write!(
                 f,
-                "these NATS servers have no chat {chat}: begin it with chatd cluster init"
+                "these NATS servers have no chat {chat}: begin it with chatd cluster init, or, if NATS has lost its data, \
+                 continue it with chatd cluster repair"
             ),
             Self::ChatExists(chat) => write!(f, "these NATS servers have a chat {chat} already"),
             Self::OwnChat => f.write_str(
@@ -168,10 +161,12 @@ impl fmt::Display for Error {
                 "the log no longer has everything that this server needs, and no other server of the chat sends a copy: \
                  start another one first. If all were away for too long, chatd.md, section 8, says what to do",
             ),
+            Self::Running(server) => write!(f, "the server {server} is running: stop all servers of the chat first"),
+            Self::NotShared => f.write_str("the folder is that of a single server"),
             Self::Shorter(own, last) => write!(
                 f,
                 "the log ends with message {last}, and this server has stored message {own}: the log has lost \
-                 messages, or is another one"
+                 messages, or is another one. If NATS has lost its data, use chatd cluster repair (chatd.md, section 8)"
             ),
         }
     }
@@ -400,104 +395,6 @@ fn known(settings: &Settings, folder: &Path) -> Result<Option<Position>, Error> 
         Some(known) if known.log != settings.chat => Err(Error::OtherChat(known.log)),
         known => Ok(known),
     }
-}
-
-/// Begins a chat on the NATS servers with the folder of a single server, which may be empty. The folder becomes the first
-/// replica.
-///
-/// # Errors
-/// When the folder or the NATS servers cannot be used, or there is such a chat already.
-pub fn init(settings: &Settings, folder: &Path) -> Result<(), Error> {
-    let local = SqliteLog::open(folder, Box::new(|_| {}))?;
-    if let Some(known) = local.position()? {
-        return Err(Error::OtherChat(known.log));
-    }
-    // The first message has ids that are greater than those of the folder. If the folder has anything that is not in the
-    // log, the log does not begin with message 1, so that every other server begins with a copy.
-    let first = if local.is_unused()? {
-        None
-    } else {
-        Some((local.last_id()? / 1024 + 1).max(2))
-    };
-    smol::block_on(with_jetstream(settings, async |jetstream| {
-        let mut wanted = nats::Settings {
-            name: settings.stream(),
-            subject: settings.subject(LOG),
-            republish: settings.subject(STORED),
-            replicas: 3,
-            age_max: LOG_AGE_MAX,
-            bytes_max: None,
-            message_bytes_max: MESSAGE_BYTES_MAX,
-            first_sequence: first,
-        };
-        match jetstream.stream(&wanted.name).await {
-            Err(nats::Error::Refused { code, .. }) if code == NO_SUCH_STREAM => {}
-            Ok(_) => return Err(Error::ChatExists(settings.chat.clone())),
-            Err(e) => return Err(e.into()),
-        }
-        let since = Instant::now();
-        loop {
-            match jetstream.create(&wanted).await {
-                Err(nats::Error::Refused { code, .. }) if code == NOT_CLUSTERED => {
-                    tracing::warn!(
-                        "there is only one NATS server: if its disk fails, the log is lost"
-                    );
-                    wanted.replicas = 1;
-                }
-                Err(nats::Error::Refused { code, .. })
-                    if code == NO_PEERS && since.elapsed() < PEERS_WITHIN =>
-                {
-                    Timer::after(PAUSE).await;
-                }
-                created => return Ok(created.map(drop)?),
-            }
-        }
-    }))?;
-    local.replicate(&settings.chat, first.unwrap_or(1) - 1)?;
-    Ok(())
-}
-
-/// Makes the folder of a server that of a single server again.
-///
-/// # Errors
-/// When the folder cannot be used.
-pub fn leave(folder: &Path) -> Result<(), Error> {
-    let local = SqliteLog::open(folder, Box::new(|_| {}))?;
-    Ok(local.leave()?)
-}
-
-/// Returns where the replica in a folder is; `None` if the folder is that of a single server.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub fn position(folder: &Path) -> Result<Option<Position>, Error> {
-    Ok(SqliteLog::open_beside(folder)?.position()?)
-}
-
-/// Asks the servers of a chat about themselves. Returns the messages of the log, and the answers that come within a
-/// second, in the order of the servers' names.
-///
-/// # Errors
-/// When there is no such chat, or the log cannot be used.
-pub fn status(settings: &Settings) -> Result<(StreamState, Vec<ServerStatus>), Error> {
-    smol::block_on(with_jetstream(settings, async |jetstream| {
-        let state = state_of(jetstream, settings).await?;
-        let handle = jetstream.handle();
-        let inbox = handle.new_inbox();
-        let answers = handle.subscribe(&inbox)?;
-        let subject = settings.subject(STATUS);
-        handle.publish(&subject, Some(&inbox), &Headers::new(), b"")?;
-        let mut all = Vec::new();
-        let until = Instant::now() + STATUS_WITHIN;
-        while let Ok(answer) = answers
-            .next_within(until.saturating_duration_since(Instant::now()))
-            .await
-        {
-            all.extend(serde_json::from_slice::<ServerStatus>(&answer.payload));
-        }
-        all.sort_by(|a, b| a.server.cmp(&b.server));
-        Ok((state, all))
-    }))
 }
 
 /// Returns the messages of the log.

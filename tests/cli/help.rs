@@ -79,21 +79,10 @@ fn chatd_help_is_complete() {
     check(CHATD, &["backup", "--help"], "chatd-backup-help.txt");
     check(CHATD, &["keys", "--help"], "chatd-keys-help.txt");
     check(CHATD, &["cluster", "--help"], "chatd-cluster-help.txt");
-    check(
-        CHATD,
-        &["cluster", "init", "--help"],
-        "chatd-cluster-init-help.txt",
-    );
-    check(
-        CHATD,
-        &["cluster", "leave", "--help"],
-        "chatd-cluster-leave-help.txt",
-    );
-    check(
-        CHATD,
-        &["cluster", "status", "--help"],
-        "chatd-cluster-status-help.txt",
-    );
+    for command in ["init", "leave", "status", "repair"] {
+        let golden = format!("chatd-cluster-{command}-help.txt");
+        check(CHATD, &["cluster", command, "--help"], &golden);
+    }
     check(CHATD, &["cluster", "init"], "chatd-cluster-init-nats.txt");
 }
 

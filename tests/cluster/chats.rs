@@ -86,30 +86,30 @@ impl Chat {
 
     /// Deletes all but the newest messages of the log, as NATS deletes old messages in the course of a week.
     fn shorten_log(&self) {
+        let mut settings = self.ask_nats("INFO", "")["config"].take();
+        settings["max_msgs"] = SHORT.into();
+        settings["discard"] = "old".into();
+        self.ask_nats("UPDATE", &settings.to_string());
+    }
+
+    /// Sends a request about the log to NATS, and returns the answer.
+    fn ask_nats(&self, what: &str, body: &str) -> Value {
+        let mut answer = Value::Null;
         run(async {
             let (handle, connection) = self.nats.all[0].connect().await;
-            let ask = async |what: &str, body: &str| {
-                let subject = format!("$JS.API.STREAM.{what}.PC_chat");
-                let within = Duration::from_secs(5);
-                let answer = settled(async || {
-                    handle
-                        .request(&subject, &Headers::new(), body.as_bytes(), within)
-                        .await
-                });
-                let answer = answer.await.expect("an answer").payload;
-                let answer: Value = serde_json::from_slice(&answer).expect("JSON");
-                assert!(answer["error"].is_null(), "{answer}");
-                answer
-            };
-            let shortened = async {
-                let mut settings = ask("INFO", "").await["config"].take();
-                settings["max_msgs"] = SHORT.into();
-                settings["discard"] = "old".into();
-                ask("UPDATE", &settings.to_string()).await;
-            };
+            let subject = format!("$JS.API.STREAM.{what}.PC_chat");
+            let within = Duration::from_secs(5);
+            let asks = settled(async || {
+                handle
+                    .request(&subject, &Headers::new(), body.as_bytes(), within)
+                    .await
+            });
             let lost = async { panic!("{}", connection.run().await) };
-            future::or(shortened, lost).await;
+            let told = future::or(asks, lost).await.expect("an answer").payload;
+            answer = serde_json::from_slice(&told).expect("JSON");
         });
+        assert!(answer["error"].is_null(), "{answer}");
+        answer
     }
 
     /// Returns what a server has stored of all rooms.
@@ -377,6 +377,53 @@ fn a_server_that_dies_or_stops_is_replaced_and_loses_nothing() {
     drop((one, two));
     let all = ["one", "two"].map(|node| chat.stored(node));
     assert!(all[0].contains("MSG #lobby fay found"), "{}", all[0]);
+    assert_eq!(all[0], all[1]);
+}
+
+#[test]
+fn a_chat_whose_log_is_lost_continues_with_the_folder_of_a_server() {
+    let chat = Chat::begin();
+    let repair = |node: &str| {
+        let (data, addresses) = (chat.data(node), chat.addresses());
+        command(&[
+            "cluster",
+            "repair",
+            "--data",
+            text(&data),
+            "--cluster",
+            &addresses,
+        ])
+    };
+    let (one, two) = (chat.start("one"), chat.start("two"));
+    let (mut ann, mut bob) = (one.member("ann"), two.member("bob"));
+    ann.ask("REGISTER my secret", "OK REGISTER ann");
+    bob.ask("MSG before", "OK MSG <id> <time>");
+    ann.expect("MSG #lobby bob before");
+    drop(two);
+    let refused = repair("two").stderr;
+    let refused = String::from_utf8_lossy(&refused);
+    assert!(refused.contains("the server one is running"), "{refused}");
+    ann.ask("MSG only one server has it", "OK MSG <id> <time>");
+    drop((ann, one));
+    let told = String::from_utf8(repair("one").stdout).expect("UTF-8");
+    assert!(told.ends_with(": nothing to repair\n"), "{told}");
+    chat.ask_nats("DELETE", "");
+    let told = String::from_utf8(repair("one").stdout).expect("UTF-8");
+    let wanted = ": the chat chat continues with this folder, from message ";
+    assert!(told.contains(wanted), "{told}");
+    let (one, two) = (chat.start("one"), chat.start("two"));
+    let (mut ann, mut bob) = (one.peer(), two.member("bob"));
+    ann.ask("NICK ann my secret", "OK NICK ann #lobby <id>");
+    bob.send("HISTORY 2\n");
+    bob.expect("PAST <id> <time> MSG #lobby bob before");
+    bob.expect("PAST <id> <time> MSG #lobby ann only one server has it");
+    bob.expect("OK HISTORY 2");
+    ann.ask("MSG after", "OK MSG <id> <time>");
+    bob.expect("MSG #lobby ann after");
+    [&one, &two].into_iter().for_each(catch_up);
+    drop((one, two));
+    let all = ["one", "two"].map(|node| chat.stored(node));
+    assert!(all[0].contains("MSG #lobby ann after"), "{}", all[0]);
     assert_eq!(all[0], all[1]);
 }
 

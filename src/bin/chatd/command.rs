@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FlagInfo, FromArgs};
 use plainchat::config::{self, file};
+use plainchat::offline;
 use plainchat::protocol::ssh::{PublicKey, SEVERAL_NICKS};
 use plainchat::protocol::{RoomName, human};
-use plainchat::{offline, replica};
+use plainchat::replica::{self, Repaired};
 
 use crate::values::{NatsServers, nats_servers, room};
 
@@ -123,6 +124,7 @@ enum ClusterCommand {
     Init(Init),
     Leave(Leave),
     Status(Status),
+    Repair(Repair),
 }
 
 /// Start a chat for several chatd from a data folder, which may be empty; not while a server uses the folder.
@@ -169,6 +171,23 @@ struct Status {
     cluster_name: String,
 }
 
+/// Continue a chat whose log NATS has lost, with the data folder that has the most; not while a server of the chat runs.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "repair")]
+struct Repair {
+    /// the folder (default: chatd-data)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+
+    /// the addresses of the NATS servers, separated by commas
+    #[argh(option, arg_name = "nats", from_str_fn(nats_servers))]
+    cluster: NatsServers,
+
+    /// the name of the chat (default: chat)
+    #[argh(option, arg_name = "word", default = "String::from(\"chat\")")]
+    cluster_name: String,
+}
+
 impl ClusterCommand {
     /// Runs the command, and returns what it prints.
     fn run(self) -> Result<String, replica::Error> {
@@ -189,6 +208,28 @@ impl ClusterCommand {
                     data.display(),
                     settings.chat
                 ))
+            }
+            Self::Repair(Repair {
+                data,
+                cluster,
+                cluster_name,
+            }) => {
+                let settings = config::Cluster {
+                    nats: cluster,
+                    chat: cluster_name,
+                    node: "repair".into(),
+                };
+                let repaired = replica::repair(&replica::Settings::of(&settings)?, &data)?;
+                Ok(match repaired {
+                    Repaired::Nothing => {
+                        format!("{}: nothing to repair\n", data.display())
+                    }
+                    Repaired::NewLog(first) => format!(
+                        "{}: the chat {} continues with this folder, from message {first} on\n",
+                        data.display(),
+                        settings.chat
+                    ),
+                })
             }
             Self::Leave(Leave { data }) => {
                 replica::leave(&data)?;

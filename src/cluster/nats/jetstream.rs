@@ -13,7 +13,7 @@ use super::headers::Headers;
 /// never answered, not even later. So a request that was not answered must be made again.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// The maximum time until a stream is created.
+/// The maximum time until a stream is created or deleted.
 pub const CREATED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The number of JetStream for the error that there is no such stream.
@@ -237,5 +237,17 @@ impl JetStream {
         let body = serde_json::to_vec(&config).map_err(|_| Error::Invalid("settings"))?;
         let subject = format!("STREAM.CREATE.{}", settings.name);
         self.call(&subject, &body, CREATED_WITHIN).await
+    }
+
+    /// Deletes a stream with all its messages.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with [`NO_SUCH_STREAM`]; [`Error::Invalid`] if this cannot be the name of a stream; the others
+    /// of [`Handle::request`], after [`CREATED_WITHIN`].
+    pub async fn delete(&self, name: &str) -> Result<(), Error> {
+        check_name(name)?;
+        let subject = format!("STREAM.DELETE.{name}");
+        let answer = self.call::<serde::de::IgnoredAny>(&subject, b"", CREATED_WITHIN);
+        answer.await.map(drop)
     }
 }

@@ -209,6 +209,19 @@ impl SqliteLog {
         })
     }
 
+    /// Makes this log, which is a replica, one of the new log with the name `log`. Everything up to the message `applied`
+    /// of the new log counts as stored.
+    ///
+    /// # Errors
+    /// When the database cannot be changed.
+    pub fn replicate_anew(&self, log: &str, applied: u64) -> Result<(), StorageError> {
+        let log = log.to_owned();
+        self.change(false, move |step, _| {
+            replica::end(step)?;
+            replica::begin(step, &log, applied)
+        })
+    }
+
     /// Returns where this log is in the log that several servers share; `None` if it is no replica of one.
     ///
     /// # Errors
