@@ -67,6 +67,9 @@ pub struct Cluster {
     pub chat: String,
     /// The name of this server, which no other server of the chat has.
     pub node: String,
+    /// The file with the certificates of the authorities that sign those of the NATS servers; `None` for the authorities
+    /// that the operating system trusts.
+    pub authorities: Option<PathBuf>,
 }
 
 impl Default for Config {

@@ -62,7 +62,7 @@ checks.
 | [`session`] | one connection's state, replies in order; queries the log and the accounts through effects | `accounts`, `chat`, `config`, `dialect`, `log`, `model`, `protocol`, `tail` |
 | [`transport`] | carries a connection's bytes, whatever they mean, over a plain socket or a layer around it; for clients inside the process, carries values | `dialect`, `model`, `protocol` |
 | [`cluster`] | the rules of several servers on one log: which messages count, what a server publishes when, and the form of the messages; a client of NATS (`cluster::nats`), which can be that log; what is written to that log | `model`, `protocol` |
-| [`replica`] | one of several servers that share a chat: publishes what is to be stored, reads the log in NATS, and stores it in this server's replica | `accounts`, `cluster`, `config`, `log`, `model`, `protocol` |
+| [`replica`] | one of several servers that share a chat: publishes what is to be stored, reads the log in NATS, and stores it in this server's replica | `accounts`, `cluster`, `config`, `log`, `model`, `protocol`, `transport` |
 | [`web`] | the files of the page | nothing |
 | [`server`] | connects all of these, and runs them on smol: accepts, reads, writes, runs timers; only `chatd` uses it, and tests use `server::simulation` | `accounts`, `chat`, `cluster`, `config`, `dialect`, `files`, `log`, `model`, `protocol`, `replica`, `session`, `transport`, `web` |
 | [`client`] | connects, reconnects, sends, receives, moves files: for `chatc` and for bots | `protocol` |

@@ -155,7 +155,12 @@ impl Driver {
     /// Keeps the server connected with the others until it leaves, or cannot go on.
     pub async fn run(mut self) -> Ended {
         let seed = random();
-        let mut dialer = Dialer::new(self.settings.nats.clone(), &self.settings.server, seed);
+        let mut dialer = Dialer::new(
+            self.settings.nats.clone(),
+            &self.settings.server,
+            self.settings.tls.clone(),
+            seed,
+        );
         let ended = loop {
             let failed = |address: &nats::Address, lost: &nats::Lost| {
                 warn!("cannot connect to NATS at {address}: {lost}");

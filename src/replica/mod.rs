@@ -21,11 +21,14 @@ use smol::channel::{Receiver, Sender, unbounded};
 
 use crate::cluster::Members;
 use crate::cluster::nats::jetstream::{NO_SUCH_STREAM, StreamState};
-use crate::cluster::nats::{self, Address, Connection, Dialer, Handle, InvalidAddress, JetStream};
+use crate::cluster::nats::{
+    self, Address, Connection, Dialer, Handle, InvalidAddress, JetStream, Tls,
+};
 use crate::config::Cluster;
 use crate::log::Sink;
 use crate::log::sqlite::{Position, SqliteLog};
 use crate::model::{Checkpoint, ServerName, StorageError};
+use crate::transport;
 
 pub use buckets::ReplicaBuckets;
 pub use connected::{Progress, ServerStatus};
@@ -57,6 +60,8 @@ pub const STATUS: &str = "status";
 pub struct Settings {
     /// The NATS servers.
     pub nats: Vec<Address>,
+    /// What is needed to use TLS with them, if an address begins with `tls://`.
+    pub tls: Option<Tls>,
     /// The name of the chat. Several chats can use the same NATS servers.
     pub chat: String,
     /// The name of this server, which no other server of the chat has.
@@ -67,7 +72,7 @@ impl Settings {
     /// Reads the settings of the configuration.
     ///
     /// # Errors
-    /// When the address of a NATS server is invalid, or a name cannot be used in NATS.
+    /// When the address of a NATS server is invalid, a name cannot be used in NATS, or there are no certificates to trust.
     pub fn of(cluster: &Cluster) -> Result<Self, Error> {
         let nats = cluster.nats.iter().map(|address| {
             let parsed = address.parse();
@@ -80,8 +85,20 @@ impl Settings {
                 return Err(Error::Invalid(text));
             }
         }
+        let nats: Vec<_> = nats.collect::<Result<_, _>>()?;
+        let tls = if nats.iter().any(Address::is_tls) {
+            let file = cluster.authorities.as_deref();
+            let config = transport::client_config(file).map_err(|e| {
+                let file = file.map_or("TLS with NATS".into(), Path::to_string_lossy);
+                Error::Invalid(format!("{file}: {e}"))
+            })?;
+            Some(Tls::new(config))
+        } else {
+            None
+        };
         Ok(Self {
-            nats: nats.collect::<Result<_, _>>()?,
+            nats,
+            tls,
             chat: cluster.chat.clone(),
             server: cluster.node.as_str().into(),
         })
@@ -109,7 +126,7 @@ pub enum Error {
     Nats(nats::Error),
     /// The NATS server is too old, or has no JetStream.
     Unfit(nats::Unfit),
-    /// A NATS server does not admit this server, and none of the others does.
+    /// A NATS server does not admit this server, or its certificate is not trusted, and no other can be used.
     NotAdmitted(Address, nats::Lost),
     /// There is no such chat on the NATS servers.
     NoChat(String),
@@ -137,15 +154,12 @@ impl fmt::Display for Error {
             Self::Storage(e) => write!(f, "{e}"),
             Self::Nats(e) => write!(f, "the log in NATS cannot be used: {e}"),
             Self::Unfit(e) => write!(f, "{e}"),
-            Self::NotAdmitted(address, e) => {
-                write!(f, "NATS at {address} refuses this server: {e}")?;
-                match e {
-                    nats::Lost::Refused(_) => f.write_str(
-                        "; the user and password in --cluster must be those in the settings of NATS",
-                    ),
-                    _ => Ok(()),
-                }
-            }
+            Self::NotAdmitted(address, e @ nats::Lost::Refused(_)) => write!(
+                f,
+                "NATS at {address} refuses this server: {e}; the user and password in --cluster must be those in the \
+                 settings of NATS"
+            ),
+            Self::NotAdmitted(address, e) => write!(f, "NATS at {address} cannot be used: {e}"),
             Self::NoChat(chat) => write!(
                 f,
                 "these NATS servers have no chat {chat}: begin it with chatd cluster init, or, if NATS has lost its data, \
@@ -412,7 +426,12 @@ async fn with_jetstream<T>(
     settings: &Settings,
     work: impl AsyncFn(&JetStream) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut dialer = Dialer::new(settings.nats.clone(), &settings.server, driver::random());
+    let mut dialer = Dialer::new(
+        settings.nats.clone(),
+        &settings.server,
+        settings.tls.clone(),
+        driver::random(),
+    );
     loop {
         let (handle, connection) = admitted(&mut dialer, settings.nats.len()).await?;
         handle.info().check().map_err(Error::Unfit)?;

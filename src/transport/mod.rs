@@ -27,7 +27,7 @@ use local::ServerEnd;
 use pipe::Pipe;
 pub use socket::{Gone, Listener, Socket, Sockets};
 pub use stream::Stream;
-pub use tls::Tls;
+pub use tls::{Tls, client_config};
 pub use websocket::WebSocket;
 
 /// The transport of a connection.

@@ -1,17 +1,49 @@
-//! The server's side of a socket with TLS 1.2 or 1.3 (RFC 5246, RFC 8446).
+//! The server's side of a socket with TLS 1.2 or 1.3 (RFC 5246, RFC 8446), and the settings with which the server is a
+//! client of others.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::stream::Chained;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection};
 
 use super::{Socket, retry};
 
 /// The maximum number of bytes that are encrypted before the socket accepts them: one record.
 const OUT_BYTES_MAX: usize = 16 << 10;
+
+/// Returns the settings of a TLS client that trusts the authorities whose certificates are in a file, in the format PEM;
+/// without a file, it trusts those of the operating system.
+///
+/// # Errors
+/// When the file cannot be read, or there are no authorities.
+pub fn client_config(authorities: Option<&Path>) -> io::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let none = if let Some(path) = authorities {
+        for certificate in CertificateDer::pem_file_iter(path).map_err(io::Error::other)? {
+            let added = roots.add(certificate.map_err(io::Error::other)?);
+            added.map_err(io::Error::other)?;
+        }
+        "the file contains no certificates"
+    } else {
+        // Certificates that cannot be parsed are left out.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        "this system trusts no certificate authorities; install ca-certificates"
+    };
+    if roots.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, none));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider);
+    let config = config.with_safe_default_protocol_versions();
+    let config = config.map_err(io::Error::other)?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
 
 /// A socket and its TLS state.
 pub struct Tls {

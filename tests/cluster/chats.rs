@@ -1,5 +1,6 @@
 //! protocol.md 11.5, chatd.md 8: three `chatd` on three nats-servers, as their users see them.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -46,7 +47,7 @@ impl Chat {
             &chat.addresses(),
         ]);
         assert!(
-            told.ends_with("the first folder of the chat chat\n"),
+            told.contains(": the first folder of the chat chat\n"),
             "{told}"
         );
         chat
@@ -472,5 +473,68 @@ fn a_wrong_password_for_nats_is_refused_at_once() {
             "{errors}"
         );
         assert!(!errors.contains("guess"), "{errors}");
+    }
+}
+
+#[test]
+fn nats_is_used_over_tls_if_its_certificate_is_trusted() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = |name: &str| folder.path().join(name);
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
+    let made = made.expect("a certificate");
+    fs::write(file("cert.pem"), made.cert.pem()).expect("a new file");
+    fs::write(file("key.pem"), made.signing_key.serialize_pem()).expect("a new file");
+    let (cert, key) = (file("cert.pem"), file("key.pem"));
+    let secure =
+        Servers::one_with_jetstream(&format!("tls {{ cert_file: {cert:?}, key_file: {key:?} }}"));
+    let plain = Servers::one_with_jetstream("");
+    let ask = |nats: &Servers, scheme: &str, more: &[&str]| {
+        let address = nats.all[0].address.to_string().replace("nats://", scheme);
+        let data = file("one");
+        let init = [
+            "cluster",
+            "init",
+            "--data",
+            text(&data),
+            "--cluster",
+            &address,
+        ];
+        let done = command(&[&init, more].concat());
+        String::from_utf8([done.stdout, done.stderr].concat()).expect("UTF-8")
+    };
+    let trusting = ["--cluster-ca", text(&cert)];
+    let told = ask(&secure, "tls://", &[]);
+    assert!(
+        told.contains(" cannot be used: its certificate is not trusted: "),
+        "{told}"
+    );
+    let told = ask(&secure, "nats://", &trusting);
+    assert!(
+        told.contains("the server demands TLS: write tls:// before its address"),
+        "{told}"
+    );
+    let told = ask(&plain, "tls://", &trusting);
+    assert!(told.contains("the server does not use TLS"), "{told}");
+    let told = ask(&secure, "tls://", &["--cluster-ca", text(&key)]);
+    assert!(told.contains("the file contains no certificates"), "{told}");
+    let told = ask(&secure, "tls://", &trusting);
+    assert!(
+        told.contains(": the first folder of the chat chat\n"),
+        "{told}"
+    );
+    let address = secure.all[0]
+        .address
+        .to_string()
+        .replace("nats://", "tls://");
+    let start = |node: &str| {
+        let data = file(node);
+        let all = ["--cluster", &address, "--node", node, "--data", text(&data)];
+        Chatd::with(&[&all, &trusting[..]].concat())
+    };
+    let (one, two) = (start("one"), start("two"));
+    let (mut ann, mut bob) = (one.member("ann"), two.member("bob"));
+    for text in ["short", &"long".repeat(800)] {
+        ann.ask(&format!("MSG {text}"), "OK MSG <id> <time>");
+        bob.expect(&format!("MSG #lobby ann {text}"));
     }
 }

@@ -205,7 +205,7 @@ impl Node {
 
     /// Reads the log until the future is dropped, and publishes the next of `numbers` as soon as the one before has been read.
     async fn work(&self, addresses: Vec<Address>, seed: u64, numbers: usize) {
-        let mut dialer = Dialer::new(addresses, "test", seed);
+        let mut dialer = Dialer::new(addresses, "test", None, seed);
         loop {
             let (_, handle, connection) = dialer.connect(|_, _| {}).await;
             let reads = self.read(&handle);
@@ -373,7 +373,7 @@ fn a_server_that_hangs_is_noticed_and_connected_to_again() {
         );
 
         // The kernel accepts the connection, and nothing follows.
-        let mut dialer = Dialer::new(vec![server.address.clone()], "test", 0);
+        let mut dialer = Dialer::new(vec![server.address.clone()], "test", None, 0);
         let mut failed = Vec::new();
         dialer
             .connect(|_, lost| {

@@ -122,6 +122,14 @@ impl Servers {
         Self::start(1, |_, _, _| settings.to_owned())
     }
 
+    /// Starts a server with JetStream, with `settings`.
+    pub fn one_with_jetstream(settings: &str) -> Self {
+        Self::start(1, |_, folder, _| {
+            let store = folder.display();
+            format!("jetstream {{ store_dir: {store:?}, sync_interval: always }}\n{settings}")
+        })
+    }
+
     /// Starts three servers with JetStream, each of which keeps everything.
     pub fn three() -> Self {
         Self::three_through("", |_, _, port| port)
@@ -215,7 +223,7 @@ impl Servers {
 /// Connects to a server that answers, or says why it does not let the test in.
 pub async fn connected(address: &Address) -> Result<(Handle, Connection), Lost> {
     loop {
-        match connect(address, "test").await {
+        match connect(address, "test", None).await {
             Err(Lost::Silent) => Timer::after(PAUSE).await,
             done => return done,
         };
@@ -225,7 +233,7 @@ pub async fn connected(address: &Address) -> Result<(Handle, Connection), Lost> 
 impl Server {
     /// Connects.
     pub async fn connect(&self) -> (Handle, Connection) {
-        retry(async || connect(&self.address, "test").await).await
+        retry(async || connect(&self.address, "test", None).await).await
     }
 
     /// Sends a signal.

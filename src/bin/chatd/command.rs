@@ -139,6 +139,11 @@ struct Init {
     #[argh(option, arg_name = "nats", from_str_fn(nats_servers))]
     cluster: NatsServers,
 
+    /// the certificates (PEM) of the authorities that sign those of the NATS servers, for addresses that begin with tls://
+    /// (default: the authorities that the system trusts)
+    #[argh(option, arg_name = "file")]
+    cluster_ca: Option<PathBuf>,
+
     /// the name of the chat (default: chat)
     #[argh(option, arg_name = "word", default = "String::from(\"chat\")")]
     cluster_name: String,
@@ -166,6 +171,11 @@ struct Status {
     #[argh(option, arg_name = "nats", from_str_fn(nats_servers))]
     cluster: Option<NatsServers>,
 
+    /// the certificates (PEM) of the authorities that sign those of the NATS servers, for addresses that begin with tls://
+    /// (default: the authorities that the system trusts)
+    #[argh(option, arg_name = "file")]
+    cluster_ca: Option<PathBuf>,
+
     /// the name of the chat (default: chat)
     #[argh(option, arg_name = "word", default = "String::from(\"chat\")")]
     cluster_name: String,
@@ -183,6 +193,11 @@ struct Repair {
     #[argh(option, arg_name = "nats", from_str_fn(nats_servers))]
     cluster: NatsServers,
 
+    /// the certificates (PEM) of the authorities that sign those of the NATS servers, for addresses that begin with tls://
+    /// (default: the authorities that the system trusts)
+    #[argh(option, arg_name = "file")]
+    cluster_ca: Option<PathBuf>,
+
     /// the name of the chat (default: chat)
     #[argh(option, arg_name = "word", default = "String::from(\"chat\")")]
     cluster_name: String,
@@ -195,41 +210,16 @@ impl ClusterCommand {
             Self::Init(Init {
                 data,
                 cluster,
+                cluster_ca,
                 cluster_name,
             }) => {
-                let settings = config::Cluster {
-                    nats: cluster,
-                    chat: cluster_name,
-                    node: "init".into(),
-                };
-                replica::init(&replica::Settings::of(&settings)?, &data)?;
+                let settings = settings("init", cluster, cluster_ca, cluster_name)?;
+                replica::init(&settings, &data)?;
                 Ok(format!(
                     "{}: the first folder of the chat {}\n",
                     data.display(),
                     settings.chat
                 ))
-            }
-            Self::Repair(Repair {
-                data,
-                cluster,
-                cluster_name,
-            }) => {
-                let settings = config::Cluster {
-                    nats: cluster,
-                    chat: cluster_name,
-                    node: "repair".into(),
-                };
-                let repaired = replica::repair(&replica::Settings::of(&settings)?, &data)?;
-                Ok(match repaired {
-                    Repaired::Nothing => {
-                        format!("{}: nothing to repair\n", data.display())
-                    }
-                    Repaired::NewLog(first) => format!(
-                        "{}: the chat {} continues with this folder, from message {first} on\n",
-                        data.display(),
-                        settings.chat
-                    ),
-                })
             }
             Self::Leave(Leave { data }) => {
                 replica::leave(&data)?;
@@ -240,30 +230,57 @@ impl ClusterCommand {
             }
             Self::Status(Status {
                 cluster: Some(nats),
+                cluster_ca,
                 cluster_name,
                 ..
-            }) => status(nats, cluster_name),
+            }) => status(&settings("status", nats, cluster_ca, cluster_name)?),
             Self::Status(Status { data, .. }) => Ok(match replica::position(&data)? {
                 None => format!("{}: the folder of a single chatd\n", data.display()),
                 Some(position) => format!(
                     "{}: the chat {}, stored up to message {}\n",
                     data.display(),
                     position.log,
-                    position.applied
+                    position.newest()
                 ),
             }),
+            Self::Repair(Repair {
+                data,
+                cluster,
+                cluster_ca,
+                cluster_name,
+            }) => {
+                let settings = settings("repair", cluster, cluster_ca, cluster_name)?;
+                Ok(match replica::repair(&settings, &data)? {
+                    Repaired::Nothing => format!("{}: nothing to repair\n", data.display()),
+                    Repaired::NewLog(first) => format!(
+                        "{}: the chat {} continues with this folder, from message {first} on\n",
+                        data.display(),
+                        settings.chat
+                    ),
+                })
+            }
         }
     }
 }
 
-/// Asks the servers of a chat about themselves, and returns what they tell.
-fn status(nats: NatsServers, chat: String) -> Result<String, replica::Error> {
-    let settings = config::Cluster {
+/// Returns what connects a command with NATS. `who` is its name there.
+fn settings(
+    who: &str,
+    nats: NatsServers,
+    authorities: Option<PathBuf>,
+    chat: String,
+) -> Result<replica::Settings, replica::Error> {
+    replica::Settings::of(&config::Cluster {
         nats,
         chat,
-        node: "status".into(),
-    };
-    let (log, servers) = replica::status(&replica::Settings::of(&settings)?)?;
+        node: who.into(),
+        authorities,
+    })
+}
+
+/// Asks the servers of a chat about themselves, and returns what they tell.
+fn status(settings: &replica::Settings) -> Result<String, replica::Error> {
+    let (log, servers) = replica::status(settings)?;
     let mut text = format!(
         "the chat {}: messages {} to {} of the log, {}\n",
         settings.chat,

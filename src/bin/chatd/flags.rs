@@ -142,6 +142,11 @@ pub struct Flags {
     #[argh(option, arg_name = "word", default = "String::from(\"chat\")")]
     pub cluster_name: String,
 
+    /// the certificates (PEM) of the authorities that sign those of the NATS servers, for addresses that begin with tls://
+    /// (default: the authorities that the system trusts)
+    #[argh(option, arg_name = "file")]
+    pub cluster_ca: Option<PathBuf>,
+
     /// the name of this chatd among those that share a chat: letters, digits, - and _ (default: --name)
     #[argh(option, arg_name = "word")]
     pub node: Option<String>,
@@ -345,6 +350,7 @@ impl Flags {
             nats,
             chat: self.cluster_name,
             node,
+            authorities: self.cluster_ca,
         });
         let services = self.push_service;
         let push = self.push.map(|contact| Push { contact, services });

@@ -9,13 +9,14 @@ use percent_encoding::percent_decode_str;
 const PORT: u16 = 4222;
 
 /// The address of a NATS server, and what admits the client there: `nats://HOST`, `nats://HOST:PORT`,
-/// `nats://USER:PASSWORD@HOST` or `nats://TOKEN@HOST`. An IPv6 address is in brackets. Special characters in a name, a
-/// password or a token are escaped as in every URL. Is shown without secrets.
+/// `nats://USER:PASSWORD@HOST` or `nats://TOKEN@HOST`, or the same with `tls://`. An IPv6 address is in brackets. Special
+/// characters in a name, a password or a token are escaped as in every URL. Is shown without secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) login: Login,
+    pub(super) is_tls: bool,
 }
 
 /// What admits a client.
@@ -40,10 +41,11 @@ impl std::error::Error for InvalidAddress {}
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_tls { "tls" } else { "nats" };
         if self.host.contains(':') {
-            write!(f, "nats://[{}]:{}", self.host, self.port)
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
         } else {
-            write!(f, "nats://{}:{}", self.host, self.port)
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
         }
     }
 }
@@ -60,15 +62,16 @@ impl FromStr for Address {
     /// Parses an address. The scheme may be missing.
     ///
     /// # Errors
-    /// When it has another scheme, such as `tls://`, or parts that an address of NATS does not have.
+    /// When it has another scheme, or parts that an address of NATS does not have.
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
-        let text = match text.split_once("://") {
-            Some(("nats", rest)) => rest,
-            Some(("tls", _)) => {
-                return Err(InvalidAddress("TLS to NATS is not supported"));
+        let (is_tls, text) = match text.split_once("://") {
+            Some(("nats", rest)) => (false, rest),
+            Some(("tls", rest)) => (true, rest),
+            Some(_) => {
+                let wrong = "an address of NATS begins with nats:// or tls://";
+                return Err(InvalidAddress(wrong));
             }
-            Some(_) => return Err(InvalidAddress("an address of NATS begins with nats://")),
-            None => text,
+            None => (false, text),
         };
         let (login, place) = match text.rsplit_once('@') {
             Some((login, place)) => (Login::parse(login)?, place),
@@ -90,7 +93,19 @@ impl FromStr for Address {
             return Err(wrong);
         }
         let host = host.to_owned();
-        Ok(Self { host, port, login })
+        Ok(Self {
+            host,
+            port,
+            login,
+            is_tls,
+        })
+    }
+}
+
+impl Address {
+    /// Returns whether connections to the server use TLS.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
     }
 }
 

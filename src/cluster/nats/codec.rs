@@ -37,6 +37,8 @@ pub struct Info {
     pub jetstream: bool,
     /// Whether the server accepts only TLS.
     pub tls_required: bool,
+    /// Whether the server accepts TLS.
+    pub tls_available: bool,
     /// The maximum size of a message in bytes.
     pub max_payload: usize,
 }
@@ -119,6 +121,11 @@ impl Default for Decoder {
 }
 
 impl Decoder {
+    /// Returns whether there are no bytes that have not been decoded.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
     /// Appends bytes that have been received.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.start);

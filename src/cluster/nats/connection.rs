@@ -1,6 +1,7 @@
 //! A connection with a NATS server.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -9,12 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
-use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
+use futures_lite::future;
+use futures_lite::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 
 use super::address::{Address, Login};
 use super::codec::{Connect, Decoder, Frame, IDLE_BYTES, PING, PONG};
-use super::error::Lost;
+use super::error::{Lost, Malformed};
 use super::handle::{Handle, Shared};
+use super::tls::Tls;
 
 /// The maximum time to resolve a name, and then for each address, until a connection is established and the server has
 /// admitted the client.
@@ -30,26 +33,36 @@ const LATE: Duration = Duration::from_secs(1);
 /// The number of bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
 
+type Reader = Box<dyn AsyncRead + Send + Unpin>;
+type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
 /// A connection. It does something only while [`Self::run`] is polled.
-#[derive(Debug)]
 pub struct Connection {
-    stream: Async<TcpStream>,
+    reader: Reader,
+    writer: Writer,
     decoder: Decoder,
-    shared: Arc<Shared>,
+    shared: Closes,
 }
 
+/// Closes what a connection shares with its handles when it is dropped.
+struct Closes(Arc<Shared>);
+
 /// Connects to the first address of the server's host that admits the client. `name` is shown to the operators of the
-/// server. The names of hosts are resolved on a thread.
+/// server. The names of hosts are resolved on a thread. `tls` is needed for an address with `tls://`.
 ///
 /// # Errors
 /// When no address admits the client, each within [`CONNECT_WITHIN`].
-pub async fn connect(address: &Address, name: &str) -> Result<(Handle, Connection), Lost> {
+pub async fn connect(
+    address: &Address,
+    name: &str,
+    tls: Option<&Tls>,
+) -> Result<(Handle, Connection), Lost> {
     let host = (address.host.as_str(), address.port);
     let found = within(async { Ok(smol::net::resolve(host).await?) }).await?;
     let nowhere = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     let mut lost = Lost::Io(nowhere);
     for at in found {
-        match within(establish(at, address, name)).await {
+        match within(establish(at, address, name, tls)).await {
             Ok(connected) => return Ok(connected),
             Err(error) => lost = error,
         }
@@ -69,20 +82,33 @@ async fn establish(
     at: SocketAddr,
     address: &Address,
     name: &str,
+    tls: Option<&Tls>,
 ) -> Result<(Handle, Connection), Lost> {
     let stream = Async::<TcpStream>::connect(at).await?;
     stream.get_ref().set_nodelay(true)?;
     let mut decoder = Decoder::default();
     let info = loop {
-        match receive(&stream, &mut decoder).await? {
+        match receive(&mut &stream, &mut decoder).await? {
             Frame::Info(info) => break *info,
             Frame::Err(text) => return Err(Lost::Refused(text)),
             _ => {}
         }
     };
-    if info.tls_required {
+    let (mut reader, mut writer): (Reader, Writer) = if address.is_tls {
+        let tls = tls.filter(|_| info.tls_required || info.tls_available);
+        let tls = tls.ok_or(Lost::NoTls)?;
+        if !decoder.is_empty() {
+            // These bytes would count as encrypted, and anybody may have added them.
+            return Err(Malformed::Wrong("INFO before TLS").into());
+        }
+        let (reader, writer) = split(tls.start(stream, &address.host).await?);
+        (Box::new(reader), Box::new(writer))
+    } else if info.tls_required {
         return Err(Lost::NeedsTls);
-    }
+    } else {
+        let stream = smol::net::TcpStream::from(stream);
+        (Box::new(stream.clone()), Box::new(stream))
+    };
     let (user, pass, auth_token) = match &address.login {
         Login::Nothing => (None, None, None),
         Login::Token(token) => (None, None, Some(token.as_str())),
@@ -103,20 +129,21 @@ async fn establish(
     let mut bytes = Vec::new();
     connect.encode(&mut bytes);
     bytes.extend_from_slice(PING);
-    (&stream).write_all(&bytes).await?;
+    write(&mut writer, &bytes).await?;
     loop {
-        match receive(&stream, &mut decoder).await? {
+        match receive(&mut reader, &mut decoder).await? {
             Frame::Pong => break,
             Frame::Err(text) => return Err(Lost::Refused(text)),
-            Frame::Ping => (&stream).write_all(PONG).await?,
+            Frame::Ping => write(&mut writer, PONG).await?,
             _ => {}
         }
     }
     let shared = Shared::new(info, new_inbox()?);
     let connection = Connection {
-        stream,
+        reader,
+        writer,
         decoder,
-        shared: shared.clone(),
+        shared: Closes(shared.clone()),
     };
     Ok((Handle::new(shared), connection))
 }
@@ -128,7 +155,10 @@ fn new_inbox() -> Result<String, Lost> {
 }
 
 /// Receives the next frame while the connection is being established.
-async fn receive(stream: &Async<TcpStream>, decoder: &mut Decoder) -> Result<Frame, Lost> {
+async fn receive(
+    stream: &mut (impl AsyncRead + Unpin),
+    decoder: &mut Decoder,
+) -> Result<Frame, Lost> {
     let mut buffer = [0; 1024];
     loop {
         if let Some(frame) = decoder.next_frame()? {
@@ -138,8 +168,13 @@ async fn receive(stream: &Async<TcpStream>, decoder: &mut Decoder) -> Result<Fra
     }
 }
 
+async fn write(stream: &mut Writer, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
 async fn read(
-    mut stream: &Async<TcpStream>,
+    stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut [u8],
     decoder: &mut Decoder,
 ) -> Result<(), Lost> {
@@ -155,68 +190,81 @@ async fn read(
 impl Connection {
     /// Carries the connection until it ends, and returns the reason. When the future is dropped, the connection ends
     /// too. Then all subscriptions end, and all requests fail.
-    pub async fn run(mut self) -> Lost {
-        let decoder = std::mem::take(&mut self.decoder);
+    pub async fn run(self) -> Lost {
+        let Self {
+            mut reader,
+            mut writer,
+            decoder,
+            shared,
+        } = self;
+        let Closes(shared) = &shared;
         let has_pong = AtomicBool::new(true);
-        let sends = end(self.send());
-        let receives = end(self.receive(decoder, &has_pong));
-        let watches = self.watch(&has_pong);
+        let sends = end(send_all(shared, &mut writer));
+        let receives = end(receive_all(shared, &mut reader, decoder, &has_pong));
+        let watches = watch(shared, &has_pong);
         future::or(receives, future::or(sends, watches)).await
     }
+}
 
-    async fn send(&self) -> Result<Infallible, Lost> {
-        let mut bytes = Vec::new();
-        loop {
-            self.shared.take_unsent(&mut bytes).await;
-            (&self.stream).write_all(&bytes).await?;
-            bytes.clear();
-            bytes.shrink_to(IDLE_BYTES);
-        }
+async fn send_all(shared: &Shared, writer: &mut Writer) -> Result<Infallible, Lost> {
+    let mut bytes = Vec::new();
+    loop {
+        shared.take_unsent(&mut bytes).await;
+        write(writer, &bytes).await?;
+        bytes.clear();
+        bytes.shrink_to(IDLE_BYTES);
     }
+}
 
-    async fn receive(
-        &self,
-        mut decoder: Decoder,
-        has_pong: &AtomicBool,
-    ) -> Result<Infallible, Lost> {
-        let mut buffer = vec![0; READ_BYTES];
-        loop {
-            while let Some(frame) = decoder.next_frame()? {
-                match frame {
-                    Frame::Message(message) => self.shared.deliver(message),
-                    Frame::Ping => self.shared.send(PONG),
-                    Frame::Pong => has_pong.store(true, Relaxed),
-                    Frame::Err(text) if closes(&text) => return Err(Lost::Refused(text)),
-                    Frame::Err(_) | Frame::Info(_) | Frame::Ok => {}
-                }
+async fn receive_all(
+    shared: &Shared,
+    reader: &mut Reader,
+    mut decoder: Decoder,
+    has_pong: &AtomicBool,
+) -> Result<Infallible, Lost> {
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        while let Some(frame) = decoder.next_frame()? {
+            match frame {
+                Frame::Message(message) => shared.deliver(message),
+                Frame::Ping => shared.send(PONG),
+                Frame::Pong => has_pong.store(true, Relaxed),
+                Frame::Err(text) if closes(&text) => return Err(Lost::Refused(text)),
+                Frame::Err(_) | Frame::Info(_) | Frame::Ok => {}
             }
-            // The server must not keep the other two futures waiting.
-            future::yield_now().await;
-            read(&self.stream, &mut buffer, &mut decoder).await?;
         }
+        // The server must not keep the other two futures waiting.
+        future::yield_now().await;
+        read(reader, &mut buffer, &mut decoder).await?;
     }
+}
 
-    async fn watch(&self, has_pong: &AtomicBool) -> Lost {
+async fn watch(shared: &Shared, has_pong: &AtomicBool) -> Lost {
+    loop {
+        has_pong.store(false, Relaxed);
+        shared.send(PING);
         loop {
-            has_pong.store(false, Relaxed);
-            self.shared.send(PING);
-            loop {
-                let due = Instant::now() + PING_EVERY;
-                Timer::at(due).await;
-                if has_pong.load(Relaxed) {
-                    break;
-                }
-                if Instant::now() < due + LATE {
-                    return Lost::Silent;
-                }
+            let due = Instant::now() + PING_EVERY;
+            Timer::at(due).await;
+            if has_pong.load(Relaxed) {
+                break;
+            }
+            if Instant::now() < due + LATE {
+                return Lost::Silent;
             }
         }
     }
 }
 
-impl Drop for Connection {
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Closes {
     fn drop(&mut self) {
-        self.shared.close();
+        self.0.close();
     }
 }
 

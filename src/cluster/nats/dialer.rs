@@ -8,6 +8,7 @@ use super::address::Address;
 use super::connection::{Connection, connect};
 use super::error::Lost;
 use super::handle::Handle;
+use super::tls::Tls;
 
 /// The time between two attempts to connect at first. It doubles with each attempt, up to [`PAUSE_MAX`].
 pub const PAUSE: Duration = Duration::from_millis(100);
@@ -21,6 +22,7 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(2);
 pub struct Dialer {
     addresses: Vec<Address>,
     name: String,
+    tls: Option<Tls>,
     next: usize,
     pause: Duration,
     connected_at: Option<Instant>,
@@ -28,12 +30,13 @@ pub struct Dialer {
 
 impl Dialer {
     /// Returns a dialer for the servers in `addresses`. `seed` is a random number; it chooses the first server.
-    pub fn new(addresses: Vec<Address>, name: &str, seed: u64) -> Self {
+    pub fn new(addresses: Vec<Address>, name: &str, tls: Option<Tls>, seed: u64) -> Self {
         let next = seed.checked_rem(addresses.len() as u64);
         Self {
             next: next.unwrap_or_default() as usize,
             addresses,
             name: name.to_owned(),
+            tls,
             pause: Duration::ZERO,
             connected_at: None,
         }
@@ -69,7 +72,7 @@ impl Dialer {
             let Some(address) = self.addresses.get(self.next) else {
                 continue;
             };
-            return match connect(address, &self.name).await {
+            return match connect(address, &self.name, self.tls.as_ref()).await {
                 Ok((handle, connection)) => {
                     self.connected_at = Some(Instant::now());
                     Ok((address.clone(), handle, connection))

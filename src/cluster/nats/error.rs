@@ -83,16 +83,20 @@ pub enum Lost {
     Silent,
     /// The server sends something that is not the protocol of NATS.
     Malformed(Malformed),
-    /// The server demands TLS, which this client does not have.
+    /// The server demands TLS, and its address does not begin with `tls://`.
     NeedsTls,
+    /// The address begins with `tls://`, and the server does not use TLS.
+    NoTls,
+    /// The certificate of the server is not trusted. The field is the reason.
+    Untrusted(String),
 }
 
 impl Lost {
-    /// Returns whether the server will not admit this client, however often it tries: its user or password is wrong, or
-    /// it lacks TLS.
+    /// Returns whether the connection cannot be made, however often the client tries: its user or password is wrong, or
+    /// TLS is not set up in the same way on both sides.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::NeedsTls => true,
+            Self::NeedsTls | Self::NoTls | Self::Untrusted(_) => true,
             Self::Refused(text) => text
                 .to_ascii_lowercase()
                 .contains("authorization violation"),
@@ -109,7 +113,9 @@ impl fmt::Display for Lost {
             Self::Refused(text) => write!(f, "the server has closed the connection: {text}"),
             Self::Silent => write!(f, "the server does not answer"),
             Self::Malformed(malformed) => write!(f, "the server does not speak NATS: {malformed}"),
-            Self::NeedsTls => write!(f, "the server demands TLS, which chatd does not use here"),
+            Self::NeedsTls => write!(f, "the server demands TLS: write tls:// before its address"),
+            Self::NoTls => write!(f, "the server does not use TLS"),
+            Self::Untrusted(why) => write!(f, "its certificate is not trusted: {why}"),
         }
     }
 }

@@ -7,8 +7,6 @@
 //! A log is a stream of JetStream. A [`Writer`] publishes to it. The stream publishes every message that it has stored to
 //! another subject ([`Settings::republish`]), where [`Stored::republished`] reads it. Messages may be missing there; the
 //! sequence numbers show it, and a [`CatchUp`] reads what is missing from the stream.
-//!
-//! Connections do not use TLS.
 
 mod address;
 mod catch_up;
@@ -22,6 +20,7 @@ pub mod jetstream;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod version;
 
 pub use address::{Address, InvalidAddress};
@@ -33,4 +32,5 @@ pub use handle::{Handle, Subscription, UNREAD_BYTES_MAX, UNSENT_BYTES_MAX};
 pub use headers::{Headers, Status};
 pub use jetstream::{JetStream, Settings};
 pub use stored::{Stored, Writer};
+pub use tls::Tls;
 pub use version::{Unfit, VERSION_MIN};

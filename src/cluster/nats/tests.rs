@@ -64,6 +64,7 @@ fn each_line_of_a_server_is_decoded() {
             version: "2.15.1".into(),
             jetstream: true,
             tls_required: false,
+            tls_available: false,
             max_payload: 1 << 20,
         })),
         Frame::Ok,
@@ -185,11 +186,12 @@ fn addresses_have_logins_and_ports() {
     assert_eq!(shown("a"), Ok("nats://a:4222".into()));
     assert_eq!(shown("nats://ann:p%40ss@a:1"), Ok("nats://a:1".into()));
     assert_eq!(shown("nats://token@[::1]:2/"), Ok("nats://[::1]:2".into()));
+    assert_eq!(shown("tls://u:p@a"), Ok("tls://a:4222".into()));
     let with = |text: &str| text.parse::<Address>().unwrap();
     assert_ne!(with("nats://x@a"), with("nats://y@a"));
     assert_eq!(with("nats://p%40s:x@a"), with("nats://p@s:x@a"));
     for text in [
-        "", "tls://a", "http://a", "a:b", "a:1:2", "a/b", "[::1", "a b", "%ff@a",
+        "", "http://a", "a:b", "a:1:2", "a/b", "[::1", "a b", "%ff@a",
     ] {
         assert!(shown(text).is_err(), "{text}");
     }

@@ -14,11 +14,11 @@ use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use smol_hyper::rt::FuturesIo;
 
 use crate::config::fixed::PUSH_WITHIN;
 use crate::config::push::Endpoint;
+use crate::transport;
 
 /// How long a push service keeps a notification for a browser that it cannot reach, in seconds.
 const KEPT_S: &str = "86400";
@@ -62,17 +62,7 @@ impl<E: std::error::Error> From<E> for Failed {
 /// # Errors
 /// When there are none.
 pub fn connector() -> io::Result<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        let text = "this system trusts no certificate authorities; install ca-certificates";
-        return Err(io::Error::new(io::ErrorKind::NotFound, text));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider);
-    let config = config.with_safe_default_protocol_versions();
-    let config = config.map_err(io::Error::other)?;
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    let mut config = transport::client_config(None)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config).into())
 }
