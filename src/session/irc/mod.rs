@@ -128,9 +128,9 @@ impl Session {
             return None;
         };
         let parsed = IrcLine::parse(text)?;
-        if !matches!(&*parsed.command, "PRIVMSG" | "NOTICE") {
+        let depends = chat.is_shared() && depends_on_others(&parsed);
+        if depends || !is_message(&parsed) {
             self.take_outcomes(chat);
-            let depends = chat.is_shared() && depends_on_others(&parsed.command);
             if self.replies().undecided > 0 || depends && !self.has_caught_up(chat) {
                 self.replies_mut().deferred = Some(Deferred::Line(line.to_vec(), end));
                 return None;
@@ -266,10 +266,17 @@ impl Session {
     }
 }
 
-/// Returns whether the answer to a command depends on earlier changes by others.
-fn depends_on_others(command: &str) -> bool {
+fn is_message(line: &IrcLine<'_>) -> bool {
+    matches!(&*line.command, "PRIVMSG" | "NOTICE")
+}
+
+/// Returns whether the answer to a line depends on earlier changes by others.
+fn depends_on_others(line: &IrcLine<'_>) -> bool {
+    if is_message(line) {
+        return line.params.first().is_some_and(|to| !to.starts_with('#'));
+    }
     !matches!(
-        command,
+        &*line.command,
         "CAP"
             | "USER"
             | "PASS"

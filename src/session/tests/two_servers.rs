@@ -640,6 +640,25 @@ fn a_request_knows_what_was_acknowledged_on_the_other_server() {
 }
 
 #[test]
+fn an_irc_client_learns_that_a_nick_of_the_other_server_is_away() {
+    let mut pair = Pair::new(3);
+    pair.say(0, 1, "NICK bob");
+    for line in [
+        "CAP REQ echo-message",
+        "NICK eve",
+        "USER eve 0 * eve",
+        "CAP END",
+    ] {
+        pair.say(1, 2, line);
+    }
+    pair.send(0, 1, "AWAY lunch");
+    while pair.apply_next(0) {}
+    assert_eq!(pair.read(0, 1), "OK AWAY\n");
+    let told = pair.say(1, 2, "PRIVMSG bob hungry?");
+    assert!(told.contains(" 301 eve bob :lunch"), "{told}");
+}
+
+#[test]
 fn connections_that_ask_at_once_catch_up_together() {
     let mut pair = Pair::new(4);
     for who in 0..4 {
