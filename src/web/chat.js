@@ -15,8 +15,11 @@ import { fold, isRoom, words } from './wire.js';
 
 /** The maximum number of direct messages that are requested at once (protocol.md §4.22). */
 const TOLD_MAX = 1000;
-/** The codes of refusals that concern one server and end by themselves. */
-const PASSING = new Set(['busy', 'cut-off', 'internal', 'shutting-down']);
+/**
+ * The codes with which a server refuses a name because of its own state. (`busy` means that there were too many wrong
+ * passwords.)
+ */
+const PASSING = new Set(['cut-off', 'internal', 'shutting-down']);
 
 export class Chat {
 	/** `welcome`: the user must choose a name. `in`: the user has a name. `forgotten`: the user has deleted it. */
@@ -164,7 +167,7 @@ export class Chat {
 		const reply = await connection.request(`NICK ${this.nick} ${this.password}`);
 		if (!reply) return;
 		if (!reply.ok) {
-			if (this.phase === 'in' && PASSING.has(reply.code)) return connection.leave();
+			if (this.phase === 'in' && PASSING.has(reply.code)) return connection.leave(reply);
 			this.#refusedName(reply);
 			await this.listRooms(); // shows whether the server itself needs a password
 			return;
@@ -191,6 +194,7 @@ export class Chat {
 		await Promise.all(joins);
 		if (!this.isUp) return;
 		this.isReady = true;
+		connection.works();
 		this.#loadConversations();
 		this.#look(this.active);
 		this.sender.resume();

@@ -38,6 +38,7 @@ export class Connection {
 	#retry = null;
 	#watch = null;
 	#slow = null;
+	#since = 0;
 	#heard = 0;
 	#asked = 0;
 
@@ -61,7 +62,7 @@ export class Connection {
 		socket.onopen = mine(() => {
 			clearTimeout(this.#slow);
 			this.state = 'up';
-			this.#heard = Date.now();
+			this.#heard = this.#since = Date.now();
 			this.#asked = 0;
 			this.#watch = setInterval(() => this.#ask(), 5000);
 			this.onup();
@@ -102,13 +103,18 @@ export class Connection {
 		this.#lost();
 	}
 
+	/** Records that the server serves this page: the next pause is short again. */
+	works() {
+		this.#attempt = 0;
+	}
+
 	/**
-	 * Disconnects, because the server cannot serve this page now, and reconnects after a second or two. By then, another
-	 * server may answer at the same address.
+	 * Disconnects, because the server cannot serve this page now, as `reply` says, and reconnects after a second or more.
+	 * By then, another server may answer at the same address.
 	 */
-	leave() {
-		this.#attempt = Math.max(this.#attempt, 2);
-		this.#lost();
+	leave({ code, text }) {
+		this.closed = { code, text };
+		this.#lost(2);
 	}
 
 	#line(line) {
@@ -121,8 +127,6 @@ export class Connection {
 			case 'ok':
 			case 'err':
 				this.#pending.shift()?.reply(value);
-				// The connection works, so the next pause is short again.
-				this.#attempt = 0;
 				return;
 			case 'past':
 			case 'room':
@@ -157,7 +161,8 @@ export class Connection {
 		}
 	}
 
-	#lost() {
+	/** Disconnects. The pause is at least that of attempt `least`. */
+	#lost(least = 0) {
 		const socket = this.#socket;
 		this.#socket = null;
 		if (socket) {
@@ -168,11 +173,13 @@ export class Connection {
 		clearTimeout(this.#slow);
 		clearTimeout(this.#retry);
 		const wasUp = this.state === 'up';
+		if (wasUp && Date.now() - this.#since >= LONGEST_PAUSE_MS) this.works();
 		this.state = 'down';
 		for (const { reply } of this.#pending.splice(0)) reply(null);
 		if (UNWANTED.has(this.closed?.code)) {
 			this.state = 'ended'; // the user can reconnect, the page does not
 		} else {
+			this.#attempt = Math.max(this.#attempt, least);
 			const pause = pauseMs(this.#attempt++);
 			this.retryAt = Date.now() + pause;
 			this.#retry = setTimeout(() => this.start(), pause);

@@ -95,7 +95,8 @@ export class Sender {
 			for (const event of this.#events(entry, Number(id) || null, Date.parse(time), Number(count))) room.push(event);
 			chat.trim(room);
 		} else if (reply.code === 'cut-off') {
-			return chat.connection.leave(); // it is sent again on the next connection
+			entry.state = 'waiting'; // it is sent again on the next connection
+			return chat.connection.leave(reply);
 		} else {
 			entry.state = 'failed';
 			entry.error = refusal(reply, { room: to });

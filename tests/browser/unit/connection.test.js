@@ -225,6 +225,47 @@ test('a server that is cut off is left, and what it refused is sent to the next'
 	assert.deepEqual(tab.told, ['TELL #a hello']);
 });
 
+test('a message to an unregistered user that a server refused because it is cut off is sent to the next', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10, history: before });
+	tab.chat.sender.send(tab.chat.add('bob'), 'hello');
+	await settled();
+	tab.socket.gets('ERR TELL cut-off use another server');
+	await settled();
+	assert.deepEqual(tab.chat.connection.closed, { code: 'cut-off', text: 'use another server' });
+	await tab.connect({ last: 10 });
+	assert.deepEqual(tab.told, ['TELL bob hello']);
+});
+
+test('the pauses grow while every server refuses the name for a while', async (t) => {
+	t.mock.method(Math, 'random', () => 1);
+	const tab = new Tab(t);
+	await tab.connect({ last: 10 });
+	const pauses = [];
+	for (let turn = 0; turn < 4; turn++) {
+		tab.chat.connection.drop();
+		tab.chat.connection.retryNow();
+		tab.socket.onopen();
+		tab.socket.gets('OK STAMPS on', 'OK TAGS on', 'OK HELLO 1 box nonce', 'ERR NICK cut-off use another server');
+		await settled();
+		pauses.push(Math.round((tab.chat.connection.retryAt - Date.now()) / 1000));
+	}
+	assert.deepEqual(pauses, [2, 8, 30, 30]);
+	await tab.connect({ last: 10 });
+	tab.chat.connection.drop();
+	assert.equal(Math.round((tab.chat.connection.retryAt - Date.now()) / 100), 5);
+});
+
+test('too many wrong passwords are reported, and the page does not try again by itself', async (t) => {
+	const tab = new Tab(t);
+	tab.chat.start('#a');
+	tab.socket.onopen();
+	tab.socket.gets('OK STAMPS on', 'OK TAGS on', 'OK HELLO 1 box nonce', 'OK HELP', 'ERR NICK busy wait');
+	await settled();
+	assert.equal(tab.chat.connection.state, 'up');
+	assert.match(tab.chat.refused, /Wait half a minute/);
+});
+
 test('a reload sends an unacknowledged message again with its nonce', async (t) => {
 	const tab = new Tab(t);
 	await tab.connect({ last: 10 });
