@@ -1,5 +1,6 @@
 //! The addresses of one chat, and the choice of the server for the next connection.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -9,15 +10,16 @@ use super::address::{Address, InvalidAddress};
 
 /// The addresses of one chat: `HOST` or `HOST:PORT`, or several of them with commas between them.
 ///
-/// A chat has several addresses if several servers share it. A name may stand for several servers too: then each of its
-/// IP addresses is tried.
+/// A chat has several addresses if several servers share it. A name may also stand for several servers. In that case, each
+/// of its IP addresses is tried.
 ///
 /// The first connection goes to the first server that can be reached, in the order given. Further connections go to the
-/// same server. After a connection broke, the next one goes to the server after it, and so on; the first one follows
-/// the last one. Clones know this of each other, so all connections of a program go to the same server.
+/// same server. When a connection breaks, the next one goes to the server after it, or from the last server to the first.
+/// Clones share this knowledge, so all connections of a program go to the same server.
 ///
-/// `tls://` or `tcp://` before an address also applies to the addresses after it. Each server must have its own
-/// certificate, or one that is valid for all: the client remembers a certificate for each host and port.
+/// `tls://` or `tcp://` before an address also applies to the addresses after it. The client remembers a certificate for
+/// each host and port. So the servers of a list may have different certificates, and the servers behind one name must have
+/// the same one, unless an authority has signed theirs. All servers get the same passwords.
 ///
 /// ```
 /// use plainchat::client::Addresses;
@@ -91,9 +93,16 @@ impl Addresses {
         self.place().counts.iter().sum()
     }
 
-    /// Records that a connection to the last server broke, or that this server cannot serve the client now.
-    pub(crate) fn leave(&self) {
-        self.place().is_left = true;
+    /// Returns the server that was used last; `None` before the first connection.
+    pub(super) fn server(&self) -> Option<SocketAddr> {
+        self.place().server
+    }
+
+    /// Records that a connection to `server` broke, or that this server cannot serve the client now. If another one has
+    /// been used since, that one is not left.
+    pub(crate) fn leave(&self, server: SocketAddr) {
+        let mut place = self.place();
+        place.is_left |= place.server == Some(server);
     }
 
     /// Records that a connection to a server was made.
@@ -119,13 +128,22 @@ impl Addresses {
         mut servers: Vec<SocketAddr>,
     ) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
         let mut place = self.place();
-        if let Some(count) = place.counts.get_mut(index) {
-            *count = servers.len().max(1);
+        let mut seen = HashSet::new();
+        servers.retain(|server| seen.insert(*server));
+        let count = servers_at(&servers);
+        if let Some(known) = place.counts.get_mut(index) {
+            *known = count;
         }
         let last = servers
             .iter()
             .position(|server| place.index == index && place.server == Some(*server));
-        let begin = last.map_or(0, |last| last + usize::from(place.is_left));
+        let begin = match last {
+            None => 0,
+            Some(last) if !place.is_left => last,
+            // Its other addresses belong to the same server.
+            Some(_) if count == 1 => servers.len(),
+            Some(last) => last + 1,
+        };
         let later = servers.drain(..begin).collect();
         (servers, later)
     }
@@ -137,6 +155,12 @@ impl Addresses {
     fn place(&self) -> MutexGuard<'_, Place> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the number of servers that have these IP addresses. A server may have an IPv4 and an IPv6 address.
+fn servers_at(addresses: &[SocketAddr]) -> usize {
+    let v4 = addresses.iter().filter(|at| at.is_ipv4()).count();
+    v4.max(addresses.len() - v4).max(1)
 }
 
 impl From<Address> for Addresses {
@@ -177,6 +201,8 @@ impl fmt::Display for Addresses {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     fn check(text: &str, expected: &str) {
@@ -231,14 +257,32 @@ mod tests {
         let clone = addresses.clone().with_secrets();
         addresses.used(1, at(20));
         assert_eq!(next(&clone), [20, 21, 30, 31, 10, 11]);
-        clone.leave();
+        clone.leave(at(20));
         assert_eq!(next(&addresses), [21, 30, 31, 10, 11, 20]);
         addresses.used(1, at(21));
-        addresses.leave();
+        // The connection to this one broke late.
+        addresses.leave(at(20));
+        assert_eq!(next(&addresses), [21, 30, 31, 10, 11, 20]);
+        addresses.leave(at(21));
         assert_eq!(next(&addresses), [30, 31, 10, 11, 20, 21]);
         // The name has other servers now.
         addresses.used(2, at(99));
-        addresses.leave();
+        addresses.leave(at(99));
         assert_eq!(next(&addresses), [30, 31, 10, 11, 20, 21]);
+    }
+
+    #[test]
+    fn the_addresses_of_one_host_are_one_server() {
+        let both = [at(10), SocketAddr::from((Ipv6Addr::LOCALHOST, 10)), at(10)];
+        let addresses: Addresses = "a:10,b:20".parse().unwrap();
+        let split = || addresses.split(0, both.to_vec());
+        assert_eq!(split(), (both[..2].to_vec(), vec![]));
+        assert_eq!(addresses.servers(), 2);
+        addresses.used(0, both[0]);
+        assert_eq!(split(), (both[..2].to_vec(), vec![]));
+        addresses.leave(both[0]);
+        assert_eq!(split(), (vec![], both[..2].to_vec()));
+        addresses.split(0, vec![at(10), at(11), both[1]]);
+        assert_eq!(addresses.servers(), 3);
     }
 }

@@ -1,6 +1,5 @@
 //! Opens a connection: resolves the name, connects with TCP, and starts TLS if the address requires or allows it.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -19,72 +18,139 @@ use super::tls::{self, Secured};
 /// operating system would try for two minutes.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
-/// Opens a connection to the first server that can be reached, in the order of [`Addresses`]. Returns its address too.
+type Halves = (Sender, Receiver);
+
+/// Opens a connection to the first server that can be reached, in the order of [`Addresses`].
 ///
 /// # Errors
-/// [`Error::Untrusted`], without trying further servers; [`Error::Connect`] of the last server that was tried.
-pub(super) async fn open(addresses: &Addresses) -> Result<(Address, Sender, Receiver), Error> {
-    let mut last = None;
-    let order = addresses.order().into_iter();
-    let mut places: VecDeque<_> = order.map(|index| (index, None)).collect();
-    while let Some((index, servers)) = places.pop_front() {
+/// [`Error::Untrusted`], without trying further servers. If no server can be used: the last [`Error::Connect`] that concerns
+/// security, or else the last one.
+pub(super) async fn open(addresses: &Addresses) -> Result<Opened, Error> {
+    let mut failures = Failures::default();
+    let mut last = Vec::new();
+    for index in addresses.order() {
         let Some(address) = addresses.get(index) else {
             continue;
         };
-        let servers = match servers {
-            Some(servers) => servers,
-            None => match resolve(address).await {
-                Ok(found) => {
-                    let (servers, later) = addresses.split(index, found);
-                    places.push_back((index, Some(later)));
-                    servers
+        match resolve(address).await {
+            Ok(found) => {
+                let (servers, later) = addresses.split(index, found);
+                last.extend(later.into_iter().map(|server| (index, server)));
+                for server in servers {
+                    if let Some(opened) = attempt(addresses, index, server, &mut failures).await? {
+                        return Ok(opened);
+                    }
                 }
-                Err(source) => {
-                    let address = address.clone();
-                    last = Some(Error::Connect { address, source });
-                    continue;
-                }
-            },
-        };
-        for server in servers {
-            match open_one(address, server).await {
-                Ok((sender, receiver)) => {
-                    addresses.used(index, server);
-                    return Ok((address.clone(), sender, receiver));
-                }
-                Err(error @ Error::Untrusted { .. }) => return Err(error),
-                Err(error) => last = Some(error),
             }
+            Err(source) => failures.unreached(Error::Connect {
+                address: address.clone(),
+                source,
+            }),
         }
     }
-    Err(last.unwrap_or_else(|| Error::Connect {
+    for (index, server) in last {
+        if let Some(opened) = attempt(addresses, index, server, &mut failures).await? {
+            return Ok(opened);
+        }
+    }
+    Err(failures.into_error().unwrap_or_else(|| Error::Connect {
         address: addresses.first().clone(),
         source: io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
     }))
 }
 
-async fn open_one(address: &Address, server: SocketAddr) -> Result<(Sender, Receiver), Error> {
-    let failed = |source| Error::Connect {
-        address: address.clone(),
-        source,
+/// A new connection, and the server that it leads to.
+pub(super) struct Opened {
+    pub(super) address: Address,
+    pub(super) server: SocketAddr,
+    pub(super) halves: Halves,
+}
+
+/// The reasons why no server could be used.
+#[derive(Default)]
+struct Failures {
+    /// The last error that concerns security. It is reported even if another server could not be reached later, because
+    /// somebody may be intercepting the connection.
+    insecure: Option<Error>,
+    /// The last error of a server that could not be reached.
+    unreached: Option<Error>,
+}
+
+impl Failures {
+    fn unreached(&mut self, error: Error) {
+        self.unreached = Some(error);
+    }
+
+    fn into_error(self) -> Option<Error> {
+        self.insecure.or(self.unreached)
+    }
+}
+
+/// Tries one server. Returns `None` if the next one is to be tried.
+async fn attempt(
+    addresses: &Addresses,
+    index: usize,
+    server: SocketAddr,
+    failures: &mut Failures,
+) -> Result<Option<Opened>, Error> {
+    let Some(address) = addresses.get(index) else {
+        return Ok(None);
     };
     let trust = if tls::is_tried(address, server.ip()) {
-        Some(tls::trusted_keys(address).await?)
+        match tls::trusted_keys(address).await {
+            Ok(trust) => Some(trust),
+            Err(error) => {
+                failures.insecure = Some(error);
+                return Ok(None);
+            }
+        }
     } else {
         None
     };
+    let stream = match reach(server, address).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            failures.unreached(error);
+            return Ok(None);
+        }
+    };
+    let halves = match trust {
+        None => plain(stream),
+        Some(trust) => match secure(stream, address, trust).await {
+            Ok(Secured::Done(sender, receiver)) => (sender, receiver),
+            Ok(Secured::NotSpoken) => match reach(server, address).await {
+                Ok(stream) => plain(stream),
+                Err(error) => {
+                    failures.unreached(error);
+                    return Ok(None);
+                }
+            },
+            Err(error @ Error::Untrusted { .. }) => return Err(error),
+            Err(error) => {
+                failures.insecure = Some(error);
+                return Ok(None);
+            }
+        },
+    };
+    addresses.used(index, server);
+    Ok(Some(Opened {
+        address: address.clone(),
+        server,
+        halves,
+    }))
+}
+
+/// Connects with TCP.
+async fn reach(server: SocketAddr, address: &Address) -> Result<Tcp, Error> {
     let late = async {
         async_io::Timer::after(CONNECT_WITHIN).await;
         Err(io::Error::new(io::ErrorKind::TimedOut, "no answer"))
     };
-    let stream = connect(server, address).or(late).await.map_err(failed)?;
-    let Some(trust) = trust else {
-        return Ok(plain(stream));
-    };
-    match secure(stream, address, trust).await? {
-        Secured::Done(sender, receiver) => Ok((sender, receiver)),
-        Secured::NotSpoken => Ok(plain(connect(server, address).await.map_err(failed)?)),
-    }
+    let connected = connect(server, address).or(late).await;
+    connected.map_err(|source| Error::Connect {
+        address: address.clone(),
+        source,
+    })
 }
 
 async fn connect(to: SocketAddr, address: &Address) -> io::Result<Tcp> {
@@ -101,7 +167,7 @@ async fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
     background::run(move || Ok((&host[..], port).to_socket_addrs()?.collect())).await
 }
 
-fn plain(stream: Tcp) -> (Sender, Receiver) {
+fn plain(stream: Tcp) -> Halves {
     (Sender::new(stream.clone()), Receiver::new(stream))
 }
 

@@ -29,7 +29,7 @@ use crate::protocol::Code;
 pub enum Error {
     /// An address cannot be parsed.
     Address(InvalidAddress),
-    /// No server answers at the address, or the host's name is unknown.
+    /// No server answers at the address, the host's name is unknown, or the connection would not be secure.
     Connect {
         /// The address.
         address: Address,

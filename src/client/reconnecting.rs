@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -69,6 +70,8 @@ pub struct ReconnectingClient {
     state: ClientState,
     connection: Connection,
     addresses: Addresses,
+    /// The server of the present connection, if it is known.
+    server: Option<SocketAddr>,
     /// A function that makes a connection; by default with TCP and TLS.
     dial: Box<dyn FnMut(&Addresses) -> Dialing + Send>,
     started: Instant,
@@ -104,10 +107,7 @@ impl ReconnectingClient {
     pub fn new(addresses: Addresses, options: Options) -> Self {
         Self::with_dialer(addresses, options, |addresses| {
             let addresses = addresses.clone();
-            Box::pin(async move {
-                let (_, sender, receiver) = dial::open(&addresses).await?;
-                Ok((sender, receiver))
-            })
+            Box::pin(async move { Ok(dial::open(&addresses).await?.halves) })
         })
     }
 
@@ -121,6 +121,7 @@ impl ReconnectingClient {
             state: ClientState::new(options, fastrand::u64(..)),
             connection: Connection::None(Timer::never()),
             addresses,
+            server: None,
             dial: Box::new(dial),
             started: Instant::now(),
             is_unflushed: false,
@@ -292,7 +293,9 @@ impl ReconnectingClient {
 
     fn disconnected(&mut self, error: Error) {
         self.connection = Connection::None(Timer::never());
-        self.addresses.leave();
+        if let Some(server) = self.server.take() {
+            self.addresses.leave(server);
+        }
         self.state.set_servers(self.addresses.servers());
         self.state.disconnected(error, self.started.elapsed());
         if let Some(at) = self.state.retry_at() {
@@ -407,6 +410,7 @@ impl Stream for ReconnectingClient {
                 Connection::Dialing(dialing) => match dialing.as_mut().poll(cx) {
                     Poll::Ready(Ok((sender, receiver))) => {
                         this.connection = Connection::Open(sender, receiver);
+                        this.server = this.addresses.server();
                         (this.heard, this.is_asked) = (Instant::now(), false);
                         this.silence = Timer::after(SILENCE);
                         this.state.set_servers(this.addresses.servers());

@@ -1,6 +1,7 @@
 //! A client that sends one request at a time on one connection.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 
 use futures_lite::FutureExt;
 
@@ -39,6 +40,8 @@ const REPLY_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Client {
     address: Address,
+    /// The IP address and port of the server, if this client has made the connection.
+    peer: Option<SocketAddr>,
     pub(super) sender: Sender,
     pub(super) receiver: Receiver,
     /// Whether every request has been answered, so that the next reply belongs to the next request.
@@ -52,7 +55,7 @@ impl Client {
     /// (`HOST,HOST:PORT,…`). Each IP address may take 10 s to answer.
     ///
     /// # Errors
-    /// [`Error::Address`], [`Error::Connect`].
+    /// [`Error::Address`], [`Error::Connect`], [`Error::Untrusted`].
     pub async fn connect(address: &str) -> Result<Self, Error> {
         Self::connect_to(address.parse::<Addresses>()?).await
     }
@@ -60,16 +63,21 @@ impl Client {
     /// Connects to the first of `addresses` that can be reached, or to the one that was used last.
     ///
     /// # Errors
-    /// [`Error::Connect`].
+    /// [`Error::Connect`], [`Error::Untrusted`].
     pub async fn connect_to(addresses: Addresses) -> Result<Self, Error> {
-        let (address, sender, receiver) = dial::open(&addresses).await?;
-        Ok(Self::from_halves(address, sender, receiver))
+        let opened = dial::open(&addresses).await?;
+        let (sender, receiver) = opened.halves;
+        Ok(Self {
+            peer: Some(opened.server),
+            ..Self::from_halves(opened.address, sender, receiver)
+        })
     }
 
     /// Creates a client on an existing connection of any kind. `address` appears only in error texts.
     pub fn from_halves(address: Address, sender: Sender, receiver: Receiver) -> Self {
         Self {
             address,
+            peer: None,
             sender,
             receiver,
             is_usable: true,
@@ -80,6 +88,11 @@ impl Client {
     /// Returns the address of the server.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Returns the IP address and port of the server, if this client has made the connection.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// Sends any request that is answered with lines: a [`Request`](crate::protocol::Request), or its line as

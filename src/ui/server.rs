@@ -141,6 +141,7 @@ impl Server {
         let mut tried = 1;
         loop {
             let mut client = Client::connect_to(self.addresses.clone()).await?;
+            let peer = client.peer();
             let logged_in = async {
                 if let Some(password) = &self.server_password {
                     client.server_password(password).await?;
@@ -153,7 +154,9 @@ impl Server {
                         && (error.is_passing() || matches!(error, Error::Lost(_))) =>
                 {
                     tried += 1;
-                    self.addresses.leave();
+                    if let Some(peer) = peer {
+                        self.addresses.leave(peer);
+                    }
                 }
                 result => return result,
             }

@@ -103,6 +103,19 @@ fn connections_go_to_the_first_server_that_can_be_reached() {
 }
 
 #[test]
+fn a_server_without_tls_is_reported_rather_than_one_that_cannot_be_reached() {
+    let one = play(&["< ERR - bad-syntax that is no request"]);
+    let addresses = format!("tls://{},tcp://{}", one.address, stopped());
+    let addresses: Addresses = addresses.parse().expect("addresses");
+    let error = within(Client::connect_to(addresses.clone())).expect_err("both fail");
+    assert!(
+        matches!(&error, Error::Connect { address, .. } if address == addresses.first()),
+        "{error}"
+    );
+    one.finish();
+}
+
+#[test]
 fn after_a_broken_connection_the_next_server_is_tried_at_once_and_the_first_one_follows_the_last() {
     let one = play(&[FIRST, &again(6)]);
     let two = play(&[&again(4)]);
