@@ -97,7 +97,7 @@ async fn attempt(
         return Ok(None);
     };
     let trust = if tls::is_tried(address, server.ip()) {
-        match tls::trusted_keys(address).await {
+        match tls::trusted_keys(address, addresses).await {
             Ok(trust) => Some(trust),
             Err(error) => {
                 failures.insecure = Some(error);

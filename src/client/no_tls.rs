@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 
 use super::address::{Address, Security};
+use super::addresses::Addresses;
 use super::connection::{Receiver, Sender};
 use super::error::Error;
 use super::tcp::Tcp;
@@ -24,7 +25,7 @@ pub(super) struct TrustedKeys;
 ///
 /// # Errors
 /// None.
-pub(super) async fn trusted_keys(_: &Address) -> Result<TrustedKeys, Error> {
+pub(super) async fn trusted_keys(_: &Address, _: &Addresses) -> Result<TrustedKeys, Error> {
     Ok(TrustedKeys)
 }
 

@@ -22,6 +22,7 @@ use rustls::{
 use sha2::{Digest, Sha256};
 
 use super::address::{Address, Security};
+use super::addresses::Addresses;
 use super::background;
 use super::connection::{Receiver, Sender};
 use super::error::Error;
@@ -49,22 +50,43 @@ pub(super) struct TrustedKeys {
     /// The address as `known_hosts` writes it.
     key: String,
     known: Option<String>,
+    /// Whether a server of the same list has used TLS before.
+    is_list_known: bool,
     roots: RootCertStore,
 }
 
-/// Reads which certificates to trust at `address`. This takes a while, so it is done before connecting: a server
-/// expects a new client to send something soon.
+/// Reads which certificates to trust at `address`, which is one of `list`. This takes a while, so it is done before
+/// connecting: a server expects a new client to send something soon.
 ///
 /// # Errors
 /// [`Error::Connect`] if `known_hosts` cannot be read.
-pub(super) async fn trusted_keys(address: &Address) -> Result<TrustedKeys, Error> {
-    let known_hosts = KnownHosts::find();
-    let key = format!("{}:{}", address.host(), address.port());
+pub(super) async fn trusted_keys(
+    address: &Address,
+    list: &Addresses,
+) -> Result<TrustedKeys, Error> {
+    trusted_keys_in(KnownHosts::find(), address, list).await
+}
+
+async fn trusted_keys_in(
+    known_hosts: KnownHosts,
+    address: &Address,
+    list: &Addresses,
+) -> Result<TrustedKeys, Error> {
+    let key_of = |address: &Address| format!("{}:{}", address.host(), address.port());
+    let key = key_of(address);
     let load = {
         let (known_hosts, key) = (known_hosts.clone(), key.clone());
-        background::run(move || Ok((known_hosts.get(&key)?, system_roots())))
+        let all: Vec<String> = list.iter().map(key_of).collect();
+        background::run(move || {
+            let known = known_hosts.get(&key)?;
+            let mut is_list_known = false;
+            for key in all {
+                is_list_known |= known_hosts.get(&key)?.is_some();
+            }
+            Ok((known, is_list_known, system_roots()))
+        })
     };
-    let (known, roots) = load.await.map_err(|source| Error::Connect {
+    let (known, is_list_known, roots) = load.await.map_err(|source| Error::Connect {
         address: address.clone(),
         source,
     })?;
@@ -72,6 +94,7 @@ pub(super) async fn trusted_keys(address: &Address) -> Result<TrustedKeys, Error
         known_hosts,
         key,
         known,
+        is_list_known,
         roots,
     })
 }
@@ -93,6 +116,7 @@ pub(super) async fn secure(
         known_hosts,
         key,
         known,
+        is_list_known,
         roots,
     } = trusted;
     let was_known = known.is_some();
@@ -131,14 +155,15 @@ pub(super) async fn secure(
             if !is_not_spoken(&e) || address.security() != Security::Auto {
                 return Err(failed(e));
             }
-            let why = match (was_known, address.has_secrets()) {
-                (true, _) => {
-                    "it used TLS before, and does not now: somebody may be intercepting the connection"
-                }
-                (false, true) => {
-                    "it does not use TLS, and chatc does not send passwords in plain text; to send them anyway, write tcp://HOST"
-                }
-                (false, false) => return Ok(Secured::NotSpoken),
+            let why = if was_known {
+                "it used TLS before, and does not now: somebody may be intercepting the connection"
+            } else if address.has_secrets() {
+                "it does not use TLS, and chatc does not send passwords in plain text; to send them anyway, write tcp://HOST"
+            } else if is_list_known {
+                "it does not use TLS, but another server of the list does: somebody may be intercepting the connection; \
+                 if it is meant to use plain text, write tcp://HOST"
+            } else {
+                return Ok(Secured::NotSpoken);
             };
             return Err(failed(io::Error::other(why)));
         }
@@ -343,4 +368,47 @@ fn fingerprint(cert: &CertificateDer<'_>) -> String {
         let _ = write!(text, "{mark}{byte:02X}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use futures_lite::future;
+
+    use super::*;
+
+    /// Connects to a server without TLS, which is the second address of a list. Returns the error.
+    fn refused(known: &str) -> Option<String> {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = server.local_addr().unwrap();
+        let answers = std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let _ = stream.read(&mut [0; 100]);
+            let _ = stream.write_all(b"ERR - bad-syntax that is no request\n");
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("known_hosts");
+        fs::write(&file, known).unwrap();
+        let list: Addresses = format!("one.example.org,{at}").parse().unwrap();
+        let second = list.get(1).unwrap();
+        let outcome = future::block_on(async {
+            let keys = trusted_keys_in(KnownHosts(Some(file)), second, &list).await?;
+            secure(Tcp::connect(at).await.unwrap(), second, keys).await
+        });
+        answers.join().unwrap();
+        match outcome {
+            Ok(Secured::NotSpoken) => None,
+            Ok(Secured::Done(..)) => panic!("it speaks TLS"),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn plain_text_is_refused_if_another_server_of_the_list_uses_tls() {
+        assert_eq!(refused("other.example.org:5002 authority\n"), None);
+        let why = refused("one.example.org:5002 authority\n").unwrap_or_default();
+        assert!(why.contains("another server of the list"), "{why:?}");
+    }
 }
