@@ -27,8 +27,8 @@ type Dialing = Pin<Box<dyn Future<Output = Result<Halves, Error>> + Send>>;
 /// The time within which the server must close the connection of a client that leaves.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(4);
 
-/// The time of silence after which the client asks a server whether it is there, if the chat has another server. A host
-/// that lost its power, and a server that hangs, do not end their connections.
+/// The time of silence after which the client asks a server whether it is there, if the chat has another server. A server
+/// that hangs does not end its connections, and its system still answers the keepalive probes of TCP.
 const SILENCE: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 60 });
 
 /// The time within which the server must then answer. A server that is cut off from the others answers within 10 s.
@@ -41,10 +41,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 3
 /// its own. A message is sent with the next poll, and is kept until the stream reports its answer. The stream ends
 /// after [`Update::Ended`], or after [`ReconnectingClient::leave`].
 ///
-/// The first connection is tried only once at each server; if all fail, the stream returns [`Update::Ended`]. After a
-/// broken connection, the client tries the other servers at once. If none of them works, or there is only one server, the
-/// client tries again as long as the stream is polled, with pauses that grow to 30 s. If there are other servers, one
-/// that has been silent for a minute is asked whether it is there, and is left if it does not answer for 30 s.
+/// The first connection is tried only once at each server; if all fail, the stream returns [`Update::Ended`]. When a
+/// connection breaks, the client tries the other servers within half a second. If none of them works, or there is only one
+/// server, it tries again as long as the stream is polled. The pauses grow to 30 s, and are short again after a connection
+/// that has lasted as long. If there are several servers, the client asks one that has been silent for a minute whether it
+/// is there, and leaves it if it does not answer within 30 s.
+///
+/// A server that is cut off from those that share its chat is left like one that has failed, even if there is only one
+/// address, because that may lead to another server next time. A changed certificate ends the client.
 ///
 /// ```no_run
 /// # async fn bot() -> Result<(), plainchat::client::Error> {

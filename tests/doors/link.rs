@@ -737,29 +737,48 @@ fn pauses_grow_to_half_a_minute_and_begin_anew() {
         ],
     );
     state.disconnected(cut(), NOW);
-    assert!(state.retry_at().expect("away") - NOW <= Duration::from_millis(250));
+    // This connection did not last.
+    state.disconnected(cut(), NOW);
+    let until = state.retry_at().expect("away");
+    assert!(until - NOW >= Duration::from_secs(15), "{until:?}");
+    connect_again(&mut state);
+    hear(&mut state, &["OK NICK ann #a 5"]);
+    let later = until + Duration::from_secs(30);
+    state.disconnected(cut(), later);
+    assert!(state.retry_at().expect("away") - later <= Duration::from_millis(250));
 }
 
 #[test]
-fn the_other_servers_are_tried_at_once_and_then_after_pauses() {
-    let away = |state: &ClientState| state.retry_at().expect("away");
+fn the_other_servers_are_tried_soon_and_then_after_pauses() {
+    // Returns whether the client goes to the next server within half a second, without a pause that grows.
+    let is_soon = |state: &mut ClientState, now: Duration| {
+        let until = state.retry_at().expect("away");
+        state.connected();
+        until - now < Duration::from_millis(500)
+    };
     let mut state = in_a();
     state.set_servers(3);
-    for is_at_once in [true, true, false, false] {
+    let mut soon = Vec::new();
+    for _ in 0..8 {
         state.disconnected(cut(), NOW);
-        assert_eq!(away(&state) == NOW, is_at_once);
-        state.connected();
+        soon.push(is_soon(&mut state, NOW));
     }
+    assert_eq!(soon[..2], [true; 2]);
+    assert_eq!(soon[5..], [false; 3]);
     // A connection that has lasted is followed by another attempt at each.
-    let later = NOW + Duration::from_secs(30);
-    state.disconnected(cut(), later);
-    assert_eq!(away(&state), later);
-    state.connected();
+    hear(&mut state, &BEFORE_NICK);
+    hear(&mut state, &["OK NICK ann #a 5"]);
+    let later = NOW + Duration::from_secs(60);
+    for _ in 0..2 {
+        state.disconnected(cut(), later);
+        assert!(is_soon(&mut state, later));
+    }
     // All were tried for one connection.
     let address = "localhost".parse().expect("an address");
     let source = std::io::ErrorKind::ConnectionRefused.into();
     state.disconnected(Error::Connect { address, source }, later);
-    assert!(away(&state) > later);
+    let first = state.retry_at().expect("away") - later;
+    assert!(first >= Duration::from_millis(125), "{first:?}");
 
     // The first connection is tried once at each.
     let mut state = ClientState::new(options(&[]), 1);
@@ -816,15 +835,13 @@ fn connect_again(state: &mut ClientState) {
     hear(state, &BEFORE_NICK);
 }
 
-/// Passes a line for which the caller must drop the connection, drops it, and returns whether the next one is due at
-/// once.
-fn dropped_for(state: &mut ClientState, line: &str) -> bool {
+/// Passes a line for which the caller must drop the connection, and drops it.
+fn dropped_for(state: &mut ClientState, line: &str) {
     let error = state
         .receive(Line::from(line.to_owned()))
         .expect_err("it is of no use here");
     state.disconnected(error, NOW);
     assert_eq!(updates(state), ["away"]);
-    state.retry_at() == Some(NOW)
 }
 
 #[test]
@@ -836,7 +853,7 @@ fn a_nick_that_a_dead_server_still_holds_is_waited_for() {
     // The server frees it after a while.
     for _ in 0..7 {
         connect_again(&mut state);
-        assert!(!dropped_for(&mut state, "ERR NICK nick-taken taken"));
+        dropped_for(&mut state, "ERR NICK nick-taken taken");
     }
     // Somebody else has it.
     connect_again(&mut state);
@@ -860,9 +877,9 @@ fn a_server_that_is_cut_off_is_left_and_what_it_refused_is_sent_to_the_next() {
     state.say("#a", "hello").expect("it is short");
     state.request("TOPIC #a".into()).expect("it is short");
     let lines = sent(&mut state);
-    assert!(dropped_for(&mut state, "ERR TELL cut-off elsewhere"));
+    dropped_for(&mut state, "ERR TELL cut-off elsewhere");
     connect_again(&mut state);
-    assert!(dropped_for(&mut state, "ERR NICK cut-off elsewhere"));
+    dropped_for(&mut state, "ERR NICK cut-off elsewhere");
     connect_again(&mut state);
     hear(&mut state, &["OK NICK ann #a 5"]);
     assert_eq!(sent(&mut state), lines);
@@ -875,7 +892,7 @@ fn a_server_that_is_cut_off_is_left_and_what_it_refused_is_sent_to_the_next() {
     state.set_servers(2);
     state.connected();
     hear(&mut state, &BEFORE_NICK[..3]);
-    assert!(dropped_for(&mut state, "ERR NICK cut-off elsewhere"));
+    dropped_for(&mut state, "ERR NICK cut-off elsewhere");
     state.connected();
     hear(&mut state, &BEFORE_NICK[..3]);
     let error = state.receive(Line::from("ERR NICK cut-off elsewhere".to_owned()));
@@ -884,26 +901,47 @@ fn a_server_that_is_cut_off_is_left_and_what_it_refused_is_sent_to_the_next() {
 }
 
 #[test]
-fn a_single_server_that_is_cut_off_refuses_and_is_tried_again_later() {
+fn what_a_single_address_refuses_because_its_server_is_cut_off_is_sent_again_later() {
     let mut state = in_a();
     state.say("#a", "hello").expect("it is short");
-    let refused = hear(&mut state, &["ERR TELL cut-off elsewhere"]);
-    assert_eq!(refused, ["refused elsewhere (cut-off)"]);
-    state
-        .receive(Line::from("CLOSED cut-off elsewhere".to_owned()))
-        .expect("it is the protocol");
-    state.disconnected(cut(), NOW);
-    assert_eq!(updates(&mut state), ["away"]);
+    let lines = sent(&mut state);
+    dropped_for(&mut state, "ERR TELL cut-off elsewhere");
     connect_again(&mut state);
-    assert!(!dropped_for(&mut state, "ERR NICK cut-off elsewhere"));
+    dropped_for(&mut state, "ERR NICK cut-off elsewhere");
     connect_again(&mut state);
     assert_eq!(hear(&mut state, &["OK NICK ann #a 5"]), ["here ann true"]);
+    assert_eq!(sent(&mut state), lines);
+}
 
-    let mut state = ClientState::new(options(&[]), 1);
-    state.connected();
-    let mut lines = BEFORE_NICK;
-    lines[3] = "ERR NICK cut-off elsewhere";
-    assert_eq!(hear(&mut state, &lines), ["over elsewhere (cut-off)"]);
+#[test]
+fn a_server_that_is_busy_with_wrong_passwords_is_asked_again_after_a_break() {
+    let mut state = ClientState::new(options(&[]).server_password("open"), 1);
+    let login = |state: &mut ClientState| {
+        state.connected();
+        sent(state);
+    };
+    login(&mut state);
+    hear(
+        &mut state,
+        &[
+            "OK PASS",
+            HELLO,
+            "OK STAMPS on",
+            "OK TAGS on",
+            "OK NICK ann #a 5",
+        ],
+    );
+    state.disconnected(cut(), NOW);
+    updates(&mut state);
+    login(&mut state);
+    dropped_for(&mut state, "ERR PASS busy wait");
+    // At first, it is final.
+    let mut state = ClientState::new(options(&[]).server_password("open"), 1);
+    login(&mut state);
+    assert_eq!(
+        hear(&mut state, &["ERR PASS busy wait"]),
+        ["over wait (busy)"]
+    );
 }
 
 #[test]

@@ -96,6 +96,9 @@ impl ClientState {
             }
             Awaited::ServerPassword => {
                 if let Err(error) = result {
+                    if self.may_pass(&error) {
+                        return Err(error);
+                    }
                     self.end(error);
                 }
             }
@@ -183,9 +186,7 @@ impl ClientState {
             Ok(joined) => self.room_joined(&room, &joined)?,
             // An invite-only room refuses every client without a nick.
             Err(_) if is_before_nick => self.current = None,
-            Err(error) if error.refusal() == Some(Code::CutOff) && self.servers > 1 => {
-                return Err(error);
-            }
+            Err(error) if self.is_cut_off(&error) => return Err(error),
             Err(error) => {
                 self.current = None;
                 let is_permanent = is_permanent(&error);
@@ -222,7 +223,7 @@ impl ClientState {
             Ok(rest) => return self.nick_taken(&rest, attempt),
             Err(error) => error,
         };
-        if self.is_elsewhere(&error) {
+        if self.may_pass(&error) {
             return Err(error);
         }
         // A server with a password treats the nick's password as an attempt at the server's password.
@@ -309,12 +310,6 @@ impl ClientState {
         self.send_pending();
         self.leave_when_idle();
         Ok(())
-    }
-
-    /// Returns whether a refusal concerns this server only, and only for a while: another server, or this one in a
-    /// moment, may accept the request.
-    pub(super) fn is_elsewhere(&self, error: &Error) -> bool {
-        error.is_passing() && (self.was_connected || self.servers > 1)
     }
 
     /// Ends the client because of `error`. It does not connect again.

@@ -36,6 +36,9 @@ const PAUSE_FIRST: Duration = Duration::from_millis(250);
 /// The longest pause. It is short, because somebody may be watching the screen.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// The time within which a client that has lost its server goes to the next one.
+const MOVE_WITHIN: Duration = Duration::from_millis(500);
+
 /// The state of a client that reconnects.
 ///
 /// The code that uses it connects at the time [`ClientState::retry_at`], reports each connection
@@ -86,14 +89,16 @@ pub struct ClientState {
     phase: Phase,
     /// Whether a login has succeeded before.
     was_connected: bool,
-    /// The number of connections in a row that have failed, without those in `moves`.
+    /// The number of connections in a row that have failed since the last login, without those in `moves`.
     attempts: u32,
+    /// The number of pauses since the last lasting connection.
+    pauses: u32,
     /// The number of servers that share the chat.
     servers: usize,
-    /// How often the client has gone to another server at once since it last had a lasting connection.
+    /// How often the client has gone to another server without a pause since the last lasting connection.
     moves: usize,
-    /// The time at which the connection broke last.
-    broke_at: Duration,
+    /// The time from which the present connection was due.
+    due_at: Duration,
     /// The refusal with `need-password`, if the server has sent one.
     password_error: Option<Error>,
     /// The server's last line, with the reason why it closed the connection.
@@ -134,9 +139,10 @@ impl ClientState {
             },
             was_connected: false,
             attempts: 0,
+            pauses: 0,
             servers: 1,
             moves: 0,
-            broke_at: Duration::ZERO,
+            due_at: Duration::ZERO,
             password_error: None,
             close_reason: None,
             goodbye: None,
@@ -229,7 +235,10 @@ impl ClientState {
         self.take_list();
         self.awaited.clear();
         let is_done = self.goodbye.is_some() && self.pending.is_empty();
-        let moves = self.moves_at_once(&error, now);
+        if self.phase == Phase::Connected && now.saturating_sub(self.due_at) >= PAUSE_MAX {
+            (self.pauses, self.moves) = (0, 0);
+        }
+        let moves = self.moves_on(&error);
         if is_done || !self.was_connected && !moves || is_final(&error) {
             self.phase = Phase::Ended;
             if !is_done {
@@ -237,36 +246,41 @@ impl ClientState {
             }
             return;
         }
-        if moves {
-            self.phase = Phase::Disconnected { retry_at: now };
-            let retry_in = Duration::ZERO;
-            return self
-                .updates
-                .push_back(Update::Disconnected { error, retry_in });
-        }
-        let pause = PAUSE_FIRST
-            .saturating_mul(1 << self.attempts.min(16))
-            .min(PAUSE_MAX);
-        // Half of the pause is random, so that the clients of a server that has stopped do not all return at once.
-        let retry_in = pause.mul_f64(0.5 + self.rng.f64() / 2.0);
-        self.attempts = self.attempts.saturating_add(1);
+        // A part of the pause is random, so that the clients of a server that has stopped do not all come at once.
+        let retry_in = if moves {
+            self.moves += 1;
+            MOVE_WITHIN.mul_f64(self.rng.f64())
+        } else {
+            let pause = PAUSE_FIRST
+                .saturating_mul(1 << self.pauses.min(16))
+                .min(PAUSE_MAX);
+            self.pauses = self.pauses.saturating_add(1);
+            self.attempts = self.attempts.saturating_add(1);
+            pause.mul_f64(0.5 + self.rng.f64() / 2.0)
+        };
         let retry_at = now + retry_in;
+        self.due_at = retry_at;
         self.phase = Phase::Disconnected { retry_at };
         self.updates
             .push_back(Update::Disconnected { error, retry_in });
     }
 
-    /// Returns whether the client goes to the next server at once: there is one that it has not tried since it last had
-    /// a lasting connection. (If connections broke again and again, it would be of no use to hurry.)
-    fn moves_at_once(&mut self, error: &Error, now: Duration) -> bool {
-        if now.saturating_sub(self.broke_at) >= PAUSE_MAX {
-            self.moves = 0;
-        }
-        self.broke_at = now;
+    /// Returns whether the client goes on to the next server: there is one that it has not tried since the last lasting
+    /// connection. (If connections broke again and again, it would be of no use to hurry.)
+    fn moves_on(&self, error: &Error) -> bool {
         let is_all = matches!(error, Error::Connect { .. });
-        let moves = !is_all && self.moves + 1 < self.servers;
-        self.moves += usize::from(moves);
-        moves
+        !is_all && self.moves + 1 < self.servers
+    }
+
+    /// Returns whether another server, or this one in a moment, may serve the client although this one now refuses it.
+    fn may_pass(&self, error: &Error) -> bool {
+        error.is_passing() && (self.was_connected || self.servers > 1)
+    }
+
+    /// Returns whether the server refuses because it is cut off from the others, so that the request is made again on the
+    /// next connection.
+    fn is_cut_off(&self, error: &Error) -> bool {
+        error.refusal() == Some(Code::CutOff) && self.may_pass(error)
     }
 
     /// Processes a line from the server.

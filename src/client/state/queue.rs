@@ -11,7 +11,7 @@ use super::super::update::{RequestId, Update};
 use super::ClientState;
 use super::types::{Awaited, Pending, PendingRequest, Phase, RoomPosition};
 use crate::protocol::line::LINE_BYTES_MAX;
-use crate::protocol::{Code, Event, tags};
+use crate::protocol::{Event, tags};
 
 impl ClientState {
     pub(super) fn enqueue(&mut self, mut request: PendingRequest) -> Result<RequestId, Error> {
@@ -105,9 +105,10 @@ impl ClientState {
         result: Result<String, Error>,
         lines: Vec<Line>,
     ) -> Result<(), Error> {
-        let is_cut_off = |error: &Error| error.refusal() == Some(Code::CutOff);
-        if self.servers > 1 && result.as_ref().is_err_and(is_cut_off) {
-            // It is sent again to the next server.
+        if let Err(error) = &result
+            && self.is_cut_off(error)
+        {
+            // It is sent again on the next connection.
             return result.map(drop);
         }
         let mut pending = self.pending.iter();
