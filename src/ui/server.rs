@@ -1,6 +1,11 @@
 //! Finds the server and the nick from the flags, the settings, and the local network.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::FutureExt;
 
 use super::discover;
 use super::environment::{PASSWORD_VARIABLE, SERVER_PASSWORD_VARIABLE};
@@ -11,6 +16,9 @@ use crate::client::{
     Addresses, Client, Error, LoggedIn, Login, Options, login_name, nick_candidates,
 };
 use crate::protocol::Code;
+
+/// The time within which a server must let the client in, if the chat has another server.
+const LOG_IN_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
 /// The flags about the server and the nick. The settings complete them.
 #[derive(Clone, Debug, Default)]
@@ -148,7 +156,16 @@ impl Server {
                 }
                 log_in(client).await
             };
-            match logged_in.await {
+            let is_one = self.addresses.servers() < 2;
+            let late = async {
+                if is_one {
+                    return std::future::pending().await;
+                }
+                Timer::after(LOG_IN_WITHIN).await;
+                let late = io::Error::new(io::ErrorKind::TimedOut, "the server does not answer");
+                Err(Error::Lost(late))
+            };
+            match logged_in.or(late).await {
                 Err(error)
                     if tried < self.addresses.servers()
                         && (error.is_passing() || matches!(error, Error::Lost(_))) =>
@@ -261,4 +278,49 @@ pub fn list() -> Result<Exit, Failure> {
         return Ok(Exit::Refused);
     }
     Ok(Exit::Success)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use futures_lite::future::block_on;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_hangs_during_the_login_is_left() {
+        // The system accepts connections to it, and nothing answers.
+        let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+        let works = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = [&hangs, &works].map(|server| server.local_addr().unwrap().to_string());
+        let answers = thread::spawn(move || {
+            let (mut stream, _) = works.accept().unwrap();
+            let mut line = String::new();
+            let mut input = BufReader::new(stream.try_clone().unwrap());
+            input.read_line(&mut line).unwrap();
+            stream.write_all(b"OK NICK ann #lobby 4\n").unwrap();
+            input.read_to_string(&mut String::new()).unwrap();
+            line
+        });
+        let server = Server {
+            addresses: addresses.join(",").parse().unwrap(),
+            nick: Some("ann".to_owned()),
+            nick_is_asked: true,
+            password: None,
+            server_password: None,
+            rooms: Vec::new(),
+            allows_files: true,
+        };
+        let late = async {
+            Timer::after(Duration::from_secs(60)).await;
+            panic!("it waits");
+        };
+        let client = block_on(server.connect_to_read().or(late)).unwrap();
+        assert_eq!(client.address().to_string(), addresses[1]);
+        drop(client);
+        assert_eq!(answers.join().unwrap(), "NICK ann\n");
+    }
 }
