@@ -32,7 +32,7 @@ use super::profile::random_password;
 use super::renderer::Renderer;
 use super::server::Server;
 use super::ssh::HOW_TO_COPY;
-use crate::client::{Client, Error, Login, Receiver, Sender};
+use crate::client::{Address, Client, Error, Login, Receiver, Sender};
 use crate::protocol::ServerLine;
 use crate::protocol::human::size;
 use crate::protocol::text::clean;
@@ -52,6 +52,7 @@ const SHOWN_BYTES: usize = 16 * 1024;
 /// # Errors
 /// [`Failure::Client`] if the server ends the connection before that; [`Failure::Input`] if the terminal ends.
 pub async fn talk(client: Client, renderer: Renderer, server: Server) -> Result<Exit, Failure> {
+    let address = client.address().clone();
     let (sender, receiver) = client.split();
     let mut editor = LineEditor::new().map_err(|e| Failure::Input(io::Error::other(e)))?;
     let turn = Arc::new(TypingFlag::default());
@@ -77,7 +78,7 @@ pub async fn talk(client: Client, renderer: Renderer, server: Server) -> Result<
         }),
         server,
     };
-    talk.greet().await;
+    talk.greet(&address).await;
     let talking = talk
         .type_loop(typing, sender)
         .or(talk.receive_loop(receiver));
@@ -248,16 +249,14 @@ enum ReplyAction {
 }
 
 impl LineClient {
-    async fn greet(&self) {
+    /// `address` is that of the server in use, which may be one of several.
+    async fn greet(&self, address: &Address) {
         let (nick, room) = {
             let state = self.state.borrow();
             let room = state.renderer.room().unwrap_or("no room");
             (state.renderer.nick().to_owned(), room.to_owned())
         };
-        let text = format!(
-            "-- you are {nick} in {room} on {}; type /help for help",
-            self.server.addresses
-        );
+        let text = format!("-- you are {nick} in {room} on {address}; type /help for help");
         self.printer.show(&text).await;
     }
 
