@@ -178,7 +178,7 @@ impl Profile {
             .unwrap_or_default()
     }
 
-    /// Takes the saved state of one chat.
+    /// Returns the saved state of one chat.
     pub fn recall(&self, addresses: &Addresses) -> SavedServer {
         let first = addresses.first().to_string();
         self.state().servers.remove(&first).unwrap_or_default()

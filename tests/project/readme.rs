@@ -118,6 +118,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "there is no such server; tests/cli/chatc_live.rs has another",
     ),
     (
+        "chatc a.example.org,b.example.org",
+        "there are no such servers; tests/doors/several.rs has others",
+    ),
+    (
         "chatc chat.example.org",
         "there is no such server; tests/cli/chatc_live.rs has another",
     ),

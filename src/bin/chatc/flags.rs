@@ -52,7 +52,8 @@ Settings are in ~/.config/chatc/settings.toml (or XDG_CONFIG_HOME):
   server-password-file = \"~/.config/chatc/door\"
 If several servers share a chat, give all their addresses: chatc a,b:5003,c
 connects to the first one that answers and, when that connection breaks, to the
-next one. --host and address in the settings take such a list, too.
+next one. All of them get the same passwords. --host and address in the
+settings take such a list, too.
 Give the password of your nick in a file (--password-file: its first line), in
 CHATC_PASSWORD, or at a prompt (--ask-password); never on the command line.
 Without one, chatc protects your nick with a random password, which it keeps in

@@ -59,7 +59,7 @@ impl Dialer {
     /// Waits until the next attempt is due, and tries to connect to the next server.
     ///
     /// # Errors
-    /// When this server does not admit the client.
+    /// When the server cannot be reached, or does not admit the client.
     pub async fn attempt(&mut self) -> Result<(Address, Handle, Connection), (Address, Lost)> {
         let connected_at = self.connected_at.take();
         if connected_at.is_some_and(|at| at.elapsed() >= PAUSE_MAX) {
