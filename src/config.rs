@@ -67,8 +67,8 @@ pub struct Cluster {
     pub chat: String,
     /// The name of this server, which no other server of the chat has.
     pub node: String,
-    /// The file with the certificates of the authorities that sign those of the NATS servers; `None` for the authorities
-    /// that the operating system trusts.
+    /// A PEM file with the certificates of the authorities to trust for NATS servers; `None` for those that the operating
+    /// system trusts.
     pub authorities: Option<PathBuf>,
 }
 

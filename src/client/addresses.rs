@@ -17,7 +17,7 @@ use super::address::{Address, InvalidAddress};
 /// same server. When a connection breaks, the next one goes to the server after it, or from the last server to the first.
 /// Clones share this knowledge, so all connections of a program go to the same server.
 ///
-/// `tls://` or `tcp://` before an address also applies to the addresses after it. The client remembers a certificate for
+/// `tls://` before an address also applies to the addresses after it; `tcp://` applies to one address. The client remembers a certificate for
 /// each host and port. So the servers of a list may have different certificates, and the servers behind one name must have
 /// the same one, unless an authority has signed theirs. All servers get the same passwords.
 ///
@@ -173,15 +173,16 @@ impl FromStr for Addresses {
     type Err = InvalidAddress;
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
-        let mut scheme = String::new();
+        let mut is_tls = false;
         let mut all = Vec::new();
         for one in text.split(',').map(|one| one.trim_matches(' ')) {
             let address = match one.split_once("://") {
-                Some((given, _)) => {
-                    scheme = format!("{given}://");
+                Some((scheme, _)) => {
+                    is_tls = scheme == "tls";
                     one.parse()?
                 }
-                None => format!("{scheme}{one}").parse()?,
+                None if is_tls => format!("tls://{one}").parse()?,
+                None => one.parse()?,
             };
             all.push(address);
         }
@@ -220,7 +221,7 @@ mod tests {
         check("a, b", "a:5002,b:5002");
         check(
             "a,tls://b,c,tcp://d,e",
-            "a:5002,tls://b:5002,tls://c:5002,tcp://d:5002,tcp://e:5002",
+            "a:5002,tls://b:5002,tls://c:5002,tcp://d:5002,e:5002",
         );
         let invalid = |text| format!("invalid address {text:?}: write HOST or HOST:PORT");
         for bad in ["", "a,", ",a", "a,,b"] {

@@ -410,7 +410,7 @@ impl State {
             // The upload has become complete meanwhile. Whoever removes the file must know its contents, which are
             // released.
             EventKind::Remove(id, removed) if removed.is_live() && self.is_complete(*id) => {
-                return Err(Code::NoSuchFile);
+                return Err(Code::Busy);
             }
             EventKind::Edit(id) if !is_here(*id) || !self.is_own(*id, entry) => {
                 return Err(Code::NoSuchId);

@@ -598,7 +598,7 @@ mod tests {
             EventKind::Remove(id, Removed::File { owner, contents }.into())
         };
         append(EventKind::Stored(id, contents.into())).unwrap();
-        assert_eq!(append(remove(None)), Err(Code::NoSuchFile));
+        assert_eq!(append(remove(None)), Err(Code::Busy));
         append(remove(Some(contents))).unwrap();
     }
 

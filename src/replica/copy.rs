@@ -89,11 +89,13 @@ impl Copies {
         copies
     }
 
+    /// Returns whether this server can send a copy: it has one, or there is space for one.
+    pub fn can_make(&self) -> bool {
+        self.current().is_some() || self.have_space().unwrap_or(false)
+    }
+
     /// Returns whether the disk has space for a copy. A disk that a copy fills would stop this server.
-    ///
-    /// # Errors
-    /// When the folder cannot be read.
-    pub fn have_space(&self) -> io::Result<bool> {
+    fn have_space(&self) -> io::Result<bool> {
         let size = fs::metadata(self.folder.join("chat.db"))?.len();
         let disk = statvfs(&self.folder)?;
         Ok(disk.f_bavail * disk.f_frsize >= size + SPACE_LEFT_MIN)
@@ -229,17 +231,18 @@ pub(super) async fn receive(
         let name = from.strip_prefix(&prefix).unwrap_or(&from);
         info!("receiving a copy of the chat from the server {name}");
         let since = Instant::now();
-        if receive_from(handle, &from, &mut copy).await?
-            && is_usable(&copy, jetstream, settings).await?
-        {
+        if !receive_from(handle, &from, &mut copy).await? {
+            warn!("the copy from the server {name} is incomplete");
+            if copy.length() > 0 {
+                heard = Instant::now();
+            }
+        } else if is_usable(&copy, jetstream, settings).await? {
             let length = copy.length();
             copy.finish()?;
             info!("received a copy of {length} bytes in {:?}", since.elapsed());
             return Ok(());
-        }
-        warn!("the copy from the server {name} is incomplete or cannot be used");
-        if copy.length() > 0 {
-            heard = Instant::now();
+        } else {
+            warn!("the copy from the server {name} cannot be used: check that server's folder");
         }
         Timer::after(AGAIN_AFTER).await;
     }
@@ -252,7 +255,8 @@ async fn is_usable(
     jetstream: &JetStream,
     settings: &Settings,
 ) -> Result<bool, Error> {
-    let Some(position) = copy.check()? else {
+    let checks = copy.check();
+    let Some(position) = smol::unblock(checks).await? else {
         return Ok(false);
     };
     let log = state_of(jetstream, settings).await?;

@@ -7,7 +7,7 @@ use async_io::Timer;
 
 use super::connected::ServerStatus;
 use super::{Error, LOG, PAUSE, STATUS, STORED, Settings, state_of, with_jetstream};
-use crate::cluster::nats::jetstream::{NO_PEERS, NOT_CLUSTERED, StreamState};
+use crate::cluster::nats::jetstream::{NO_PEERS, NO_SUCH_STREAM, NOT_CLUSTERED, StreamState};
 use crate::cluster::nats::{self, Headers, JetStream};
 use crate::log::sqlite::{Position, SqliteLog};
 
@@ -23,9 +23,12 @@ const PEERS_WITHIN: Duration = Duration::from_secs(30);
 /// The time within which servers answer what they are asked.
 const STATUS_WITHIN: Duration = Duration::from_secs(1);
 
-/// How many numbers a new log leaves out after those of the lost one. Another replica may have some messages more than the
-/// one with which the new log begins, and must not take new ones for them.
-const LEFT_OUT: u64 = 1 << 20;
+/// The time between the two looks at a log that is to be deleted. Shortly after a start, NATS may show an old state.
+const AGAIN_AFTER: Duration = Duration::from_secs(3);
+
+/// The gap between the numbers of the lost log and those of the new one. Another replica may have more messages than the
+/// one with which the new log begins, and must not take new messages for them.
+const GAP: u64 = 1 << 30;
 
 /// What [`repair`] has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +71,8 @@ pub fn init(settings: &Settings, folder: &Path) -> Result<(), Error> {
 /// have are lost, so the replica must be the one that has the most.
 ///
 /// # Errors
-/// When the folder or the NATS servers cannot be used; [`Error::Running`] when a server of the chat answers.
+/// When the folder or the NATS servers cannot be used; [`Error::Running`] when a server of the chat answers;
+/// [`Error::Newer`] when the log has messages that the replica lacks.
 pub fn repair(settings: &Settings, folder: &Path) -> Result<Repaired, Error> {
     let local = SqliteLog::open(folder, Box::new(|_| {}))?;
     let known = local.position()?.ok_or(Error::NotShared)?;
@@ -77,18 +81,29 @@ pub fn repair(settings: &Settings, folder: &Path) -> Result<Repaired, Error> {
     }
     let after_ids = after_ids(&local)?;
     let done = smol::block_on(with_jetstream(settings, async |jetstream| {
-        if let Some(running) = answers(jetstream, settings).await?.into_iter().next() {
-            return Err(Error::Running(running.server));
-        }
-        let log = state(jetstream, settings).await?;
-        let last = log.map_or(0, |log| log.last);
-        if let Some(log) = log {
-            if log.first <= known.needed() && known.newest() <= log.last {
-                return Ok(Repaired::Nothing);
+        let mut last = 0;
+        for is_first in [true, false] {
+            if let Some(running) = answers(jetstream, settings).await?.into_iter().next() {
+                return Err(Error::Running(running.server));
             }
-            jetstream.delete(&settings.stream()).await?;
+            if let Some(log) = state(jetstream, settings).await? {
+                if log.first <= known.needed() && known.newest() <= log.last {
+                    return Ok(Repaired::Nothing);
+                }
+                if log.first <= log.last && known.newest() < log.last {
+                    return Err(Error::Newer(known.newest(), log.last));
+                }
+                last = last.max(log.last);
+            }
+            if is_first {
+                Timer::after(AGAIN_AFTER).await;
+            }
         }
-        let first = after_ids.max(known.newest()).max(last) + LEFT_OUT;
+        match jetstream.delete(&settings.stream()).await {
+            Err(nats::Error::Refused { code, .. }) if code == NO_SUCH_STREAM => {}
+            deleted => deleted?,
+        }
+        let first = after_ids.max(known.newest()).max(last) + GAP;
         create(jetstream, settings, first).await?;
         Ok(Repaired::NewLog(first))
     }))?;

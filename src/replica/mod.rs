@@ -86,8 +86,13 @@ impl Settings {
             }
         }
         let nats: Vec<_> = nats.collect::<Result<_, _>>()?;
-        let tls = if nats.iter().any(Address::is_tls) {
-            let file = cluster.authorities.as_deref();
+        let file = cluster.authorities.as_deref();
+        let is_tls = nats.iter().any(Address::is_tls);
+        if (is_tls || file.is_some()) && !nats.iter().all(Address::is_tls) {
+            let text = "with TLS to NATS, every address begins with tls://";
+            return Err(Error::Invalid(text.into()));
+        }
+        let tls = if is_tls {
             let config = transport::client_config(file).map_err(|e| {
                 let file = file.map_or("TLS with NATS".into(), Path::to_string_lossy);
                 Error::Invalid(format!("{file}: {e}"))
@@ -140,6 +145,9 @@ pub enum Error {
     NoCopy,
     /// A server of the chat is running.
     Running(ServerName),
+    /// The log has newer messages than the replica. The numbers are those of the last message of the replica, and of the
+    /// log.
+    Newer(u64, u64),
     /// The folder is that of a single server.
     NotShared,
     /// The log is shorter than the replica: it is another log, or has lost messages. The numbers are those of the last
@@ -176,6 +184,11 @@ impl fmt::Display for Error {
                  start another one first. If all were away for too long, chatd.md, section 8, says what to do",
             ),
             Self::Running(server) => write!(f, "the server {server} is running: stop all servers of the chat first"),
+            Self::Newer(own, last) => write!(
+                f,
+                "this folder has messages up to {own}, and the log has messages up to {last}: take a folder with more, or, \
+                 if there is none, delete the log first (nats stream rm)"
+            ),
             Self::NotShared => f.write_str("the folder is that of a single server"),
             Self::Shorter(own, last) => write!(
                 f,

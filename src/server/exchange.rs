@@ -281,7 +281,9 @@ async fn remove_abandoned(server: Arc<Server>, following: Following) {
 /// Removes the live files that no server receives. Returns false if a server does not say which ones it receives, or does
 /// not know all files yet.
 async fn try_to_remove_abandoned(server: &Arc<Server>, following: &Following) -> bool {
-    let mut abandoned = unfinished(server).await;
+    let Some(mut abandoned) = unfinished(server).await else {
+        return false;
+    };
     // An upload may have begun or ended while a server answered.
     for _ in 0..2 {
         if abandoned.is_empty() {
@@ -291,7 +293,9 @@ async fn try_to_remove_abandoned(server: &Arc<Server>, following: &Following) ->
             return false;
         };
         let is_behind = |(id, ..): &(EventId, Location, String)| {
-            answers.iter().any(|answer| answer.newest < id.get())
+            answers
+                .iter()
+                .any(|answer| answer.read_to < id.get() / 1024)
         };
         if abandoned.iter().any(is_behind) {
             return false;
@@ -308,33 +312,31 @@ async fn try_to_remove_abandoned(server: &Arc<Server>, following: &Following) ->
     true
 }
 
-/// Returns the live files whose upload has not ended, with their places and owners.
-async fn unfinished(server: &Arc<Server>) -> Vec<(EventId, Location, String)> {
+/// Returns the live files whose upload has not ended, with their places and owners; `None` if the log cannot be read.
+async fn unfinished(server: &Arc<Server>) -> Option<Vec<(EventId, Location, String)>> {
     let log = server.state().log.clone();
     let all = server.pool.run(move || log.unfinished()).await;
-    all.unwrap_or_else(|e| {
-        warn!("cannot look for live files: {e}");
-        Vec::new()
-    })
+    all.inspect_err(|e| warn!("cannot look for live files: {e}"))
+        .ok()
 }
 
 /// Which live files a server receives.
 #[derive(Serialize, Deserialize)]
 struct Received {
     server: ServerName,
-    /// The id of the newest event that the server knows.
-    newest: u64,
+    /// The number of the last message of the log that the server has read.
+    read_to: u64,
     files: Vec<EventId>,
 }
 
 /// Returns which live files this server receives.
 fn received(server: &Arc<Server>, following: &Following) -> Received {
-    let newest = server.state().chat.newest_id();
+    let read_to = following.progress().read_to;
     let live = server.live();
     let own = live.iter().filter(|(_, live)| !live.is_copy());
     Received {
         server: following.server().clone(),
-        newest,
+        read_to,
         files: own.map(|(id, _)| *id).collect(),
     }
 }
@@ -383,6 +385,13 @@ fn deliver(server: &Arc<Server>, following: &Following, written: &[u8]) -> Optio
 const TAKEN: &[u8] = b"ok";
 
 async fn copy_all(server: Arc<Server>, following: Following) {
+    // Before, the log may have files of which this server does not know yet.
+    following.ready().await;
+    let store = server.store.clone();
+    let deleted = server.pool.run(move || store.delete_unreferenced()).await;
+    if let Err(e) = deleted {
+        warn!("cannot delete the files that were removed while this server was away: {e}");
+    }
     let store = server.store.clone();
     for digest in server.pool.run(move || store.missing()).await {
         server.exchange.want(digest, false);
@@ -559,8 +568,8 @@ async fn answer(server: &Arc<Server>, following: &Following, handle: &Handle) ->
     let offers = async {
         while let Some(message) = new.next().await {
             let copies = following.copies().clone();
-            let has_space = server.pool.run(move || copies.have_space()).await;
-            if !following.is_cut_off() && has_space.is_ok_and(|has_space| has_space) {
+            let can_make = server.pool.run(move || copies.can_make()).await;
+            if !following.is_cut_off() && can_make {
                 reply(handle, &message, own_copy.as_bytes());
             }
         }
@@ -740,7 +749,7 @@ async fn stored_contents(server: &Arc<Server>, id: EventId) -> Option<FileConten
     known.await.ok()??.1.contents
 }
 
-/// Waits until those who follow a file here have waited long enough for an event that this server must store first.
+/// Waits as long as a follower may wait for this server to store the end of a file.
 async fn late(server: &Arc<Server>) {
     server.clock.wait(COPIED_WITHIN).await;
 }
@@ -765,7 +774,7 @@ async fn follow(
             let mut all = server.live();
             if Arc::strong_count(&live) <= 2 {
                 all.remove(&live.id); // only this task and the list have it
-                break None;
+                return;
             }
         }
         let answer = match next.take() {

@@ -431,10 +431,6 @@ pub fn run(
     let newest = newest.map_err(|e| Error::Log(data_path(&config), e))?;
     let digests = log.digests();
     store.restore(digests.map_err(|e| Error::Log(data_path(&config), e))?);
-    if replica.is_some() {
-        let deleted = store.delete_unreferenced();
-        deleted.map_err(|e| Error::Data(data_path(&config), e))?;
-    }
     let notifier = config.push.clone();
     let notifier = notifier.map(|settings| push::Notifier::new(settings, &accounts));
     let notifier = notifier.transpose().map_err(Error::Push)?.map(Arc::new);

@@ -395,7 +395,7 @@ fn a_chat_whose_log_is_lost_continues_with_the_folder_of_a_server() {
             &addresses,
         ])
     };
-    let (one, two) = (chat.start("one"), chat.start("two"));
+    let (mut one, two) = (chat.start("one"), chat.start("two"));
     let (mut ann, mut bob) = (one.member("ann"), two.member("bob"));
     ann.ask("REGISTER my secret", "OK REGISTER ann");
     bob.ask("MSG before", "OK MSG <id> <time>");
@@ -404,8 +404,17 @@ fn a_chat_whose_log_is_lost_continues_with_the_folder_of_a_server() {
     let refused = repair("two").stderr;
     let refused = String::from_utf8_lossy(&refused);
     assert!(refused.contains("the server one is running"), "{refused}");
+    for _ in 0..2 * SHORT {
+        ann.ask("MSG not on the other server", "OK MSG <id> <time>");
+    }
     ann.ask("MSG only one server has it", "OK MSG <id> <time>");
-    drop((ann, one));
+    drop(ann);
+    one.signal(Signal::TERM);
+    assert!(one.wait(Duration::from_secs(60)).is_some());
+    chat.shorten_log();
+    let refused = repair("two").stderr;
+    let refused = String::from_utf8_lossy(&refused);
+    assert!(refused.contains("take a folder with more"), "{refused}");
     let told = String::from_utf8(repair("one").stdout).expect("UTF-8");
     assert!(told.ends_with(": nothing to repair\n"), "{told}");
     chat.ask_nats("DELETE", "");
@@ -415,15 +424,15 @@ fn a_chat_whose_log_is_lost_continues_with_the_folder_of_a_server() {
     let (one, two) = (chat.start("one"), chat.start("two"));
     let (mut ann, mut bob) = (one.peer(), two.member("bob"));
     ann.ask("NICK ann my secret", "OK NICK ann #lobby <id>");
-    bob.send("HISTORY 2\n");
-    bob.expect("PAST <id> <time> MSG #lobby bob before");
+    bob.send("HISTORY 1\n");
     bob.expect("PAST <id> <time> MSG #lobby ann only one server has it");
-    bob.expect("OK HISTORY 2");
+    bob.expect("OK HISTORY 1");
     ann.ask("MSG after", "OK MSG <id> <time>");
     bob.expect("MSG #lobby ann after");
     [&one, &two].into_iter().for_each(catch_up);
     drop((one, two));
     let all = ["one", "two"].map(|node| chat.stored(node));
+    assert!(all[0].contains("MSG #lobby bob before"), "{}", all[0]);
     assert!(all[0].contains("MSG #lobby ann after"), "{}", all[0]);
     assert_eq!(all[0], all[1]);
 }
@@ -508,11 +517,13 @@ fn nats_is_used_over_tls_if_its_certificate_is_trusted() {
         told.contains(" cannot be used: its certificate is not trusted: "),
         "{told}"
     );
-    let told = ask(&secure, "nats://", &trusting);
+    let told = ask(&secure, "nats://", &[]);
     assert!(
         told.contains("the server demands TLS: write tls:// before its address"),
         "{told}"
     );
+    let told = ask(&secure, "nats://", &trusting);
+    assert!(told.contains("every address begins with tls://"), "{told}");
     let told = ask(&plain, "tls://", &trusting);
     assert!(told.contains("the server does not use TLS"), "{told}");
     let told = ask(&secure, "tls://", &["--cluster-ca", text(&key)]);

@@ -139,8 +139,8 @@ struct Init {
     #[argh(option, arg_name = "nats", from_str_fn(nats_servers))]
     cluster: NatsServers,
 
-    /// the certificates (PEM) of the authorities that sign those of the NATS servers, for addresses that begin with tls://
-    /// (default: the authorities that the system trusts)
+    /// a PEM file with the certificates of the authorities to trust for NATS servers with tls:// (default: those that the
+    /// system trusts)
     #[argh(option, arg_name = "file")]
     cluster_ca: Option<PathBuf>,
 
@@ -171,8 +171,8 @@ struct Status {
     #[argh(option, arg_name = "nats", from_str_fn(nats_servers))]
     cluster: Option<NatsServers>,
 
-    /// the certificates (PEM) of the authorities that sign those of the NATS servers, for addresses that begin with tls://
-    /// (default: the authorities that the system trusts)
+    /// a PEM file with the certificates of the authorities to trust for NATS servers with tls:// (default: those that the
+    /// system trusts)
     #[argh(option, arg_name = "file")]
     cluster_ca: Option<PathBuf>,
 
@@ -181,7 +181,8 @@ struct Status {
     cluster_name: String,
 }
 
-/// Continue a chat whose log NATS has lost, with the data folder that has the most; not while a server of the chat runs.
+/// Continue a chat whose log NATS has lost, from the data folder with the most messages; not while a server of the chat
+/// runs.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "repair")]
 struct Repair {
@@ -193,8 +194,8 @@ struct Repair {
     #[argh(option, arg_name = "nats", from_str_fn(nats_servers))]
     cluster: NatsServers,
 
-    /// the certificates (PEM) of the authorities that sign those of the NATS servers, for addresses that begin with tls://
-    /// (default: the authorities that the system trusts)
+    /// a PEM file with the certificates of the authorities to trust for NATS servers with tls:// (default: those that the
+    /// system trusts)
     #[argh(option, arg_name = "file")]
     cluster_ca: Option<PathBuf>,
 

@@ -142,8 +142,8 @@ pub struct Flags {
     #[argh(option, arg_name = "word", default = "String::from(\"chat\")")]
     pub cluster_name: String,
 
-    /// the certificates (PEM) of the authorities that sign those of the NATS servers, for addresses that begin with tls://
-    /// (default: the authorities that the system trusts)
+    /// a PEM file with the certificates of the authorities to trust for NATS servers with tls:// (default: those that the
+    /// system trusts)
     #[argh(option, arg_name = "file")]
     pub cluster_ca: Option<PathBuf>,
 

@@ -97,7 +97,7 @@ pub struct ClientState {
     servers: usize,
     /// How often the client has gone to another server without a pause since the last lasting connection.
     moves: usize,
-    /// The time from which the present connection was due.
+    /// The time at which the present connection was to be made.
     due_at: Duration,
     /// The refusal with `need-password`, if the server has sent one.
     password_error: Option<Error>,

@@ -44,7 +44,7 @@ pub struct Connection {
     shared: Closes,
 }
 
-/// Closes what a connection shares with its handles when it is dropped.
+/// When dropped, closes what a connection shares with its handles.
 struct Closes(Arc<Shared>);
 
 /// Connects to the first address of the server's host that admits the client. `name` is shown to the operators of the

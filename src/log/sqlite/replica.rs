@@ -148,27 +148,16 @@ impl NewCopy {
         Ok(())
     }
 
-    /// Returns where the replica is that was received; `None` if the file is not a whole replica.
-    ///
-    /// # Errors
-    /// When a newer version of this program wrote the database.
-    pub fn check(&self) -> Result<Option<Position>, StorageError> {
-        match self.read() {
+    /// Returns a function that reads the whole file, and returns where the replica is that was received; `None` if the file
+    /// is not a whole replica. The function fails if a newer version of this program wrote the database.
+    pub fn check(
+        &self,
+    ) -> impl FnOnce() -> Result<Option<Position>, StorageError> + Send + 'static {
+        let path = self.path.clone();
+        move || match checked_position(&path) {
             Err(StorageError::Sqlite(_) | StorageError::Empty) => Ok(None),
             read => read,
         }
-    }
-
-    fn read(&self) -> Result<Option<Position>, StorageError> {
-        schema::is_current(&self.path)?;
-        let db = schema::open_again(&self.path)?;
-        let is_whole = db.pragma_query_value(None, "quick_check", |row| {
-            row.get::<_, String>(0).map(|found| found == "ok")
-        });
-        if !is_whole? {
-            return Ok(None);
-        }
-        position(&db)
     }
 
     /// Puts the database in place of the one that there may be. The search index is built anew.
@@ -189,6 +178,18 @@ impl NewCopy {
         File::open(&self.folder)?.sync_all()?;
         Ok(())
     }
+}
+
+fn checked_position(path: &Path) -> Result<Option<Position>, StorageError> {
+    schema::is_current(path)?;
+    let db = schema::open_again(path)?;
+    let is_whole = db.pragma_query_value(None, "quick_check", |row| {
+        row.get::<_, String>(0).map(|found| found == "ok")
+    });
+    if !is_whole? {
+        return Ok(None);
+    }
+    position(&db)
 }
 
 impl Drop for NewCopy {
@@ -337,7 +338,7 @@ mod tests {
     fn received(folder: &Path, database: &[u8]) -> Option<u64> {
         let mut copy = NewCopy::begin(folder).unwrap();
         copy.write(database).unwrap();
-        Some(copy.check().unwrap()?.newest())
+        Some(copy.check()().unwrap()?.newest())
     }
 
     #[test]

@@ -493,7 +493,7 @@ fn decide(
         }
         // The upload has become complete meanwhile. Whoever removes the file must know its contents, which are released.
         EventKind::Remove(id, removed) if removed.is_live() && is_complete(step, *id)? => {
-            return Ok(Err(StorageError::NoSuchFile));
+            return Ok(Err(StorageError::Conflict));
         }
         EventKind::Edit(id) if !is_here(*id)? || !amend::is_own(step, entry, *id)? => {
             return Ok(Err(StorageError::NoSuchId));
