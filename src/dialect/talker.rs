@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{Line, Live, Past, ReplyBody};
-use crate::protocol::human::{away, describe};
+use crate::protocol::human::{away, describe, describe_past};
 use crate::protocol::request::{HAS_NUL, Refusal, has_nul};
 use crate::protocol::tags::SentTags;
 use crate::protocol::text::clean;
@@ -148,7 +148,7 @@ pub(super) fn write_past(past: &Past<'_>, out: &mut Vec<u8>) {
         return out.extend_from_slice(past.line.as_bytes());
     };
     let mut text = past_prefix(past, &event);
-    text.push_str(&describe(&event));
+    text.push_str(&describe_past(&event, past.tags));
     out.extend_from_slice(text.as_bytes());
 }
 
@@ -174,7 +174,7 @@ fn local(time: Time, utc_offset_s: i32) -> jiff::civil::DateTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Event;
+    use crate::protocol::{Event, EventId};
 
     fn check(line: &str, here: bool, expected: &str) {
         let mut out = Vec::new();
@@ -213,5 +213,29 @@ mod tests {
             "[12:22] -- bob sent a file: a b.txt, 1.2 MB; /download 17",
         );
         check("NOTE * chatd hi", false, "[12:22] ** chatd: hi");
+    }
+
+    #[test]
+    fn what_was_deleted_is_said_to_be() {
+        let check = |line: &str, tags: &str, expected: &str| {
+            let mut out = Vec::new();
+            let past = Past {
+                id: EventId::new(17).unwrap(),
+                time: Time(1_795_346_525_007),
+                tags,
+                line,
+                layout: Event::parse(line).unwrap().layout(),
+                utc_offset_s: 3600,
+            };
+            write_past(&past, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text, format!("[2026-11-22 12:22] {expected}"));
+        };
+        check("MSG #lobby bob -", "", "<bob> -");
+        check("MSG #lobby bob -", "removed", "<bob> (deleted)");
+        check("EDIT #lobby bob 16 -", "removed", "<bob> (deleted)");
+        check("ME #lobby bob -", "removed", "* bob (deleted)");
+        let file = "-- bob sent a file (deleted)";
+        check("FILE #lobby bob 17 5 -", "removed", file);
     }
 }

@@ -4,6 +4,7 @@
 //! terminals.
 
 use super::Event;
+use super::tags::is_removed;
 
 /// Describes an event for a person.
 ///
@@ -55,6 +56,26 @@ pub fn describe(event: &Event<'_>) -> String {
         Event::Seen {
             room, id, reader, ..
         } => format!("-- {reader} has read {room} up to {id}"),
+    }
+}
+
+/// Describes an event of the log for a person. `tags` are those of the event, without the `@`: they say whether the event
+/// has been deleted.
+///
+/// ```
+/// use plainchat::protocol::{Event, human::describe_past};
+/// let event = Event::parse("MSG #lobby bob -").unwrap();
+/// assert_eq!(describe_past(&event, "removed"), "<bob> (deleted)");
+/// assert_eq!(describe_past(&event, ""), "<bob> -");
+/// ```
+pub fn describe_past(event: &Event<'_>, tags: &str) -> String {
+    match event {
+        Event::Msg { nick, .. } | Event::Edit { nick, .. } if is_removed(tags) => {
+            format!("<{nick}> (deleted)")
+        }
+        Event::Me { nick, .. } if is_removed(tags) => format!("* {nick} (deleted)"),
+        Event::File { nick, .. } if is_removed(tags) => format!("-- {nick} sent a file (deleted)"),
+        event => describe(event),
     }
 }
 

@@ -226,6 +226,11 @@ pub fn find<'a>(tags: &'a str, name: &str) -> Option<Cow<'a, str>> {
     })
 }
 
+/// Returns whether the tags of a past event say that it has been deleted, so that `-` stands for its text or file name.
+pub fn is_removed(tags: &str) -> bool {
+    find(tags, REMOVED).is_some()
+}
+
 /// Appends a tag to `tags`, with the separator and the encoding of the protocol.
 pub fn push(tags: &mut String, name: &str, value: &str) {
     if !tags.is_empty() {

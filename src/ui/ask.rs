@@ -39,7 +39,7 @@ pub async fn history(
     is_json: bool,
 ) -> Result<Exit, Failure> {
     let mut client = server.connect_to_read().await?;
-    ask_for_tags(&mut client, is_json).await?;
+    ask_for_tags(&mut client).await?;
     let room = room_or_lobby(&mut client, room).await?;
     let (print, mut output) = (Print::new(is_json, false), Output::new());
     let mut left = part.count.unwrap_or(50);
@@ -112,7 +112,9 @@ pub async fn search(
     is_json: bool,
 ) -> Result<Exit, Failure> {
     let mut client = server.connect_to_read().await?;
-    ask_for_tags(&mut client, is_json).await?;
+    if is_json {
+        ask_for_tags(&mut client).await?;
+    }
     let room = if is_everywhere {
         "*".to_owned()
     } else {
@@ -196,15 +198,12 @@ pub async fn room_or_lobby(client: &mut Client, room: Option<&str>) -> Result<St
     lobby.ok_or(Failure::Impossible("the server has no rooms"))
 }
 
-/// Requests the tags of events, which are shown only as JSON. An older server does not support tags.
-async fn ask_for_tags(client: &mut Client, is_json: bool) -> Result<(), Error> {
-    if is_json {
-        match client.turn_tags_on().await {
-            Err(Error::Refused { .. }) | Ok(()) => {}
-            Err(error) => return Err(error),
-        }
+/// Requests the tags of events, which also say what has been deleted. An older server does not support tags.
+async fn ask_for_tags(client: &mut Client) -> Result<(), Error> {
+    match client.turn_tags_on().await {
+        Err(Error::Refused { .. }) | Ok(()) => Ok(()),
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
 async fn show(events: &[&LoggedEvent], print: &Print, output: &mut Output) -> Result<(), Failure> {

@@ -14,7 +14,7 @@ use smol::Unblock;
 use super::failure::Failure;
 use super::stdio::write_all;
 use crate::client::Tags;
-use crate::protocol::human::describe;
+use crate::protocol::human::describe_past;
 use crate::protocol::json::tags_object;
 use crate::protocol::text::{clean, is_unsafe};
 use crate::protocol::{Event, EventId, Time};
@@ -125,7 +125,7 @@ impl Print {
             .to_zoned(self.zone.clone())
             .strftime("%Y-%m-%d %H:%M:%S")
             .to_string();
-        let text = describe(event);
+        let text = describe_past(event, tags.as_str());
         if self.names_rooms {
             format!("{at}  {}  {}\n", clean(event.place()), clean(&text))
         } else {

@@ -43,6 +43,31 @@ fn texts(lines: &str) -> Vec<&str> {
 }
 
 #[test]
+fn what_was_deleted_is_marked_in_the_history() {
+    let chatd = chatd();
+    done(&chatd, "send", &["#ops", "my password is hunter2"]);
+    done(&chatd, "send", &["--nick", "bob", "#ops", "ouch"]);
+    let json = done(&chatd, "history", &["ops", "--json"]);
+    let id: String = json
+        .split_once("\"id\":")
+        .map_or("", |(_, rest)| rest)
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let raw = run(
+        &mut chatc(&[&chatd.address.to_string(), "--raw"]),
+        format!("NICK ann\nREMOVE {id}\nBYE\n").as_bytes(),
+    );
+    assert!(raw.stdout.contains("OK REMOVE"), "{raw:?}");
+    let shown = [
+        "<ann> (deleted)",
+        "<bob> ouch",
+        "-- ann deleted a message or file",
+    ];
+    assert_eq!(texts(&done(&chatd, "history", &["ops"])), shown);
+}
+
+#[test]
 fn a_sent_message_is_in_the_history_and_is_found() {
     let chatd = chatd();
     done(&chatd, "send", &["#ops", "build", "done"]);

@@ -26,7 +26,7 @@ use super::{Line, Live, OwnEvent, Past, ReplyBody, TextPart};
 use crate::protocol::event::EventLayout;
 use crate::protocol::human::size;
 use crate::protocol::request::Refusal;
-use crate::protocol::tags::{REMOVED, find, push};
+use crate::protocol::tags::{find, is_removed, push};
 use crate::protocol::{Code, Event, EventId, Time, Verb};
 
 /// The client to which lines are written.
@@ -392,7 +392,7 @@ pub(super) fn write_past(client: &Client, past: &Past<'_>, part: TextPart, out: 
                 ref nick,
                 ..
             },
-        ) => {
+        ) if !is_removed(past.tags) => {
             let file = client.file_text(file, length, name);
             let prefix = talker::past_prefix(past, event);
             text.extend_from_slice(format!("{prefix}<{nick}> {file}").as_bytes());
@@ -400,11 +400,6 @@ pub(super) fn write_past(client: &Client, past: &Past<'_>, part: TextPart, out: 
         _ => talker::write_past(past, &mut text),
     }
     client.notices(&text, out);
-}
-
-/// Returns whether the tags of a past event say that it has been deleted. IRC clients are not shown what is left of it.
-pub fn is_removed(tags: &str) -> bool {
-    find(tags, REMOVED).is_some()
 }
 
 fn write_line(

@@ -7,10 +7,11 @@ use super::super::request::Done;
 use super::super::{Effect, Session};
 use crate::chat::Chat;
 use crate::config::fixed::IRC_HISTORY_MAX as PAGE_MAX;
-use crate::dialect::irc::{Cap, Caps, Client, IrcLine, is_removed};
+use crate::dialect::irc::{Cap, Caps, Client, IrcLine};
 use crate::log::{HistorySource, LogQuery, LogResult, Record, Span};
 use crate::protocol::event::EventVerb;
 use crate::protocol::multiline::{TEXT_LINES_MAX, text_lines, text_of};
+use crate::protocol::tags::is_removed;
 use crate::protocol::{EventId, Nick, RoomName, Time};
 
 /// The maximum number of pieces in which the log is read for one page; a piece has up to `PAGE_MAX` events. This
