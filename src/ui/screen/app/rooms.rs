@@ -57,6 +57,15 @@ impl App {
         }
     }
 
+    /// Gives the private chat with `old` the user's new nick, unless there is a chat with that nick already.
+    pub(super) fn rename_chat(&mut self, old: &str, new: &str) {
+        let at = self.find(old);
+        let is_free = self.find(new).is_none_or(|found| Some(found) == at);
+        if let Some(chat) = at.filter(|_| is_free).and_then(|at| self.rooms.get_mut(at)) {
+            chat.name = new.to_owned();
+        }
+    }
+
     /// Removes a room or private chat.
     pub(super) fn forget(&mut self, name: &str) {
         if let Some(at) = self.find(name) {

@@ -245,6 +245,9 @@ impl App {
         if let Some(id) = extras.reply {
             self.fetch_quote(at, id, state);
         }
+        if let Event::Nick { old, new, .. } = event {
+            self.rename_chat(&clean(old), &clean(new));
+        }
         let is_here = at == self.at && self.is_focused;
         let mut others = self.rooms.iter().enumerate().filter(|(n, _)| *n != at);
         if let Event::Part { nick, .. } = event

@@ -163,6 +163,25 @@ fn direct_messages_are_in_the_chat_with_the_other_person() {
     play.sees("not sent: nothing (nobody uses the nick");
 }
 
+#[test]
+fn a_private_chat_goes_on_under_the_new_nick_of_the_other_person() {
+    let mut play = TestScreen::new(80, 12);
+    play.hear(&["LIVE - 2026-11-24T06:47:01.000Z MSG ann bob lunch?"]);
+    play.hear(&["LIVE - 2026-11-24T06:47:02.000Z NICK #lobby bob rob"]);
+    play.enter("/query rob");
+    play.sees("bob │ lunch?");
+    play.enter("yes");
+    assert_eq!(play.sent(), ["TELL rob yes"]);
+    play.hear(&["OK TELL - 2026-11-24T06:47:03.000Z"]);
+    // Two chats do not become one.
+    play.hear(&["LIVE - 2026-11-24T06:47:04.000Z MSG ann eve me too"]);
+    play.hear(&["LIVE - 2026-11-24T06:47:05.000Z NICK #lobby rob rob2"]);
+    play.hear(&["LIVE - 2026-11-24T06:47:06.000Z MSG ann rob hello"]);
+    play.hear(&["LIVE - 2026-11-24T06:47:07.000Z NICK #lobby rob2 rob"]);
+    let names: Vec<&str> = play.app.rooms.iter().map(|room| &room.name[..]).collect();
+    assert_eq!(names, ["#lobby", "rob2", "eve", "rob"]);
+}
+
 /// A direct message between registered nicks has an id. The reply to one may arrive after a message that was
 /// sent later, and neither is lost.
 #[test]
