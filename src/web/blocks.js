@@ -37,6 +37,12 @@ const belongs = ({ verb, nick, id, of, count }, { id: first, nick: sender, count
 	of ? of === first : !id && !first && verb === 'MSG' && nick === sender && !count && parts.length < lines;
 
 /**
+ * Returns whether a text of several lines is laid out with spaces or tabs, as tracebacks, tables and lists of programs
+ * are. Two spaces after the end of a sentence do not count.
+ */
+export const isAligned = (text) => text.includes('\n') && /^ {2,}\S|\t|[^ .!?] {2,}\S| {3}\S/m.test(text);
+
+/**
  * Splits a text at its code fences: `[{isCode, text}]`. A fence without its end is text. If the text is not
  * `isWhole`, it may begin inside a code block.
  */

@@ -176,7 +176,9 @@ export class Room {
 	#presence(event) {
 		const last = this.items.at(-1);
 		const spoke = ({ verb, nick, time }) => COUNTED.has(verb) && nick === event.nick && Math.abs(event.time - time) < JOINED_MS;
-		if (event.verb === 'JOIN' && this.items.slice(-5).some(spoke)) return;
+		const left = ({ events }) => events?.findLast(({ nick }) => nick === event.nick)?.verb === 'PART';
+		const recent = this.items.slice(-5);
+		if (event.verb === 'JOIN' && recent.slice(recent.findLastIndex(left) + 1).some(spoke)) return;
 		if (last?.verb === 'PRESENCE') {
 			const events = [...last.events, event].slice(-1000);
 			this.items[this.items.length - 1] = { ...last, events };

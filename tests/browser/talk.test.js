@@ -28,6 +28,29 @@ test('two browsers and nc talk', async (t) => {
 	for (const page of [ann, bob]) await until(async () => (await texts(page)).slice(0, 3), said);
 });
 
+test('what is laid out with spaces has columns, also before the server has it', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	const carol = await Nc.named(t, server, 'carol');
+	await enter(ann, server, 'ann');
+	const table = 'sda1     98%\nsdb1 #2  12%';
+	carol.say(`TEXT ${table.length}\n${table}`);
+	await say(ann, '    x = y +\n        ^ SyntaxError');
+	await say(ann, 'one\ntwo');
+	await sent(ann, 'two');
+	// The place where a word begins, in pixels.
+	const place = (text, at) => message(ann, text).evaluate(({ firstChild }, at) => {
+		const range = document.createRange();
+		range.setStart(firstChild, at);
+		range.setEnd(firstChild, at + 1);
+		return Math.round(range.getBoundingClientRect().left);
+	}, at);
+	assert.equal(await place('sda1', table.indexOf('98')), await place('sda1', table.indexOf('12%')));
+	assert.equal(await place('SyntaxError', 8), await place('SyntaxError', 20));
+	const isMono = (text) => message(ann, text).evaluate((element) => getComputedStyle(element).fontFamily.includes('monospace'));
+	for (const [text, expected] of [['sda1', true], ['SyntaxError', true], ['two', false]]) assert.equal(await isMono(text), expected, text);
+});
+
 test('an edited message shows its new text, also to a page that is opened later', async (t) => {
 	const server = await chatd(t);
 	const ann = await visitor(t);

@@ -1,6 +1,6 @@
 // Creates the rows of the log: messages with what they reply to, joins and leaves, and notices.
 
-import { sections } from '../blocks.js';
+import { isAligned, sections } from '../blocks.js';
 import { isPicture, linkTo, showIn } from '../files.js';
 import { hasReacted, whoText } from '../reactions.js';
 import { PRIVATE_MAX } from '../talks.js';
@@ -61,12 +61,12 @@ export function start(room, ui, { isGuest, isKept }) {
 		el('p', {}, isPrivate
 			? keptText(name, isGuest)
 			: 'Write a message, or drop a file here. People who join later can read it.'),
-		(isGuest || isKept) && el('div.acts', {}, isGuest && act('lock', () => ui.panel('you'), 'Register your name'), isKept && act('bin', () => ui.deleteTalks(room), 'Delete these messages')),
-		isPrivate && !isGuest && el('div.acts', {}, act('plus', () => ui.command('upload'), 'Send a file')),
-		!isPrivate && el('div.acts', {},
-			act('link', () => ui.copy(`${location.origin}/${addressIn(name)}`), 'Copy invite link'),
-			!topic && act('pen', () => ui.editTopic(), 'Add a topic'),
-			act('plus', () => ui.command('upload'), 'Send a file')));
+		el('div.acts', {},
+			isGuest && act('lock', () => ui.panel('you'), 'Register your name'),
+			!isPrivate && act('link', () => ui.copy(`${location.origin}/${addressIn(name)}`), 'Copy invite link'),
+			!isPrivate && !topic && act('pen', () => ui.editTopic(), 'Add a topic'),
+			!isGuest && act('plus', () => ui.command('upload'), 'Send a file'),
+			isKept && act('bin', () => ui.deleteTalks(room), 'Delete these messages')));
 }
 
 /** Shows the pictures of direct messages as they come into view. */
@@ -98,6 +98,9 @@ function file(item, chat, look) {
 		el('figcaption', {}, name, ' ', about));
 	return figure;
 }
+
+/** Returns what holds a text. One that is laid out with spaces keeps its columns. */
+const textTag = (text) => (isAligned(text) ? 'div.text.mono' : 'div.text');
 
 /** The size from which on a message is folded. */
 const LONG_LINES = 12;
@@ -139,7 +142,7 @@ export function rowMaker(chat, ui) {
 		const content = blocks.map(({ text, isCode }, i) => {
 			const end = i === blocks.length - 1 && edited;
 			if (isCode && item.parts) return snippet(text, end);
-			return el('div.text', { dir: 'auto' }, ...(verb === 'ME' ? [button(nick), ' '] : []), ...(isCode ? [text] : found[i].map(inline)), end);
+			return el(textTag(text), { dir: 'auto' }, ...(verb === 'ME' ? [button(nick), ' '] : []), ...(isCode ? [text] : found[i].map(inline)), end);
 		});
 		return frame(item, ['div.row', ...kinds.filter(Boolean)].join('.'), isHead,
 			isHead && el('div.by', {}, button(nick), time(item, 'at')),
@@ -241,7 +244,7 @@ export function rowMaker(chat, ui) {
 			isHead && el('div.by', {}, button(nick)),
 			quote && quoted(chat.room(entry.to), entry.reply, quote),
 			...(entry.verb === 'TEXT' ? sections(entry.text) : [entry]).map(({ isCode, text }) =>
-				(isCode ? snippet(text) : el('div.text', { dir: 'auto' }, entry.verb === 'ME' ? `${nick} ${text}` : text))),
+				(isCode ? snippet(text) : el(textTag(text), { dir: 'auto' }, entry.verb === 'ME' ? `${nick} ${text}` : text))),
 			isFailed
 				? el('div.error', {}, `${entry.error} `, again('retry', 'Retry'), again('discard', 'Delete'))
 				: el('span.hidden', {}, 'not sent yet'));

@@ -175,6 +175,11 @@ test('a join is not announced after the first message of the same user', () => {
 	a.push({ verb: 'PART', room: '#a', nick: 'carol', text: '', id: null, time: 11_600 });
 	joins('carol', 11_700);
 	assert.deepEqual(a.items.at(-1).events.map(({ verb }) => verb), ['JOIN', 'PART', 'JOIN']);
+	// Also soon after a message of the user.
+	a.push({ verb: 'PART', room: '#a', nick: 'bob', text: '', id: null, time: 11_800 });
+	a.push(msg(12));
+	joins('bob', 12_500);
+	assert.deepEqual(a.items.slice(-3).map(({ verb, events }) => events?.at(-1).verb ?? verb), ['PART', 'MSG', 'JOIN']);
 	joins('bob', 60_000);
 	assert.equal(a.items.at(-1).events.at(-1).nick, 'bob');
 });

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { fences, joined, sections } from '../../../src/web/blocks.js';
+import { fences, isAligned, joined, sections } from '../../../src/web/blocks.js';
 import { complete, understand } from '../../../src/web/commands.js';
 import { hue, initials, mentions, parts, size } from '../../../src/web/text.js';
 
@@ -134,6 +134,16 @@ test('a text is split at its code fences', () => {
 	assert.deepEqual(short('```\n```'), ['text ```\n```']);
 	assert.deepEqual(short('a\n```x```\nb'), ['text a\n```x```\nb']);
 	assert.equal(sections('```js\n'.repeat(100_000)).length, 1);
+});
+
+test('a text of several lines that is laid out with spaces is recognized', () => {
+	for (const text of ['def f():\n  return 1', 'a.c:\n\treturn', 'sda1 98%\nsdb1   12%', 'name:  ann\nid:    7', '  ^\nerror', 'a.   1\nb.   2']) {
+		assert.equal(isAligned(text), true, text);
+	}
+	for (const text of ['sda1   98%', 'one\ntwo', 'It works.  Good.\nBye!  See you', ' one\n two', 'one  \n\ntwo', '']) {
+		assert.equal(isAligned(text), false, text);
+	}
+	assert.equal(isAligned(`\n${' '.repeat(100_000)}\n`.repeat(10)), false);
 });
 
 test('everybody in a room can be mentioned, and that is offered after @', () => {
