@@ -119,7 +119,7 @@ fn the_client_in_30_lines_sends_and_shows_messages() {
     client.send("hello, all\n");
     alice.expect("MSG #ops bob hello, all");
     alice.ask("ME waves", "OK ME <id> <time>");
-    client.expect("#ops <alice> waves");
+    client.expect("#ops * alice waves");
     client.send("/not a command\n");
     alice.expect("MSG #ops bob /not a command");
     client.end_input();
