@@ -542,7 +542,9 @@ impl Chat {
             if id.is_some() {
                 self.count_change(&entry);
             }
-            Ok(self.append_event(&entry, place, id, time, ticket.map(|ticket| ticket.peer)))
+            let author = ticket.map(|ticket| ticket.peer);
+            self.copy_to_author(&entry, id, time, author);
+            Ok(self.append_event(&entry, place, id, time, author))
         });
         let Some(ticket) = ticket else {
             return;
@@ -640,6 +642,50 @@ impl Chat {
         });
         let seq = seq.unwrap_or(Seq::MAX);
         Committed { id, time, seq }
+    }
+
+    /// Appends a logged event between two users to the tail of its author's nick too, for the other connections of that
+    /// nick. Connections without `TAGS on` leave it out.
+    fn copy_to_author(
+        &mut self,
+        entry: &Entry,
+        id: Option<EventId>,
+        time: Time,
+        author: Option<PeerId>,
+    ) {
+        let Scope::Inbox(message) = &entry.scope else {
+            return;
+        };
+        let Some(nick) = self.find_here(&message.by) else {
+            return;
+        };
+        let Some(user) = self.user(nick) else { return };
+        let connections = &user.here.connections;
+        // An operator may have deleted the message of another user. If the author's connection no longer has the nick, the
+        // nick may belong to somebody else.
+        let is_own = user.nick.as_str() == entry.author()
+            && author.is_none_or(|author| connections.contains(&author));
+        let has_others = connections.iter().any(|peer| Some(*peer) != author);
+        if !is_own || !has_others || message.by.casefolded() == message.to.casefolded() {
+            return;
+        }
+        let place = Place::Nick(nick);
+        let mut append = |entry: &Entry, id| {
+            let tags = entry.tags.kept();
+            self.append(place, id, time, author, tags, |_, line| {
+                write(&entry.event(message.to.as_str(), id), line)
+            });
+        };
+        if !matches!(entry.kind, EventKind::Text) {
+            return append(entry, id);
+        }
+        let mut next = id;
+        let _ = entry.each_line(|line| {
+            let id = next;
+            append(&line, id);
+            next = id.and_then(|id| EventId::new(id.get() + 1));
+            Ok::<_, Infallible>(id)
+        });
     }
 
     /// Appends each line of a text as an event. Returns the outcome of the first line.

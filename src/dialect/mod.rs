@@ -287,6 +287,15 @@ impl Writer<'_> {
         Self { part, ..self }
     }
 
+    /// Returns whether the client receives the direct messages that other connections of its nick send (`TAGS on`).
+    pub fn wants_copies(self) -> bool {
+        match self.dialect {
+            Dialect::Program(marks) => marks.tags,
+            Dialect::Values => true,
+            Dialect::Talker | Dialect::Irc => false,
+        }
+    }
+
     /// Returns whether the client wants to know, for each nick that joins, whether it is registered.
     pub fn names_accounts(self) -> bool {
         let caps = self.client.map(|client| client.caps);

@@ -698,6 +698,7 @@ impl Session {
             // that the reader ignores.
             if let Some((entry, line)) = tail.get(from)
                 && entry.author != Some(self.peer)
+                && (client.wants_copies() || !self.is_copy(place, entry.layout, line, chat))
                 && !self.ignores(entry.layout, line)
             {
                 from += self.write_entry(place, from, to, client, chat, &mut batch.own);
@@ -707,6 +708,16 @@ impl Session {
             batch.run(step(start, from));
         }
         from
+    }
+
+    /// Returns whether an event in the tail of this connection's nick is one that another connection of the nick has sent
+    /// to another user.
+    fn is_copy(&self, place: Place, layout: EventLayout, line: &str, chat: &Chat) -> bool {
+        let Place::Nick(nick) = place else {
+            return false;
+        };
+        let own = chat.user(nick).map(|user| user.nick.as_str());
+        own.is_some() && layout.nick(line) == own && layout.place(line) != own
     }
 
     /// If the connection shares the form of its live events in `room` with other readers, returns that form.

@@ -93,6 +93,10 @@ impl Renderer {
             "*" => format!("[{time}] {text}"),
             place if Some(place) == self.room() => format!("[{time}] {text}"),
             place if place.starts_with('#') => format!("{place} [{time}] {text}"),
+            // Sent by another connection of this nick.
+            place if event.nick() == self.nick && place != self.nick => {
+                format!("(private to {place}) [{time}] {text}")
+            }
             _ => format!("(private) [{time}] {text}"),
         }
     }
@@ -224,6 +228,7 @@ mod tests {
             ("MSG #lobby bob hello", "[06:47] <bob> hello"),
             ("MSG #ops bob hello", "#ops [06:47] <bob> hello"),
             ("MSG ann bob psst", "(private) [06:47] <bob> psst"),
+            ("MSG bob ann hey", "(private to bob) [06:47] <ann> hey"),
             ("ME #lobby bob waves", "[06:47] * bob waves"),
             (
                 "FILE #lobby bob 17 1536 a b.txt",

@@ -51,6 +51,39 @@ test('what is laid out with spaces has columns, also before the server has it', 
 	for (const [text, expected] of [['sda1', true], ['SyntaxError', true], ['two', false]]) assert.equal(await isMono(text), expected, text);
 });
 
+test('what a registered user sends in a conversation is seen on the user\'s other devices at once', async (t) => {
+	const server = await chatd(t);
+	const bob = await Nc.named(t, server, 'bob');
+	bob.say('REGISTER only mine');
+	await bob.expect(/^OK REGISTER bob$/m);
+	const laptop = await visitor(t);
+	await register(laptop, server, 'ann');
+	const me = await laptop.evaluate(() => localStorage.getItem('plainchat.me'));
+	const phone = await visitor(t);
+	await phone.addInitScript((me) => localStorage.setItem('plainchat.me', me), me);
+	await phone.goto(server.url);
+	await phone.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
+	await say(laptop, '/msg bob psst');
+	await sent(laptop, 'psst');
+	await laptop.locator('#pick').setInputFiles({ name: 'plan.txt', mimeType: 'text/plain', buffer: Buffer.from('hello') });
+	await bob.expect(/^FILE bob ann \d+ 5 plan.txt$/m);
+	// It is not news.
+	const link = phone.locator('#people').getByRole('link', { name: 'bob' });
+	await link.waitFor();
+	assert.equal(await phone.locator('#people .badge').count(), 0);
+	await link.click();
+	for (const page of [laptop, phone]) {
+		await message(page, 'psst').waitFor();
+		await until(() => page.locator('#messages .name').allTextContents(), ['plan.txt']);
+	}
+	await say(phone, 'from my phone');
+	await message(laptop, 'from my phone').waitFor();
+	await say(phone, '/remove');
+	await choose(phone, 'Delete');
+	await until(() => message(laptop, 'from my phone').count(), 0);
+	await until(() => laptop.locator('.row').count(), 3);
+});
+
 test('an edited message shows its new text, also to a page that is opened later', async (t) => {
 	const server = await chatd(t);
 	const ann = await visitor(t);

@@ -189,6 +189,7 @@ fn what_is_said_on_one_server_is_the_same_on_all() {
     // Accounts.
     ann.ask("REGISTER my secret", "OK REGISTER ann");
     let mut phone = three.peer();
+    phone.ask("TAGS on", "OK TAGS on");
     phone.ask("NICK ann my secret", "OK NICK ann #lobby 0");
     bob.ask("REGISTER my secret", "OK REGISTER bob");
     ann.ask("JOIN #den", "OK JOIN #den 0");
@@ -200,6 +201,7 @@ fn what_is_said_on_one_server_is_the_same_on_all() {
     // Direct messages: saved between registered nicks, and otherwise in no log at all.
     ann.ask("TELL bob saved", "OK TELL <id> <time>");
     bob.expect("MSG bob ann saved");
+    phone.expect("MSG bob ann saved");
     ann.ask("TELL cat just for you", "OK TELL - <time>");
     cat.expect("MSG cat ann just for you");
     // Files, complete and live.

@@ -164,6 +164,33 @@ fn direct_messages_are_in_the_chat_with_the_other_person() {
 }
 
 #[test]
+fn what_one_sends_on_another_device_is_in_the_private_chat_too() {
+    let mut play = TestScreen::new(80, 12);
+    play.hear(&[
+        "LIVE 101 2026-11-24T06:47:00.000Z MSG bob ann from my phone",
+        "LIVE 102 2026-11-24T06:47:01.000Z FILE bob ann 102 5 a.txt",
+        "LIVE 103 2026-11-24T06:47:02.000Z EDIT bob ann 101 from my old phone",
+    ]);
+    assert_eq!(play.app.rooms.len(), 2);
+    assert_eq!(play.app.rooms[1].news(), (0, 0));
+    assert!(play.effects().is_empty(), "no bell");
+    play.enter("/query bob");
+    play.sees("ann │ from my old phone");
+    play.sees("▤ a.txt");
+    // A file that this client has sent by a connection of its own is shown once.
+    let stored = crate::client::Stored {
+        file: 104,
+        length: 5,
+        sha256: crate::protocol::Digest::parse(&"0".repeat(64)).unwrap(),
+    };
+    play.hear(&["LIVE 104 2026-11-24T06:47:03.000Z FILE bob ann 104 5 b.txt"]);
+    play.app.sent_file("bob", &stored, "b.txt", &mut play.state);
+    assert_eq!(play.seen().matches("b.txt").count(), 1, "{}", play.seen());
+    play.hear(&["LIVE 105 2026-11-24T06:47:04.000Z REMOVE bob ann 104"]);
+    play.sees_not("b.txt");
+}
+
+#[test]
 fn a_private_chat_goes_on_under_the_new_nick_of_the_other_person() {
     let mut play = TestScreen::new(80, 12);
     play.hear(&["LIVE - 2026-11-24T06:47:01.000Z MSG ann bob lunch?"]);
