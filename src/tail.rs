@@ -156,6 +156,13 @@ impl Tail {
         Some((entry, line))
     }
 
+    /// Returns the entry with an id, and its line without the line ending.
+    pub fn find(&self, id: EventId) -> Option<(Entry, &str)> {
+        let is_it = |entry: &Entry| entry.id == Some(id);
+        let index = self.entries.iter().rposition(is_it)?;
+        self.get(self.first + index as Seq)
+    }
+
     /// Returns the position at which a reader continues if it has seen all logged events up to `id`. Returns `None`
     /// if later logged events have been dropped.
     pub fn seq_after(&self, id: u64) -> Option<Seq> {

@@ -287,13 +287,17 @@ impl Writer<'_> {
         Self { part, ..self }
     }
 
-    /// Returns whether the client receives the direct messages that other connections of its nick send (`TAGS on`).
+    /// Returns whether the client receives what other connections of its nick send in saved direct messages (`TAGS on`).
     pub fn wants_copies(self) -> bool {
         match self.dialect {
             Dialect::Program(marks) => marks.tags,
-            Dialect::Values => true,
-            Dialect::Talker | Dialect::Irc => false,
+            Dialect::Values | Dialect::Talker | Dialect::Irc => false,
         }
+    }
+
+    /// Returns whether the client sees what a message answers, because it cannot find that by its id.
+    pub fn quotes(self) -> bool {
+        matches!(self.dialect, Dialect::Talker)
     }
 
     /// Returns whether the client wants to know, for each nick that joins, whether it is registered.
@@ -434,6 +438,9 @@ pub struct Live<'a> {
     pub tags: &'a str,
     /// The event's id, if it is logged.
     pub id: Option<EventId>,
+    /// The layout and line of the message or file that the event answers or reacts to. Always `None` if the dialect does
+    /// not [need it](Writer::quotes).
+    pub quoted: Option<(EventLayout, &'a str)>,
     /// The time of the event.
     pub time: Time,
     /// Whether the event happened in the reader's current room.

@@ -10,6 +10,9 @@ use crate::protocol::tags::SentTags;
 use crate::protocol::text::clean;
 use crate::protocol::{Code, Event, Request, Time, Verb};
 
+/// The number of characters of a message that are repeated when somebody answers or reacts to it.
+const QUOTED_CHARS: usize = 30;
+
 /// Parses a line that a person has typed: a command after a slash, or a message.
 pub(super) fn parse(line: &[u8], has_nick: bool) -> Result<Option<Request<'_>>, Refusal> {
     let message = match line {
@@ -138,8 +141,36 @@ pub(super) fn write_event(live: &Live<'_>, out: &mut Vec<u8>) {
     }
     let at = local(live.time, live.utc_offset_s).strftime("%H:%M");
     let _ = write!(text, "[{at}] ");
-    text.push_str(&describe(&event));
+    let quoted = live.quoted.and_then(|(layout, line)| layout.event(line));
+    text.push_str(&describe_with(&event, quoted.as_ref()));
     out.extend_from_slice(text.as_bytes());
+}
+
+/// Describes an event that answers or reacts to `quoted`.
+fn describe_with(event: &Event<'_>, quoted: Option<&Event<'_>>) -> String {
+    let Some(quoted) = quoted.and_then(beginning) else {
+        return describe(event);
+    };
+    match event {
+        Event::Msg { nick, text, .. } => format!("<{nick}> (to {quoted}) {text}"),
+        Event::Me { nick, text, .. } => format!("* {nick} (to {quoted}) {text}"),
+        Event::React { nick, emoji, .. } => format!("-- {nick} reacts with {emoji} to {quoted}"),
+        Event::Unreact { nick, emoji, .. } => format!("-- {nick} withdraws {emoji} from {quoted}"),
+        event => describe(event),
+    }
+}
+
+/// Returns the author of a message or file, and how it begins.
+fn beginning(event: &Event<'_>) -> Option<String> {
+    let (nick, text) = match event {
+        Event::Msg { nick, text, .. } | Event::Me { nick, text, .. } => (nick, text),
+        Event::File { nick, name, .. } => (nick, name),
+        _ => return None,
+    };
+    let mut rest = text.chars();
+    let begin: String = rest.by_ref().take(QUOTED_CHARS).collect();
+    let dots = if rest.next().is_some() { "…" } else { "" };
+    Some(format!("{nick}: {begin}{dots}"))
 }
 
 /// Appends a past event with its date, without its ending.
@@ -183,6 +214,7 @@ mod tests {
             layout: Event::parse(line).unwrap().layout(),
             tags: "",
             id: None,
+            quoted: None,
             time: Time(1_795_346_525_007),
             is_here: here,
             is_for_everyone: false,

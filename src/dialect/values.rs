@@ -389,6 +389,7 @@ mod tests {
                 layout,
                 tags: "",
                 id: Some(id),
+                quoted: None,
                 time,
                 is_here: true,
                 is_for_everyone: false,

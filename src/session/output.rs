@@ -16,7 +16,7 @@ use crate::log::Record;
 use crate::protocol::event::{EventLayout, EventVerb};
 use crate::protocol::multiline::{text_lines, text_of};
 use crate::protocol::request::Refusal;
-use crate::protocol::{Code, EventId, Nick, RoomName, Time, Verb};
+use crate::protocol::{Code, Event, EventId, Nick, RoomName, Time, Verb, tags};
 use crate::tail::{Seq, Tail};
 
 /// A reply that waits to be sent.
@@ -756,6 +756,11 @@ impl Session {
                 layout: entry.layout,
                 tags: tail.tags(seq),
                 id: entry.id,
+                quoted: if client.quotes() {
+                    self.quoted(tail, seq)
+                } else {
+                    None
+                },
                 time: entry.time,
                 is_registered: client.names_accounts()
                     && entry.layout.verb() == Some(EventVerb::Join)
@@ -768,6 +773,18 @@ impl Session {
         lines as Seq
     }
 
+    /// Returns the layout and line of the message or file that an entry answers or reacts to, unless it is too old or the
+    /// reader ignores its author.
+    fn quoted<'a>(&self, tail: &'a Tail, seq: Seq) -> Option<(EventLayout, &'a str)> {
+        let (entry, line) = tail.get(seq)?;
+        let of = match entry.layout.event(line)? {
+            Event::React { id, .. } | Event::Unreact { id, .. } => id,
+            _ => tags::find(tail.tags(seq), "reply")?.parse().ok()?,
+        };
+        let (quoted, line) = tail.find(EventId::new(of)?)?;
+        (!self.ignores(quoted.layout, line)).then_some((quoted.layout, line))
+    }
+
     /// Returns the properties that all events of `place` have in common for this reader.
     fn live(&self, place: Place, chat: &Chat) -> Live<'static> {
         Live {
@@ -775,6 +792,7 @@ impl Session {
             layout: EventLayout::default(),
             tags: "",
             id: None,
+            quoted: None,
             time: Time(0),
             is_here: self.current().map(Place::Room) == Some(place),
             is_for_everyone: place == Place::Everyone,

@@ -177,6 +177,7 @@ impl Session {
             layout: event.layout(),
             tags: "",
             id: None,
+            quoted: None,
             time: now.time,
             is_here: false,
             is_for_everyone: false,

@@ -329,6 +329,7 @@ fn write_own(
                     .map_or_else(EventLayout::default, |event| event.layout()),
                 tags: &tags,
                 id: id.and_then(|_| EventId::new(first + n as u64)),
+                quoted: None,
                 time,
                 is_here: true,
                 is_for_everyone: false,
