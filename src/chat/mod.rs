@@ -660,11 +660,10 @@ impl Chat {
             return;
         };
         let Some(user) = self.user(nick) else { return };
+        // An operator may have deleted the message of another user. A registered nick belongs to its owner, even if the
+        // connection that sent the message has ended.
+        let is_own = user.nick.as_str() == entry.author() && self.is_registered(&message.by);
         let connections = &user.here.connections;
-        // An operator may have deleted the message of another user. If the author's connection no longer has the nick, the
-        // nick may belong to somebody else.
-        let is_own = user.nick.as_str() == entry.author()
-            && author.is_none_or(|author| connections.contains(&author));
         let has_others = connections.iter().any(|peer| Some(*peer) != author);
         if !is_own || !has_others || message.by.casefolded() == message.to.casefolded() {
             return;

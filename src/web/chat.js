@@ -635,7 +635,7 @@ export class Chat {
 		return { events: events.reverse(), isCut: isDone && / cut$/.test(reply.text), text: isDone ? reply.text : '', error: isDone ? '' : refusal(reply, about) };
 	}
 
-	/** Shows a file that the user has sent in a conversation. The server tells only the other user of it. */
+	/** Shows a file that the user has sent in a conversation. An older server tells only the other user of it. */
 	sentFile(room, { name, size }, id) {
 		room.push({ kind: 'live', verb: 'FILE', room: room.name, nick: this.nick, file: id, size, name, id, time: Date.now() });
 		this.trim(room);

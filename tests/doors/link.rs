@@ -407,6 +407,8 @@ fn tags_come_with_events_and_answers() {
 fn a_bot_sends_notices_and_reads_them_only_if_it_wants() {
     let notice = format!("LIVE 6 {T} @notice MSG #a other hi");
     let line = format!("LIVE 7 {T} MSG #a bob hi");
+    // Another connection of the nick has sent this.
+    let own = format!("LIVE 8 {T} MSG bob ann roll");
     for (options, expected) in [
         (options(&[("#a", Some(5))]).bot(), &["MSG #a bob hi"][..]),
         (
@@ -415,7 +417,7 @@ fn a_bot_sends_notices_and_reads_them_only_if_it_wants() {
         ),
         (
             options(&[("#a", Some(5))]),
-            &["MSG #a other hi", "MSG #a bob hi"],
+            &["MSG #a other hi", "MSG #a bob hi", "MSG bob ann roll"],
         ),
     ] {
         let is_bot = options.is_bot;
@@ -430,7 +432,7 @@ fn a_bot_sends_notices_and_reads_them_only_if_it_wants() {
             "OK NICK ann #a 5",
         ];
         hear(&mut state, &lines);
-        assert_eq!(hear(&mut state, &[&notice, &line]), expected);
+        assert_eq!(hear(&mut state, &[&notice, &line, &own]), expected);
         state.say("#a", "hi").unwrap();
         state.act("#a", "waves").unwrap();
         let marked = sent(&mut state)

@@ -3,8 +3,12 @@
 //! Only the two nicks learn of such a file and can fetch it; for everybody else, it does not exist.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_linger;
 use rustix::process::Signal;
 
 use crate::support::inbox::DEADLINE;
@@ -344,4 +348,24 @@ fn after_a_crash_both_are_told_that_an_upload_was_broken_off() {
     );
     bob.expect(&format!("PAST <id> <time> REMOVE bob ann {live}"));
     bob.expect("OK HISTORY 2");
+}
+
+#[test]
+fn ones_other_devices_are_told_that_an_upload_was_broken_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let chatd = on_disk(folder.path(), &[]);
+    let [_ann, mut bob] = ["ann", "bob"].map(|nick| registered(&chatd, nick));
+    let mut phone = chatd.peer();
+    phone.ask("TAGS on", "OK TAGS on");
+    phone.ask(&format!("NICK ann {PASSWORD}"), "OK NICK …");
+    let mut laptop = TcpStream::connect(chatd.address).unwrap();
+    let upload = format!("NICK ann {PASSWORD}\nUPLOAD a.log * @bob\nabc");
+    laptop.write_all(upload.as_bytes()).unwrap();
+    let live = bob.expect("FILE bob ann <id> * a.log");
+    let live = announced(&live);
+    phone.expect(&format!("FILE bob ann {live} * a.log"));
+    set_socket_linger(&laptop, Some(Duration::ZERO)).unwrap();
+    drop(laptop); // with a reset
+    bob.expect(&format!("REMOVE bob ann {live}"));
+    phone.expect(&format!("REMOVE bob ann {live}"));
 }

@@ -26,9 +26,14 @@ impl App {
         else {
             return None;
         };
-        // A direct message belongs to the chat with the other user.
-        let place = if **to == self.nick[..] { nick } else { to };
-        let at = self.find(place).unwrap_or(usize::MAX);
+        // A direct message is in the chat with the other user, who may have had another nick then.
+        let at = if to.starts_with('#') {
+            self.find(to)
+        } else {
+            let mut rooms = self.rooms.iter();
+            rooms.position(|room| !room.name.starts_with('#') && room.has(*id))
+        };
+        let at = at.unwrap_or(usize::MAX);
         let is_ignored = self.is_ignored(nick);
         let is_about_me = match event {
             Event::Edit { text, .. } => self.is_about_me(text),

@@ -138,7 +138,7 @@ impl App {
         }
     }
 
-    /// Shows a file that the user has sent to another user. The server tells only the other user of it.
+    /// Shows a file that the user has sent to another user. An older server tells only the other user of it.
     pub fn sent_file(&mut self, to: &str, stored: &Stored, name: &str, state: &mut ClientState) {
         let event = Event::File {
             room: to.into(),
