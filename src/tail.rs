@@ -6,6 +6,7 @@
 //! bounded in bytes: when it is full, the oldest entries are dropped, and a reader that has not reached them yet has
 //! fallen behind. This module knows neither rooms nor readers.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use crate::model::PeerId;
@@ -158,9 +159,23 @@ impl Tail {
 
     /// Returns the entry with an id, and its line without the line ending.
     pub fn find(&self, id: EventId) -> Option<(Entry, &str)> {
-        let is_it = |entry: &Entry| entry.id == Some(id);
-        let index = self.entries.iter().rposition(is_it)?;
-        self.get(self.first + index as Seq)
+        let logged = |index: usize| self.entries.get(index).and_then(|entry| entry.id);
+        let (mut begin, mut end) = (0, self.entries.len());
+        while begin < end {
+            let middle = begin + (end - begin) / 2;
+            // Entries that are not logged have no id, so the next older one that has decides.
+            let older = (begin..=middle).rev();
+            let Some((index, found)) = older.filter_map(|n| Some((n, logged(n)?))).next() else {
+                begin = middle + 1;
+                continue;
+            };
+            match found.cmp(&id) {
+                Ordering::Less => begin = middle + 1,
+                Ordering::Equal => return self.get(self.first + index as Seq),
+                Ordering::Greater => end = index,
+            }
+        }
+        None
     }
 
     /// Returns the position at which a reader continues if it has seen all logged events up to `id`. Returns `None`
@@ -317,6 +332,23 @@ mod tests {
             "",
             line.as_bytes(),
         )
+    }
+
+    #[test]
+    fn an_entry_is_found_by_its_id_among_entries_without_one() {
+        let mut tail = Tail::new(1 << 20);
+        for id in [0, 2, 0, 0, 4, 5, 0, 9, 0, 0, 0] {
+            let layout = EventLayout::default();
+            let line = format!("line {id}");
+            tail.push(EventId::new(id), Time(0), None, layout, "", line.as_bytes());
+        }
+        for id in 1..12 {
+            let found = tail.find(EventId::new(id).unwrap()).map(|(_, line)| line);
+            let expected = format!("line {id}");
+            let is_there = [2, 4, 5, 9].contains(&id);
+            assert_eq!(found, is_there.then_some(&*expected), "{id}");
+        }
+        assert!(Tail::new(9).find(EventId::new(1).unwrap()).is_none());
     }
 
     /// Reads all lines, starting with the entry `from`, in chunks of at most `most` bytes. Returns each chunk with the

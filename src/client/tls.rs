@@ -78,11 +78,9 @@ async fn trusted_keys_in(
         let (known_hosts, key) = (known_hosts.clone(), key.clone());
         let all: Vec<String> = list.iter().map(key_of).collect();
         background::run(move || {
-            let known = known_hosts.get(&key)?;
-            let mut is_list_known = false;
-            for key in all {
-                is_list_known |= known_hosts.get(&key)?.is_some();
-            }
+            let file = known_hosts.read()?;
+            let is_list_known = all.iter().any(|key| known_in(&file, key).is_some());
+            let known = known_in(&file, &key).map(str::to_owned);
             Ok((known, is_list_known, system_roots()))
         })
     };
@@ -221,18 +219,14 @@ impl KnownHosts {
         Self(state.map(|state| state.join("chatc").join("known_hosts")))
     }
 
-    fn get(&self, key: &str) -> io::Result<Option<String>> {
+    fn read(&self) -> io::Result<String> {
         let Some(path) = &self.0 else {
-            return Ok(None);
+            return Ok(String::new());
         };
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e),
-        };
-        let mut lines = text.lines().filter_map(|line| line.split_once(' '));
-        let found = lines.find(|(known, _)| *known == key);
-        Ok(found.map(|(_, fingerprint)| fingerprint.trim().to_owned()))
+        match fs::read_to_string(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read,
+        }
     }
 
     fn add(&self, key: &str, fingerprint: &str) -> io::Result<()> {
@@ -248,6 +242,13 @@ impl KnownHosts {
             .open(path)?;
         file.write_all(format!("{key} {fingerprint}\n").as_bytes())
     }
+}
+
+/// Returns what the text of `known_hosts` says about the certificate of an address.
+fn known_in<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let (_, fingerprint) = lines.find(|(known, _)| *known == key)?;
+    Some(fingerprint.trim())
 }
 
 /// The result of comparing the certificate that the server has sent with the known one.

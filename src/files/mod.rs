@@ -94,14 +94,17 @@ impl Store {
     /// # Errors
     /// When they cannot be listed or deleted.
     pub fn delete_unreferenced(&self) -> io::Result<()> {
-        let links = self
-            .links
-            .lock()
-            .expect("no thread panics while it holds this");
         for entry in fs::read_dir(&self.kept)? {
             let entry = entry?;
-            let digest = entry.file_name().to_str().and_then(Digest::parse);
-            if digest.is_some_and(|digest| !links.contains_key(&digest)) {
+            let Some(digest) = entry.file_name().to_str().and_then(Digest::parse) else {
+                continue;
+            };
+            // While this is held, no file is stored. Others must not wait until the whole folder has been read.
+            let links = self
+                .links
+                .lock()
+                .expect("no thread panics while it holds this");
+            if !links.contains_key(&digest) {
                 fs::remove_file(entry.path())?;
             }
         }
