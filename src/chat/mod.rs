@@ -638,7 +638,7 @@ impl Chat {
         }
         let tags = entry.tags.kept();
         let seq = self.append(place, id, time, author, tags, |chat, line| {
-            write(&entry.event(chat.place_text(place), id), line)
+            write(&entry.event(chat.addressee(entry, place), id), line)
         });
         let seq = seq.unwrap_or(Seq::MAX);
         Committed { id, time, seq }
@@ -668,23 +668,17 @@ impl Chat {
         if !is_own || !has_others || message.by.casefolded() == message.to.casefolded() {
             return;
         }
-        let place = Place::Nick(nick);
-        let mut append = |entry: &Entry, id| {
-            let tags = entry.tags.kept();
-            self.append(place, id, time, author, tags, |_, line| {
-                write(&entry.event(message.to.as_str(), id), line)
-            });
-        };
-        if !matches!(entry.kind, EventKind::Text) {
-            return append(entry, id);
+        self.append_event(entry, Some(Place::Nick(nick)), id, time, author);
+    }
+
+    /// Returns the room or the recipient that an event names, when it is appended to the tail of `place`. In the tail of its
+    /// author, a direct message names its recipient.
+    fn addressee<'a>(&'a self, entry: &'a Entry, place: Place) -> &'a str {
+        let own = self.place_text(place);
+        match &entry.scope {
+            Scope::Inbox(message) if own == message.by.as_str() => message.to.as_str(),
+            _ => own,
         }
-        let mut next = id;
-        let _ = entry.each_line(|line| {
-            let id = next;
-            append(&line, id);
-            next = id.and_then(|id| EventId::new(id.get() + 1));
-            Ok::<_, Infallible>(id)
-        });
     }
 
     /// Appends each line of a text as an event. Returns the outcome of the first line.

@@ -246,8 +246,8 @@ impl Chat {
         undecided.is_some_and(|undecided| undecided.is_cut_off)
     }
 
-    /// Stops waiting for everything that is undecided, because this server was cut off or its epoch has ended. Connections
-    /// that want another nick are refused. Connections that wait until the server has caught up go on waiting, unless the
+    /// Gives up all undecided changes, because this server was cut off or its epoch has ended. Connections that want another
+    /// nick are refused. Connections that wait until the server has caught up go on waiting, unless the
     /// server is cut off: then they go on with what it knows. Connections with a nick are closed anyway.
     pub fn fail_undecided(&mut self, time: Time) {
         let Some(undecided) = self.undecided.as_mut() else {

@@ -17,9 +17,10 @@ use super::address::{Address, InvalidAddress};
 /// same server. When a connection breaks, the next one goes to the server after it, or from the last server to the first.
 /// Clones share this knowledge, so all connections of a program go to the same server.
 ///
-/// `tls://` before an address also applies to the addresses after it; `tcp://` applies to one address. The client remembers a certificate for
-/// each host and port. So the servers of a list may have different certificates, and the servers behind one name must have
-/// the same one, unless an authority has signed theirs. All servers get the same passwords.
+/// `tls://` before an address also applies to the addresses after it; `tcp://` applies to one address. The client
+/// remembers a certificate for each host and port. So the servers of a list may have different certificates, and the
+/// servers behind one name must have the same one, unless an authority has signed theirs. All servers get the same
+/// passwords.
 ///
 /// ```
 /// use plainchat::client::Addresses;

@@ -1,5 +1,6 @@
 //! Opens a connection: resolves the name, connects with TCP, and starts TLS if the address requires or allows it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -20,45 +21,6 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 type Halves = (Sender, Receiver);
 
-/// Opens a connection to the first server that can be reached, in the order of [`Addresses`].
-///
-/// # Errors
-/// [`Error::Untrusted`], without trying further servers. If no server can be used: the last [`Error::Connect`] that concerns
-/// security, or else the last one.
-pub(super) async fn open(addresses: &Addresses) -> Result<Opened, Error> {
-    let mut failures = Failures::default();
-    let mut last = Vec::new();
-    for index in addresses.order() {
-        let Some(address) = addresses.get(index) else {
-            continue;
-        };
-        match resolve(address).await {
-            Ok(found) => {
-                let (servers, later) = addresses.split(index, found);
-                last.extend(later.into_iter().map(|server| (index, server)));
-                for server in servers {
-                    if let Some(opened) = attempt(addresses, index, server, &mut failures).await? {
-                        return Ok(opened);
-                    }
-                }
-            }
-            Err(source) => failures.unreached(Error::Connect {
-                address: address.clone(),
-                source,
-            }),
-        }
-    }
-    for (index, server) in last {
-        if let Some(opened) = attempt(addresses, index, server, &mut failures).await? {
-            return Ok(opened);
-        }
-    }
-    Err(failures.into_error().unwrap_or_else(|| Error::Connect {
-        address: addresses.first().clone(),
-        source: io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
-    }))
-}
-
 /// A new connection, and the server that it leads to.
 pub(super) struct Opened {
     pub(super) address: Address,
@@ -66,78 +28,85 @@ pub(super) struct Opened {
     pub(super) halves: Halves,
 }
 
-/// The reasons why no server could be used.
-#[derive(Default)]
-struct Failures {
-    /// The last error that concerns security. It is reported even if another server could not be reached later, because
-    /// somebody may be intercepting the connection.
-    insecure: Option<Error>,
-    /// The last error of a server that could not be reached.
-    unreached: Option<Error>,
+/// Why a server cannot be used.
+enum Failed {
+    /// It cannot be reached.
+    Unreached(Error),
+    /// It can be reached, but not securely. Somebody may be intercepting the connection.
+    Insecure(Error),
 }
 
-impl Failures {
-    fn unreached(&mut self, error: Error) {
-        self.unreached = Some(error);
+/// Opens a connection to the first server that can be reached, in the order of [`Addresses`].
+///
+/// # Errors
+/// [`Error::Untrusted`], without trying further servers. If no server can be used: the last [`Error::Connect`] that concerns
+/// security, or else the last one.
+pub(super) async fn open(addresses: &Addresses) -> Result<Opened, Error> {
+    let (mut insecure, mut unreached) = (None, None);
+    // The places of the addresses to resolve, and the servers that were found there.
+    let order = addresses.order().into_iter();
+    let mut queue: VecDeque<_> = order.map(|index| (index, None)).collect();
+    while let Some((index, server)) = queue.pop_front() {
+        let Some(address) = addresses.get(index) else {
+            continue;
+        };
+        let Some(server) = server else {
+            match resolve(address).await {
+                Ok(found) => {
+                    let (next, last) = addresses.split(index, found);
+                    let at_index = |server| (index, Some(server));
+                    next.into_iter()
+                        .rev()
+                        .for_each(|server| queue.push_front(at_index(server)));
+                    queue.extend(last.into_iter().map(at_index));
+                }
+                Err(source) => unreached = Some(failed_at(address)(source)),
+            }
+            continue;
+        };
+        match attempt(addresses, address, server).await {
+            Ok(halves) => {
+                addresses.used(index, server);
+                let address = address.clone();
+                return Ok(Opened {
+                    address,
+                    server,
+                    halves,
+                });
+            }
+            Err(Failed::Insecure(error @ Error::Untrusted { .. })) => return Err(error),
+            Err(Failed::Insecure(error)) => insecure = Some(error),
+            Err(Failed::Unreached(error)) => unreached = Some(error),
+        }
     }
-
-    fn into_error(self) -> Option<Error> {
-        self.insecure.or(self.unreached)
-    }
+    Err(insecure.or(unreached).unwrap_or_else(|| {
+        let text = "the name has no address";
+        failed_at(addresses.first())(io::Error::new(io::ErrorKind::NotFound, text))
+    }))
 }
 
-/// Tries one server. Returns `None` if the next one is to be tried.
+/// Tries one server.
 async fn attempt(
     addresses: &Addresses,
-    index: usize,
+    address: &Address,
     server: SocketAddr,
-    failures: &mut Failures,
-) -> Result<Option<Opened>, Error> {
-    let Some(address) = addresses.get(index) else {
-        return Ok(None);
-    };
-    let trust = if tls::is_tried(address, server.ip()) {
-        match tls::trusted_keys(address, addresses).await {
-            Ok(trust) => Some(trust),
-            Err(error) => {
-                failures.insecure = Some(error);
-                return Ok(None);
-            }
-        }
-    } else {
-        None
-    };
-    let stream = match reach(server, address).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            failures.unreached(error);
-            return Ok(None);
-        }
-    };
-    let halves = match trust {
-        None => plain(stream),
-        Some(trust) => match secure(stream, address, trust).await {
-            Ok(Secured::Done(sender, receiver)) => (sender, receiver),
-            Ok(Secured::NotSpoken) => match reach(server, address).await {
-                Ok(stream) => plain(stream),
-                Err(error) => {
-                    failures.unreached(error);
-                    return Ok(None);
-                }
-            },
-            Err(error @ Error::Untrusted { .. }) => return Err(error),
-            Err(error) => {
-                failures.insecure = Some(error);
-                return Ok(None);
-            }
-        },
-    };
-    addresses.used(index, server);
-    Ok(Some(Opened {
-        address: address.clone(),
-        server,
-        halves,
-    }))
+) -> Result<Halves, Failed> {
+    let reaches = async || reach(server, address).await.map_err(Failed::Unreached);
+    if !tls::is_tried(address, server.ip()) {
+        return Ok(plain(reaches().await?));
+    }
+    let trust = tls::trusted_keys(address, addresses).await;
+    let trust = trust.map_err(Failed::Insecure)?;
+    let secured = secure(reaches().await?, address, trust).await;
+    match secured.map_err(Failed::Insecure)? {
+        Secured::Done(sender, receiver) => Ok((sender, receiver)),
+        Secured::NotSpoken => Ok(plain(reaches().await?)),
+    }
+}
+
+fn failed_at(address: &Address) -> impl FnOnce(io::Error) -> Error {
+    let address = address.clone();
+    move |source| Error::Connect { address, source }
 }
 
 /// Connects with TCP.
@@ -147,10 +116,7 @@ async fn reach(server: SocketAddr, address: &Address) -> Result<Tcp, Error> {
         Err(io::Error::new(io::ErrorKind::TimedOut, "no answer"))
     };
     let connected = connect(server, address).or(late).await;
-    connected.map_err(|source| Error::Connect {
-        address: address.clone(),
-        source,
-    })
+    connected.map_err(failed_at(address))
 }
 
 async fn connect(to: SocketAddr, address: &Address) -> io::Result<Tcp> {

@@ -407,8 +407,7 @@ impl State {
             EventKind::Remove(id, _) | EventKind::Stored(id, _) if self.is_removed(*id) => {
                 return Err(Code::NoSuchFile);
             }
-            // The upload has become complete meanwhile. Whoever removes the file must know its contents, which are
-            // released.
+            // The upload is complete by now. A removal must name the contents that it releases.
             EventKind::Remove(id, removed) if removed.is_live() && self.is_complete(*id) => {
                 return Err(Code::Busy);
             }

@@ -16,7 +16,7 @@ use rustix::fs::statvfs;
 use tracing::{info, warn};
 
 use super::driver::random;
-use super::{COPY, Error, Settings, state_of};
+use super::{COPY, Error, Settings, leads_on, state_of};
 use crate::cluster::nats::{Handle, Headers, JetStream};
 use crate::log::sqlite::{NewCopy, SqliteLog};
 use crate::model::StorageError;
@@ -260,8 +260,8 @@ async fn is_usable(
         return Ok(false);
     };
     let log = state_of(jetstream, settings).await?;
-    let leads_on = log.first <= position.needed() && position.newest() <= log.last;
-    Ok(position.log == settings.chat && position.checkpoint.is_some() && leads_on)
+    let is_of_chat = position.log == settings.chat && position.checkpoint.is_some();
+    Ok(is_of_chat && leads_on(&log, &position))
 }
 
 /// Receives the copy that another server makes. Returns false if that server does not send all of it.

@@ -19,7 +19,7 @@ use super::connected::{Connected, Progress, Ready, now};
 use super::log::{Answers, Submitted};
 use super::{LOG, STORED, Settings, buckets};
 use crate::cluster::Members;
-use crate::cluster::nats::{self, Dialer, Handle, Headers, JetStream, Stored, Subscription};
+use crate::cluster::nats::{self, Handle, Headers, JetStream, Stored, Subscription};
 use crate::cluster::node::{Logged, Node, Receipt, Step, Stuck};
 use crate::cluster::publisher::CUT_OFF_AFTER;
 use crate::log::sqlite::{self, Message, Position, SharedChange, SqliteLog};
@@ -154,13 +154,7 @@ impl Driver {
 
     /// Keeps the server connected with the others until it leaves, or cannot go on.
     pub async fn run(mut self) -> Ended {
-        let seed = random();
-        let mut dialer = Dialer::new(
-            self.settings.nats.clone(),
-            &self.settings.server,
-            self.settings.tls.clone(),
-            seed,
-        );
+        let mut dialer = self.settings.dialer();
         let ended = loop {
             let failed = |address: &nats::Address, lost: &nats::Lost| {
                 warn!("cannot connect to NATS at {address}: {lost}");

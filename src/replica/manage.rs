@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 
 use super::connected::ServerStatus;
-use super::{Error, LOG, PAUSE, STATUS, STORED, Settings, state_of, with_jetstream};
+use super::{
+    Error, LOG, PAUSE, STATUS, STORED, Settings, leads_on, state, state_of, with_jetstream,
+};
 use crate::cluster::nats::jetstream::{NO_PEERS, NO_SUCH_STREAM, NOT_CLUSTERED, StreamState};
 use crate::cluster::nats::{self, Headers, JetStream};
 use crate::log::sqlite::{Position, SqliteLog};
@@ -87,7 +89,7 @@ pub fn repair(settings: &Settings, folder: &Path) -> Result<Repaired, Error> {
                 return Err(Error::Running(running.server));
             }
             if let Some(log) = state(jetstream, settings).await? {
-                if log.first <= known.needed() && known.newest() <= log.last {
+                if leads_on(&log, &known) {
                     return Ok(Repaired::Nothing);
                 }
                 if log.first <= log.last && known.newest() < log.last {
@@ -144,11 +146,10 @@ pub fn status(settings: &Settings) -> Result<(StreamState, Vec<ServerStatus>), E
 
 /// Returns what the servers of a chat tell about themselves within a second, in the order of their names.
 async fn answers(jetstream: &JetStream, settings: &Settings) -> Result<Vec<ServerStatus>, Error> {
-    let handle = jetstream.handle();
-    let inbox = handle.new_inbox();
-    let answers = handle.subscribe(&inbox)?;
     let subject = settings.subject(STATUS);
-    handle.publish(&subject, Some(&inbox), &Headers::new(), b"")?;
+    let answers = jetstream
+        .handle()
+        .request_all(&subject, &Headers::new(), b"")?;
     let mut all = Vec::new();
     let until = Instant::now() + STATUS_WITHIN;
     while let Ok(answer) = answers
@@ -164,14 +165,6 @@ async fn answers(jetstream: &JetStream, settings: &Settings) -> Result<Vec<Serve
 /// Returns the number of the first message all of whose ids are greater than those of a log.
 fn after_ids(log: &SqliteLog) -> Result<u64, Error> {
     Ok(log.last_id()? / 1024 + 1)
-}
-
-/// Returns the messages of the log; `None` if there is no log.
-async fn state(jetstream: &JetStream, settings: &Settings) -> Result<Option<StreamState>, Error> {
-    match state_of(jetstream, settings).await {
-        Err(Error::NoChat(_)) => Ok(None),
-        state => state.map(Some),
-    }
 }
 
 /// Creates the log. Its first message gets the number `first`.

@@ -109,6 +109,16 @@ impl Settings {
         })
     }
 
+    /// Returns what connects with the NATS servers.
+    fn dialer(&self) -> Dialer {
+        Dialer::new(
+            self.nats.clone(),
+            &self.server,
+            self.tls.clone(),
+            driver::random(),
+        )
+    }
+
     /// Returns the name of the stream that is the log.
     fn stream(&self) -> String {
         format!("PC_{}", self.chat)
@@ -424,14 +434,23 @@ fn known(settings: &Settings, folder: &Path) -> Result<Option<Position>, Error> 
     }
 }
 
-/// Returns the messages of the log.
-async fn state_of(jetstream: &JetStream, settings: &Settings) -> Result<StreamState, Error> {
+/// Returns the messages of the log; `None` if there is no such chat.
+async fn state(jetstream: &JetStream, settings: &Settings) -> Result<Option<StreamState>, Error> {
     match jetstream.stream(&settings.stream()).await {
-        Err(nats::Error::Refused { code, .. }) if code == NO_SUCH_STREAM => {
-            Err(Error::NoChat(settings.chat.clone()))
-        }
-        stream => Ok(stream?.state),
+        Err(nats::Error::Refused { code, .. }) if code == NO_SUCH_STREAM => Ok(None),
+        stream => Ok(Some(stream?.state)),
     }
+}
+
+/// Returns the messages of the log of a chat that must exist.
+async fn state_of(jetstream: &JetStream, settings: &Settings) -> Result<StreamState, Error> {
+    let state = state(jetstream, settings).await?;
+    state.ok_or_else(|| Error::NoChat(settings.chat.clone()))
+}
+
+/// Returns whether the log has everything that a replica needs, and everything that the replica has seen.
+fn leads_on(log: &StreamState, from: &Position) -> bool {
+    log.first <= from.needed() && from.newest() <= log.last
 }
 
 /// Connects with a NATS server, and lets `work` use its JetStream. Connects again while the servers are not ready.
@@ -439,12 +458,7 @@ async fn with_jetstream<T>(
     settings: &Settings,
     work: impl AsyncFn(&JetStream) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut dialer = Dialer::new(
-        settings.nats.clone(),
-        &settings.server,
-        settings.tls.clone(),
-        driver::random(),
-    );
+    let mut dialer = settings.dialer();
     loop {
         let (handle, connection) = admitted(&mut dialer, settings.nats.len()).await?;
         handle.info().check().map_err(Error::Unfit)?;

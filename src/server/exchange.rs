@@ -344,11 +344,8 @@ fn received(server: &Arc<Server>, following: &Following) -> Received {
 /// Asks all servers which live files they receive. Returns `None` if one of them does not answer.
 async fn all_received(following: &Following) -> Option<Vec<Received>> {
     let handle = following.connection().await;
-    let inbox = handle.new_inbox();
-    let answers = handle.subscribe(&inbox).ok()?;
     let subject = following.subject(RECEIVED);
-    let asked = handle.publish(&subject, Some(&inbox), &Headers::new(), b"");
-    asked.ok()?;
+    let answers = handle.request_all(&subject, &Headers::new(), b"").ok()?;
     let mut all: Vec<Received> = Vec::new();
     loop {
         let servers = following.progress().servers;

@@ -368,13 +368,6 @@ impl ClientState {
                 id: *id,
             });
         }
-        // A bot must not answer what its nick sends to others.
-        let place = event.place();
-        let own = self.nick.as_deref();
-        let is_to_others = !place.starts_with('#') && place != "*" && Some(place) != own;
-        if self.options.is_bot && is_to_others && Some(event.nick()) == own {
-            return;
-        }
         // Events in the lobby before the client leaves it are not wanted. If a room is still to be joined from an id,
         // the server sends its events again in reply to the `JOIN`.
         let is_not_joined = |room: &RoomPosition| room.name == event.place() && !room.is_joined;
@@ -390,7 +383,11 @@ impl ClientState {
                 room.last_id = Some(id.get());
             }
         }
-        if tags.is_notice() && self.options.is_bot && !self.options.reads_notices {
+        // A bot must not answer what its nick sends to others.
+        let (place, own) = (event.place(), self.nick.as_deref());
+        let is_own = Some(event.nick()) == own && !place.starts_with('#') && Some(place) != own;
+        let is_unwanted = is_own || tags.is_notice() && !self.options.reads_notices;
+        if self.options.is_bot && is_unwanted {
             return;
         }
         self.updates.push_back(update);

@@ -204,6 +204,22 @@ impl Handle {
         format!("{}.{}", self.0.inbox, state.last_number)
     }
 
+    /// Sends a request to everybody who answers requests with this subject, and returns the answers.
+    ///
+    /// # Errors
+    /// Those of [`Self::publish`].
+    pub fn request_all(
+        &self,
+        subject: &str,
+        headers: &Headers,
+        payload: &[u8],
+    ) -> Result<Subscription, Error> {
+        let inbox = self.new_inbox();
+        let answers = self.subscribe(&inbox)?;
+        self.publish(subject, Some(&inbox), headers, payload)?;
+        Ok(answers)
+    }
+
     /// Sends a request, and returns the first answer.
     ///
     /// # Errors
@@ -215,9 +231,7 @@ impl Handle {
         payload: &[u8],
         within: Duration,
     ) -> Result<Message, Error> {
-        let inbox = self.new_inbox();
-        let answers = self.subscribe(&inbox)?;
-        self.publish(subject, Some(&inbox), headers, payload)?;
+        let answers = self.request_all(subject, headers, payload)?;
         answers.next_within(within).await?.unless_unanswered()
     }
 }

@@ -491,7 +491,7 @@ fn decide(
         EventKind::Remove(id, _) | EventKind::Stored(id, _) if is_removed(step, *id)? => {
             return Ok(Err(StorageError::NoSuchFile));
         }
-        // The upload has become complete meanwhile. Whoever removes the file must know its contents, which are released.
+        // The upload is complete by now. A removal must name the contents that it releases.
         EventKind::Remove(id, removed) if removed.is_live() && is_complete(step, *id)? => {
             return Ok(Err(StorageError::Conflict));
         }

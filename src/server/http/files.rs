@@ -143,8 +143,8 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
     };
     let id = EventId::parse(number).ok_or_else(none)?;
     let has_password = client.server.config.password.is_some();
-    // While every room is open to everyone, a client may read every file of a room without a password. If it sends one,
-    // the password is checked before the file is looked up, so that a wrong one gets the same answer for every number.
+    // While every room is open to everyone, a client may read every file of a room without a password. If it sends a
+    // password, that is checked before the file is looked up, so that the answer to a wrong one reveals no file.
     let is_known = headers.contains_key(AUTHORIZATION);
     let to = if !has_password && !is_known && client.server.state().chat.is_all_open() {
         None
