@@ -115,7 +115,7 @@ commands! {
         lists ["PAST"] replies ["OK FILES <count>"] refuses [BadName NoSuchRoom NeedNick],
     Remove "REMOVE" " <id, nick or room>" "delete your own message or file; operators can delete anybody's, an account or a room"
         lists [] replies ["OK REMOVE <id, nick or room>"]
-        refuses [NeedNick NoSuchFile NoSuchNick NoSuchRoom NotAllowed],
+        refuses [NeedNick NoSuchFile NoSuchNick NoSuchRoom NotAllowed Busy],
     Edit "EDIT" " <id> <text>" "replace the text of your own message"
         lists [] replies ["OK EDIT <id> <time>"] refuses [NeedNick NoSuchId NotAllowed],
     React "REACT" " <id> <emoji>" "react to a message or file with an emoji"
