@@ -59,11 +59,7 @@ test('a conversation on all screens', async (t) => {
 	terminals.open('nora', 100, 130, `nc 127.0.0.1 ${port}`);
 	await terminals.types('nora', 'NICK nora', 'OK NICK');
 	await terminals.types('nora', 'JOIN ops', 'OK JOIN');
-	terminals.open('dora', 100, 140, `telnet 127.0.0.1 ${port}`);
-	await terminals.shows('dora', 'Escape');
-	await terminals.types('dora', 'NICK dora', 'OK NICK');
-	await terminals.types('dora', 'JOIN ops', 'OK JOIN');
-	await terminals.types('dora', 'CHAT', 'OK CHAT');
+	await terminals.talker('dora', 100, 140, `127.0.0.1 ${port}`, 'dora');
 	terminals.open('otto', 100, 130, `/usr/bin/python3 ${folder}/client.py 127.0.0.1 ${port} otto ops`);
 	await shows(['dora'], 'otto joined');
 
@@ -91,12 +87,9 @@ test('a conversation on all screens', async (t) => {
 	terminals.tmux('send-keys', '-t', 'carl', 'Enter');
 	await terminals.types('carl', 'thanks, ann: which disk?');
 	await message(ann, 'which disk?').waitFor();
-	// Again, if another message moves it away from the finger.
-	await until(async () => {
-		await row(bob, 'which disk?').tap();
-		const reply = row(bob, 'which disk?').getByRole('button', { name: 'Reply', exact: true });
-		return reply.tap({ timeout: 2000 }).then(() => true, () => false);
-	}, true);
+	// Its quote would lead to the quoted message.
+	await message(bob, 'which disk?').tap();
+	await row(bob, 'which disk?').getByRole('button', { name: 'Reply', exact: true }).tap();
 	await say(bob, 'sdb has space');
 	await message(ann, 'sdb has space').waitFor();
 	await shows([...WATCHERS, 'otto'], 'sdb has space');
@@ -195,11 +188,7 @@ test('a conversation on all screens', async (t) => {
 	await terminals.types('carl', 'welcome back, both of you');
 	await message(bob, 'welcome back').waitFor();
 	await shows(['again-nora', 'again-otto', 'dora', 'curl'], 'welcome back');
-	terminals.open('eve', 100, 60, `telnet 127.0.0.1 ${port}`);
-	await terminals.shows('eve', 'Escape');
-	await terminals.types('eve', 'NICK eve', 'OK NICK');
-	await terminals.types('eve', 'CHAT', 'OK CHAT');
-	await terminals.types('eve', '/join ops', 'ops');
+	await terminals.talker('eve', 100, 60, `127.0.0.1 ${port}`, 'eve');
 	await terminals.types('eve', '/history 14', 'welcome back');
 
 	await ann.screenshot({ path: `${pictures}/ann-end.png` });

@@ -67,11 +67,7 @@ test('the pictures of the README', async (t) => {
 	await terminals.types('nc', 'JOIN ops', 'OK JOIN');
 	await terminals.types('nc', 'CHAT', 'OK CHAT');
 	terminals.open('curl', 84, 13, "curl -sN 'http://localhost:5002/rooms/ops?follow'");
-	terminals.open('telnet', 76, 13, 'telnet localhost 5002');
-	await terminals.shows('telnet', 'Escape');
-	await terminals.types('telnet', 'NICK fred', 'OK NICK');
-	await terminals.types('telnet', 'JOIN ops', 'OK JOIN');
-	await terminals.types('telnet', 'CHAT', 'OK CHAT');
+	await terminals.talker('telnet', 76, 13, 'localhost 5002', 'fred');
 	const page = await visitor(t, { viewport: { width: 1120, height: 980 }, colorScheme: 'light' });
 	await enter(page, { url: 'http://localhost:5002/' }, 'carol', '#ops');
 	const erin = await user('erin', '#ops');

@@ -26,6 +26,15 @@ export class Terminals {
 		if (shown) await this.shows(name, shown);
 	}
 
+	/** Opens telnet in talker mode, as a user in the room `ops`. `server` is the host and port. */
+	async talker(name, columns, rows, server, nick) {
+		this.open(name, columns, rows, `telnet ${server}`);
+		await this.shows(name, 'Escape');
+		await this.types(name, `NICK ${nick}`, 'OK NICK');
+		await this.types(name, 'JOIN ops', 'OK JOIN');
+		await this.types(name, 'CHAT', 'OK CHAT');
+	}
+
 	/** Waits until the terminal shows `text`. */
 	shows(name, text) {
 		return until(() => this.tmux('capture-pane', '-p', '-t', name).includes(text), true);
