@@ -59,6 +59,8 @@ export class Chat {
 	/** Whether the user has a name and has joined all rooms, so that messages can be sent. */
 	isReady = false;
 
+	/** Whether the user has chosen a name that no server has answered yet. */
+	#isEntering = false;
 	#keeping = null;
 	#restored = ''; // the folded nick whose kept conversations have been loaded
 	#running = new Map(); // name of a request → its promise
@@ -135,7 +137,7 @@ export class Chat {
 			this.can = new Set(parts.split(' '));
 		});
 		if (!this.keeps) connection.request('HELP', ({ text }) => (this.keeps = keeping(text))).then(() => this.page.changed());
-		if (this.phase === 'in') await this.#resume();
+		if (this.phase === 'in' || this.#isEntering) await this.#resume();
 		else await this.listRooms();
 	}
 
@@ -166,6 +168,7 @@ export class Chat {
 		const { connection } = this;
 		const reply = await connection.request(`NICK ${this.nick} ${this.password}`);
 		if (!reply) return;
+		this.#isEntering = false;
 		if (!reply.ok) {
 			if (this.phase === 'in' && PASSING.has(reply.code)) return connection.leave(reply);
 			this.#refusedName(reply);
@@ -307,7 +310,8 @@ export class Chat {
 		if (!this.isUp) return;
 		if (pass) {
 			const reply = await this.connection.request(`PASS ${pass}`);
-			if (!reply?.ok) {
+			if (!reply) return;
+			if (!reply.ok) {
 				this.refused = refusal(reply);
 				return void this.page.changed();
 			}
@@ -321,6 +325,7 @@ export class Chat {
 			this.active = this.add(room);
 			if (!this.active.isLoaded) this.active.lastRead = undefined;
 		}
+		this.#isEntering = true;
 		await this.#resume();
 	}
 

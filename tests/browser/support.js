@@ -174,7 +174,9 @@ export async function enter(page, server, nick, address = '') {
 	await page.goto(server.url + address);
 	await page.getByLabel('Your name', { exact: true }).fill(nick);
 	await page.getByRole('button', { name: /^Join/ }).click();
-	await page.getByRole('textbox', { name: 'Message' }).or(page.getByRole('combobox', { name: 'Message' })).waitFor();
+	await page.getByRole('textbox', { name: 'Message' }).or(page.getByRole('combobox', { name: 'Message' })).waitFor().catch(async (problem) => {
+		throw new Error(`${problem.message}\nThe page shows: ${await page.locator('body').innerText()}`);
+	});
 }
 
 /** Changes the lines that the page receives: `change(line)` returns what arrives instead. */

@@ -266,6 +266,36 @@ test('too many wrong passwords are reported, and the page does not try again by 
 	assert.match(tab.chat.refused, /Wait half a minute/);
 });
 
+test('a name that is chosen while the connection breaks is sent again on the next', async (t) => {
+	const tab = new Tab(t, new Store(new Memory(), new Memory()));
+	tab.chat.start('#a');
+	tab.socket.onopen();
+	tab.chat.enter('ann', '', '#a', '');
+	tab.socket.onclose();
+	await settled();
+	assert.equal(tab.chat.phase, 'welcome');
+	tab.chat.connection.retryNow();
+	tab.socket.onopen();
+	await settled();
+	assert.ok(tab.socket.sent.some((line) => line.startsWith('NICK ann ')));
+	const greeting = ['OK STAMPS on', 'OK TAGS on', 'OK HELLO 1 box nonce', 'OK HELP'];
+	tab.socket.gets(...greeting, 'ERR NICK nick-taken choose another');
+	await settled();
+	assert.notEqual(tab.chat.refused, '');
+	// A refused name is not tried again.
+	tab.socket.onclose();
+	tab.chat.connection.retryNow();
+	tab.socket.onopen();
+	await settled();
+	assert.ok(!tab.socket.sent.some((line) => line.startsWith('NICK')));
+	// A connection that breaks while the server's password is checked refuses nothing.
+	tab.socket.gets(...greeting);
+	tab.chat.enter('ann', '', '#a', 'of the server');
+	tab.socket.onclose();
+	await settled();
+	assert.equal(tab.chat.phase, 'welcome');
+});
+
 test('a reload sends an unacknowledged message again with its nonce', async (t) => {
 	const tab = new Tab(t);
 	await tab.connect({ last: 10 });
