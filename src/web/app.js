@@ -24,10 +24,14 @@ import { welcome as makeWelcome } from './view/welcome.js';
 const store = new Store();
 let isDue = false;
 let isEntered = false;
+let pressEnds = 0;
 let announced = [];
 
 /** The number of messages after which a user whose name is not registered is offered to register it. */
 const SENT_BEFORE_OFFER = 3;
+
+/** A press of a button ends within this time, or is no click. */
+const PRESS_MS_MAX = 10_000;
 
 const isNarrow = () => matchMedia('(max-width: 900px)').matches;
 const isTouched = () => matchMedia('(pointer: coarse)').matches;
@@ -41,8 +45,8 @@ const ui = {
 	changed() {
 		if (isDue) return;
 		isDue = true;
-		if (document.hidden) setTimeout(draw, 100);
-		else requestAnimationFrame(draw);
+		if (document.hidden) setTimeout(drawIfReleased, 100);
+		else requestAnimationFrame(drawIfReleased);
 	},
 
 	/** Must be called when the height of a message has changed. */
@@ -350,6 +354,15 @@ const panel = makePanel(chat, ui);
 const welcome = makeWelcome(chat, ui);
 
 // ---- drawing
+
+// A click is lost if its button is moved or replaced while it is pressed. So nothing is drawn meanwhile.
+addEventListener('pointerdown', ({ target }) => { pressEnds = target.closest('button, a') ? Date.now() + PRESS_MS_MAX : 0; }, true);
+for (const released of ['pointerup', 'pointercancel']) addEventListener(released, () => { pressEnds = 0; }, true);
+
+function drawIfReleased() {
+	if (Date.now() < pressEnds) setTimeout(drawIfReleased, 50);
+	else draw();
+}
 
 function draw() {
 	isDue = false;

@@ -1,6 +1,7 @@
 // Browsers and nc in one conversation.
 
 import assert from 'node:assert/strict';
+import { EventEmitter, once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -195,26 +196,41 @@ test('a link that is clicked at the moment when the page draws another room is f
 	assert.equal(new URL(ann.url()).hash, '#cake');
 });
 
-test('a click is not lost when a message arrives while the button is down', async (t) => {
-	const { server, ann } = await inTwoRooms(t);
+test('a click is not lost when a message or another user arrives while the button is down', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	const events = new EventEmitter();
+	ann.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => events.emit(String(payload).split(' ').slice(3).join(' '))));
+	await register(ann, server, 'ann');
+	for (const room of ['tea', 'cake']) {
+		await say(ann, `/join ${room}`);
+		await ann.getByRole('heading', { name: `#${room}`, exact: true }).waitFor();
+	}
+	const press = async (button, act, event) => {
+		await button.hover();
+		const arrived = once(events, event);
+		await ann.mouse.down();
+		await act();
+		await arrived;
+		await ann.evaluate(() => new Promise(requestAnimationFrame)); // the page would have drawn it
+	};
 	const bob = await Nc.named(t, server, 'bob', '#tea');
 	const link = ann.locator('#rooms').getByRole('link', { name: /tea/ });
-	await link.hover();
-	await ann.mouse.down();
-	bob.say('MSG hello');
-	await until(() => ann.title(), '• #cake – plainchat');
+	await press(link, () => bob.say('MSG hello'), 'MSG #tea bob hello');
 	await ann.mouse.up();
 	await ann.getByRole('heading', { name: '#tea', exact: true }).waitFor();
-	// The row that was not drawn meanwhile is drawn now.
-	await link.hover();
-	await ann.mouse.down();
-	await say(ann, '/join cake');
-	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
-	bob.say('MSG is anybody here?');
-	await until(() => ann.title(), '• #cake – plainchat');
+	// What was not drawn meanwhile is drawn when the button is released.
+	await press(ann.locator('#rooms').getByRole('link', { name: /cake/ }), () => bob.say('MSG is anybody here?'), 'MSG #tea bob is anybody here?');
+	assert.equal(await message(ann, 'is anybody here?').count(), 0);
 	await ann.mouse.move(600, 300);
 	await ann.mouse.up();
-	await link.locator('.badge', { hasText: '1' }).waitFor();
+	await message(ann, 'is anybody here?').waitFor();
+	// The list of users grows, and moves the button away.
+	await ann.getByRole('button', { name: 'Who is here' }).click();
+	const closing = ann.getByRole('button', { name: 'Make invite-only' });
+	await press(closing, () => Nc.named(t, server, 'carol', '#tea'), 'JOIN #tea carol');
+	await ann.mouse.up();
+	await ann.getByText('#tea is invite-only.').waitFor();
 });
 
 test('direct messages', async (t) => {

@@ -42,8 +42,7 @@ export const byId = (id) => document.getElementById(id);
 
 /**
  * Replaces the children of `parent` by those of `rows` (`{key, sign, build()}`). A row with the same key and sign as
- * before keeps its element, and so its focus and selection. A row that is pressed keeps its element until the next
- * draw, because a click on an element that is replaced meanwhile is lost.
+ * before keeps its element, and so its focus and selection.
  */
 export function sync(parent, rows) {
 	const old = (parent.rows ??= new Map());
@@ -55,7 +54,7 @@ export function sync(parent, rows) {
 	let place = parent.firstChild;
 	for (const { key, sign = '', build } of rows) {
 		let row = old.get(key);
-		if (row?.sign !== sign && !row?.element.matches(':active')) {
+		if (row?.sign !== sign) {
 			const element = build();
 			if (row) {
 				const hadFocus = row.element.contains(document.activeElement);
