@@ -66,6 +66,8 @@ struct Current {
     asked: Instant,
     /// `None` while the copy is being made.
     file: Option<Arc<File>>,
+    /// Whether its last piece has been sent, so that another server can have its turn.
+    is_sent: bool,
 }
 
 impl fmt::Debug for Copies {
@@ -124,7 +126,10 @@ impl Copies {
                     known.asked = Instant::now();
                     Some(known.file.clone())
                 }
-                Some(other) if other.file.is_none() || other.asked.elapsed() < UNUSED_FOR => {
+                Some(other)
+                    if other.file.is_none()
+                        || (!other.is_sent && other.asked.elapsed() < UNUSED_FOR) =>
+                {
                     Some(None) // another server has its turn
                 }
                 _ if offset > 0 => return Some(vec![says::FAILED]), // the rest of another copy would not fit
@@ -133,6 +138,7 @@ impl Copies {
                         number,
                         asked: Instant::now(),
                         file: None,
+                        is_sent: false,
                     });
                     None
                 }
@@ -151,6 +157,7 @@ impl Copies {
                             number,
                             asked,
                             file: Some(file.clone()),
+                            is_sent: false,
                         });
                         file
                     }
@@ -163,7 +170,15 @@ impl Copies {
             }
         };
         match piece(&file, offset) {
-            Ok(piece) => Some([&[says::PIECE], &piece[..]].concat()),
+            Ok(piece) => {
+                if piece.starts_with(&0u64.to_be_bytes())
+                    && let Some(sent) = self.current().as_mut()
+                    && sent.number == number
+                {
+                    sent.is_sent = true;
+                }
+                Some([&[says::PIECE], &piece[..]].concat())
+            }
             Err(e) => {
                 warn!("cannot read the copy for another server: {e}");
                 Some(vec![says::FAILED])
@@ -309,5 +324,35 @@ async fn ask(handle: &Handle, subject: &str, what: &str) -> Result<Option<Vec<u8
         Ok(answer) => Ok(Some(answer.payload)),
         Err(NoResponders | TimedOut | Busy) => Ok(None),
         Err(e) => Err(e.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_server_gets_its_copy_as_soon_as_the_last_piece_of_the_copy_before_it_was_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = SqliteLog::open(folder.path(), Box::new(|_| {})).unwrap();
+        let copies = Copies::new(Arc::new(log), folder.path());
+        let mut offset = 0;
+        loop {
+            let answer = copies.answer(&format!("1 {offset}")).unwrap();
+            assert_eq!(answer[0], says::PIECE);
+            let left = u64::from_be_bytes(answer[1..9].try_into().unwrap());
+            offset += answer.len() - 9;
+            if left == 0 {
+                break;
+            }
+            assert_eq!(copies.answer("2 0"), Some(vec![says::WAIT]));
+        }
+        let answer = copies.answer("2 0").unwrap();
+        assert_eq!(answer[0], says::PIECE);
+        // The first server cannot continue in another copy.
+        assert_eq!(
+            copies.answer(&format!("1 {offset}")),
+            Some(vec![says::FAILED])
+        );
     }
 }
