@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::wire::{self, BadMessage, Item};
+use super::wire::{self, BadMessage, Item, Written};
 use super::{Members, Published, Publisher, Read};
 use crate::model::{Action, Change, Entry, PeerId, ServerName, StoredChange, Ticket};
 use crate::protocol::EventId;
@@ -17,7 +17,7 @@ pub const ITEM_BYTES_MAX: usize = 1_000_000;
 pub struct Node {
     server: ServerName,
     members: Members,
-    publisher: Publisher<Item, Receipt>,
+    publisher: Publisher<Written, Receipt>,
     /// The sequence number of the last message that was read; 0 for none.
     read_to: u64,
 }
@@ -117,7 +117,7 @@ impl Node {
     }
 
     /// Returns the publisher's state.
-    pub fn publisher(&self) -> &Publisher<Item, Receipt> {
+    pub fn publisher(&self) -> &Publisher<Written, Receipt> {
         &self.publisher
     }
 
@@ -182,7 +182,8 @@ impl Node {
     }
 
     fn propose(&mut self, item: Item, receipt: Receipt, now: Duration) -> Result<(), Receipt> {
-        let size = wire::size(&item);
+        let item = Written::new(item);
+        let size = item.size();
         if size.bytes > ITEM_BYTES_MAX {
             return Err(receipt); // NATS would refuse the message
         }
@@ -217,7 +218,7 @@ impl Node {
         if logged.sequence > next {
             return Err(Stuck::Gap(next));
         }
-        let message = match wire::decode(logged.bytes) {
+        let message = match wire::decode(logged.bytes, self.publisher.sent_items()) {
             Err(BadMessage::Foreign) => {
                 self.read_to = next;
                 return Ok(Vec::new());

@@ -197,6 +197,14 @@ impl<T, R> Publisher<T, R> {
         self.sent.as_ref().map(|sent| sent.first_at)
     }
 
+    /// Returns the items of the message that was sent and not read yet.
+    pub fn sent_items(&self) -> &[T] {
+        match self.sent.as_ref().map(|sent| &sent.message.content) {
+            Some(Content::Batch { items, .. }) => items,
+            _ => &[],
+        }
+    }
+
     /// Returns until when it is certain that no other server has ended this server's epoch. A server that does something
     /// in the name of a user without the log may do so only until then.
     pub fn lease_until(&self) -> Option<Duration> {
@@ -307,10 +315,10 @@ impl<T, R> Publisher<T, R> {
 
     /// Takes notice of the next message of the log. `members` has read the message already, with the effect `read`.
     /// `nonce` returns a random number for another greeting.
-    pub fn on_read(
+    pub fn on_read<U>(
         &mut self,
-        message: &Message<T>,
-        read: &Read<'_, T>,
+        message: &Message<U>,
+        read: &Read<'_, U>,
         members: &Members,
         nonce: impl FnOnce() -> u64,
         now: Duration,
@@ -347,10 +355,10 @@ impl<T, R> Publisher<T, R> {
         Published::Nothing
     }
 
-    fn on_own(
+    fn on_own<U>(
         &mut self,
-        message: &Message<T>,
-        read: &Read<'_, T>,
+        message: &Message<U>,
+        read: &Read<'_, U>,
         members: &Members,
         now: Duration,
     ) -> Published<R> {

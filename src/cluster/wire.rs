@@ -37,6 +37,38 @@ pub enum Item {
     Stored(StoredChange),
 }
 
+/// An item that this server publishes, with the line that it has in a message. So an item is written once, and is not
+/// read again when the log returns it.
+#[derive(Clone, Debug)]
+pub struct Written {
+    item: Item,
+    line: Box<[u8]>,
+}
+
+impl Written {
+    /// Writes an item.
+    ///
+    /// # Panics
+    /// Never: all values of these types can be written as JSON.
+    pub fn new(item: Item) -> Self {
+        let mut line = Vec::with_capacity(USUAL_LINE_BYTES);
+        push_line(&mut line, &item);
+        let line = line.into();
+        Self { item, line }
+    }
+
+    /// Returns the size of the item in a message.
+    pub fn size(&self) -> Size {
+        Size {
+            bytes: self.line.len(),
+            ids: ids(&self.item),
+        }
+    }
+}
+
+/// Most lines are shorter.
+const USUAL_LINE_BYTES: usize = 256;
+
 /// The reason why a message cannot be read.
 #[derive(Debug)]
 pub enum BadMessage {
@@ -64,19 +96,20 @@ impl fmt::Display for BadMessage {
 
 impl std::error::Error for BadMessage {}
 
-/// The first line of a message.
+/// The first line of a message. The items are not in it.
 #[derive(Serialize, Deserialize)]
-struct Head<'a> {
+struct Head<'a, T: Clone> {
     v: u32,
     by: ServerName,
-    content: Cow<'a, Content<Item>>,
+    #[serde(bound = "")]
+    content: Cow<'a, Content<T>>,
 }
 
 /// Writes a message.
 ///
 /// # Panics
 /// Never: all values of these types can be written as JSON.
-pub fn encode(message: &Message<Item>) -> Vec<u8> {
+pub fn encode(message: &Message<Written>) -> Vec<u8> {
     let head = Head {
         v: VERSION,
         by: message.by.clone(),
@@ -85,19 +118,10 @@ pub fn encode(message: &Message<Item>) -> Vec<u8> {
     let mut written = Vec::new();
     push_line(&mut written, &head);
     if let Content::Batch { items, .. } = &message.content {
-        items.iter().for_each(|item| push_line(&mut written, item));
+        written.reserve_exact(items.iter().map(|item| item.line.len()).sum());
+        items.iter().for_each(|item| written.extend(&item.line));
     }
     written
-}
-
-/// Returns the size of an item in a message.
-pub fn size(item: &Item) -> Size {
-    let mut line = Vec::new();
-    push_line(&mut line, item);
-    Size {
-        bytes: line.len(),
-        ids: ids(item),
-    }
 }
 
 /// Returns the number of ids that an item takes.
@@ -113,18 +137,19 @@ fn push_line(out: &mut Vec<u8>, value: &impl Serialize) {
     out.push(b'\n');
 }
 
-/// Reads a message.
+/// Reads a message. `own` are the items that this server has sent last: if the message contains them, they are not read
+/// again.
 ///
 /// # Errors
 /// When the bytes are not a message, or a newer `chatd` has written them.
-pub fn decode(bytes: &[u8]) -> Result<Message<Item>, BadMessage> {
+pub fn decode(bytes: &[u8], own: &[Written]) -> Result<Message<Item>, BadMessage> {
     #[derive(Deserialize)]
     struct Version {
         v: u32,
     }
     let malformed = |e: serde_json::Error| BadMessage::Malformed(e.to_string());
-    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    let head = lines.next().unwrap_or_default();
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    let (head, lines) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
     if !head.starts_with(b"{") {
         return Err(BadMessage::Foreign);
     }
@@ -133,9 +158,35 @@ pub fn decode(bytes: &[u8]) -> Result<Message<Item>, BadMessage> {
     if v > VERSION {
         return Err(BadMessage::Newer(v));
     }
-    let head: Head<'_> = serde_json::from_slice(head).map_err(malformed)?;
+    let head: Head<'_, Item> = serde_json::from_slice(head).map_err(malformed)?;
+    let all = if are_lines_of(own, lines) {
+        own.iter().map(|written| written.item.clone()).collect()
+    } else {
+        read_items(lines)?
+    };
+    let mut content = head.content.into_owned();
+    match &mut content {
+        Content::Batch { items, .. } => *items = all,
+        _ if all.is_empty() => {}
+        _ => return Err(BadMessage::Malformed("only a batch has items".into())),
+    }
+    let by = head.by;
+    Ok(Message { by, content })
+}
+
+/// Returns whether the lines are those of these items.
+fn are_lines_of(items: &[Written], lines: &[u8]) -> bool {
+    let mut rest = Some(lines);
+    for item in items {
+        rest = rest.and_then(|rest| rest.strip_prefix(&*item.line));
+    }
+    rest == Some(&[])
+}
+
+fn read_items(lines: &[u8]) -> Result<Vec<Item>, BadMessage> {
+    let malformed = |e: serde_json::Error| BadMessage::Malformed(e.to_string());
     let mut all = Vec::new();
-    for line in lines {
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
         if all.len() == ITEMS_MAX {
             let text = format!("more than {ITEMS_MAX} items");
             return Err(BadMessage::Malformed(text));
@@ -145,14 +196,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message<Item>, BadMessage> {
     if all.iter().map(ids).sum::<usize>() as u64 > IDS_PER_MESSAGE {
         return Err(BadMessage::Malformed("too many events".into()));
     }
-    let mut content = head.content.into_owned();
-    match &mut content {
-        Content::Batch { items, .. } => *items = all,
-        _ if all.is_empty() => {}
-        _ => return Err(BadMessage::Malformed("only a batch has items".into())),
-    }
-    let by = head.by;
-    Ok(Message { by, content })
+    Ok(all)
 }
 
 /// The number of ids for each message of the log.
@@ -388,13 +432,42 @@ mod tests {
         ]
     }
 
-    fn check(content: Content<Item>) {
+    fn batch(items: &[Item]) -> Content<Written> {
+        let fences = vec![Fence {
+            server: "two".into(),
+            epoch: 5,
+            batches: 9,
+        }];
+        Content::Batch {
+            epoch: 17,
+            number: 4,
+            fences,
+            items: items.iter().cloned().map(Written::new).collect(),
+        }
+    }
+
+    fn message<T>(content: Content<T>) -> Message<T> {
         let by = "one".into();
-        let message = Message { by, content };
+        Message { by, content }
+    }
+
+    fn check(content: Content<Written>) {
+        let message = message(content);
         let written = encode(&message);
-        let read = decode(&written).unwrap_or_else(|e| panic!("{e}: {message:?}"));
-        assert_eq!(format!("{read:?}"), format!("{message:?}"));
-        assert_eq!(encode(&read), written);
+        let read = decode(&written, &[]).unwrap_or_else(|e| panic!("{e}: {message:?}"));
+        assert_eq!(read.by, message.by);
+        match (&read.content, &message.content) {
+            (Content::Batch { items: read, .. }, Content::Batch { items, .. }) => {
+                let items: Vec<_> = items.iter().map(|written| &written.item).collect();
+                assert_eq!(format!("{read:?}"), format!("{items:?}"));
+            }
+            (read, sent) => assert_eq!(format!("{read:?}"), format!("{sent:?}")),
+        }
+        let again = match read.content {
+            Content::Batch { items, .. } => batch(&items),
+            _ => message.content,
+        };
+        assert_eq!(encode(&self::message(again)), written);
     }
 
     #[test]
@@ -407,21 +480,10 @@ mod tests {
             .chain(actions().into_iter().map(Item::Change))
             .chain(stored_changes().into_iter().map(Item::Stored))
             .collect();
-        let lines: usize = items.iter().map(|item| size(item).bytes).sum();
-        let fences = vec![Fence {
-            server: "two".into(),
-            epoch: 5,
-            batches: 9,
-        }];
-        let batch = Content::Batch {
-            epoch: 17,
-            number: 4,
-            fences,
-            items,
-        };
-        check(batch.clone());
-        let by = "one".into();
-        let written = encode(&Message { by, content: batch });
+        check(batch(&items));
+        let lines = items.iter().cloned().map(Written::new);
+        let lines: usize = lines.map(|written| written.size().bytes).sum();
+        let written = encode(&message(batch(&items)));
         let head = written
             .iter()
             .position(|byte| *byte == b'\n')
@@ -430,26 +492,56 @@ mod tests {
     }
 
     #[test]
+    fn a_servers_own_items_are_not_read_again() {
+        let entry = |item: &Item| match item {
+            Item::Entry(entry) => entry.clone(),
+            other => panic!("not an entry: {other:?}"),
+        };
+        let items: Vec<_> = entries()
+            .into_iter()
+            .map(|it| Item::Entry(it.into()))
+            .collect();
+        let (some, rest) = items.split_at(5);
+        let Content::Batch { items: own, .. } = batch(some) else {
+            panic!("it is a batch");
+        };
+        let read = |sent: &[Item]| {
+            let read = decode(&encode(&message(batch(sent))), &own).expect("it is a message");
+            match read.content {
+                Content::Batch { items, .. } => items,
+                other => panic!("not a batch: {other:?}"),
+            }
+        };
+        for (read, sent) in read(some).iter().zip(some) {
+            assert!(Arc::ptr_eq(&entry(read), &entry(sent)));
+        }
+        // Other items are read, also if some of them, or the first of them, are the own ones.
+        for others in [rest, &some[1..], &some[..4], &items[..6], &[]] {
+            assert_eq!(format!("{:?}", read(others)), format!("{others:?}"));
+        }
+    }
+
+    #[test]
     fn what_is_not_a_message_is_an_error() {
-        let batch = |items: &str| {
+        let lines = |items: &str| {
             format!(
                 "{{\"v\":1,\"by\":\"a\",\"content\":{{\"Batch\":{{\"epoch\":1,\"number\":1,\"fences\":[]}}}}}}\n{items}"
             )
         };
-        assert!(decode(batch("").as_bytes()).is_ok());
+        assert!(decode(lines("").as_bytes(), &[]).is_ok());
         let catch_up = "{\"Change\":\"CatchUp\"}\n";
-        assert!(decode(batch(catch_up).as_bytes()).is_ok());
+        assert!(decode(lines(catch_up).as_bytes(), &[]).is_ok());
         let malformed = [
             "{\"v\":1}\n".into(),
-            batch("hello\n"),
-            batch("{\"Change\":\"Unheard\"}\n"),
-            batch("{\"Change\":\"Cat"),
-            batch(&catch_up.repeat(ITEMS_MAX + 1)),
+            lines("hello\n"),
+            lines("{\"Change\":\"Unheard\"}\n"),
+            lines("{\"Change\":\"Cat"),
+            lines(&catch_up.repeat(ITEMS_MAX + 1)),
             "{\"v\":1,\"by\":\"a\",\"content\":{\"Goodbye\":{\"epoch\":1}}}\n".to_owned()
                 + catch_up,
         ];
         for text in malformed {
-            let read = decode(text.as_bytes());
+            let read = decode(text.as_bytes(), &[]);
             assert!(matches!(read, Err(BadMessage::Malformed(_))), "{text:?}");
         }
         let text = Entry::new(
@@ -458,20 +550,14 @@ mod tests {
             "ann",
             &"x\n".repeat(1024),
         );
-        let by = "one".into();
-        let content = Content::Batch {
-            epoch: 1,
-            number: 1,
-            fences: Vec::new(),
-            items: vec![Item::Entry(text.into())],
-        };
-        let read = decode(&encode(&Message { by, content }));
+        let written = encode(&message(batch(&[Item::Entry(text.into())])));
+        let read = decode(&written, &[]);
         assert!(matches!(read, Err(BadMessage::Malformed(_))), "{read:?}");
         for foreign in ["", "\n", "hello\n", "{\"hello\":1}\n", "[1]"] {
-            let read = decode(foreign.as_bytes());
+            let read = decode(foreign.as_bytes(), &[]);
             assert!(matches!(read, Err(BadMessage::Foreign)), "{foreign:?}");
         }
-        let newer = decode(b"{\"v\":2,\"unheard\":[]}\n");
+        let newer = decode(b"{\"v\":2,\"unheard\":[]}\n", &[]);
         assert!(matches!(newer, Err(BadMessage::Newer(2))));
     }
 
