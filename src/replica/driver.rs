@@ -230,6 +230,11 @@ impl Driver {
             let unstored_bytes = self.unstored.bytes.load(Ordering::Relaxed);
             self.count(|progress| progress.unstored_bytes = unstored_bytes);
             let at = now();
+            if !self.has_batch_in_flight() {
+                while let Ok(submitted) = self.queue.try_recv() {
+                    self.submit(submitted);
+                }
+            }
             if let Some(bytes) = self.node.publish(at) {
                 let subject = self.settings.subject(LOG);
                 match handle.publish(&subject, None, &Headers::new(), &bytes) {
@@ -266,10 +271,16 @@ impl Driver {
         }
         let due = self.node.due().unwrap_or(Duration::MAX);
         let wait = due.saturating_sub(now()).min(CUT_OFF_AFTER / 10);
+        let has_batch_in_flight = self.has_batch_in_flight();
         let next = {
             let queue = self.queue.clone();
             let live = async { Next::Live(live.next().await) };
-            let submitted = async { Next::Submitted(queue.recv().await.ok()) };
+            let submitted = async {
+                if has_batch_in_flight {
+                    future::pending::<()>().await;
+                }
+                Next::Submitted(queue.recv().await.ok())
+            };
             let due = async {
                 Timer::after(wait).await;
                 Next::Due
@@ -290,14 +301,16 @@ impl Driver {
                     self.read(&stored).await?;
                 }
             }
-            Next::Submitted(Some(first)) => {
-                self.submit(first);
-                while let Ok(submitted) = self.queue.try_recv() {
-                    self.submit(submitted);
-                }
-            }
+            Next::Submitted(Some(submitted)) => self.submit(submitted),
         }
         Ok(())
+    }
+
+    /// Returns whether a batch has been sent and not read yet. Until then nothing else can be sent, so what is submitted
+    /// stays in the queue, and wakes nobody: it is the next batch.
+    fn has_batch_in_flight(&self) -> bool {
+        let publisher = self.node.publisher();
+        publisher.is_live() && publisher.sent_at().is_some()
     }
 
     /// Reads the log up to its end.
