@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::state::User;
 use super::{Chat, NickId, Place, RoomId, write};
 use crate::config::fixed::MOVED_READERS_MAX;
-use crate::model::{Ban, Now, PeerId};
+use crate::model::{Ban, PeerId};
 use crate::protocol::ban_target::BanTarget;
 use crate::protocol::name::Look;
 use crate::protocol::{Code, Event, Nick, RoomName, Time};
@@ -191,10 +191,10 @@ impl Chat {
         }
     }
 
-    /// Shows a notice of the operator `by` to everyone on this server.
-    pub(super) fn show_notice(&mut self, by: &Nick, text: &str, author: Option<PeerId>, now: Now) {
-        self.append(Place::Everyone, None, now.time, author, "", |_, line| {
-            let (from, text) = (by.as_str().into(), text.into());
+    /// Shows a notice of an operator or of this server to everyone on this server.
+    pub(super) fn show_notice(&mut self, by: &str, text: &str, author: Option<PeerId>, time: Time) {
+        self.append(Place::Everyone, None, time, author, "", |_, line| {
+            let (from, text) = (by.into(), text.into());
             write(&Event::Note { from, text }, line)
         });
     }

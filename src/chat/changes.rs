@@ -124,21 +124,31 @@ impl Chat {
     }
 
     /// Records that this server is cut off from the log: from now on, nothing is decided on. Closes the connections with
-    /// a nick, and ends the wait of all others. As long as this is so, the caller must pass no changes to the log, but
-    /// call [`Self::fail_undecided`].
+    /// a nick, tells all others, and ends their wait. As long as this is so, the caller must pass no changes to the log,
+    /// but call [`Self::fail_undecided`].
     pub fn cut_off(&mut self, time: Time) {
         self.close_all_nicks();
         self.set_cut_off(true);
         self.fail_undecided(time);
+        let text = "this server cannot reach the others of this chat: it shows no new messages, and accepts none";
+        self.show_own_notice(text, time);
     }
 
     /// Records that this server has caught up with the log. Its rooms exist on the other servers again.
     pub fn is_back(&mut self, now: Now) {
+        if self.is_cut_off() {
+            self.show_own_notice("this server can reach the others again", now.time);
+        }
         self.set_cut_off(false);
         let rooms: Vec<RoomId> = self.room_order.iter().copied().collect();
         for room in rooms {
             self.open_if_read(room, now);
         }
+    }
+
+    fn show_own_notice(&mut self, text: &str, time: Time) {
+        let name = self.config.name.clone();
+        self.show_notice(&name, text, None, time);
     }
 
     fn last_actions(&self, server: &ServerName) -> Vec<Action> {
@@ -211,7 +221,9 @@ impl Chat {
                     self.close_nick(nick, Code::Kicked, text);
                 }
             }
-            Action::Notify { by: from, text } => self.show_notice(from, text, by, now),
+            Action::Notify { by: from, text } => {
+                self.show_notice(from.as_str(), text, by, now.time);
+            }
             Action::MoveReader {
                 nick,
                 place,

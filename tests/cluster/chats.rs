@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::servers::{Servers, run, settled};
+use super::support::inbox::fits;
 use super::support::server::Chatd;
 use super::support::spawn::Peer;
 
@@ -140,8 +141,9 @@ fn chatd(words: &[&str]) -> String {
 fn ask_until(peer: &mut Peer, line: &str, verb: &str, pattern: &str) {
     loop {
         peer.send(format!("{line}\n"));
-        let reply = peer.inbox.reply(&format!("<word> {verb}…"));
-        if super::support::inbox::fits(pattern, &reply) {
+        let replies = format!("<word> {verb}…");
+        let reply = peer.inbox.find(|line| fits(&replies, line)); // a notice may come first
+        if fits(pattern, &reply) {
             return;
         }
     }
@@ -358,6 +360,7 @@ fn a_server_that_dies_or_stops_is_replaced_and_loses_nothing() {
     eve.expect("PAST <id> <time> MSG #lobby bob meanwhile");
     eve.expect("PAST <id> <time> MSG #lobby cat mine now");
     // Without NATS, nothing is acknowledged. A connection without a nick stays, and so does its room.
+    let is_notice = |line: &str, text: &str| line.starts_with("NOTE * ") && line.contains(text);
     let mut quiet = two.peer();
     quiet.ask("JOIN #quiet", "OK JOIN #quiet 0");
     chat.nats
@@ -366,10 +369,12 @@ fn a_server_that_dies_or_stops_is_replaced_and_loses_nothing() {
         .for_each(|nats| nats.signal(Signal::STOP));
     dan.send("MSG perhaps\n");
     dan.expect("CLOSED cut-off…");
+    quiet.inbox.find(|line| is_notice(line, "cannot reach"));
     chat.nats
         .all
         .iter()
         .for_each(|nats| nats.signal(Signal::CONT));
+    quiet.inbox.find(|line| is_notice(line, "can reach"));
     let mut fay = two.peer();
     ask_until(&mut fay, "NICK fay", "NICK", "OK NICK fay…");
     fay.ask("MSG found", "OK MSG <id> <time>");
