@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempDir};
@@ -22,12 +23,26 @@ use crate::protocol::Digest;
 pub struct Store {
     kept: PathBuf,
     incoming: PathBuf,
-    /// The number of files in the chat that have each digest. When the last one is removed, the bytes are deleted.
-    links: Mutex<HashMap<Digest, usize>>,
+    links: Mutex<Links>,
     /// The number of servers that release each file.
     servers: usize,
     /// With `--memory`, the temporary folder, which is deleted when the server ends.
     _folder: Option<TempDir>,
+}
+
+/// Why files are stored.
+#[derive(Debug, Default)]
+struct Links {
+    /// The number of files in the chat that have each digest. When the last one is removed, the bytes are deleted.
+    counts: HashMap<Digest, usize>,
+    /// The files that another server is about to announce, and until when their copies are stored for that.
+    held: HashMap<Digest, Duration>,
+}
+
+impl Links {
+    fn need(&self, digest: Digest) -> bool {
+        self.counts.contains_key(&digest) || self.held.contains_key(&digest)
+    }
 }
 
 /// An upload in progress.
@@ -81,12 +96,15 @@ impl Store {
         Self { servers, ..self }
     }
 
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links
+            .lock()
+            .expect("no thread panics while it holds this")
+    }
+
     /// Sets the number of files in the log that have each digest.
     pub fn restore(&self, links: HashMap<Digest, usize>) {
-        *self
-            .links
-            .lock()
-            .expect("no thread panics while it holds this") = links;
+        self.links().counts = links;
     }
 
     /// Deletes the files to which the log does not refer. A replica may have missed their removal.
@@ -100,11 +118,8 @@ impl Store {
                 continue;
             };
             // While this is held, no file is stored. Others must not wait until the whole folder has been read.
-            let links = self
-                .links
-                .lock()
-                .expect("no thread panics while it holds this");
-            if !links.contains_key(&digest) {
+            let links = self.links();
+            if !links.need(digest) {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -133,36 +148,50 @@ impl Store {
     /// When the file cannot be moved to its place. In this case nothing is stored.
     pub fn keep(&self, incoming: Incoming, digest: Digest) -> io::Result<()> {
         incoming.file.as_file().sync_data()?;
-        let mut links = self
-            .links
-            .lock()
-            .expect("no thread panics while it holds this");
+        let mut links = self.links();
         incoming.file.persist(self.path(digest))?;
         File::open(&self.kept)?.sync_all()?;
-        *links.entry(digest).or_default() += self.servers;
+        *links.counts.entry(digest).or_default() += self.servers;
         Ok(())
     }
 
     /// Adds a reference to a digest whose bytes another server has. They are stored later by [`Self::keep_copy`].
     pub fn expect(&self, digest: Digest) {
-        let mut links = self
-            .links
-            .lock()
-            .expect("no thread panics while it holds this");
-        *links.entry(digest).or_default() += 1;
+        let mut links = self.links();
+        *links.counts.entry(digest).or_default() += 1;
     }
 
-    /// Stores a copy of a file that another server has, if there is a reference to it. Returns whether it is stored.
+    /// Lets [`Self::keep_copy`] store a file without a reference, because another server is about to announce it.
+    /// [`Self::delete_held`] deletes it if there is still no reference at the time `until`.
+    pub fn hold(&self, digest: Digest, until: Duration) {
+        self.links().held.insert(digest, until);
+    }
+
+    /// Deletes the files that were held until now, and to which there is no reference.
+    ///
+    /// # Errors
+    /// When a file cannot be deleted.
+    pub fn delete_held(&self, now: Duration) -> io::Result<()> {
+        let mut links = self.links();
+        let held = links.held.extract_if(|_, until| *until <= now);
+        let ended: Vec<Digest> = held.map(|(digest, _)| digest).collect();
+        for digest in ended {
+            if !links.need(digest) {
+                self.delete(digest)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores a copy of a file that another server has, if there is a reference to it or it is held. Returns whether it is
+    /// stored.
     ///
     /// # Errors
     /// When the file cannot be moved to its place.
     pub fn keep_copy(&self, incoming: Incoming, digest: Digest) -> io::Result<bool> {
         incoming.file.as_file().sync_data()?;
-        let links = self
-            .links
-            .lock()
-            .expect("no thread panics while it holds this");
-        if !links.contains_key(&digest) {
+        let links = self.links();
+        if !links.need(digest) {
             return Ok(false);
         }
         incoming.file.persist(self.path(digest))?;
@@ -170,13 +199,9 @@ impl Store {
         Ok(true)
     }
 
-    /// Returns whether there is a reference to a digest.
+    /// Returns whether there is a reference to a digest, or it is held.
     pub fn is_expected(&self, digest: Digest) -> bool {
-        let links = self
-            .links
-            .lock()
-            .expect("no thread panics while it holds this");
-        links.contains_key(&digest)
+        self.links().need(digest)
     }
 
     /// Returns whether the bytes of a file are stored.
@@ -186,11 +211,9 @@ impl Store {
 
     /// Returns the digests to which there are references, but whose bytes are not stored.
     pub fn missing(&self) -> Vec<Digest> {
-        let links = self
-            .links
-            .lock()
-            .expect("no thread panics while it holds this");
-        let missing = links.keys().filter(|digest| !self.is_complete(**digest));
+        let links = self.links();
+        let missing = links.counts.keys();
+        let missing = missing.filter(|digest| !self.is_complete(**digest));
         missing.copied().collect()
     }
 
@@ -199,16 +222,20 @@ impl Store {
     /// # Errors
     /// When the bytes cannot be deleted.
     pub fn release(&self, digest: Digest) -> io::Result<()> {
-        let mut links = self
-            .links
-            .lock()
-            .expect("no thread panics while it holds this");
-        let left = links.entry(digest).or_default();
+        let mut links = self.links();
+        let left = links.counts.entry(digest).or_default();
         *left = left.saturating_sub(1);
         if *left > 0 {
             return Ok(());
         }
-        links.remove(&digest);
+        links.counts.remove(&digest);
+        if links.need(digest) {
+            return Ok(());
+        }
+        self.delete(digest)
+    }
+
+    fn delete(&self, digest: Digest) -> io::Result<()> {
         match fs::remove_file(self.path(digest)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()), // it was not copied yet
             removed => removed,
@@ -288,6 +315,41 @@ mod tests {
         assert!(store.get(digest).is_ok());
         store.release(digest).unwrap();
         assert!(store.get(digest).is_err());
+    }
+
+    #[test]
+    fn a_copy_that_is_held_is_deleted_later_if_nothing_refers_to_it() {
+        let store = Store::open(None).unwrap();
+        let (now, later) = (Duration::from_secs(1), Duration::from_secs(2));
+        let copy = |text: &[u8]| {
+            let mut incoming = store.begin().unwrap();
+            incoming.write(text).unwrap();
+            let digest = incoming.sum().1;
+            (incoming, digest)
+        };
+        let (incoming, digest) = copy(b"nobody wants this");
+        assert!(!store.keep_copy(incoming, digest).unwrap());
+        let (one, two) = (copy(b"announced"), copy(b"refused"));
+        let digests = [one.1, two.1];
+        for (incoming, digest) in [one, two] {
+            store.hold(digest, later);
+            assert!(store.is_expected(digest));
+            assert!(store.keep_copy(incoming, digest).unwrap());
+        }
+        store.delete_unreferenced().unwrap();
+        store.delete_held(now).unwrap();
+        // The last file with the same contents may be removed meanwhile.
+        store.expect(digests[0]);
+        store.release(digests[0]).unwrap();
+        assert!(digests.iter().all(|digest| store.is_complete(*digest)));
+        store.expect(digests[0]);
+        store.delete_held(later).unwrap();
+        assert_eq!(
+            digests.map(|digest| store.is_complete(digest)),
+            [true, false]
+        );
+        store.release(digests[0]).unwrap();
+        assert!(!store.is_complete(digests[0]));
     }
 
     #[test]

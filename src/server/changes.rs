@@ -84,12 +84,17 @@ pub(super) fn release(server: &Arc<Server>, released: Released) {
         server.deleted_rooms.notify(usize::MAX);
     }
     for digest in released.digests {
-        let store = server.store.clone();
-        let released = server.pool.run(move || {
-            if let Err(e) = store.release(digest) {
-                warn!("cannot remove a file: {e}");
-            }
-        });
-        released.detach();
+        release_file(server, digest);
     }
+}
+
+/// Removes one reference to a stored file.
+pub(super) fn release_file(server: &Server, digest: Digest) {
+    let store = server.store.clone();
+    let released = server.pool.run(move || {
+        if let Err(e) = store.release(digest) {
+            warn!("cannot remove a file: {e}");
+        }
+    });
+    released.detach();
 }

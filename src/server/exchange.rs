@@ -49,6 +49,15 @@ const COPIED_WITHIN: Duration = Duration::from_secs(20);
 /// The maximum time for which the answer to a request for a live file waits until more of the file has arrived.
 const MORE_WITHIN: Duration = Duration::from_secs(1);
 
+/// The speed in bytes a second with which a file is copied at least.
+const COPY_SPEED_MIN: u64 = 2 << 20;
+
+/// The time for which a server stores a copy of a file that was not announced, after it was asked for it.
+const HELD_FOR: Duration = Duration::from_secs(60);
+
+/// The number of files that are copied at the same time.
+const COPIERS: usize = 4;
+
 /// The number of attempts to copy a file before the next one has its turn.
 const ATTEMPTS: usize = 4;
 
@@ -68,7 +77,9 @@ struct Wanted {
     /// The live files whose end this server's readers have been told, as long as they are copied.
     stored: HashSet<EventId>,
     queue: VecDeque<Digest>,
+    /// The files that are in the queue or are being copied.
     known: HashSet<Digest>,
+    copying: HashSet<Digest>,
 }
 
 impl Exchange {
@@ -82,6 +93,9 @@ impl Exchange {
     pub fn want(&self, digest: Digest, is_urgent: bool) {
         let mut wanted = self.wanted();
         let is_new = wanted.known.insert(digest);
+        if wanted.copying.contains(&digest) {
+            return;
+        }
         if is_urgent && !is_new {
             wanted.queue.retain(|other| *other != digest);
         }
@@ -94,19 +108,24 @@ impl Exchange {
         self.changed.notify(usize::MAX);
     }
 
-    /// Puts a file that could not be copied at the end of the queue, unless somebody has asked for it since.
+    /// Puts a file that could not be copied at the end of the queue.
     fn again(&self, digest: Digest) {
         let mut wanted = self.wanted();
-        if !wanted.queue.contains(&digest) {
-            wanted.queue.push_back(digest);
-        }
+        wanted.copying.remove(&digest);
+        wanted.queue.push_back(digest);
+        drop(wanted);
+        self.changed.notify(usize::MAX);
     }
 
     async fn next(&self) -> Digest {
         loop {
             let changed = self.changed.listen();
-            if let Some(digest) = self.wanted().queue.pop_front() {
-                return digest;
+            {
+                let mut wanted = self.wanted();
+                if let Some(digest) = wanted.queue.pop_front() {
+                    wanted.copying.insert(digest);
+                    return digest;
+                }
             }
             changed.await;
         }
@@ -147,7 +166,10 @@ impl Exchange {
     }
 
     fn is_copied(&self, digest: Digest) {
-        self.wanted().known.remove(&digest);
+        let mut wanted = self.wanted();
+        wanted.known.remove(&digest);
+        wanted.copying.remove(&digest);
+        drop(wanted);
         self.copied.notify(usize::MAX);
     }
 }
@@ -222,6 +244,72 @@ pub(super) async fn open(server: &Arc<Server>, digest: Digest) -> io::Result<Dro
                 future::or(copied, server.clock.wait(PAUSE)).await;
             }
             opened => return opened,
+        }
+    }
+}
+
+/// Waits until another server has a copy of a file that was uploaded to this one, if there is another server. The file is
+/// announced after that, so that it is not lost with this server.
+///
+/// # Errors
+/// The reason why no other server has one.
+pub(super) async fn copied_elsewhere(server: &Server, file: &FileContents) -> Result<(), Code> {
+    let Some(following) = server.following.get() else {
+        return Ok(());
+    };
+    let most = COPIED_WITHIN + Duration::from_secs(file.length / COPY_SPEED_MIN);
+    let late = server.clock.now().uptime + most;
+    let asked = format!("{} {}", file.sha256, following.server());
+    loop {
+        if following.is_cut_off() {
+            return Err(Code::CutOff);
+        }
+        if following.progress().servers.len() < 2 {
+            return Ok(());
+        }
+        if server.state().is_stopping {
+            return Err(Code::ShuttingDown);
+        }
+        if server.clock.now().uptime >= late {
+            return Err(Code::Busy);
+        }
+        let answer = match following.current_connection() {
+            Some(handle) => ask(&handle, &following.subject(HOLD), asked.as_bytes()).await,
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        match answer {
+            Ok(answer) if answer == TAKEN => return Ok(()),
+            Ok(_) => {} // it is being copied
+            Err(_) => server.clock.wait(PAUSE).await,
+        }
+    }
+}
+
+/// The kind of message that asks other servers to copy a file before it is announced.
+const HOLD: &str = "hold";
+
+/// Copies a file that another server is about to announce. Returns the answer when it is copied, or after a while.
+async fn hold(server: &Arc<Server>, digest: Digest) -> &'static [u8] {
+    let late = server.clock.wait(MORE_WITHIN);
+    let mut late = std::pin::pin!(async {
+        late.await;
+        true
+    });
+    server
+        .store
+        .hold(digest, server.clock.now().uptime + HELD_FOR);
+    loop {
+        let copied = server.exchange.copied.listen();
+        if is_complete(server, digest).await {
+            return TAKEN;
+        }
+        server.exchange.want(digest, true);
+        let copied = async {
+            copied.await;
+            false
+        };
+        if future::or(copied, &mut late).await {
+            return b"wait";
         }
     }
 }
@@ -378,7 +466,7 @@ fn deliver(server: &Arc<Server>, following: &Following, written: &[u8]) -> Optio
     }
 }
 
-/// The answer to a direct message that was delivered.
+/// The answer to a direct message that was delivered, and to a file that was copied.
 const TAKEN: &[u8] = b"ok";
 
 async fn copy_all(server: Arc<Server>, following: Following) {
@@ -393,6 +481,17 @@ async fn copy_all(server: Arc<Server>, following: Following) {
     for digest in server.pool.run(move || store.missing()).await {
         server.exchange.want(digest, false);
     }
+    let copiers = (0..COPIERS).map(|_| {
+        let copies = copy_each(server.clone(), following.clone());
+        server.executor.spawn(copies)
+    });
+    let copiers: Vec<Task<()>> = copiers.collect();
+    for copier in copiers {
+        copier.await;
+    }
+}
+
+async fn copy_each(server: Arc<Server>, following: Following) {
     loop {
         let digest = server.exchange.next().await;
         let mut copied = Ok(());
@@ -587,14 +686,38 @@ async fn answer(server: &Arc<Server>, following: &Following, handle: &Handle) ->
             executor.spawn(answer).detach();
         }
     };
+    let held = handle.subscribe(&following.subject(HOLD))?;
+    let holds = async {
+        while let Some(message) = held.next().await {
+            let asked = text(&message).split_once(' ');
+            let asked = asked.filter(|(_, by)| **by != **following.server());
+            let digest = asked.and_then(|(digest, _)| Digest::parse(digest));
+            if let Some(digest) = digest
+                && !following.is_cut_off()
+            {
+                // Others must not wait while the file is copied.
+                let (handle, server) = (handle.clone(), server.clone());
+                let executor = server.executor.clone();
+                let answer = async move { reply(&handle, &message, hold(&server, digest).await) };
+                executor.spawn(answer).detach();
+            }
+        }
+    };
     let deletes = async {
         loop {
             Timer::after(UNUSED_FOR).await;
             let copies = following.copies().clone();
-            server.pool.run(move || copies.delete_unused()).await;
+            let (store, now) = (server.store.clone(), server.clock.now().uptime);
+            let deleted = server.pool.run(move || {
+                copies.delete_unused();
+                store.delete_held(now)
+            });
+            if let Err(e) = deleted.await {
+                warn!("cannot delete a copy of a file that was not announced: {e}");
+            }
         }
     };
-    let files = future::zip(has, future::zip(sends, follows));
+    let files = future::zip(future::zip(has, holds), future::zip(sends, follows));
     let tells = future::zip(tells, lists);
     let rest = future::zip(future::zip(delivers, tells), future::zip(offers, copies));
     future::or(deletes, async {

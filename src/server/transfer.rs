@@ -14,6 +14,7 @@ use smol::Task;
 use tracing::{error, warn};
 
 use super::Server;
+use super::changes::release_file;
 use super::connection::{Connection, InputEnd};
 use super::descriptors;
 use super::drop_on_pool::DropOnPool;
@@ -611,17 +612,33 @@ impl Connection {
             return Received::Refused(error, Some(0));
         }
         let store = self.server.store.clone();
-        match self
+        let kept = self
             .server
             .pool
-            .run(move || store.keep(incoming.into_inner(), digest))
-            .await
-        {
-            Ok(()) => Received::Whole(FileContents {
-                length,
-                sha256: digest,
-            }),
-            Err(e) => Received::Refused(disk_error(&e), Some(0)),
+            .run(move || store.keep(incoming.into_inner(), digest));
+        if let Err(e) = kept.await {
+            return Received::Refused(disk_error(&e), Some(0));
+        }
+        let contents = FileContents {
+            length,
+            sha256: digest,
+        };
+        let Err(code) = exchange::copied_elsewhere(&self.server, &contents).await else {
+            return Received::Whole(contents);
+        };
+        release_file(&self.server, digest);
+        match code {
+            Code::ShuttingDown => Received::Cut,
+            code => {
+                let text =
+                    "no other server of this chat could copy the file now; send it again later";
+                let error = UploadError {
+                    code,
+                    text: text.into(),
+                    closes: false,
+                };
+                Received::Refused(error, Some(0))
+            }
         }
     }
 

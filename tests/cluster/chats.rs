@@ -472,6 +472,28 @@ fn the_live_files_of_a_server_that_has_died_are_removed() {
 }
 
 #[test]
+fn a_file_is_on_two_servers_before_its_upload_is_acknowledged() {
+    let chat = Chat::begin();
+    let (one, two) = (chat.start("one"), chat.start("two"));
+    let (mut ann, mut bob) = (one.member("ann"), two.member("bob"));
+    let length = 24 << 20;
+    ann.send(format!("UPLOAD big.bin {length}\n"));
+    ann.send(vec![b'x'; length]);
+    let told = ann
+        .inbox
+        .reply(&format!("OK UPLOAD <id> {length} <sha256>"));
+    let sha256 = told.rsplit(' ').next().expect("a digest");
+    let copy = chat.data("two").join("files").join(sha256);
+    let copied = fs::metadata(copy).expect("a copy").len();
+    assert_eq!(copied, length as u64);
+    // A server that is alone does not wait for another one.
+    drop(one);
+    bob.send("UPLOAD notes.txt 5\nhello");
+    bob.inbox
+        .find(|line| line.starts_with("OK UPLOAD ") && line.contains(" 5 "));
+}
+
+#[test]
 fn a_wrong_password_for_nats_is_refused_at_once() {
     let nats = Servers::one("authorization { user: ann, password: secret }");
     let port = nats.all[0].address.to_string();
