@@ -128,8 +128,12 @@ impl Chat {
     /// but call [`Self::fail_undecided`].
     pub fn cut_off(&mut self, time: Time) {
         self.close_all_nicks();
+        let was_cut_off = self.is_cut_off();
         self.set_cut_off(true);
         self.fail_undecided(time);
+        if was_cut_off {
+            return;
+        }
         let text = "this server cannot reach the others of this chat: it shows no new messages, and accepts none";
         self.show_own_notice(text, time);
     }

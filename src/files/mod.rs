@@ -175,12 +175,10 @@ impl Store {
         let mut links = self.links();
         let held = links.held.extract_if(|_, until| *until <= now);
         let ended: Vec<Digest> = held.map(|(digest, _)| digest).collect();
-        for digest in ended {
-            if !links.need(digest) {
-                self.delete(digest)?;
-            }
-        }
-        Ok(())
+        let unneeded = ended.into_iter().filter(|digest| !links.need(*digest));
+        // If one cannot be deleted, the others are.
+        let deleted: Vec<io::Result<()>> = unneeded.map(|digest| self.delete(digest)).collect();
+        deleted.into_iter().collect()
     }
 
     /// Stores a copy of a file that another server has, if there is a reference to it or it is held. Returns whether it is
@@ -204,8 +202,9 @@ impl Store {
         self.links().need(digest)
     }
 
-    /// Returns whether the bytes of a file are stored.
+    /// Returns whether the bytes of a file are stored and synced.
     pub fn is_complete(&self, digest: Digest) -> bool {
+        let _links = self.links(); // whoever stores a file holds this until it is synced
         self.path(digest).exists()
     }
 
@@ -213,7 +212,7 @@ impl Store {
     pub fn missing(&self) -> Vec<Digest> {
         let links = self.links();
         let missing = links.counts.keys();
-        let missing = missing.filter(|digest| !self.is_complete(**digest));
+        let missing = missing.filter(|digest| !self.path(**digest).exists());
         missing.copied().collect()
     }
 

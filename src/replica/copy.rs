@@ -66,8 +66,21 @@ struct Current {
     asked: Instant,
     /// `None` while the copy is being made.
     file: Option<Arc<File>>,
-    /// Whether its last piece has been sent, so that another server can have its turn.
+    /// Whether its last piece has been sent, so that another server can soon have its turn.
     is_sent: bool,
+}
+
+impl Current {
+    /// Returns whether it is being made, or the server that asked for it may ask for more of it. That server asks for the
+    /// last piece again if the answer was lost.
+    fn is_in_use(&self) -> bool {
+        let within = if self.is_sent {
+            2 * ANSWER_WITHIN
+        } else {
+            UNUSED_FOR
+        };
+        self.file.is_none() || self.asked.elapsed() < within
+    }
 }
 
 impl fmt::Debug for Copies {
@@ -126,12 +139,7 @@ impl Copies {
                     known.asked = Instant::now();
                     Some(known.file.clone())
                 }
-                Some(other)
-                    if other.file.is_none()
-                        || (!other.is_sent && other.asked.elapsed() < UNUSED_FOR) =>
-                {
-                    Some(None) // another server has its turn
-                }
+                Some(other) if other.is_in_use() => Some(None), // another server has its turn
                 _ if offset > 0 => return Some(vec![says::FAILED]), // the rest of another copy would not fit
                 _ => {
                     *current = Some(Current {
@@ -332,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_server_gets_its_copy_as_soon_as_the_last_piece_of_the_copy_before_it_was_sent() {
+    fn another_server_gets_its_copy_soon_after_the_last_piece_of_the_copy_before_it_was_sent() {
         let folder = tempfile::tempdir().unwrap();
         let log = SqliteLog::open(folder.path(), Box::new(|_| {})).unwrap();
         let copies = Copies::new(Arc::new(log), folder.path());
@@ -347,12 +355,16 @@ mod tests {
             }
             assert_eq!(copies.answer("2 0"), Some(vec![says::WAIT]));
         }
+        assert_eq!(copies.answer("2 0"), Some(vec![says::WAIT]));
+        if let Some(sent) = &mut *copies.current() {
+            sent.asked = sent.asked.checked_sub(2 * ANSWER_WITHIN).unwrap();
+        }
         let answer = copies.answer("2 0").unwrap();
         assert_eq!(answer[0], says::PIECE);
         // The first server cannot continue in another copy.
         assert_eq!(
             copies.answer(&format!("1 {offset}")),
-            Some(vec![says::FAILED])
+            Some(vec![says::WAIT])
         );
     }
 }

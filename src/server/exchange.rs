@@ -5,9 +5,9 @@
 //! file is asked for in the same way, while it is still being uploaded: the server that receives the upload answers.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -49,14 +49,11 @@ const COPIED_WITHIN: Duration = Duration::from_secs(20);
 /// The maximum time for which the answer to a request for a live file waits until more of the file has arrived.
 const MORE_WITHIN: Duration = Duration::from_secs(1);
 
-/// The speed in bytes a second with which a file is copied at least.
-const COPY_SPEED_MIN: u64 = 2 << 20;
-
 /// The time for which a server stores a copy of a file that was not announced, after it was asked for it.
 const HELD_FOR: Duration = Duration::from_secs(60);
 
-/// The number of files that are copied at the same time.
-const COPIERS: usize = 4;
+/// The maximum number of files that are copied at the same time because other servers are about to announce them.
+const HELD_MAX: usize = 8;
 
 /// The number of attempts to copy a file before the next one has its turn.
 const ATTEMPTS: usize = 4;
@@ -77,9 +74,10 @@ struct Wanted {
     /// The live files whose end this server's readers have been told, as long as they are copied.
     stored: HashSet<EventId>,
     queue: VecDeque<Digest>,
-    /// The files that are in the queue or are being copied.
     known: HashSet<Digest>,
-    copying: HashSet<Digest>,
+    /// The files that are copied because other servers are about to announce them, with the number of bytes that have
+    /// arrived.
+    held: HashMap<Digest, u64>,
 }
 
 impl Exchange {
@@ -93,9 +91,6 @@ impl Exchange {
     pub fn want(&self, digest: Digest, is_urgent: bool) {
         let mut wanted = self.wanted();
         let is_new = wanted.known.insert(digest);
-        if wanted.copying.contains(&digest) {
-            return;
-        }
         if is_urgent && !is_new {
             wanted.queue.retain(|other| *other != digest);
         }
@@ -108,24 +103,19 @@ impl Exchange {
         self.changed.notify(usize::MAX);
     }
 
-    /// Puts a file that could not be copied at the end of the queue.
+    /// Puts a file that could not be copied at the end of the queue, unless somebody has asked for it since.
     fn again(&self, digest: Digest) {
         let mut wanted = self.wanted();
-        wanted.copying.remove(&digest);
-        wanted.queue.push_back(digest);
-        drop(wanted);
-        self.changed.notify(usize::MAX);
+        if !wanted.queue.contains(&digest) {
+            wanted.queue.push_back(digest);
+        }
     }
 
     async fn next(&self) -> Digest {
         loop {
             let changed = self.changed.listen();
-            {
-                let mut wanted = self.wanted();
-                if let Some(digest) = wanted.queue.pop_front() {
-                    wanted.copying.insert(digest);
-                    return digest;
-                }
+            if let Some(digest) = self.wanted().queue.pop_front() {
+                return digest;
             }
             changed.await;
         }
@@ -166,10 +156,7 @@ impl Exchange {
     }
 
     fn is_copied(&self, digest: Digest) {
-        let mut wanted = self.wanted();
-        wanted.known.remove(&digest);
-        wanted.copying.remove(&digest);
-        drop(wanted);
+        self.wanted().known.remove(&digest);
         self.copied.notify(usize::MAX);
     }
 }
@@ -257,18 +244,14 @@ pub(super) async fn copied_elsewhere(server: &Server, file: &FileContents) -> Re
     let Some(following) = server.following.get() else {
         return Ok(());
     };
-    let most = COPIED_WITHIN + Duration::from_secs(file.length / COPY_SPEED_MIN);
-    let late = server.clock.now().uptime + most;
     let asked = format!("{} {}", file.sha256, following.server());
+    let (mut arrived, mut late) = (0, server.clock.now().uptime + COPIED_WITHIN);
     loop {
         if following.is_cut_off() {
             return Err(Code::CutOff);
         }
         if following.progress().servers.len() < 2 {
             return Ok(());
-        }
-        if server.state().is_stopping {
-            return Err(Code::ShuttingDown);
         }
         if server.clock.now().uptime >= late {
             return Err(Code::Busy);
@@ -279,7 +262,13 @@ pub(super) async fn copied_elsewhere(server: &Server, file: &FileContents) -> Re
         };
         match answer {
             Ok(answer) if answer == TAKEN => return Ok(()),
-            Ok(_) => {} // it is being copied
+            Ok(answer) => {
+                let more = String::from_utf8(answer).ok();
+                let more = more.and_then(|more| more.parse::<u64>().ok());
+                if let Some(more) = more.filter(|more| *more > arrived) {
+                    (arrived, late) = (more, server.clock.now().uptime + COPIED_WITHIN);
+                }
+            }
             Err(_) => server.clock.wait(PAUSE).await,
         }
     }
@@ -288,30 +277,78 @@ pub(super) async fn copied_elsewhere(server: &Server, file: &FileContents) -> Re
 /// The kind of message that asks other servers to copy a file before it is announced.
 const HOLD: &str = "hold";
 
-/// Copies a file that another server is about to announce. Returns the answer when it is copied, or after a while.
-async fn hold(server: &Arc<Server>, digest: Digest) -> &'static [u8] {
+/// Copies a file that the server `by` is about to announce. Returns the answer when it is copied, or after a while.
+async fn hold(server: &Arc<Server>, following: &Following, digest: Digest, by: &str) -> Vec<u8> {
+    let until = server.clock.now().uptime + HELD_FOR;
+    server.store.hold(digest, until);
     let late = server.clock.wait(MORE_WITHIN);
     let mut late = std::pin::pin!(async {
         late.await;
         true
     });
-    server
-        .store
-        .hold(digest, server.clock.now().uptime + HELD_FOR);
     loop {
         let copied = server.exchange.copied.listen();
         if is_complete(server, digest).await {
-            return TAKEN;
+            return TAKEN.to_vec();
         }
-        server.exchange.want(digest, true);
+        {
+            let mut wanted = server.exchange.wanted();
+            if !wanted.held.contains_key(&digest) && wanted.held.len() < HELD_MAX {
+                wanted.held.insert(digest, 0);
+                let from = format!("{}.{by}", following.subject("files"));
+                let copies = copy_held(server.clone(), following.clone(), digest, from);
+                server.executor.spawn(copies).detach();
+            }
+        }
         let copied = async {
             copied.await;
             false
         };
-        if future::or(copied, &mut late).await {
-            return b"wait";
+        if future::or(&mut late, copied).await {
+            let arrived = server.exchange.wanted().held.get(&digest).copied();
+            return arrived.unwrap_or_default().to_string().into_bytes();
         }
     }
+}
+
+/// Copies a file that another server is about to announce, from the subject `from`.
+async fn copy_held(server: Arc<Server>, following: Following, digest: Digest, from: String) {
+    let copied = try_to_copy_held(&server, &following, digest, &from).await;
+    if let Err(e) = copied {
+        warn!("cannot copy the file {digest}, which was uploaded to another server: {e}");
+    }
+    server.exchange.wanted().held.remove(&digest);
+    server.exchange.copied.notify(usize::MAX);
+}
+
+async fn try_to_copy_held(
+    server: &Arc<Server>,
+    following: &Following,
+    digest: Digest,
+    from: &str,
+) -> io::Result<()> {
+    let store = server.store.clone();
+    let mut incoming = server.pool.run(move || store.begin()).await?;
+    let mut failures = 0;
+    loop {
+        let before = incoming.length();
+        let handle = following.connection().await;
+        let received = receive_from(server, &handle, from, digest, incoming, |arrived| {
+            server.exchange.wanted().held.insert(digest, arrived);
+        });
+        let (received, into) = received.await;
+        incoming = into;
+        match received {
+            Ok(()) => break,
+            Err(_) if incoming.length() > before => failures = 0,
+            Err(e) if failures == ATTEMPTS => return Err(e),
+            Err(_) => failures += 1,
+        }
+        Timer::after(PAUSE).await;
+    }
+    let store = server.store.clone();
+    let kept = server.pool.run(move || store.keep_copy(incoming, digest));
+    kept.await.map(|_| ())
 }
 
 /// Sends the direct messages of this server's users that are not saved.
@@ -481,17 +518,6 @@ async fn copy_all(server: Arc<Server>, following: Following) {
     for digest in server.pool.run(move || store.missing()).await {
         server.exchange.want(digest, false);
     }
-    let copiers = (0..COPIERS).map(|_| {
-        let copies = copy_each(server.clone(), following.clone());
-        server.executor.spawn(copies)
-    });
-    let copiers: Vec<Task<()>> = copiers.collect();
-    for copier in copiers {
-        copier.await;
-    }
-}
-
-async fn copy_each(server: Arc<Server>, following: Following) {
     loop {
         let digest = server.exchange.next().await;
         let mut copied = Ok(());
@@ -508,7 +534,13 @@ async fn copy_each(server: Arc<Server>, following: Following) {
             Timer::after(PAUSE).await;
         }
         match copied {
-            Ok(()) => server.exchange.is_copied(digest),
+            Ok(()) => {
+                server.exchange.is_copied(digest);
+                // It may have been announced when it had just been dropped.
+                if server.store.is_expected(digest) && !is_complete(&server, digest).await {
+                    server.exchange.want(digest, false);
+                }
+            }
             Err(e) => {
                 warn!("cannot copy the file {digest} from another server: {e}");
                 server.exchange.again(digest);
@@ -546,33 +578,52 @@ async fn receive_rest(
     following: &Following,
     handle: &Handle,
     digest: Digest,
-    mut incoming: Incoming,
+    incoming: Incoming,
 ) -> io::Result<Incoming> {
     let everybody = following.subject("files");
     let from = ask(handle, &everybody, digest.to_string().as_bytes()).await?;
     let from = String::from_utf8(from).map_err(io::Error::other)?;
+    let received = receive_from(server, handle, &from, digest, incoming, |_| {});
+    let (received, incoming) = received.await;
+    received.map(|()| incoming)
+}
+
+/// Receives the bytes of a file that are missing in `incoming` from the subject `from`. Calls `progress` with the number
+/// of bytes that have arrived. Returns what has arrived, also after an error, so that the rest can be received later.
+async fn receive_from(
+    server: &Arc<Server>,
+    handle: &Handle,
+    from: &str,
+    digest: Digest,
+    mut incoming: Incoming,
+    progress: impl Fn(u64),
+) -> (io::Result<()>, Incoming) {
     loop {
         let asked = format!("{digest} {}", incoming.length());
-        let answer = ask(handle, &from, asked.as_bytes()).await?;
-        let (left, piece) = answer
-            .split_at_checked(8)
-            .ok_or(io::ErrorKind::InvalidData)?;
-        let left = u64::from_be_bytes(left.try_into().unwrap_or_default());
-        let piece = piece.to_vec();
+        let answer = match ask(handle, from, asked.as_bytes()).await {
+            Ok(answer) => answer,
+            Err(e) => return (Err(e), incoming),
+        };
+        let Some((left, piece)) = answer.split_first_chunk() else {
+            return (Err(ErrorKind::InvalidData.into()), incoming);
+        };
+        let left = u64::from_be_bytes(*left);
         if piece.is_empty() && left > 0 {
-            return Err(io::ErrorKind::InvalidData.into());
+            return (Err(ErrorKind::InvalidData.into()), incoming);
         }
-        let (written, into) = write(server, incoming, piece).await;
-        written?;
+        let (written, into) = write(server, incoming, piece.to_vec()).await;
         incoming = into;
+        if let Err(e) = written {
+            return (Err(e), incoming);
+        }
+        progress(incoming.length());
         if left == 0 {
             break;
         }
     }
-    if incoming.sum().1 != digest {
-        return Err(io::Error::other("the bytes do not match the digest"));
-    }
-    Ok(incoming)
+    let is_right = incoming.sum().1 == digest;
+    let wrong = || io::Error::other("the bytes do not match the digest");
+    (is_right.then_some(()).ok_or_else(wrong), incoming)
 }
 
 async fn write(
@@ -690,15 +741,19 @@ async fn answer(server: &Arc<Server>, following: &Following, handle: &Handle) ->
     let holds = async {
         while let Some(message) = held.next().await {
             let asked = text(&message).split_once(' ');
-            let asked = asked.filter(|(_, by)| **by != **following.server());
-            let digest = asked.and_then(|(digest, _)| Digest::parse(digest));
-            if let Some(digest) = digest
+            let asked =
+                asked.and_then(|(digest, by)| Some((Digest::parse(digest)?, by.to_owned())));
+            if let Some((digest, by)) = asked
+                && *by != **following.server()
                 && !following.is_cut_off()
             {
                 // Others must not wait while the file is copied.
                 let (handle, server) = (handle.clone(), server.clone());
-                let executor = server.executor.clone();
-                let answer = async move { reply(&handle, &message, hold(&server, digest).await) };
+                let (executor, following) = (server.executor.clone(), following.clone());
+                let answer = async move {
+                    let answer = hold(&server, &following, digest, &by).await;
+                    reply(&handle, &message, &answer);
+                };
                 executor.spawn(answer).detach();
             }
         }

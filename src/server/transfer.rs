@@ -597,10 +597,15 @@ impl Connection {
             };
             return Received::Refused(error, Some(0));
         }
-        self.keep(incoming, upload.sha256).await
+        self.keep(incoming, upload.sha256, live.is_some()).await
     }
 
-    async fn keep(&mut self, incoming: DropOnPool<Incoming>, expected: Option<Digest>) -> Received {
+    async fn keep(
+        &mut self,
+        incoming: DropOnPool<Incoming>,
+        expected: Option<Digest>,
+        is_announced: bool,
+    ) -> Received {
         let (length, digest) = incoming.sum();
         if expected.is_some_and(|expected| expected != digest) {
             let text = "the bytes do not match that sha256: they were altered on the way, or the length is wrong";
@@ -623,7 +628,10 @@ impl Connection {
             length,
             sha256: digest,
         };
-        let Err(code) = exchange::copied_elsewhere(&self.server, &contents).await else {
+        if is_announced {
+            return Received::Whole(contents);
+        }
+        let Err(code) = self.copied_elsewhere(contents).await else {
             return Received::Whole(contents);
         };
         release_file(&self.server, digest);
@@ -638,6 +646,34 @@ impl Connection {
                     closes: false,
                 };
                 Received::Refused(error, Some(0))
+            }
+        }
+    }
+
+    /// Waits until another server has a copy of a file, if there is another server. Meanwhile, sends the client its events.
+    ///
+    /// # Errors
+    /// The reason why no other server has one.
+    async fn copied_elsewhere(&mut self, contents: FileContents) -> Result<(), Code> {
+        if self.server.following.get().is_none() {
+            return Ok(());
+        }
+        let server = self.server.clone();
+        let copies = async move { exchange::copied_elsewhere(&server, &contents).await };
+        let mut copies = self.server.executor.spawn(copies);
+        loop {
+            if self.is_dismissed() {
+                return Err(Code::ShuttingDown);
+            }
+            self.server.state().clear_wakeup(self.session.peer());
+            self.flush();
+            let copied = async { Some((&mut copies).await) };
+            let news = async {
+                self.wait(false).await;
+                None
+            };
+            if let Some(copied) = future::or(copied, news).await {
+                return copied;
             }
         }
     }

@@ -356,11 +356,15 @@ const welcome = makeWelcome(chat, ui);
 // ---- drawing
 
 // A click is lost if its button is moved or replaced while it is pressed. So nothing is drawn meanwhile.
-addEventListener('pointerdown', ({ target }) => { pressEnds = target.closest('button, a') ? Date.now() + PRESS_MS_MAX : 0; }, true);
-for (const released of ['pointerup', 'pointercancel']) addEventListener(released, () => { pressEnds = 0; }, true);
+const press = (target) => { pressEnds = target.closest?.('button, a') ? performance.now() + PRESS_MS_MAX : 0; };
+const release = () => setTimeout(() => { pressEnds = 0; }); // the click comes first
+addEventListener('pointerdown', ({ target, button, isPrimary }) => isPrimary && button === 0 && press(target), true);
+addEventListener('keydown', ({ key, target }) => key === ' ' && press(target), true);
+for (const end of ['pointerup', 'pointercancel', 'keyup', 'dragend', 'contextmenu']) addEventListener(end, release, true);
+addEventListener('blur', release); // of the window
 
 function drawIfReleased() {
-	if (Date.now() < pressEnds) setTimeout(drawIfReleased, 50);
+	if (performance.now() < pressEnds) setTimeout(drawIfReleased, 50);
 	else draw();
 }
 
