@@ -94,6 +94,13 @@ impl Addresses {
         self.place().counts.iter().sum()
     }
 
+    /// Returns the address of the server that was used last; the first address before the first connection.
+    #[cfg(feature = "chatc")]
+    pub(crate) fn in_use(&self) -> &Address {
+        let index = self.place().index;
+        self.get(index).unwrap_or(self.first())
+    }
+
     /// Returns the server that was used last; `None` before the first connection.
     pub(super) fn server(&self) -> Option<SocketAddr> {
         self.place().server

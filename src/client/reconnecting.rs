@@ -17,7 +17,7 @@ use super::connection::{Receiver, Sender};
 use super::dial;
 use super::error::Error;
 use super::message::Message;
-use super::options::Options;
+use super::options::{Login, Options};
 use super::state::ClientState;
 use super::update::{RequestId, Update};
 
@@ -243,7 +243,8 @@ impl ReconnectingClient {
         self.state.act(room, &text.to_string())
     }
 
-    /// Joins a room. [`Update::Joined`] reports that this is done.
+    /// Joins a room, which becomes the current one, also on further connections. [`Update::Joined`] reports that this is
+    /// done.
     ///
     /// # Errors
     /// Those of [`ReconnectingClient::say`].
@@ -267,6 +268,15 @@ impl ReconnectingClient {
         self.state.rename(nick)
     }
 
+    /// Takes another nick with its password. [`Update::Renamed`] reports that this is done. Further connections use this
+    /// password too.
+    ///
+    /// # Errors
+    /// Those of [`ReconnectingClient::say`].
+    pub fn log_in(&mut self, login: impl Into<Login>) -> Result<RequestId, Error> {
+        self.state.log_in(login.into())
+    }
+
     /// Sends any other request that is answered with lines, such as `WHO #games`. [`Update::Answer`] contains the
     /// reply. Must not be used for requests that change the nick, rooms or modes.
     ///
@@ -274,6 +284,13 @@ impl ReconnectingClient {
     /// Those of [`ReconnectingClient::say`].
     pub fn request(&mut self, request: impl Display) -> Result<RequestId, Error> {
         self.state.request(request.to_string())
+    }
+
+    /// Removes the messages whose outcome is not known after a broken connection, and which could arrive twice if they were
+    /// sent again: those without a nonce, or all if the server has no nonces. Returns their ids. Without this, they are
+    /// sent again. Must be called when the stream returns [`Update::Disconnected`].
+    pub fn drop_uncertain(&mut self) -> Vec<RequestId> {
+        self.state.drop_uncertain()
     }
 
     /// Leaves when every request has been answered. The other users see `text`. After that the stream ends.

@@ -1156,3 +1156,76 @@ fn a_nonce_takes_at_most_forty_bytes() {
         hear(&mut state, &[&format!("OK TELL {} {T}", 6 + n)]);
     }
 }
+
+#[test]
+fn the_room_that_was_joined_last_is_the_current_one_after_a_break() {
+    let mut state = in_a();
+    state.join("#b").unwrap();
+    hear(&mut state, &["OK JOIN #b 6"]);
+    state.join("#a").unwrap();
+    hear(&mut state, &["OK JOIN #a 5"]);
+    state.disconnected(cut(), NOW);
+    state.connected();
+    let lines = sent(&mut state);
+    assert!(
+        lines.ends_with(&["JOIN #b 6", "JOIN #a 5", "NICK ann secret"].map(str::to_owned)),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_new_nick_and_its_password_are_used_after_a_break() {
+    let mut state = in_a();
+    sent(&mut state);
+    state
+        .log_in(Login::new("zoe").password("my secret"))
+        .unwrap();
+    assert_eq!(sent(&mut state), ["NICK zoe my secret"]);
+    hear(&mut state, &["ERR NICK bad-password no"]);
+    assert_eq!(state.password(), Some("secret"));
+    state.rename("rob").unwrap();
+    assert_eq!(sent(&mut state), ["NICK rob secret"]);
+    hear(&mut state, &["OK NICK rob #a 5"]);
+    state
+        .log_in(Login::new("zoe").password("my secret"))
+        .unwrap();
+    assert_eq!(hear(&mut state, &["OK NICK zoe"]), ["renamed zoe"]);
+    state.disconnected(cut(), NOW);
+    state.connected();
+    let lines = sent(&mut state);
+    assert_eq!(lines.last().unwrap(), "NICK zoe my secret");
+}
+
+#[test]
+fn messages_that_could_arrive_twice_are_dropped_if_the_client_asks_for_that() {
+    let long = "x".repeat(4080);
+    for (hello, expected) in [
+        (HELLO, &[false, true, false][..]),
+        ("OK HELLO 1 chat tags", &[true, true, false]),
+    ] {
+        let mut state = ClientState::new(options(&[("#a", None)]), 1);
+        state.connected();
+        sent(&mut state);
+        let login = [
+            hello,
+            "OK STAMPS on",
+            "OK TAGS on",
+            "OK NICK ann #lobby 4",
+            "OK JOIN #a 5",
+        ];
+        hear(&mut state, &login);
+        // The second one has no space for a nonce. The third one is not a message. The fourth one is sent later.
+        let mut sent = vec![
+            state.say("#a", "short").unwrap(),
+            state.say("#a", &long).unwrap(),
+            state.request("TOPIC #a".into()).unwrap(),
+        ];
+        state.disconnected(cut(), NOW);
+        sent.push(state.say("#a", "later").unwrap());
+        let dropped = state.drop_uncertain();
+        let is_dropped: Vec<bool> = sent.iter().map(|id| dropped.contains(id)).collect();
+        assert_eq!(is_dropped[..3], *expected);
+        assert!(!is_dropped[3]);
+        assert_eq!(state.pending(), 4 - dropped.len());
+    }
+}

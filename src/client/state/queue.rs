@@ -1,11 +1,13 @@
 //! The queue of requests. A request stays in it until it is answered, over any number of connections.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::mem;
 
 use super::super::connection::Line;
 use super::super::error::{Error, InvalidRequest};
 use super::super::message::{Message, Tags};
+use super::super::options::Login;
 use super::super::reply::{Reply, Sent};
 use super::super::update::{RequestId, Update};
 use super::ClientState;
@@ -33,22 +35,26 @@ impl ClientState {
                 message.nonce = Some(nonce);
             }
         }
-        if self.phase == Phase::Connected {
+        let is_sent = self.phase == Phase::Connected;
+        if is_sent {
             self.write(request_id, &request);
         }
         self.pending.push_back(Pending {
             request_id,
             request,
+            is_sent,
         });
         Ok(request_id)
     }
 
     /// Sends all pending requests after a login.
     pub(super) fn send_pending(&mut self) {
-        for pending in mem::take(&mut self.pending) {
+        for mut pending in mem::take(&mut self.pending) {
+            pending.is_sent = true;
             let Pending {
                 request_id,
                 request,
+                ..
             } = &pending;
             let is_multiline = matches!(
                 request, PendingRequest::Send { message, .. } if message.is_multiline()
@@ -64,6 +70,26 @@ impl ClientState {
             self.write(*request_id, request);
             self.pending.push_back(pending);
         }
+    }
+
+    /// Removes the messages whose outcome is not known after a broken connection, and which could arrive twice if they
+    /// were sent again. Returns their ids.
+    pub fn drop_uncertain(&mut self) -> Vec<RequestId> {
+        let has_nonces = self.server.has("tags") && self.server.has("nonce");
+        let is_certain = |pending: &Pending| match &pending.request {
+            PendingRequest::Send { message, .. } if pending.is_sent => {
+                has_nonces && message.nonce.is_some()
+            }
+            _ => true,
+        };
+        let (kept, dropped): (VecDeque<_>, VecDeque<_>) = mem::take(&mut self.pending)
+            .into_iter()
+            .partition(is_certain);
+        self.pending = kept;
+        dropped
+            .into_iter()
+            .map(|pending| pending.request_id)
+            .collect()
     }
 
     /// Writes the lines of a request.
@@ -92,7 +118,14 @@ impl ClientState {
                 known.map_or_else(|| format!("JOIN {name}"), RoomPosition::join_line)
             }
             PendingRequest::Part(room) => format!("PART {room}"),
-            PendingRequest::Rename(nick) => self.nick_line(nick),
+            PendingRequest::Rename { nick, password } => {
+                let password = password.as_deref().or(self.password());
+                Login {
+                    nick: nick.clone(),
+                    password: password.map(str::to_owned),
+                }
+                .line()
+            }
             PendingRequest::Line(line) => line.clone(),
         };
         self.send(&line, Awaited::Pending(request_id));
@@ -123,6 +156,8 @@ impl ClientState {
             (PendingRequest::Join(_), Ok(rest)) => {
                 let room = rest.split(' ').next().unwrap_or_default().to_owned();
                 self.room_joined(&room, &rest)?;
+                // It is the current room now, and again on the next connection.
+                self.rooms.sort_by_key(|known| known.name == room);
                 let result = Ok(Reply { rest, lines });
                 Update::Answer { request_id, result }
             }
@@ -130,12 +165,13 @@ impl ClientState {
                 self.rooms.retain(|known| known.name != room);
                 Update::Left { room }
             }
-            (PendingRequest::Rename(_), Ok(rest)) => {
+            (PendingRequest::Rename { password, .. }, Ok(rest)) => {
                 let nick = rest.split(' ').next().unwrap_or_default().to_owned();
                 self.nick = Some(nick.clone());
                 self.own_nick = Some(nick.clone());
                 if let Some(login) = &mut self.options.login {
                     login.nick.clone_from(&nick);
+                    login.password = password.or(login.password.take());
                 }
                 Update::Renamed { nick }
             }

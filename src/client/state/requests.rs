@@ -3,6 +3,7 @@
 use super::super::connection::one_line;
 use super::super::error::{Error, InvalidRequest};
 use super::super::message::Message;
+use super::super::options::Login;
 use super::super::update::RequestId;
 use super::ClientState;
 use super::types::{PendingRequest, Phase};
@@ -111,7 +112,18 @@ impl ClientState {
     /// Those of [`ClientState::request`].
     pub fn rename(&mut self, nick: &str) -> Result<RequestId, Error> {
         one_line(format!("NICK {nick}"))?;
-        self.enqueue(PendingRequest::Rename(nick.to_owned()))
+        let (nick, password) = (nick.to_owned(), None);
+        self.enqueue(PendingRequest::Rename { nick, password })
+    }
+
+    /// Takes another nick with its password.
+    ///
+    /// # Errors
+    /// Those of [`ClientState::request`].
+    pub fn log_in(&mut self, login: Login) -> Result<RequestId, Error> {
+        one_line(login.line())?;
+        let Login { nick, password } = login;
+        self.enqueue(PendingRequest::Rename { nick, password })
     }
 
     /// Sends any other request that is answered with lines and changes neither nick, rooms nor modes. If the

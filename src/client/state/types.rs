@@ -68,6 +68,8 @@ pub(super) struct Lobby {
 pub(super) struct Pending {
     pub(super) request_id: RequestId,
     pub(super) request: PendingRequest,
+    /// Whether it was sent on the present connection, or on the last one if there is none.
+    pub(super) is_sent: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -79,7 +81,11 @@ pub(super) enum PendingRequest {
     },
     Join(String),
     Part(String),
-    Rename(String),
+    Rename {
+        nick: String,
+        /// The password of the nick; `None` for the present one.
+        password: Option<String>,
+    },
     /// Any other request.
     Line(String),
 }
