@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use super::environment::{PASSWORD_VARIABLE, SERVER_PASSWORD_VARIABLE};
 use crate::client::{Error, plainly};
 use crate::protocol::Code;
+use crate::protocol::human::plural;
 
 /// The exit codes of `chatc`. `chatc --help` lists them for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub enum Failure {
     Several(Vec<String>),
     /// The local network could not be searched.
     Network(String),
+    /// The user has left, and this many typed lines have not been answered.
+    Unconfirmed(usize),
     /// The request cannot be fulfilled. The text says why, and what to do instead.
     Impossible(&'static str),
     /// The user's editor ended with an error.
@@ -84,7 +87,9 @@ impl Failure {
             Self::Client(
                 Error::Refused { .. } | Error::Invalid(_) | Error::Read(_) | Error::Corrupt,
             ) => Exit::Refused,
-            Self::Client(_) | Self::Cut { .. } | Self::Network(_) => Exit::Lost,
+            Self::Client(_) | Self::Cut { .. } | Self::Network(_) | Self::Unconfirmed(_) => {
+                Exit::Lost
+            }
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
             Self::File { .. }
             | Self::Exists(_)
@@ -172,6 +177,10 @@ impl fmt::Display for Failure {
                     found.join(", ")
                 )
             }
+            Self::Unconfirmed(lines) => {
+                let lines = plural(*lines, "line", "lines");
+                write!(f, "the server has not confirmed {lines}")
+            }
             Self::Impossible(why) => f.write_str(why),
             Self::Network(why) => write!(f, "cannot search the local network: {why}"),
             Self::Settings { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
@@ -193,6 +202,7 @@ impl std::error::Error for Failure {
             | Self::Settings { .. }
             | Self::Several(_)
             | Self::Network(_)
+            | Self::Unconfirmed(_)
             | Self::Impossible(_)
             | Self::Editor { .. } => None,
         }

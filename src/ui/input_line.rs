@@ -4,12 +4,16 @@ use std::path::PathBuf;
 
 use super::line_splitter::LineSplitter;
 use super::shorthand::expand_home;
+use crate::protocol::name::NAME_CHARS_MAX;
+
+/// The maximum number of bytes in a room's name with its `#`.
+const ROOM_BYTES_MAX: usize = 1 + 4 * NAME_CHARS_MAX;
 
 /// The meaning of a typed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InputLine {
-    /// Lines to send unchanged, with their line endings, and the number of lines.
-    Say(Vec<u8>, u64),
+    /// Messages to send.
+    Say(Vec<String>),
     /// A command of the protocol, without its line ending.
     Command(String),
     /// Upload a file.
@@ -46,7 +50,7 @@ impl InputLine {
     /// ```
     /// use plainchat::ui::InputLine;
     /// assert_eq!(InputLine::parse("/msg bob hi"), InputLine::Command("TELL bob hi".into()));
-    /// assert_eq!(InputLine::parse("//usr/bin"), InputLine::Say(b"MSG /usr/bin\n".into(), 1));
+    /// assert_eq!(InputLine::parse("//usr/bin"), InputLine::Say(vec!["/usr/bin".into()]));
     /// ```
     pub fn parse(text: &str) -> Self {
         let Some(command) = text.strip_prefix('/') else {
@@ -71,8 +75,8 @@ impl InputLine {
                 Err(_) => Self::Wrong("usage: /download ID (/files lists the IDs)"),
             },
             "msg" | "tell" => Self::Command(format!("TELL {rest}")),
-            // These commands change what the server sends, so chatc could no longer read it.
-            "chat" | "raw" => Self::Wrong(
+            // These commands change what the server sends, or how it reads lines.
+            "chat" | "raw" | "stamps" | "tags" | "text" => Self::Wrong(
                 "chatc does not need that; to type the protocol yourself, use chatc --raw",
             ),
             word if !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()) => {
@@ -89,8 +93,12 @@ impl InputLine {
 
 fn say(text: &str) -> InputLine {
     let (mut splitter, mut lines) = (LineSplitter::default(), Vec::new());
-    let count = splitter.push(text.as_bytes(), &mut lines) + splitter.finish(&mut lines);
-    InputLine::Say(lines, count)
+    splitter.limit(ROOM_BYTES_MAX);
+    splitter.push(text.as_bytes(), &mut lines);
+    splitter.finish(&mut lines);
+    let lines = String::from_utf8_lossy(&lines);
+    let texts = lines.lines().filter_map(|line| line.strip_prefix("MSG "));
+    InputLine::Say(texts.map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -105,22 +113,23 @@ mod tests {
         );
     }
 
-    fn sends(typed: &str, expected: &str) {
-        let InputLine::Say(lines, count) = InputLine::parse(typed) else {
-            panic!("{typed:?} is said");
-        };
-        assert_eq!(String::from_utf8(lines).unwrap(), expected, "{typed:?}");
-        assert_eq!(expected.lines().count() as u64, count);
+    fn sends(typed: &str, expected: &[&str]) {
+        let expected = expected.iter().map(|text| (*text).to_owned()).collect();
+        assert_eq!(
+            InputLine::parse(typed),
+            InputLine::Say(expected),
+            "{typed:?}"
+        );
     }
 
     #[test]
     fn typed_lines_are_sent() {
-        sends("hello", "MSG hello\n");
-        sends("//etc", "MSG /etc\n");
-        sends("", "");
-        sends(" ", "MSG  \n");
-        sends("BYE", "MSG BYE\n");
-        sends("pasted\n/quit\nlines", "MSG pasted\nMSG /quit\nMSG lines\n");
+        sends("hello", &["hello"]);
+        sends("//etc", &["/etc"]);
+        sends("", &[]);
+        sends(" ", &[" "]);
+        sends("BYE", &["BYE"]);
+        sends("pasted\n/quit\nlines", &["pasted", "/quit", "lines"]);
     }
 
     #[test]
@@ -154,6 +163,7 @@ mod tests {
             "/download",
             "/upload",
             "/chat",
+            "/tags off",
             "/nick a\nMSG b",
             "/é",
         ] {

@@ -1,29 +1,21 @@
 //! `chatc --plain` on a terminal: a line to type in, and events above it.
 //!
-//! The line editor blocks, so it has a thread of its own. That thread passes on what was typed, and nothing waits for
-//! it.
+//! The module `terminal` is the line editor. What the user types waits here until it can be passed to a
+//! [`ReconnectingClient`], which sends it, and makes a new connection when one breaks.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::io::{self, Write};
+mod terminal;
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use async_signal::{Signal, Signals};
+use futures_lite::future::poll_once;
 use futures_lite::{FutureExt, StreamExt};
 use indicatif::ProgressBar;
 use jiff::Timestamp;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
-use rustyline::completion::Completer;
-use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
-use rustyline::hint::Hinter;
-use rustyline::history::DefaultHistory;
-use rustyline::validate::{ValidationContext, ValidationResult, Validator};
-use rustyline::{Context, Editor, ExternalPrinter, Helper};
-use smol::channel::{Receiver as Typing, Sender as Typist};
+use smol::Timer;
+use smol::channel::Receiver as Typing;
 
 use super::failure::{Exit, Failure};
 use super::files;
@@ -31,13 +23,17 @@ use super::input_line::{HELP, InputLine};
 use super::profile::random_password;
 use super::renderer::Renderer;
 use super::server::Server;
+use super::shorthand::room_name;
 use super::ssh::HOW_TO_COPY;
-use crate::client::{Address, Client, Error, Login, Receiver, Sender};
-use crate::protocol::ServerLine;
-use crate::protocol::human::size;
-use crate::protocol::text::clean;
+use crate::client::{Client, Error, Login, ReconnectingClient, Reply, RequestId, Update};
+use crate::protocol::human::{plural, size};
+use crate::protocol::{Event, ServerLine};
+use terminal::{Printer, Terminal, stay_in_raw_mode};
 
-/// The time within which the server must close the connection of a user who leaves.
+/// The maximum number of typed lines that are kept while there is no connection. `chatc --help` states it.
+const WAITING_MAX: usize = 1000;
+
+/// How long chatc waits for the server after the user has left, or since the server's last answer after that.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The time for drawing the last lines.
@@ -47,369 +43,527 @@ const LAST_LINES: Duration = Duration::from_millis(50);
 /// line is redrawn.
 const SHOWN_BYTES: usize = 16 * 1024;
 
-/// Runs the line client until the user leaves.
+/// Runs the line client until the user leaves. `room` is the room to join instead of the lobby.
 ///
 /// # Errors
-/// [`Failure::Client`] if the server ends the connection before that; [`Failure::Input`] if the terminal ends.
-pub async fn talk(client: Client, renderer: Renderer, server: Server) -> Result<Exit, Failure> {
-    let address = client.address().clone();
-    let (sender, receiver) = client.split();
-    let mut editor = LineEditor::new().map_err(|e| Failure::Input(io::Error::other(e)))?;
-    let turn = Arc::new(TypingFlag::default());
-    editor.set_helper(Some(Watch(turn.clone())));
-    // The mode is restored when this function returns. At that time, the editor's thread may still be in the middle
-    // of a line.
-    let _mode = TerminalMode::remember();
-    let printer = Printer::new(&mut editor, turn.clone());
-    let (typist, typing) = smol::channel::unbounded();
-    thread::spawn(move || {
-        edit(editor, &typist, &turn);
-        // Further events are printed at once.
-        turn.set(true);
-    });
-
-    let talk = LineClient {
-        printer,
-        state: RefCell::new(State {
-            renderer,
-            reply_actions: VecDeque::new(),
-            password: server.password.clone(),
-            leaving: false,
-        }),
-        server,
+/// [`Failure::Client`] if the first connection fails, or the server refuses the client; [`Failure::Unconfirmed`] if the
+/// user leaves before every line has been answered; [`Failure::Input`] if the terminal ends.
+pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> {
+    // With a password, nobody else takes the nick while a connection is broken.
+    let server = Server {
+        password: Some(server.password.clone().unwrap_or_else(random_password)),
+        ..server.clone()
     };
-    talk.greet(&address).await;
-    let talking = talk
-        .type_loop(typing, sender)
-        .or(talk.receive_loop(receiver));
-    let result = talking.or(stay_in_raw_mode(&talk.printer)).await;
+    let rooms = room.map(|room| (room_name(room), None));
+    let options = server.options(rooms.into_iter().collect());
+    let mut client = ReconnectingClient::new(server.addresses.clone(), options);
+    let mut early = Vec::new();
+    let nick = loop {
+        match client.next().await {
+            Some(Update::Connected { nick, .. }) => break nick.unwrap_or_default(),
+            Some(Update::Ended(error) | Update::JoinFailed { error, .. }) => {
+                return Err(error.into());
+            }
+            Some(update @ (Update::Event { .. } | Update::Gap { .. })) => early.push(update),
+            Some(_) => {}
+            None => return Ok(Exit::Success),
+        }
+    };
+    let room = client.rooms().last().map(|(room, _)| room.to_owned());
+    let terminal = Terminal::open()?;
+    let mut talk = LineClient {
+        renderer: Renderer::new(nick, room),
+        server,
+        client,
+        printer: terminal.printer.clone(),
+        shown: String::new(),
+        waiting: VecDeque::new(),
+        requests: HashMap::new(),
+        change: None,
+        repeated: Vec::new(),
+        is_connected: true,
+        goodbye: None,
+    };
+    talk.greet();
+    for update in early {
+        talk.process(update)?;
+    }
+    let talking = async {
+        let result = talk.run(&terminal.typing).await;
+        talk.print().await;
+        result
+    };
+    let result = talking.or(stay_in_raw_mode(&terminal.printer)).await;
     if result.is_err() {
         // The editor draws on its own thread. This gives it time to draw the last lines.
-        smol::Timer::after(LAST_LINES).await;
+        Timer::after(LAST_LINES).await;
     }
     result
 }
 
-/// Reads lines until the user leaves.
-fn edit(mut editor: LineEditor, typist: &Typist<InputLine>, turn: &TypingFlag) {
-    let mut interrupted = false;
-    loop {
-        let read = editor.readline("> ");
-        turn.set(false);
-        match read {
-            Ok(line) => {
-                interrupted = false;
-                let _ = editor.add_history_entry(&line);
-                let typed = InputLine::parse(&line);
-                let leaves = matches!(typed, InputLine::Quit(_));
-                // This never waits. While the server is slow, lines are queued here, and a user types only a few.
-                if typist.try_send(typed).is_err() || leaves {
-                    return;
-                }
-            }
-            // The first Ctrl-C discards the line.
-            Err(ReadlineError::Interrupted) if !interrupted => {
-                interrupted = true;
-                let hint = b"-- press Ctrl-C again to leave (or Ctrl-D, or /quit)\n";
-                let _ = io::stdout().write_all(hint);
-            }
-            Err(ReadlineError::Signal(_)) => {}
-            Err(_) => return,
-        }
-    }
-}
-
-/// Writes above the line that is being typed.
-#[derive(Clone)]
-struct Printer {
-    lines: smol::channel::Sender<String>,
-    /// Whether the terminal can move its cursor and is in raw mode. If so, lines are written above the one that is
-    /// being typed.
-    edits: bool,
-}
-
-impl Printer {
-    fn new(editor: &mut LineEditor, turn: Arc<TypingFlag>) -> Self {
-        // If the terminal is slow, the sender waits.
-        let (lines, shown) = smol::channel::bounded::<String>(4);
-        match editor.create_external_printer() {
-            Ok(mut printer) => {
-                thread::spawn(move || {
-                    while let Ok(text) = shown.recv_blocking() {
-                        // This waits until a line is being typed. Otherwise the editor would print the text before
-                        // lines that it has not drawn yet.
-                        turn.wait();
-                        // If the terminal has gone, the editor detects that.
-                        let _ = printer.print(text);
-                    }
-                });
-                Self { lines, edits: true }
-            }
-            // A terminal that cannot move its cursor (TERM=dumb) prints lines as they arrive.
-            Err(_) => {
-                thread::spawn(move || {
-                    while let Ok(text) = shown.recv_blocking() {
-                        let _ = io::stdout().write_all(text.as_bytes());
-                    }
-                });
-                Self {
-                    lines,
-                    edits: false,
-                }
-            }
-        }
-    }
-
-    /// Prints lines after removing control characters.
-    async fn show(&self, text: &str) {
-        let mut safe = String::with_capacity(text.len() + 1);
-        for line in text.lines() {
-            safe.push_str(&clean(line));
-            safe.push('\n');
-        }
-        // Sending fails only if the printing thread has ended. It ends when the terminal is gone, so the error is ignored.
-        let _ = self.lines.send(safe).await;
-    }
-}
-
-/// A flag: whether a line is being typed, so that output must be printed above it.
-#[derive(Debug, Default)]
-struct TypingFlag {
-    is_typing: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl TypingFlag {
-    fn set(&self, is_typing: bool) {
-        if let Ok(mut now) = self.is_typing.lock() {
-            *now = is_typing;
-            self.changed.notify_all();
-        }
-    }
-
-    fn wait(&self) {
-        let is_typing = self.is_typing.lock();
-        let _ = is_typing.map(|now| self.changed.wait_while(now, |is_typing| !*is_typing));
-    }
-}
-
-/// A part of the editor that detects when a line starts and ends.
-struct Watch(Arc<TypingFlag>);
-
-impl Hinter for Watch {
-    type Hint = String;
-
-    /// The editor calls this whenever it draws the line.
-    fn hint(&self, _line: &str, _at: usize, _context: &Context<'_>) -> Option<String> {
-        self.0.set(true);
-        None
-    }
-}
-
-impl Validator for Watch {
-    /// The editor calls this when Enter is pressed.
-    fn validate(
-        &self,
-        _context: &mut ValidationContext<'_>,
-    ) -> rustyline::Result<ValidationResult> {
-        self.0.set(false);
-        Ok(ValidationResult::Valid(None))
-    }
-}
-
-impl Completer for Watch {
-    type Candidate = String;
-}
-impl Highlighter for Watch {}
-impl Helper for Watch {}
-
-type LineEditor = Editor<Watch, DefaultHistory>;
-
+/// The state of the line client.
 struct LineClient {
     server: Server,
-    printer: Printer,
-    state: RefCell<State>,
-}
-
-struct State {
+    client: ReconnectingClient,
     renderer: Renderer,
-    /// The requests that wait for a reply, oldest first.
-    reply_actions: VecDeque<ReplyAction>,
-    /// The password of the nick, if there is one.
-    password: Option<String>,
-    leaving: bool,
+    printer: Printer,
+    /// The lines to print next.
+    shown: String,
+    /// What the user has typed, and what cannot be passed to the client yet.
+    waiting: VecDeque<Typed>,
+    /// The requests of the user that have not been answered.
+    requests: HashMap<RequestId, Asked>,
+    /// The request that will change the nick or the current room. What was typed after it waits for its answer.
+    change: Option<RequestId>,
+    /// The requests that are made again on each new connection, because their effect ends with a connection.
+    repeated: Vec<String>,
+    is_connected: bool,
+    goodbye: Option<Goodbye>,
 }
 
-/// The action to take when a reply arrives.
-enum ReplyAction {
-    /// Show it.
-    Show,
-    /// Upload the file. The nick has a password now, so a second connection can share it.
+/// The user has left.
+struct Goodbye {
+    text: String,
+    /// The time at which chatc gives up.
+    late: Instant,
+}
+
+/// A part of what the user has typed.
+enum Typed {
+    Say(String),
+    Command(String),
     Upload(PathBuf),
+    Download(u64),
+}
+
+/// A request of the user that has not been answered.
+enum Asked {
+    /// A message or action. After a break, the server may send it with the missed events, before it answers.
+    Said {
+        to: String,
+        text: String,
+        is_replayed: bool,
+    },
+    /// Any other request.
+    Other(String),
+    /// One of the repeated requests.
+    Repeated(String),
+}
+
+enum Wake {
+    Typed(InputLine),
+    Update(Option<Update>),
+    Late,
 }
 
 impl LineClient {
-    /// `address` is that of the server in use, which may be one of several.
-    async fn greet(&self, address: &Address) {
-        let (nick, room) = {
-            let state = self.state.borrow();
-            let room = state.renderer.room().unwrap_or("no room");
-            (state.renderer.nick().to_owned(), room.to_owned())
-        };
-        let text = format!("-- you are {nick} in {room} on {address}; type /help for help");
-        self.printer.show(&text).await;
+    fn greet(&mut self) {
+        let nick = self.renderer.nick();
+        let room = self.renderer.room().unwrap_or("no room");
+        let address = self.server.addresses.in_use();
+        self.show(&format!(
+            "-- you are {nick} in {room} on {address}; type /help for help"
+        ));
     }
 
-    /// Executes what was typed. Ends a moment after the user has left.
-    async fn type_loop(
-        &self,
-        typing: Typing<InputLine>,
-        mut sender: Sender,
-    ) -> Result<Exit, Failure> {
-        let mut goodbye = String::new();
-        while let Ok(typed) = typing.recv().await {
-            if let InputLine::Quit(text) = typed {
-                goodbye = text;
-                break;
-            }
-            match self.execute(typed, &mut sender).await {
-                Ok(()) => {}
-                Err(error @ Error::Invalid(_)) => self.printer.show(&format!("! {error}")).await,
-                // The last line from the server gives the reason.
-                Err(_) => return std::future::pending().await,
-            }
-        }
-        self.state.borrow_mut().leaving = true;
-        let goodbye = format!("BYE {goodbye}");
-        let late = smol::Timer::after(GOODBYE);
-        if sender.send(goodbye.trim_end()).await.is_ok() {
-            late.await;
-        }
-        Ok(Exit::Success)
-    }
-
-    async fn execute(&self, typed: InputLine, sender: &mut Sender) -> Result<(), Error> {
-        match typed {
-            InputLine::Say(lines, count) => {
-                let action = (0..count).map(|_| ReplyAction::Show);
-                self.state.borrow_mut().reply_actions.extend(action);
-                sender.write(&lines).await
-            }
-            InputLine::Command(line) => {
-                if let Some((_, password)) = nick_and_password(&line) {
-                    self.state.borrow_mut().password = Some(password.to_owned());
-                }
-                self.ask(&line, ReplyAction::Show, sender).await
-            }
-            InputLine::Upload(_) | InputLine::Download(_) if !self.server.allows_files => {
-                self.printer.show(&format!("! {HOW_TO_COPY}")).await;
-                Ok(())
-            }
-            InputLine::Upload(path) => {
-                let nick = {
-                    let mut state = self.state.borrow_mut();
-                    let password = state.password.get_or_insert_with(random_password).clone();
-                    format!("NICK {} {password}", state.renderer.nick())
-                };
-                self.ask(&nick, ReplyAction::Upload(path), sender).await
-            }
-            InputLine::Download(id) => {
-                self.download(id, &self.state.borrow());
-                Ok(())
-            }
-            InputLine::Help => {
-                self.printer.show(HELP).await;
-                Ok(())
-            }
-            InputLine::Wrong(why) => {
-                self.printer.show(&format!("! {why}")).await;
-                Ok(())
-            }
-            InputLine::Quit(_) => Ok(()),
-        }
-    }
-
-    async fn ask(&self, line: &str, action: ReplyAction, sender: &mut Sender) -> Result<(), Error> {
-        self.state.borrow_mut().reply_actions.push_back(action);
-        let sent = sender.send(line).await;
-        if let Err(Error::Invalid(_)) = sent {
-            self.state.borrow_mut().reply_actions.pop_back();
-        }
-        sent
-    }
-
-    /// Prints what the server sends until it closes the connection.
-    async fn receive_loop(&self, mut receiver: Receiver) -> Result<Exit, Failure> {
-        let mut shown = String::new();
+    /// Runs until the user has left, or the server does not want the client any more.
+    async fn run(&mut self, typing: &Typing<InputLine>) -> Result<Exit, Failure> {
         loop {
-            let line = receiver.line().await;
-            let leaving = self.state.borrow().leaving;
-            let line = match line {
-                Ok(Some(line)) => line,
-                Ok(None) | Err(_) if leaving => return Ok(Exit::Success),
-                Ok(None) => {
-                    let gone = io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "the server closed the connection",
-                    );
-                    return Err(Error::Lost(gone).into());
-                }
-                Err(error) => return Err(error.into()),
-            };
-            let line = clean(line.as_str());
-            let line = ServerLine::parse(&line);
-            if let ServerLine::Closed { code, text } = line
-                && !leaving
+            self.pass_on();
+            while self.shown.len() <= SHOWN_BYTES
+                && let Some(update) = poll_once(self.client.next()).await
             {
-                let text = text.to_owned();
-                self.printer.show(&shown).await;
-                return Err(Error::Closed { code, text }.into());
+                match update {
+                    Some(update) => self.process(update)?,
+                    None => return Ok(Exit::Success),
+                }
+                self.pass_on();
             }
-            if let Some(text) = self.process(&line) {
-                shown.push_str(&text);
-                shown.push('\n');
+            self.print().await;
+            if self.goodbye.is_some() && !self.is_connected && self.unconfirmed() == 0 {
+                return Ok(Exit::Success);
             }
-            if !shown.is_empty() && (!receiver.has_line() || shown.len() > SHOWN_BYTES) {
-                self.printer.show(&shown).await;
-                shown.clear();
+            match self.wake(typing).await {
+                Wake::Typed(typed) => self.typed(typed),
+                Wake::Update(Some(update)) => self.process(update)?,
+                Wake::Update(None) => return Ok(Exit::Success),
+                Wake::Late => match self.unconfirmed() {
+                    0 => return Ok(Exit::Success),
+                    lines => return Err(Failure::Unconfirmed(lines)),
+                },
             }
         }
     }
 
-    /// Processes a line from the server. Returns the text to print.
-    fn process(&self, line: &ServerLine<'_>) -> Option<String> {
-        let mut state = self.state.borrow_mut();
-        let is_reply = matches!(line, ServerLine::Ok { .. } | ServerLine::Err { .. });
-        let action = if is_reply {
-            state.reply_actions.pop_front()
-        } else {
-            None
+    async fn wake(&mut self, typing: &Typing<InputLine>) -> Wake {
+        let late = self.goodbye.as_ref().map(|goodbye| goodbye.late);
+        let typed = async {
+            match typing.recv().await {
+                Ok(typed) => Wake::Typed(typed),
+                Err(_) if late.is_some() => pending().await,
+                // Ctrl-D or Ctrl-C.
+                Err(_) => Wake::Typed(InputLine::Quit(String::new())),
+            }
         };
-        match (action, line) {
-            (Some(ReplyAction::Upload(path)), ServerLine::Ok { .. }) => {
-                self.upload(path, &state);
-                None
+        let late = async {
+            match late {
+                Some(late) => drop(Timer::at(late).await),
+                None => pending().await,
             }
-            (Some(ReplyAction::Upload(_)), ServerLine::Err { text, .. }) => {
-                Some(format!("! not uploaded: {text}"))
+            Wake::Late
+        };
+        let update = async { Wake::Update(self.client.next().await) };
+        typed.or(late).or(update).await
+    }
+
+    /// Adds lines to those to print next.
+    fn show(&mut self, lines: &str) {
+        self.shown.push_str(lines);
+        self.shown.push('\n');
+    }
+
+    fn show_line(&mut self, line: &ServerLine<'_>) {
+        if let Some(text) = self.renderer.show(line, Timestamp::now()) {
+            self.show(&text);
+        }
+    }
+
+    async fn print(&mut self) {
+        if !self.shown.is_empty() {
+            self.printer.show(&self.shown).await;
+            self.shown.clear();
+        }
+    }
+
+    /// Returns the number of lines that the server has not answered yet.
+    fn unconfirmed(&self) -> usize {
+        self.waiting.len() + self.client.pending()
+    }
+
+    /// Keeps what was typed, until it can be passed to the client.
+    fn typed(&mut self, typed: InputLine) {
+        let typed = match typed {
+            InputLine::Say(lines) => lines.into_iter().map(Typed::Say).collect(),
+            InputLine::Command(line) => vec![Typed::Command(line)],
+            InputLine::Upload(_) | InputLine::Download(_) if !self.server.allows_files => {
+                return self.show(&format!("! {HOW_TO_COPY}"));
             }
-            _ => state.renderer.show(line, Timestamp::now()),
+            InputLine::Upload(path) => vec![Typed::Upload(path)],
+            InputLine::Download(id) => vec![Typed::Download(id)],
+            InputLine::Help => return self.show(HELP),
+            InputLine::Wrong(why) => return self.show(&format!("! {why}")),
+            InputLine::Quit(text) => {
+                let late = Instant::now() + GOODBYE;
+                self.goodbye = Some(Goodbye { text, late });
+                return;
+            }
+        };
+        let space = if self.is_connected {
+            typed.len()
+        } else {
+            WAITING_MAX.saturating_sub(self.waiting.len())
+        };
+        let refused = typed.len().saturating_sub(space);
+        self.waiting.extend(typed.into_iter().take(space));
+        if refused > 0 {
+            let lines = plural(refused, "line was", "lines were");
+            self.show(&format!(
+                "! {lines} not kept: {WAITING_MAX} lines are waiting for a connection"
+            ));
+        }
+    }
+
+    /// Passes on what was typed, while the client accepts it. After the last line, leaves if the user has left.
+    fn pass_on(&mut self) {
+        while self.is_connected
+            && self.change.is_none()
+            && !self.client.is_full()
+            && let Some(typed) = self.waiting.pop_front()
+        {
+            if let Err(why) = self.send(typed) {
+                self.show(&format!("! {why}"));
+            }
+        }
+        if self.waiting.is_empty()
+            && let Some(goodbye) = &self.goodbye
+        {
+            self.client.leave(&goodbye.text);
+        }
+    }
+
+    fn send(&mut self, typed: Typed) -> Result<(), String> {
+        match typed {
+            Typed::Say(text) => {
+                let to = self.room()?;
+                let sent = self.client.say(&to, &text);
+                self.said(sent, to, text)
+            }
+            Typed::Command(line) => self.command(&line),
+            Typed::Upload(path) => self.upload(path),
+            Typed::Download(id) => {
+                self.download(id);
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns the current room.
+    fn room(&self) -> Result<String, String> {
+        let room = self.renderer.room().map(str::to_owned);
+        room.ok_or_else(|| "you are in no room; join one with /join ROOM".to_owned())
+    }
+
+    fn said(
+        &mut self,
+        sent: Result<RequestId, Error>,
+        to: String,
+        text: String,
+    ) -> Result<(), String> {
+        let request_id = sent.map_err(|error| error.to_string())?;
+        let is_replayed = false;
+        let asked = Asked::Said {
+            to,
+            text,
+            is_replayed,
+        };
+        self.requests.insert(request_id, asked);
+        Ok(())
+    }
+
+    fn command(&mut self, line: &str) -> Result<(), String> {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let rest = rest.trim_start();
+        let (first, more) = rest.split_once(' ').unwrap_or((rest, ""));
+        let asked = match verb {
+            "ME" if !rest.is_empty() => {
+                let to = self.room()?;
+                let sent = self.client.act(&to, rest);
+                return self.said(sent, to, rest.to_owned());
+            }
+            "TELL" if !more.is_empty() => {
+                let sent = self.client.say(first, more);
+                return self.said(sent, first.to_owned(), more.to_owned());
+            }
+            "JOIN" if !first.is_empty() => self.client.join(rest),
+            "PART" if !first.is_empty() => self.client.part(first),
+            "PART" => self.client.part(&self.room()?),
+            "NICK" if !more.is_empty() => self.client.log_in(Login::new(first).password(more)),
+            "NICK" if !first.is_empty() => self.client.rename(first),
+            _ => self.client.request(line),
+        };
+        let request_id = asked.map_err(|error| error.to_string())?;
+        if matches!(verb, "JOIN" | "PART" | "NICK") {
+            self.change = Some(request_id);
+        }
+        let asked = Asked::Other(line.to_owned());
+        self.requests.insert(request_id, asked);
+        Ok(())
+    }
+
+    /// Processes an update.
+    fn process(&mut self, update: Update) -> Result<(), Failure> {
+        match update {
+            Update::Connected { nick, .. } => self.connected(nick.unwrap_or_default()),
+            Update::Disconnected { error, .. } => self.disconnected(&error),
+            Update::Ended(error) => return Err(error.into()),
+            Update::JoinFailed {
+                room,
+                error,
+                is_permanent,
+            } => {
+                if is_permanent {
+                    self.renderer.leave(&room);
+                }
+                self.show(&format!("! {room}: {error}"));
+            }
+            Update::Left { room } => {
+                self.changed();
+                self.show_line(&ServerLine::Ok {
+                    verb: "PART",
+                    rest: &room,
+                });
+            }
+            Update::Renamed { nick } => {
+                self.changed();
+                self.show_line(&ServerLine::Ok {
+                    verb: "NICK",
+                    rest: &nick,
+                });
+            }
+            Update::Event {
+                id,
+                time,
+                tags,
+                event,
+                is_replayed,
+            } => {
+                if !(is_replayed && self.is_typed_here(&event)) {
+                    self.show_line(&ServerLine::Live {
+                        id,
+                        time,
+                        tags: tags.as_str(),
+                        event,
+                    });
+                }
+            }
+            Update::Gap { place } => self.show_line(&ServerLine::Gap { place: &place }),
+            Update::Sent { request_id, .. } => {
+                self.answered(request_id);
+            }
+            Update::Answer { request_id, result } => {
+                let asked = self.answered(request_id);
+                match (asked, result) {
+                    (Some(Asked::Other(request)), Ok(reply)) => self.done(&request, &reply),
+                    (Some(Asked::Repeated(request)), Err(error)) => {
+                        self.show(&format!("! {request} has no effect any more: {error}"));
+                    }
+                    (_, Err(error)) => self.refused(&error),
+                    (_, Ok(_)) => {}
+                }
+            }
+            Update::Joined { .. } | Update::Seen { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn connected(&mut self, nick: String) {
+        self.is_connected = true;
+        self.make_progress();
+        let addresses = &self.server.addresses;
+        let place = match addresses.iter().count() {
+            1 => String::new(),
+            _ => format!(", on {}", addresses.in_use()),
+        };
+        self.show(&format!("-- connected again{place}"));
+        if nick != self.renderer.nick() {
+            self.show(&format!("-- your nick was taken; you are {nick} now"));
+            self.renderer.rename(nick);
+        }
+        let room = self.client.rooms().last().map(|(room, _)| room.to_owned());
+        if let Some(room) = room
+            && self.renderer.room() != Some(&room)
+        {
+            // The user is in the lobby, having left every room, or because no other room could be joined.
+            self.show_line(&ServerLine::Ok {
+                verb: "JOIN",
+                rest: &room,
+            });
+        }
+        for request in &self.repeated {
+            // This fails only if the user has left.
+            if let Ok(request_id) = self.client.request(request) {
+                let asked = Asked::Repeated(request.clone());
+                self.requests.insert(request_id, asked);
+            }
+        }
+    }
+
+    fn disconnected(&mut self, error: &Error) {
+        if std::mem::replace(&mut self.is_connected, false) {
+            self.show(&format!("-- {error}; trying again"));
+        }
+        for request_id in self.client.drop_uncertain() {
+            if let Some(Asked::Said { text, .. }) = self.requests.remove(&request_id) {
+                self.show(&format!(
+                    "! this line may not have arrived, and is not sent again: {text}"
+                ));
+            }
+        }
+    }
+
+    /// Handles that the server has answered a request. Returns what it was, if the user has made it.
+    fn answered(&mut self, request_id: RequestId) -> Option<Asked> {
+        self.make_progress();
+        self.change.take_if(|change| *change == request_id);
+        self.requests.remove(&request_id)
+    }
+
+    /// Handles that the nick or the current room has changed, as the user has asked.
+    fn changed(&mut self) {
+        if let Some(request_id) = self.change {
+            self.answered(request_id);
+        }
+    }
+
+    /// Gives the server more time to answer the rest, after the user has left.
+    fn make_progress(&mut self) {
+        if let Some(goodbye) = &mut self.goodbye {
+            goodbye.late = Instant::now() + GOODBYE;
+        }
+    }
+
+    /// Shows the reply to a request.
+    fn done(&mut self, request: &str, reply: &Reply) {
+        let (verb, argument) = request.split_once(' ').unwrap_or((request, ""));
+        for line in &reply.lines {
+            self.show_line(&line.read());
+        }
+        let rest = &reply.rest[..];
+        self.show_line(&ServerLine::Ok { verb, rest });
+        let is_ignored = |line: &String| {
+            let nick = line.strip_prefix("IGNORE ");
+            nick.is_some_and(|nick| nick.to_lowercase() == rest.to_lowercase())
+        };
+        match verb {
+            "AWAY" => {
+                self.repeated.retain(|line| !line.starts_with("AWAY "));
+                if !argument.is_empty() {
+                    self.repeated.push(request.to_owned());
+                }
+            }
+            "IGNORE" if !argument.is_empty() => {
+                self.repeated.retain(|line| !is_ignored(line));
+                self.repeated.push(format!("IGNORE {rest}"));
+            }
+            "UNIGNORE" => self.repeated.retain(|line| !is_ignored(line)),
+            _ => {}
+        }
+    }
+
+    fn refused(&mut self, error: &Error) {
+        match error {
+            Error::Refused { verb, code, text } => self.show_line(&ServerLine::Err {
+                verb,
+                code: *code,
+                text,
+            }),
+            error => self.show(&format!("! {error}")),
+        }
+    }
+
+    /// Returns whether a replayed event is a message that the user has typed here, so that it is on the screen already.
+    fn is_typed_here(&mut self, event: &Event<'_>) -> bool {
+        let (Event::Msg { to, nick, text } | Event::Me { to, nick, text }) = event else {
+            return false;
+        };
+        let is_own = *nick == self.renderer.nick();
+        let mut same = self.requests.values_mut().filter_map(|asked| match asked {
+            Asked::Said {
+                to: place,
+                text: said,
+                is_replayed,
+            } if is_own && place == to && said == text => Some(is_replayed),
+            _ => None,
+        });
+        let first = same.find(|is_replayed| !**is_replayed);
+        first.is_some_and(|is_replayed| !std::mem::replace(is_replayed, true))
+    }
+
+    /// Returns the login for a further connection.
+    fn login(&mut self) -> Login {
+        Login {
+            nick: self.renderer.nick().to_owned(),
+            password: self.client.state().password().map(str::to_owned),
         }
     }
 
     /// Uploads on a second connection, so that the user can go on typing. The server announces the file on the first
     /// connection.
-    fn upload(&self, path: PathBuf, state: &State) {
+    fn upload(&mut self, path: PathBuf) -> Result<(), String> {
         let (server, printer) = (self.server.clone(), self.printer.clone());
-        let login = Login {
-            nick: state.renderer.nick().to_owned(),
-            password: state.password.clone(),
-        };
-        let room = state.renderer.room().map(str::to_owned);
-        let talk = printer.clone();
+        let (login, room) = (self.login(), self.room()?);
+        self.show(&format!("-- uploading {}", path.display()));
         let upload = async move {
-            let room = room.ok_or(Failure::Impossible("join a room first"))?;
-            talk.show(&format!("-- uploading {}", path.display())).await;
             let (login, room) = (&login, &room);
             let log_in = |mut client: Client| async move {
                 client.enter(login.clone(), room).await?;
@@ -425,13 +579,15 @@ impl LineClient {
             }
         })
         .detach();
+        Ok(())
     }
 
-    fn download(&self, id: u64, state: &State) {
+    fn download(&mut self, id: u64) {
         let printer = self.printer.clone();
+        let Login { nick, password } = self.login();
         let server = Server {
-            nick: Some(state.renderer.nick().to_owned()),
-            password: state.password.clone(),
+            nick: Some(nick),
+            password,
             ..self.server.clone()
         };
         smol::spawn(async move {
@@ -447,55 +603,5 @@ impl LineClient {
             printer.show(&shown).await;
         })
         .detach();
-    }
-}
-
-/// Returns the nick and the password of a `NICK` line that has both.
-fn nick_and_password(line: &str) -> Option<(&str, &str)> {
-    let (nick, password) = line.strip_prefix("NICK ")?.trim_start().split_once(' ')?;
-    (!password.is_empty()).then_some((nick, password))
-}
-
-/// Sets raw mode again whenever the user returns after Ctrl-Z. This function never returns. The editor sets raw mode
-/// too, but in a program with several threads, it may do that before the program is stopped. Then the shell sets the
-/// mode last.
-async fn stay_in_raw_mode(printer: &Printer) -> Result<Exit, Failure> {
-    if printer.edits
-        && let Ok(mut back) = Signals::new([Signal::Cont])
-    {
-        while back.next().await.is_some() {
-            if let Ok(mut mode) = tcgetattr(io::stdin()) {
-                let output = mode.output_modes;
-                mode.make_raw();
-                mode.output_modes = output;
-                let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &mode);
-            }
-            // This also redraws the line.
-            printer.show("-- you are back").await;
-        }
-    }
-    std::future::pending().await
-}
-
-/// The mode of the terminal. It is restored when this is dropped.
-struct TerminalMode(Option<Termios>);
-
-impl TerminalMode {
-    fn remember() -> Self {
-        Self(tcgetattr(io::stdin()).ok())
-    }
-}
-
-impl Drop for TerminalMode {
-    fn drop(&mut self) {
-        let Some(before) = &self.0 else { return };
-        let is_editing =
-            tcgetattr(io::stdin()).is_ok_and(|now| now.local_modes != before.local_modes);
-        if is_editing {
-            let _ = tcsetattr(io::stdin(), OptionalActions::Drain, before);
-            // The editor does the same at its end: it clears the line and turns bracketed paste off.
-            let _ = io::stdout().write_all(b"\r\x1b[K\x1b[?2004l");
-            let _ = io::stdout().flush();
-        }
     }
 }

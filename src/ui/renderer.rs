@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::protocol::human::{describe, plural};
+use crate::protocol::human::{describe_past, plural};
 use crate::protocol::{Code, Event, ServerLine, Time};
 
 /// The notice for a search that was stopped before it had read the whole log.
@@ -40,17 +40,29 @@ impl Renderer {
         self.rooms.last().map(String::as_str)
     }
 
+    /// Records that the nick has changed.
+    pub fn rename(&mut self, nick: String) {
+        self.nick = nick;
+    }
+
+    /// Records that the user is not in a room any more.
+    pub fn leave(&mut self, room: &str) {
+        self.rooms.retain(|known| known != room);
+    }
+
     /// Renders a line that arrives at the time `now`, without a line ending. Returns `None` if the line means nothing
     /// to a user.
     pub fn show(&mut self, line: &ServerLine<'_>, now: Timestamp) -> Option<String> {
         Some(match line {
-            ServerLine::Live { time, event, .. } => {
+            ServerLine::Live {
+                time, tags, event, ..
+            } => {
                 let at = time.map_or(now, |time| timestamp(time).unwrap_or(now));
-                self.event(event, at, now)
+                self.event(event, tags, at, now)
             }
-            ServerLine::Past { time, event, .. } => {
-                self.event(event, timestamp(*time).unwrap_or(now), now)
-            }
+            ServerLine::Past {
+                time, tags, event, ..
+            } => self.event(event, tags, timestamp(*time).unwrap_or(now), now),
             ServerLine::Ok { verb, rest } => return self.done(verb, rest),
             // The server's own text is for people who type lines of the protocol.
             ServerLine::Err {
@@ -86,9 +98,9 @@ impl Renderer {
         })
     }
 
-    fn event(&self, event: &Event<'_>, at: Timestamp, now: Timestamp) -> String {
+    fn event(&self, event: &Event<'_>, tags: &str, at: Timestamp, now: Timestamp) -> String {
         let time = self.clock(at, now);
-        let text = describe(event);
+        let text = describe_past(event, tags);
         match event.place() {
             "*" => format!("[{time}] {text}"),
             place if Some(place) == self.room() => format!("[{time}] {text}"),
@@ -121,7 +133,7 @@ impl Renderer {
                 format!("-- you are in {first} now")
             }
             "PART" => {
-                self.rooms.retain(|room| room != first);
+                self.leave(first);
                 match self.room() {
                     Some(room) => format!("-- you left {first} and are in {room} now"),
                     None => format!("-- you left {first} and are in no room now"),

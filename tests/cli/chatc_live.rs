@@ -14,7 +14,7 @@ fn chatd() -> Chatd {
 }
 
 /// Returns a client that reads `room` with the protocol itself, from now on.
-fn watcher(chatd: &Chatd, room: &str) -> Running {
+pub(crate) fn watcher(chatd: &Chatd, room: &str) -> Running {
     let mut watcher = Running::start(&mut chatc(&[&chatd.address.to_string(), "--raw"]));
     watcher.write(format!("JOIN {room}\n").as_bytes());
     assert!(watcher.line().starts_with("OK JOIN "));
@@ -115,14 +115,14 @@ fn an_empty_input_ends_at_once() {
 }
 
 /// A `chatd` that can be killed and started again at the same address, with everything that it had saved.
-struct Restarting {
+pub(crate) struct Restarting {
     data: tempfile::TempDir,
-    host: String,
+    pub(crate) host: String,
     server: Option<Chatd>,
 }
 
 impl Restarting {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut this = Self {
             data: tempfile::tempdir().expect("a folder"),
             host: "127.0.0.1:0".into(),
@@ -133,7 +133,7 @@ impl Restarting {
         this
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let data = self.data.path().to_str().expect("UTF-8");
         let flags = [
             "--data",
@@ -147,19 +147,28 @@ impl Restarting {
         self.server = Some(server.expect("chatd"));
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.server = None;
     }
 
-    fn chatd(&self) -> &Chatd {
+    pub(crate) fn chatd(&self) -> &Chatd {
         self.server.as_ref().expect("it runs")
     }
 
-    fn history(&self, room: &str) -> String {
+    pub(crate) fn history(&self, room: &str) -> String {
         let args = ["history", room, "--count", "5000", "--host", &self.host];
         let done = run(&mut chatc(&args), b"");
         assert_eq!(done.code, Some(0), "{done:?}");
         done.stdout
+    }
+
+    /// Returns what `nick` has said in `room`, oldest first.
+    pub(crate) fn said_by(&self, nick: &str, room: &str) -> Vec<String> {
+        let history = self.history(room);
+        let said = history
+            .lines()
+            .filter_map(|line| line.split_once(&format!("<{nick}> ")));
+        said.map(|(_, text)| text.to_owned()).collect()
     }
 }
 
@@ -180,17 +189,14 @@ fn a_pipe_survives_a_restart_and_sends_each_line_once() {
     // Some lines have been answered by now, some are in transit.
     watcher.until("MSG #r7 ann p ");
     server.kill();
-    say(&mut pipe, 500);
+    // These are more lines than the client holds. It reads the rest from the pipe later.
+    say(&mut pipe, 3000);
     server.start();
     say(&mut pipe, 500);
     let ended = pipe.finish();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let history = server.history("r7");
-    let texts: Vec<&str> = history
-        .lines()
-        .filter_map(|line| line.split_once("<ann> ").map(|(_, text)| text))
-        .collect();
-    let expected: Vec<String> = (1..=2000).map(|n| format!("p {n}")).collect();
+    let texts = server.said_by("ann", "r7");
+    let expected: Vec<String> = (1..=4500).map(|n| format!("p {n}")).collect();
     assert_eq!(texts, expected);
 }
 
@@ -416,7 +422,7 @@ fn no_password_is_sent_in_plain_text_when_tls_is_cut_off() {
 
 /// Sends lines of the protocol on a connection of their own; each must be answered with `OK`.
 #[track_caller]
-fn by_hand(chatd: &Chatd, lines: &str) {
+pub(crate) fn by_hand(chatd: &Chatd, lines: &str) {
     let done = run(
         &mut chatc(&[&chatd.address.to_string(), "--raw"]),
         lines.as_bytes(),
@@ -628,7 +634,7 @@ fn a_file_that_is_too_large_is_refused_and_the_next_one_is_uploaded() {
 
 /// Runs a shell command in a pseudo-terminal, with `script` of util-linux. What is written to `script` is typed on
 /// the keyboard of that terminal.
-fn in_terminal(command: &str, folder: &Path) -> Running {
+pub(crate) fn in_terminal(command: &str, folder: &Path) -> Running {
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--command", command, "/dev/null"]);
     script
@@ -703,12 +709,16 @@ fn files_are_transferred_while_messages_are_sent() {
 }
 
 #[test]
-fn the_terminal_is_restored_when_the_server_stops() {
-    let chatd = chatd();
+fn the_terminal_is_restored_when_an_operator_bans_the_user() {
+    let flags = ["--operator", "boss"].map(str::to_owned);
+    let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("chatd");
     let mut ann = terminal(&chatd, Path::new("/"));
     ann.write(b"half a line");
     ann.until("half a line");
-    chatd.signal(rustix::process::Signal::TERM);
+    by_hand(
+        &chatd,
+        "NICK boss my secret\nREGISTER my secret\nBAN ann 1h\nBYE\n",
+    );
     let ended = ann.wait();
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(

@@ -7,6 +7,7 @@ mod console;
 mod discover;
 mod examples;
 mod help;
+mod plain;
 mod screen;
 mod service;
 mod ssh;

@@ -88,7 +88,8 @@ pub struct Chat {
     #[argh(switch)]
     pub ask_password: bool,
 
-    /// on a terminal, use a simple line client instead of the screen
+    /// on a terminal, use a simple line client instead of the screen. While there is no
+    /// connection, it keeps up to 1000 lines that you type
     #[argh(switch)]
     pub plain: bool,
 

@@ -16,8 +16,7 @@ use plainchat::ui::profile::{Profile, Settings};
 use plainchat::ui::server::{self, Server, ServerFlags};
 use plainchat::ui::shorthand::room_name;
 use plainchat::ui::{
-    Exit, Failure, Renderer, ask, bot, complain, enter, files, pipe, plain, run, screen, send,
-    sftp, ssh, tail,
+    Exit, Failure, ask, bot, complain, files, pipe, plain, run, screen, send, sftp, ssh, tail,
 };
 
 fn main() {
@@ -370,16 +369,22 @@ async fn chat(chat: flags::Chat, place: &Place) -> Result<Exit, Failure> {
     let mut server = place.server(flags, &settings)?;
     let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let is_plain = chat.plain || settings.plain.unwrap_or(false) || !screen::is_able();
-    if is_terminal && !chat.raw && !is_plain {
-        let room = chat.room.as_deref();
-        let talked = screen::talk(&server, room, &place.home, &settings).await;
+    let room = chat.room.as_deref();
+    if is_terminal && !chat.raw {
+        let talk = async |server: &Server| {
+            if is_plain {
+                plain::talk(server, room).await
+            } else {
+                screen::talk(server, room, &place.home, &settings).await
+            }
+        };
+        let talked = talk(&server).await;
         if !lacks_server_password(&server, &talked) {
             return talked;
         }
         server.prompt_for_server_password()?;
-        return screen::talk(&server, room, &place.home, &settings).await;
+        return talk(&server).await;
     }
-    let room = chat.room.as_deref();
     if chat.raw {
         let nick = chat.nick.as_deref();
         let log_in = |mut client: Client| async move {
@@ -393,16 +398,7 @@ async fn chat(chat: flags::Chat, place: &Place) -> Result<Exit, Failure> {
         };
         return pipe::raw(server.connect_with(log_in).await?).await;
     }
-    if !is_terminal {
-        return pipe::talk(&server, room).await;
-    }
-    let mut entered = enter(&server, room).await.map_err(Failure::from);
-    if lacks_server_password(&server, &entered) {
-        server.prompt_for_server_password()?;
-        entered = Ok(enter(&server, room).await?);
-    }
-    let (client, named) = entered?;
-    plain::talk(client, Renderer::new(named.nick, named.room), server).await
+    pipe::talk(&server, room).await
 }
 
 /// Returns whether the request failed because the server has a password and none was given.
