@@ -103,6 +103,8 @@ pub struct Options {
     pub is_bot: bool,
     /// Whether a bot receives notices too.
     pub reads_notices: bool,
+    /// Whether a request is not sent again if it might be carried out twice.
+    pub at_most_once: bool,
 }
 
 impl Options {
@@ -155,6 +157,18 @@ impl Options {
         }
     }
 
+    /// Makes the client send no request again that might be carried out twice, after a connection has broken before the
+    /// answer: a message that the server would not recognize by its nonce, or a request such as `NOTE` or `KICK`.
+    /// [`Update::Answer`](super::Update::Answer) with [`Error::Lost`](super::Error::Lost) reports each of them on the
+    /// next connection, after the missed events. Without this, they are sent again.
+    #[must_use]
+    pub fn at_most_once(self) -> Self {
+        Self {
+            at_most_once: true,
+            ..self
+        }
+    }
+
     /// Sets the password of the server.
     #[must_use]
     pub fn server_password(self, password: impl Into<String>) -> Self {
@@ -177,6 +191,7 @@ impl fmt::Debug for Options {
             .field("rooms", &self.rooms)
             .field("is_bot", &self.is_bot)
             .field("reads_notices", &self.reads_notices)
+            .field("at_most_once", &self.at_most_once)
             .finish()
     }
 }

@@ -34,6 +34,9 @@ const SILENCE: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 60 });
 /// The time within which the server must then answer. A server that is cut off from the others answers within 10 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
+/// The maximum number of lines that one poll processes without an update.
+const STEPS_MAX: usize = 256;
+
 /// A client that reconnects. If the connection breaks, it makes a new one. It misses no event, loses no message and
 /// sends none twice (for the exceptions, see [`ReconnectingClient::say`]).
 ///
@@ -175,7 +178,7 @@ impl ReconnectingClient {
     /// If the connection breaks before the outcome is known, the message is sent again with the same nonce, so that
     /// the server logs it once. It may arrive twice in four cases: if the server has no nonces, if the break lasts
     /// more than ten minutes, if the client gets another nick afterwards (a password prevents that), or if the
-    /// message is private and not logged.
+    /// message is private and not logged. With [`Options::at_most_once`], it is not sent again in these cases.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the text is empty or too long, if it has several lines and the server does not support
@@ -284,13 +287,6 @@ impl ReconnectingClient {
     /// Those of [`ReconnectingClient::say`].
     pub fn request(&mut self, request: impl Display) -> Result<RequestId, Error> {
         self.state.request(request.to_string())
-    }
-
-    /// Removes the messages whose outcome is not known after a broken connection, and which could arrive twice if they were
-    /// sent again: those without a nonce, or all if the server has no nonces. Returns their ids. Without this, they are
-    /// sent again. Must be called when the stream returns [`Update::Disconnected`].
-    pub fn drop_uncertain(&mut self) -> Vec<RequestId> {
-        self.state.drop_uncertain()
     }
 
     /// Leaves when every request has been answered. The other users see `text`. After that the stream ends.
@@ -403,7 +399,7 @@ impl Stream for ReconnectingClient {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Update>> {
         let this = self.get_mut();
-        loop {
+        for _ in 0..STEPS_MAX {
             if let Some(update) = this.state.next_update() {
                 return Poll::Ready(Some(update));
             }
@@ -464,6 +460,9 @@ impl Stream for ReconnectingClient {
                 Connection::Ended => return Poll::Ready(None),
             }
         }
+        // Other tasks have their turn, even if lines arrive faster than they can be processed.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -475,6 +474,33 @@ mod tests {
     use futures_lite::{StreamExt, future};
 
     use super::*;
+
+    #[test]
+    fn a_flood_of_lines_without_updates_leaves_time_for_other_tasks() {
+        const LINES: usize = 100_000;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let login = "OK HELLO 1 chat\nOK STAMPS on\nOK TAGS on\nOK NICK ann #lobby 4\n";
+            let lines = "X\n".repeat(LINES) + login;
+            stream.write_all(lines.as_bytes()).unwrap();
+            stream.read_to_string(&mut String::new()).unwrap();
+        });
+        let mut client = ReconnectingClient::new(address.parse().unwrap(), Options::new("ann"));
+        let mut polls = 0;
+        let first = future::block_on(future::poll_fn(|cx| {
+            polls += 1;
+            Pin::new(&mut client).poll_next(cx)
+        }));
+        assert!(
+            matches!(first, Some(Update::Joined { .. })),
+            "it is {first:?}"
+        );
+        assert!(polls >= LINES / STEPS_MAX, "{polls} polls");
+        drop(client);
+        server.join().unwrap();
+    }
 
     #[test]
     fn a_server_that_hangs_is_left() {

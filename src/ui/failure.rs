@@ -29,6 +29,13 @@ pub enum Exit {
 pub enum Failure {
     /// The connection or the server failed.
     Client(Error),
+    /// The server has ended a conversation that had begun.
+    Ended {
+        /// The reason.
+        error: Error,
+        /// The number of typed lines that have not been answered.
+        lines: usize,
+    },
     /// A download was interrupted; the part that arrived is kept.
     Cut {
         /// The file with the part that arrived.
@@ -84,12 +91,13 @@ impl Failure {
             Self::Client(Error::Address(_)) | Self::Settings { .. } | Self::Several(_) => {
                 Exit::Usage
             }
-            Self::Client(
-                Error::Refused { .. } | Error::Invalid(_) | Error::Read(_) | Error::Corrupt,
-            ) => Exit::Refused,
-            Self::Client(_) | Self::Cut { .. } | Self::Network(_) | Self::Unconfirmed(_) => {
-                Exit::Lost
-            }
+            Self::Client(error) | Self::Ended { error, .. } => match error {
+                Error::Refused { .. } | Error::Invalid(_) | Error::Read(_) | Error::Corrupt => {
+                    Exit::Refused
+                }
+                _ => Exit::Lost,
+            },
+            Self::Cut { .. } | Self::Network(_) | Self::Unconfirmed(_) => Exit::Lost,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
             Self::File { .. }
             | Self::Exists(_)
@@ -119,46 +127,14 @@ impl From<Error> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Client(Error::Refused {
-                verb,
-                code: Some(code),
-                text,
-            }) => match (code, &verb[..]) {
-                (Code::NeedPassword, "NICK") => write!(
-                    f,
-                    "that nick is registered: give its password (--password-file or {}), or take another nick (--nick)",
-                    PASSWORD_VARIABLE
-                ),
-                (Code::NeedPassword, _) => write!(
-                    f,
-                    "the server has a password: set the environment variable {}, or server-password-file in the settings file",
-                    SERVER_PASSWORD_VARIABLE
-                ),
-                (Code::BadPassword, "NICK") => write!(
-                    f,
-                    "the password is wrong for that nick: give the right one (--password-file or {}), or \
-                     take another nick (--nick)",
-                    PASSWORD_VARIABLE
-                ),
-                (Code::NickTaken, _) => write!(f, "that nick is taken: choose another (--nick)"),
-                (Code::NoSuchFile, "DOWNLOAD") => {
-                    write!(
-                        f,
-                        "there is no such file; to list the files, run `chatc files`"
-                    )
+            Self::Client(error) => explain(error, f),
+            Self::Ended { error, lines } => {
+                explain(error, f)?;
+                match lines {
+                    0 => Ok(()),
+                    lines => write!(f, "; {}", unsent(*lines)),
                 }
-                (Code::NoSuchRoom, _) => write!(
-                    f,
-                    "there is no such room; to list the rooms, run `chatc rooms`"
-                ),
-                (Code::NotAllowed, "JOIN" | "TELL") => write!(
-                    f,
-                    "the room is invite-only: if you were invited, give the nick and its password \
-                     (--nick, --password-file)"
-                ),
-                (code, _) => write!(f, "{text} ({code})"),
-            },
-            Self::Client(error) => error.fmt(f),
+            }
             Self::Cut { part, error } => {
                 write!(
                     f,
@@ -177,10 +153,7 @@ impl fmt::Display for Failure {
                     found.join(", ")
                 )
             }
-            Self::Unconfirmed(lines) => {
-                let lines = plural(*lines, "line", "lines");
-                write!(f, "the server has not confirmed {lines}")
-            }
+            Self::Unconfirmed(lines) => f.write_str(&unsent(*lines)),
             Self::Impossible(why) => f.write_str(why),
             Self::Network(why) => write!(f, "cannot search the local network: {why}"),
             Self::Settings { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
@@ -196,7 +169,9 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Client(error) | Self::Cut { error, .. } => Some(error),
+            Self::Client(error) | Self::Ended { error, .. } | Self::Cut { error, .. } => {
+                Some(error)
+            }
             Self::File { source, .. } | Self::Output(source) | Self::Input(source) => Some(source),
             Self::Exists(_)
             | Self::Settings { .. }
@@ -207,6 +182,57 @@ impl std::error::Error for Failure {
             | Self::Editor { .. } => None,
         }
     }
+}
+
+/// Explains an error of the client to a user.
+fn explain(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match error {
+        Error::Refused {
+            verb,
+            code: Some(code),
+            text,
+        } => match (code, &verb[..]) {
+            (Code::NeedPassword, "NICK") => write!(
+                f,
+                "that nick is registered: give its password (--password-file or {}), or take another nick (--nick)",
+                PASSWORD_VARIABLE
+            ),
+            (Code::NeedPassword, _) => write!(
+                f,
+                "the server has a password: set the environment variable {}, or server-password-file in the settings file",
+                SERVER_PASSWORD_VARIABLE
+            ),
+            (Code::BadPassword, "NICK") => write!(
+                f,
+                "the password is wrong for that nick: give the right one (--password-file or {}), or \
+                 take another nick (--nick)",
+                PASSWORD_VARIABLE
+            ),
+            (Code::NickTaken, _) => write!(f, "that nick is taken: choose another (--nick)"),
+            (Code::NoSuchFile, "DOWNLOAD") => {
+                write!(
+                    f,
+                    "there is no such file; to list the files, run `chatc files`"
+                )
+            }
+            (Code::NoSuchRoom, _) => write!(
+                f,
+                "there is no such room; to list the rooms, run `chatc rooms`"
+            ),
+            (Code::NotAllowed, "JOIN" | "TELL") => write!(
+                f,
+                "the room is invite-only: if you were invited, give the nick and its password \
+                 (--nick, --password-file)"
+            ),
+            (code, _) => write!(f, "{text} ({code})"),
+        },
+        error => fmt::Display::fmt(error, f),
+    }
+}
+
+fn unsent(lines: usize) -> String {
+    let lines = plural(lines, "line", "lines");
+    format!("{lines} may not have been sent")
 }
 
 /// Prints a line for a user on standard error.

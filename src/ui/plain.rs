@@ -10,7 +10,7 @@ use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use futures_lite::future::poll_once;
+use futures_lite::future::{poll_once, yield_now};
 use futures_lite::{FutureExt, StreamExt};
 use indicatif::ProgressBar;
 use jiff::Timestamp;
@@ -36,8 +36,11 @@ const WAITING_MAX: usize = 1000;
 /// How long chatc waits for the server after the user has left, or since the server's last answer after that.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// The time for drawing the last lines.
-const LAST_LINES: Duration = Duration::from_millis(50);
+/// The maximum number of updates from before the first login is complete that are kept.
+const EARLY_MAX: usize = 1000;
+
+/// The maximum number of updates that are processed before the keyboard is read again.
+const UPDATES_MAX: usize = 256;
 
 /// The maximum number of bytes that are written at once above the line that is being typed. After each write, the
 /// line is redrawn.
@@ -46,8 +49,9 @@ const SHOWN_BYTES: usize = 16 * 1024;
 /// Runs the line client until the user leaves. `room` is the room to join instead of the lobby.
 ///
 /// # Errors
-/// [`Failure::Client`] if the first connection fails, or the server refuses the client; [`Failure::Unconfirmed`] if the
-/// user leaves before every line has been answered; [`Failure::Input`] if the terminal ends.
+/// [`Failure::Client`] if the first connection fails, or the server refuses the client; [`Failure::Ended`] if the server
+/// does not want the client any more; [`Failure::Unconfirmed`] if the user leaves before every line has been answered;
+/// [`Failure::Input`] if the terminal ends.
 pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> {
     // With a password, nobody else takes the nick while a connection is broken.
     let server = Server {
@@ -55,16 +59,22 @@ pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> 
         ..server.clone()
     };
     let rooms = room.map(|room| (room_name(room), None));
-    let options = server.options(rooms.into_iter().collect());
+    let options = server.options(rooms.into_iter().collect()).at_most_once();
     let mut client = ReconnectingClient::new(server.addresses.clone(), options);
-    let mut early = Vec::new();
+    let (mut early, mut left_out) = (VecDeque::new(), 0);
     let nick = loop {
         match client.next().await {
             Some(Update::Connected { nick, .. }) => break nick.unwrap_or_default(),
             Some(Update::Ended(error) | Update::JoinFailed { error, .. }) => {
                 return Err(error.into());
             }
-            Some(update @ (Update::Event { .. } | Update::Gap { .. })) => early.push(update),
+            Some(update @ (Update::Event { .. } | Update::Gap { .. })) => {
+                early.push_back(update);
+                if early.len() > EARLY_MAX {
+                    early.pop_front();
+                    left_out += 1;
+                }
+            }
             Some(_) => {}
             None => return Ok(Exit::Success),
         }
@@ -72,6 +82,7 @@ pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> 
     let room = client.rooms().last().map(|(room, _)| room.to_owned());
     let terminal = Terminal::open()?;
     let mut talk = LineClient {
+        own_nick: nick.clone(),
         renderer: Renderer::new(nick, room),
         server,
         client,
@@ -83,22 +94,23 @@ pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> 
         repeated: Vec::new(),
         is_connected: true,
         goodbye: None,
+        lost: 0,
     };
     talk.greet();
+    if left_out > 0 {
+        let messages = plural(left_out, "earlier message is", "earlier messages are");
+        talk.show(&format!("-- {messages} not shown"));
+    }
     for update in early {
         talk.process(update)?;
     }
     let talking = async {
         let result = talk.run(&terminal.typing).await;
         talk.print().await;
+        talk.printer.flush().await;
         result
     };
-    let result = talking.or(stay_in_raw_mode(&terminal.printer)).await;
-    if result.is_err() {
-        // The editor draws on its own thread. This gives it time to draw the last lines.
-        Timer::after(LAST_LINES).await;
-    }
-    result
+    talking.or(stay_in_raw_mode(&terminal.printer)).await
 }
 
 /// The state of the line client.
@@ -106,6 +118,8 @@ struct LineClient {
     server: Server,
     client: ReconnectingClient,
     renderer: Renderer,
+    /// The nick that the user has chosen. After a break, another one may be in use.
+    own_nick: String,
     printer: Printer,
     /// The lines to print next.
     shown: String,
@@ -119,6 +133,8 @@ struct LineClient {
     repeated: Vec<String>,
     is_connected: bool,
     goodbye: Option<Goodbye>,
+    /// The number of lines that were given up after the user has left.
+    lost: usize,
 }
 
 /// The user has left.
@@ -170,27 +186,27 @@ impl LineClient {
     async fn run(&mut self, typing: &Typing<InputLine>) -> Result<Exit, Failure> {
         loop {
             self.pass_on();
-            while self.shown.len() <= SHOWN_BYTES
-                && let Some(update) = poll_once(self.client.next()).await
-            {
-                match update {
-                    Some(update) => self.process(update)?,
-                    None => return Ok(Exit::Success),
+            for _ in 0..UPDATES_MAX {
+                if self.shown.len() > SHOWN_BYTES {
+                    break;
+                }
+                match poll_once(self.client.next()).await {
+                    Some(Some(update)) => self.process(update)?,
+                    Some(None) => return self.result(),
+                    None => break,
                 }
                 self.pass_on();
             }
             self.print().await;
-            if self.goodbye.is_some() && !self.is_connected && self.unconfirmed() == 0 {
-                return Ok(Exit::Success);
+            // If events arrive faster than they can be shown, the signals have their turn here.
+            yield_now().await;
+            if self.goodbye.is_some() && !self.is_connected && self.unanswered() == 0 {
+                return self.result();
             }
             match self.wake(typing).await {
                 Wake::Typed(typed) => self.typed(typed),
                 Wake::Update(Some(update)) => self.process(update)?,
-                Wake::Update(None) => return Ok(Exit::Success),
-                Wake::Late => match self.unconfirmed() {
-                    0 => return Ok(Exit::Success),
-                    lines => return Err(Failure::Unconfirmed(lines)),
-                },
+                Wake::Update(None) | Wake::Late => return self.result(),
             }
         }
     }
@@ -235,9 +251,18 @@ impl LineClient {
         }
     }
 
-    /// Returns the number of lines that the server has not answered yet.
-    fn unconfirmed(&self) -> usize {
-        self.waiting.len() + self.client.pending()
+    /// Returns the number of typed lines that the server has not answered yet.
+    fn unanswered(&self) -> usize {
+        let is_typed = |asked: &&Asked| !matches!(asked, Asked::Repeated(_));
+        self.waiting.len() + self.requests.values().filter(is_typed).count()
+    }
+
+    /// Returns the result after the user has left.
+    fn result(&self) -> Result<Exit, Failure> {
+        match self.unanswered() + self.lost {
+            0 => Ok(Exit::Success),
+            lines => Err(Failure::Unconfirmed(lines)),
+        }
     }
 
     /// Keeps what was typed, until it can be passed to the client.
@@ -365,7 +390,10 @@ impl LineClient {
         match update {
             Update::Connected { nick, .. } => self.connected(nick.unwrap_or_default()),
             Update::Disconnected { error, .. } => self.disconnected(&error),
-            Update::Ended(error) => return Err(error.into()),
+            Update::Ended(error) => {
+                let lines = self.unanswered() + self.lost;
+                return Err(Failure::Ended { error, lines });
+            }
             Update::JoinFailed {
                 room,
                 error,
@@ -385,6 +413,7 @@ impl LineClient {
             }
             Update::Renamed { nick } => {
                 self.changed();
+                self.own_nick.clone_from(&nick);
                 self.show_line(&ServerLine::Ok {
                     verb: "NICK",
                     rest: &nick,
@@ -397,7 +426,8 @@ impl LineClient {
                 event,
                 is_replayed,
             } => {
-                if !(is_replayed && self.is_typed_here(&event)) {
+                let is_known = is_replayed && self.is_typed_here(&event);
+                if !is_known && !self.is_ignored(&event, is_replayed) {
                     self.show_line(&ServerLine::Live {
                         id,
                         time,
@@ -415,8 +445,13 @@ impl LineClient {
                 match (asked, result) {
                     (Some(Asked::Other(request)), Ok(reply)) => self.done(&request, &reply),
                     (Some(Asked::Repeated(request)), Err(error)) => {
-                        self.show(&format!("! {request} has no effect any more: {error}"));
+                        let lost = match request.strip_prefix("IGNORE ") {
+                            Some(nick) => format!("{nick} is not ignored"),
+                            None => "you are not away".to_owned(),
+                        };
+                        self.show(&format!("! {lost} on this connection: {error}"));
                     }
+                    (Some(asked), Err(Error::Lost(_))) => self.gave_up(asked),
                     (_, Err(error)) => self.refused(&error),
                     (_, Ok(_)) => {}
                 }
@@ -436,7 +471,12 @@ impl LineClient {
         };
         self.show(&format!("-- connected again{place}"));
         if nick != self.renderer.nick() {
-            self.show(&format!("-- your nick was taken; you are {nick} now"));
+            let reason = if nick == self.own_nick {
+                ""
+            } else {
+                "your nick was taken; "
+            };
+            self.show(&format!("-- {reason}you are {nick} now"));
             self.renderer.rename(nick);
         }
         let room = self.client.rooms().last().map(|(room, _)| room.to_owned());
@@ -449,25 +489,43 @@ impl LineClient {
                 rest: &room,
             });
         }
-        for request in &self.repeated {
+        for request in self.repeated.clone() {
+            // The client sends the requests that have not been answered again. The newest one must be the last one.
+            let is_pending = self.requests.values().any(|asked| match asked {
+                Asked::Repeated(pending) | Asked::Other(pending) => sets_same(pending, &request),
+                Asked::Said { .. } => false,
+            });
             // This fails only if the user has left.
-            if let Ok(request_id) = self.client.request(request) {
-                let asked = Asked::Repeated(request.clone());
-                self.requests.insert(request_id, asked);
+            if !is_pending && let Ok(request_id) = self.client.request(&request) {
+                self.requests.insert(request_id, Asked::Repeated(request));
             }
+        }
+    }
+
+    /// Reports that a request was sent before a break, may have had no effect, and is not sent again.
+    fn gave_up(&mut self, asked: Asked) {
+        let (what, line) = match &asked {
+            // It has arrived: the server has sent it with the missed events.
+            Asked::Said {
+                is_replayed: true, ..
+            } => return,
+            Asked::Said { text, .. } => ("line may not have arrived", &text[..]),
+            Asked::Other(line) | Asked::Repeated(line) => {
+                let verb = line.split(' ').next().unwrap_or_default();
+                let is_secret = matches!(verb, "PASS" | "REGISTER");
+                let shown = if is_secret { verb } else { line };
+                ("command may not have been carried out", shown)
+            }
+        };
+        self.show(&format!("! this {what}, and is not sent again: {line}"));
+        if self.goodbye.is_some() {
+            self.lost += 1;
         }
     }
 
     fn disconnected(&mut self, error: &Error) {
         if std::mem::replace(&mut self.is_connected, false) {
             self.show(&format!("-- {error}; trying again"));
-        }
-        for request_id in self.client.drop_uncertain() {
-            if let Some(Asked::Said { text, .. }) = self.requests.remove(&request_id) {
-                self.show(&format!(
-                    "! this line may not have arrived, and is not sent again: {text}"
-                ));
-            }
         }
     }
 
@@ -500,22 +558,10 @@ impl LineClient {
         }
         let rest = &reply.rest[..];
         self.show_line(&ServerLine::Ok { verb, rest });
-        let is_ignored = |line: &String| {
-            let nick = line.strip_prefix("IGNORE ");
-            nick.is_some_and(|nick| nick.to_lowercase() == rest.to_lowercase())
-        };
+        self.repeated.retain(|line| !sets_same(line, request));
         match verb {
-            "AWAY" => {
-                self.repeated.retain(|line| !line.starts_with("AWAY "));
-                if !argument.is_empty() {
-                    self.repeated.push(request.to_owned());
-                }
-            }
-            "IGNORE" if !argument.is_empty() => {
-                self.repeated.retain(|line| !is_ignored(line));
-                self.repeated.push(format!("IGNORE {rest}"));
-            }
-            "UNIGNORE" => self.repeated.retain(|line| !is_ignored(line)),
+            "AWAY" if !argument.is_empty() => self.repeated.push(request.to_owned()),
+            "IGNORE" if !argument.is_empty() => self.repeated.push(format!("IGNORE {rest}")),
             _ => {}
         }
     }
@@ -547,6 +593,23 @@ impl LineClient {
         });
         let first = same.find(|is_replayed| !**is_replayed);
         first.is_some_and(|is_replayed| !std::mem::replace(is_replayed, true))
+    }
+
+    /// Returns whether the event comes from an ignored nick, although this connection does not ignore the nick yet.
+    fn is_ignored(&self, event: &Event<'_>, is_replayed: bool) -> bool {
+        // The server shows renames, so that the new nick can be ignored too.
+        if matches!(event, Event::Nick { .. }) {
+            return false;
+        }
+        let is_requested = |request: &String| {
+            let mut asked = self.requests.values();
+            asked.any(|asked| matches!(asked, Asked::Repeated(line) if line == request))
+        };
+        let from = format!("IGNORE {}", event.nick());
+        self.repeated
+            .iter()
+            .filter(|request| sets_same(request, &from))
+            .any(|request| is_replayed || !self.is_connected || is_requested(request))
     }
 
     /// Returns the login for a further connection.
@@ -604,4 +667,18 @@ impl LineClient {
         })
         .detach();
     }
+}
+
+/// Returns whether both requests set the same state, so that the later one overrides the other: both are `AWAY`, or both
+/// are `IGNORE` or `UNIGNORE` of the same nick.
+fn sets_same(one: &str, other: &str) -> bool {
+    let state = |line: &str| {
+        let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+        match verb {
+            "AWAY" => Some(String::new()),
+            "IGNORE" | "UNIGNORE" if !argument.is_empty() => Some(argument.trim().to_lowercase()),
+            _ => None,
+        }
+    };
+    state(one).is_some_and(|set| state(other) == Some(set))
 }

@@ -160,7 +160,7 @@ fn whoever_leaves_without_a_connection_is_told_what_was_not_sent() {
         (
             "one\rtwo\r/quit\r",
             3,
-            "chatc: the server has not confirmed 2 lines\r\n",
+            "chatc: 2 lines may not have been sent\r\n",
         ),
     ] {
         let mut server = Restarting::new();
@@ -243,4 +243,174 @@ fn somebody_who_was_ignored_is_ignored_after_a_restart() {
     assert!(!shown.contains("<bob>"), "{shown}");
     ann.write(b"/quit\r");
     assert_eq!(ann.wait().code, Some(0));
+}
+
+#[test]
+fn a_password_that_the_server_has_now_ends_the_client_and_nothing_is_asked() {
+    let refused = "< ERR STAMPS need-password shut\n< ERR TAGS need-password shut\n\
+                   < ERR JOIN need-password shut\n< ERR NICK bad-password no";
+    let login = "> HELLO\n> STAMPS on\n> TAGS on\n> JOIN #lobby 7\n> NICK ann <password>\n";
+    let server = Server::play(vec![
+        steps(&first_connection(HELLO, "> @nonce=<n> TELL #lobby one")),
+        steps(&format!("{login}< {HELLO}\n{refused}")),
+    ]);
+    let mut ann = plain(&server.address.to_string(), "");
+    ann.write(b"one\r");
+    let ended = ann.wait();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let last = "chatc: the server has a password: set the environment variable ";
+    assert!(ended.stdout.contains(last), "{ended:?}");
+    let unsent = "; 1 line may not have been sent\r\n";
+    assert!(ended.stdout.contains(unsent), "{ended:?}");
+    assert!(!ended.stdout.contains("Password of "), "{ended:?}");
+    server.finish();
+}
+
+#[test]
+fn a_command_that_could_be_carried_out_twice_is_not_sent_again_and_no_password_is_shown() {
+    let asked = "> KICK bob\n> REGISTER my secret\n> @nonce=<n> TELL bob psst\n> WHO";
+    let server = Server::play(vec![
+        steps(&first_connection(HELLO, asked)),
+        steps(&next_connection(
+            HELLO,
+            "",
+            "> WHO\n< OK WHO 0\n> BYE\n< OK BYE",
+        )),
+    ]);
+    let mut ann = plain(&server.address.to_string(), "");
+    ann.write(b"/kick bob\r/register my secret\r/msg bob psst\r/who\r");
+    ann.until("-- connected again\r\n");
+    let shown = ann.until("-- no people\r\n");
+    for (what, line) in [
+        ("command may not have been carried out", "KICK bob"),
+        ("command may not have been carried out", "REGISTER"),
+        ("line may not have arrived", "psst"),
+    ] {
+        let expected = format!("! this {what}, and is not sent again: {line}\r\n");
+        assert!(shown.contains(&expected), "{expected} in {shown}");
+    }
+    ann.write(b"/quit\r");
+    let ended = ann.wait();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    server.finish();
+}
+
+#[test]
+fn whoever_has_left_is_told_what_was_given_up_since() {
+    let server = Server::play(vec![
+        steps(&first_connection(HELLO, "> @nonce=<n> TELL bob psst")),
+        steps(&next_connection(HELLO, "", "> BYE\n< OK BYE")),
+    ]);
+    let mut ann = plain(&server.address.to_string(), "");
+    // The script does not answer the line, so it ends the connection after the goodbye.
+    ann.write(b"/msg bob psst\r/quit\r");
+    let ended = ann.wait();
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    for text in [
+        "! this line may not have arrived, and is not sent again: psst\r\n",
+        "chatc: 1 line may not have been sent\r\n",
+    ] {
+        assert!(ended.stdout.contains(text), "{ended:?}");
+    }
+    server.finish();
+}
+
+#[test]
+fn a_line_that_came_with_the_missed_events_has_arrived() {
+    let hello = "OK HELLO 1 chat tags";
+    let missed = format!("< PAST 8 {TIME} MSG #lobby ann one\n");
+    let server = Server::play(vec![
+        steps(&first_connection(hello, "> TELL #lobby one")),
+        steps(&next_connection(hello, &missed, "> BYE\n< OK BYE")),
+    ]);
+    let mut ann = plain(&server.address.to_string(), "");
+    ann.write(b"one\r");
+    ann.until("-- connected again\r\n");
+    ann.write(b"/quit\r");
+    let ended = ann.wait();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.stdout.contains("may not"), "{ended:?}");
+    server.finish();
+}
+
+#[test]
+fn a_new_password_of_the_nick_is_used_after_a_break() {
+    let registered = "> REGISTER my secret\n< OK REGISTER ann";
+    let next = next_connection(HELLO, "", "> BYE\n< OK BYE");
+    let server = Server::play(vec![
+        steps(&first_connection(HELLO, registered)),
+        steps(&next.replace("<password>", "my secret")),
+    ]);
+    let mut ann = plain(&server.address.to_string(), "");
+    ann.write(b"/register my secret\r");
+    ann.until("-- ann is registered to you\r\n");
+    ann.until("-- connected again\r\n");
+    ann.write(b"/quit\r");
+    assert_eq!(ann.wait().code, Some(0));
+    server.finish();
+}
+
+#[test]
+fn what_was_asked_for_last_is_in_effect_after_a_break() {
+    let first = "> IGNORE bob\n< OK IGNORE bob\n> IGNORE eve\n< OK IGNORE eve\n\
+                 > AWAY lunch\n< OK AWAY\n> UNIGNORE Bob\n> AWAY";
+    let missed =
+        format!("< PAST 8 {TIME} MSG #lobby eve unseen\n< PAST 9 {TIME} MSG #lobby zoe seen\n");
+    let second = "> UNIGNORE Bob\n> AWAY\n> IGNORE eve\n< OK UNIGNORE bob\n< OK AWAY";
+    // The request that chatc made is pending again. It is not made twice.
+    let third = "> IGNORE eve\n< ERR IGNORE no-such-nick nobody\n> BYE\n< OK BYE";
+    let server = Server::play(vec![
+        steps(&first_connection(HELLO, first)),
+        steps(&next_connection(HELLO, &missed, second)),
+        steps(&next_connection(HELLO, "", third).replace("#lobby 7", "#lobby 9")),
+    ]);
+    let mut ann = plain(&server.address.to_string(), "");
+    ann.write(b"/ignore bob\r/ignore eve\r/away lunch\r/unignore Bob\r/away\r");
+    let shown = ann.until("-- connected again\r\n");
+    assert!(shown.contains("<zoe> seen\r\n"), "{shown}");
+    assert!(!shown.contains("<eve>"), "{shown}");
+    ann.until("-- connected again\r\n");
+    ann.until("! eve is not ignored on this connection: nobody (no-such-nick)\r\n");
+    ann.write(b"/quit\r");
+    assert_eq!(ann.wait().code, Some(0));
+    server.finish();
+}
+
+#[test]
+fn whoever_gets_another_nick_and_then_the_own_one_is_told_both() {
+    let taken = next_connection(HELLO, "", "").replace(
+        "< OK NICK ann\n",
+        "< ERR NICK nick-taken it is taken\n> NICK ann2 <password>\n< OK NICK ann2\n",
+    );
+    let back = next_connection(HELLO, "", "> BYE\n< OK BYE").replace("#lobby 7", "#lobby 9");
+    let server = Server::play(vec![
+        steps(&first_connection(HELLO, "")),
+        steps(&taken),
+        steps(&back),
+    ]);
+    let mut ann = plain(&server.address.to_string(), "");
+    ann.until("-- your nick was taken; you are ann2 now\r\n");
+    ann.until("-- you are ann now\r\n");
+    ann.write(b"/quit\r");
+    assert_eq!(ann.wait().code, Some(0));
+    server.finish();
+}
+
+#[test]
+fn an_invalid_reply_does_not_keep_later_lines_back() {
+    let server = Server::play(vec![
+        steps(&first_connection(HELLO, "> JOIN #new\n< OK JOIN #new")),
+        steps(&next_connection(
+            HELLO,
+            "",
+            &format!("> @nonce=<n> TELL #lobby one\n< OK TELL 10 {TIME}\n> BYE\n< OK BYE"),
+        )),
+    ]);
+    let mut ann = plain(&server.address.to_string(), "");
+    ann.write(b"/join #new\rone\r");
+    ann.until("! the server does not speak this protocol: a room was joined without an id\r\n");
+    ann.until("-- connected again\r\n");
+    ann.write(b"/quit\r");
+    assert_eq!(ann.wait().code, Some(0));
+    server.finish();
 }

@@ -1196,36 +1196,179 @@ fn a_new_nick_and_its_password_are_used_after_a_break() {
     assert_eq!(lines.last().unwrap(), "NICK zoe my secret");
 }
 
+/// Returns the state of a client of a server with the capabilities `hello`, in `#a`. It sends nothing twice.
+fn at_most_once(hello: &str) -> ClientState {
+    let mut state = ClientState::new(options(&[("#a", None)]).at_most_once(), 1);
+    state.connected();
+    let login = [hello, "OK STAMPS on", "OK TAGS on", "OK NICK ann #lobby 4"];
+    hear(&mut state, &login);
+    hear(&mut state, &["OK JOIN #a 5", "OK PART #lobby"]);
+    sent(&mut state);
+    state
+}
+
+/// Connects again to a server with the capabilities `hello` which gives the client `nick`. Returns the updates and what
+/// is sent after the login.
+fn again(state: &mut ClientState, hello: &str, nick: &str) -> (Vec<String>, Vec<String>) {
+    state.connected();
+    let mut lines = vec![hello, "OK STAMPS on", "OK TAGS on", "OK JOIN #a 5"];
+    if nick == "ann2" {
+        lines.push("ERR NICK nick-taken it is taken");
+    }
+    let last = format!("OK NICK {nick}");
+    hear(state, &lines);
+    sent(state);
+    lines = vec![&last];
+    let heard = hear(state, &lines);
+    (heard, sent(state))
+}
+
+const UNKNOWN: &str = "refused the connection was lost: no answer came";
+
+const NO_NONCES: &str = "OK HELLO 1 chat tags";
+
 #[test]
-fn messages_that_could_arrive_twice_are_dropped_if_the_client_asks_for_that() {
+fn what_could_be_done_twice_is_not_sent_again_if_the_client_asks_for_that() {
     let long = "x".repeat(4080);
-    for (hello, expected) in [
-        (HELLO, &[false, true, false][..]),
-        ("OK HELLO 1 chat tags", &[true, true, false]),
+    for (line, is_sent_again) in [
+        ("WHO #a", true),
+        ("history #a 5", true),
+        ("TOPIC", true),
+        ("TOPIC #a", true),
+        ("IGNORE bob", true),
+        ("AWAY lunch", true),
+        ("PING", true),
+        ("TOPIC tea", false),
+        ("TOPIC #a tea", false),
+        ("NOTE the server stops", false),
+        ("KICK bob", false),
+        ("BAN bob", false),
+        ("SHUTDOWN", false),
+        ("TOKEN phone", false),
+        ("REGISTER my secret", false),
+        ("EDIT 5 new", false),
+        ("FUTURE #a", false),
+        // The rest is messages.
+        ("> #a short", true),
+        ("> #a long", false),
+        ("> bob psst", false),
     ] {
-        let mut state = ClientState::new(options(&[("#a", None)]), 1);
-        state.connected();
-        sent(&mut state);
-        let login = [
-            hello,
-            "OK STAMPS on",
-            "OK TAGS on",
-            "OK NICK ann #lobby 4",
-            "OK JOIN #a 5",
-        ];
-        hear(&mut state, &login);
-        // The second one has no space for a nonce. The third one is not a message. The fourth one is sent later.
-        let mut sent = vec![
-            state.say("#a", "short").unwrap(),
-            state.say("#a", &long).unwrap(),
-            state.request("TOPIC #a".into()).unwrap(),
-        ];
+        let mut state = at_most_once(HELLO);
+        let request = |state: &mut ClientState| match line.strip_prefix("> ") {
+            Some("#a long") => state.say("#a", &long),
+            Some(message) => {
+                let (to, text) = message.split_once(' ').expect("two words");
+                state.say(to, text)
+            }
+            None => state.request(line.to_owned()),
+        };
+        request(&mut state).unwrap();
+        let before = sent(&mut state);
         state.disconnected(cut(), NOW);
-        sent.push(state.say("#a", "later").unwrap());
-        let dropped = state.drop_uncertain();
-        let is_dropped: Vec<bool> = sent.iter().map(|id| dropped.contains(id)).collect();
-        assert_eq!(is_dropped[..3], *expected);
-        assert!(!is_dropped[3]);
-        assert_eq!(state.pending(), 4 - dropped.len());
+        updates(&mut state);
+        // A break during the login changes nothing.
+        state.connected();
+        state.disconnected(cut(), NOW);
+        updates(&mut state);
+        // What has not been sent yet is always sent.
+        state.request("NOTE later".into()).unwrap();
+        assert_eq!(state.pending(), 2);
+        let (heard, after) = again(&mut state, HELLO, "ann");
+        let mut expected = vec!["here ann true"];
+        if !is_sent_again {
+            expected.push(UNKNOWN);
+        }
+        assert_eq!(heard, expected, "{line}");
+        let expected = if is_sent_again { before } else { Vec::new() };
+        assert_eq!(after, [expected, vec!["NOTE later".into()]].concat());
+    }
+}
+
+#[test]
+fn a_message_is_not_sent_again_if_its_nonce_has_no_effect_any_more() {
+    let long = Duration::from_secs(10 * 60);
+    for (first, second, nick, pause, is_sent_again) in [
+        (HELLO, HELLO, "ann", Duration::ZERO, true),
+        (NO_NONCES, NO_NONCES, "ann", Duration::ZERO, false),
+        (NO_NONCES, HELLO, "ann", Duration::ZERO, false),
+        (HELLO, NO_NONCES, "ann", Duration::ZERO, false),
+        (HELLO, HELLO, "ann2", Duration::ZERO, false),
+        (HELLO, HELLO, "ann", long, false),
+    ] {
+        let mut state = at_most_once(first);
+        state.say("#a", "hi").unwrap();
+        state.disconnected(cut(), NOW);
+        state.disconnected(cut(), NOW + pause);
+        updates(&mut state);
+        let (heard, after) = again(&mut state, second, nick);
+        let case = format!("{first}, {second}, {nick}, {pause:?}");
+        assert_eq!(
+            !heard.contains(&UNKNOWN.to_owned()),
+            is_sent_again,
+            "{case}"
+        );
+        assert_eq!(after.len(), usize::from(is_sent_again), "{case}: {after:?}");
+    }
+    // After a rename, the nonces belong to the new nick.
+    let mut state = at_most_once(HELLO);
+    state.rename("zoe").unwrap();
+    hear(&mut state, &["OK NICK zoe"]);
+    state.say("#a", "hi").unwrap();
+    state.disconnected(cut(), NOW);
+    updates(&mut state);
+    let (heard, after) = again(&mut state, HELLO, "zoe");
+    assert_eq!(heard, ["here zoe true"]);
+    assert_eq!(after.len(), 1);
+}
+
+#[test]
+fn a_request_that_was_refused_because_the_server_is_cut_off_is_sent_to_the_next() {
+    let mut state = at_most_once(HELLO);
+    state.say("bob", "psst").unwrap();
+    let refused = Line::from("ERR TELL cut-off wait".to_owned());
+    let error = state.receive(refused).expect_err("the connection ends");
+    state.disconnected(error, NOW);
+    updates(&mut state);
+    let (heard, after) = again(&mut state, HELLO, "ann");
+    assert_eq!(heard, ["here ann true"]);
+    assert_eq!(after.len(), 1);
+}
+
+#[test]
+fn the_password_of_a_nick_that_was_registered_is_used_after_a_break() {
+    for (line, password) in [
+        ("REGISTER my new secret", "my new secret"),
+        ("REGISTER -", "secret"),
+        ("TOPIC my new secret", "secret"),
+    ] {
+        let mut state = in_a();
+        state.request(line.to_owned()).unwrap();
+        state.request(line.to_owned()).unwrap();
+        hear(&mut state, &["ERR REGISTER quota wait"]);
+        assert_eq!(state.password(), Some("secret"));
+        hear(&mut state, &["OK REGISTER ann"]);
+        assert_eq!(state.password(), Some(password), "{line}");
+    }
+}
+
+#[test]
+fn a_request_with_an_invalid_reply_is_answered_and_ends_the_connection() {
+    for reply in ["OK JOIN #b", "OK TELL 8"] {
+        let mut state = in_a();
+        let request = match reply {
+            "OK TELL 8" => state.say("#a", "hi"),
+            _ => state.join("#b"),
+        };
+        let asked = request.unwrap();
+        let heard = state.receive(Line::from(reply.to_owned()));
+        assert!(matches!(heard, Err(Error::Protocol(_))), "{heard:?}");
+        match state.next_update() {
+            Some(Update::Answer { request_id, result }) => {
+                assert_eq!(request_id, asked);
+                assert!(matches!(result, Err(Error::Protocol(_))), "{result:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(state.pending(), 0);
     }
 }

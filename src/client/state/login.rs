@@ -4,6 +4,8 @@
 //! The order of `PASS`, `STAMPS`, `TAGS`, `JOIN` and `NICK` is that of section 10.4 of `protocol.md`. Rooms with an
 //! id come before the nick. Rooms that are joined for the first time, and rooms that refused, come after the nick.
 
+use std::time::Duration;
+
 use super::super::capabilities::ServerInfo;
 use super::super::error::Error;
 use super::super::nick::nick_candidates;
@@ -18,6 +20,9 @@ const NICKS_MAX: u32 = 999;
 /// The number of failed attempts to connect after which the client takes another nick than its own. They last 16 s or
 /// more. When a server dies, those that share its chat free the nicks of its users after 8 s.
 const OWN_NICK_ATTEMPTS: u32 = 7;
+
+/// The length of a break after which the server may have forgotten the nonces. It keeps them for ten minutes.
+const NONCES_LAST: Duration = Duration::from_secs(9 * 60);
 
 impl ClientState {
     /// Records that there is a new connection, and starts the login on it.
@@ -307,6 +312,14 @@ impl ClientState {
         let nick = self.nick.clone();
         self.updates
             .push_back(Update::Connected { nick, is_reconnect });
+        let has_nonces = self.server.has("tags") && self.server.has("nonce");
+        let nonces_of = self.nick.clone().filter(|_| has_nonces);
+        let is_same = nonces_of.is_some() && nonces_of == self.nonces_of;
+        self.nonces_of = nonces_of;
+        if self.options.at_most_once {
+            let break_time = self.due_at.saturating_sub(self.broke_at);
+            self.drop_uncertain(is_same && break_time < NONCES_LAST);
+        }
         self.send_pending();
         self.leave_when_idle();
         Ok(())

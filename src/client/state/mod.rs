@@ -99,6 +99,10 @@ pub struct ClientState {
     moves: usize,
     /// The time at which the present connection was to be made.
     due_at: Duration,
+    /// The time at which the last connection broke on which the login had succeeded.
+    broke_at: Duration,
+    /// The nick with whose nonces messages were sent on the last connection. `None` if its server had no nonces.
+    nonces_of: Option<String>,
     /// The refusal with `need-password`, if the server has sent one.
     password_error: Option<Error>,
     /// The server's last line, with the reason why it closed the connection.
@@ -143,6 +147,8 @@ impl ClientState {
             servers: 1,
             moves: 0,
             due_at: Duration::ZERO,
+            broke_at: Duration::ZERO,
+            nonces_of: None,
             password_error: None,
             close_reason: None,
             goodbye: None,
@@ -234,6 +240,9 @@ impl ClientState {
         self.output.clear();
         self.take_list();
         self.awaited.clear();
+        if self.phase == Phase::Connected {
+            self.broke_at = now;
+        }
         let is_done = self.goodbye.is_some() && self.pending.is_empty();
         if self.phase == Phase::Connected && now.saturating_sub(self.due_at) >= PAUSE_MAX {
             (self.pauses, self.moves) = (0, 0);

@@ -1,7 +1,6 @@
 //! The queue of requests. A request stays in it until it is answered, over any number of connections.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::mem;
 
 use super::super::connection::Line;
@@ -72,24 +71,19 @@ impl ClientState {
         }
     }
 
-    /// Removes the messages whose outcome is not known after a broken connection, and which could arrive twice if they
-    /// were sent again. Returns their ids.
-    pub fn drop_uncertain(&mut self) -> Vec<RequestId> {
-        let has_nonces = self.server.has("tags") && self.server.has("nonce");
-        let is_certain = |pending: &Pending| match &pending.request {
-            PendingRequest::Send { message, .. } if pending.is_sent => {
-                has_nonces && message.nonce.is_some()
+    /// Answers the requests whose outcome is not known after a broken connection, and which could be carried out twice
+    /// if they were sent again. `has_same_nonces` is whether the server recognizes the messages that were sent before.
+    pub(super) fn drop_uncertain(&mut self, has_same_nonces: bool) {
+        for pending in mem::take(&mut self.pending) {
+            if !pending.is_sent || pending.request.may_be_repeated(has_same_nonces) {
+                self.pending.push_back(pending);
+                continue;
             }
-            _ => true,
-        };
-        let (kept, dropped): (VecDeque<_>, VecDeque<_>) = mem::take(&mut self.pending)
-            .into_iter()
-            .partition(is_certain);
-        self.pending = kept;
-        dropped
-            .into_iter()
-            .map(|pending| pending.request_id)
-            .collect()
+            let request_id = pending.request_id;
+            let result = Err(Error::cut("no answer came"));
+            self.updates
+                .push_back(Update::Answer { request_id, result });
+        }
     }
 
     /// Writes the lines of a request.
@@ -141,7 +135,11 @@ impl ClientState {
         if let Err(error) = &result
             && self.is_cut_off(error)
         {
-            // It is sent again on the next connection.
+            // It is sent again on the next connection. This one has not done it.
+            let mut pending = self.pending.iter_mut();
+            if let Some(refused) = pending.find(|pending| pending.request_id == request_id) {
+                refused.is_sent = false;
+            }
             return result.map(drop);
         }
         let mut pending = self.pending.iter();
@@ -149,7 +147,27 @@ impl ClientState {
         let Some(pending) = at.and_then(|at| self.pending.remove(at)) else {
             return Err(Error::Protocol("a reply without a request"));
         };
-        let update = match (pending.request, result) {
+        let update = self.outcome(request_id, pending.request, result, lines);
+        if let Err(Error::Protocol(why)) = update {
+            // The reply is invalid, so the connection ends. To send the request again would have the same effect.
+            let result = Err(Error::Protocol(why));
+            self.updates
+                .push_back(Update::Answer { request_id, result });
+        }
+        self.updates.push_back(update?);
+        self.leave_when_idle();
+        Ok(())
+    }
+
+    /// Records what the reply to a request has changed, and returns the update that reports it.
+    fn outcome(
+        &mut self,
+        request_id: RequestId,
+        request: PendingRequest,
+        result: Result<String, Error>,
+        lines: Vec<Line>,
+    ) -> Result<Update, Error> {
+        Ok(match (request, result) {
             (PendingRequest::Send { to, message }, Ok(rest)) if to.starts_with('#') => {
                 self.sent(request_id, Sent::parse(&rest)?, to, &message)
             }
@@ -169,13 +187,21 @@ impl ClientState {
                 let nick = rest.split(' ').next().unwrap_or_default().to_owned();
                 self.nick = Some(nick.clone());
                 self.own_nick = Some(nick.clone());
+                if let Some(nonces_of) = &mut self.nonces_of {
+                    nonces_of.clone_from(&nick);
+                }
                 if let Some(login) = &mut self.options.login {
                     login.nick.clone_from(&nick);
                     login.password = password.or(login.password.take());
                 }
                 Update::Renamed { nick }
             }
-            (PendingRequest::Send { .. } | PendingRequest::Line(_), Ok(rest)) => {
+            (request @ (PendingRequest::Send { .. } | PendingRequest::Line(_)), Ok(rest)) => {
+                if let Some(password) = request.registers()
+                    && let Some(login) = &mut self.options.login
+                {
+                    login.password = Some(password.to_owned());
+                }
                 let result = Ok(Reply { rest, lines });
                 Update::Answer { request_id, result }
             }
@@ -183,10 +209,7 @@ impl ClientState {
                 let result = Err(error);
                 Update::Answer { request_id, result }
             }
-        };
-        self.updates.push_back(update);
-        self.leave_when_idle();
-        Ok(())
+        })
     }
 
     /// Sends the goodbye, if the client is to leave and nothing is pending.

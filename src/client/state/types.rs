@@ -8,6 +8,14 @@ use super::super::update::RequestId;
 /// The maximum number of requests that wait for replies. A server reads that many requests ahead.
 pub(super) const PENDING_MAX: usize = 1024;
 
+/// The verbs of requests that do no harm if they are carried out twice. They only read, or they set a state of the
+/// connection or of the nick that nobody else can set.
+const REPEATABLE: [&str; 23] = [
+    "AWAY", "BANS", "FILES", "FORGET", "HELLO", "HELP", "HISTORY", "HOOKS", "IGNORE", "INVITES",
+    "MINE", "PING", "REACT", "REACTS", "READERS", "ROOMS", "SEARCH", "SEEN", "TOKENS", "UNIGNORE",
+    "UNREACT", "WHO", "WHOIS",
+];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// There is no connection. The next attempt is due at the time `retry_at`.
@@ -88,6 +96,38 @@ pub(super) enum PendingRequest {
     },
     /// Any other request.
     Line(String),
+}
+
+impl PendingRequest {
+    /// Returns whether the request has the same effect if it is carried out twice. `has_same_nonces` is whether the
+    /// server recognizes a message by its nonce.
+    pub(super) fn may_be_repeated(&self, has_same_nonces: bool) -> bool {
+        match self {
+            // A direct message may be one that is not logged. In this case, its nonce has no effect.
+            Self::Send { to, message } => {
+                has_same_nonces && message.nonce.is_some() && to.starts_with('#')
+            }
+            Self::Join(_) | Self::Part(_) | Self::Rename { .. } => true,
+            Self::Line(line) => {
+                let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+                match &verb.to_ascii_uppercase()[..] {
+                    // With a text, this sets the topic.
+                    "TOPIC" => {
+                        let rest = rest.trim();
+                        rest.is_empty() || rest.starts_with('#') && !rest.contains(' ')
+                    }
+                    verb => REPEATABLE.contains(&verb),
+                }
+            }
+        }
+    }
+
+    /// Returns the password with which this request registers the nick.
+    pub(super) fn registers(&self) -> Option<&str> {
+        let Self::Line(line) = self else { return None };
+        let (verb, password) = line.split_once(' ')?;
+        (verb.eq_ignore_ascii_case("REGISTER") && password != "-").then_some(password)
+    }
 }
 
 impl RoomPosition {

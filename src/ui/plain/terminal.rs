@@ -6,9 +6,10 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use async_signal::{Signal, Signals};
-use futures_lite::StreamExt;
+use futures_lite::{FutureExt, StreamExt};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -17,11 +18,18 @@ use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Editor, ExternalPrinter, Helper};
+use smol::Timer;
 use smol::channel::{Receiver, Sender};
 
 use super::super::failure::{Exit, Failure};
 use super::super::input_line::InputLine;
 use crate::protocol::text::clean;
+
+/// The maximum time for printing the last lines.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
+
+/// The time for drawing the line editor's last lines. The editor draws on its own thread, and does not say when it has.
+const LAST_LINES: Duration = Duration::from_millis(50);
 
 /// The terminal. Its mode is restored when this is dropped. At that time, the editor's thread may still be in the middle
 /// of a line.
@@ -83,10 +91,13 @@ fn edit(mut editor: LineEditor, typist: &Sender<InputLine>, turn: &TypingFlag) {
     }
 }
 
+/// Lines to print. When they have been printed, the sender is dropped.
+type Lines = (String, Option<Sender<()>>);
+
 /// Writes above the line that is being typed.
 #[derive(Clone)]
 pub(super) struct Printer {
-    lines: Sender<String>,
+    lines: Sender<Lines>,
     /// Whether the terminal can move its cursor and is in raw mode. If so, lines are written above the one that is
     /// being typed.
     edits: bool,
@@ -95,11 +106,14 @@ pub(super) struct Printer {
 impl Printer {
     fn new(editor: &mut LineEditor, turn: Arc<TypingFlag>) -> Self {
         // If the terminal is slow, the sender waits.
-        let (lines, shown) = smol::channel::bounded::<String>(4);
+        let (lines, shown) = smol::channel::bounded::<Lines>(4);
         match editor.create_external_printer() {
             Ok(mut printer) => {
                 thread::spawn(move || {
-                    while let Ok(text) = shown.recv_blocking() {
+                    while let Ok((text, _printed)) = shown.recv_blocking() {
+                        if text.is_empty() {
+                            continue;
+                        }
                         // This waits until a line is being typed. Otherwise the editor would print the text before
                         // lines that it has not drawn yet.
                         turn.wait();
@@ -112,7 +126,7 @@ impl Printer {
             // A terminal that cannot move its cursor (TERM=dumb) prints lines as they arrive.
             Err(_) => {
                 thread::spawn(move || {
-                    while let Ok(text) = shown.recv_blocking() {
+                    while let Ok((text, _printed)) = shown.recv_blocking() {
                         let _ = io::stdout().write_all(text.as_bytes());
                     }
                 });
@@ -132,7 +146,23 @@ impl Printer {
             safe.push('\n');
         }
         // Sending fails only if the printing thread has ended. It ends when the terminal is gone, so the error is ignored.
-        let _ = self.lines.send(safe).await;
+        let _ = self.lines.send((safe, None)).await;
+    }
+
+    /// Waits until everything has been printed, or until the terminal turns out to be too slow.
+    pub(super) async fn flush(&self) {
+        let printed = async {
+            let (sender, printed) = smol::channel::bounded(1);
+            if self.lines.send((String::new(), Some(sender))).await.is_ok() {
+                let _ = printed.recv().await;
+            }
+        };
+        let late = async {
+            Timer::after(FLUSH_TIME).await;
+        };
+        printed.or(late).await;
+        // The editor may have received the lines without having drawn them yet.
+        Timer::after(LAST_LINES).await;
     }
 }
 
