@@ -175,10 +175,16 @@ impl Store {
         let mut links = self.links();
         let held = links.held.extract_if(|_, until| *until <= now);
         let ended: Vec<Digest> = held.map(|(digest, _)| digest).collect();
-        let unneeded = ended.into_iter().filter(|digest| !links.need(*digest));
-        // If one cannot be deleted, the others are.
-        let deleted: Vec<io::Result<()>> = unneeded.map(|digest| self.delete(digest)).collect();
-        deleted.into_iter().collect()
+        let mut result = Ok(());
+        for digest in ended {
+            if !links.need(digest)
+                && let Err(e) = self.delete(digest)
+            {
+                links.held.insert(digest, now); // the next call tries again
+                result = Err(e);
+            }
+        }
+        result
     }
 
     /// Stores a copy of a file that another server has, if there is a reference to it or it is held. Returns whether it is

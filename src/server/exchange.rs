@@ -265,7 +265,7 @@ pub(super) async fn copied_elsewhere(server: &Server, file: &FileContents) -> Re
             Ok(answer) => {
                 let more = String::from_utf8(answer).ok();
                 let more = more.and_then(|more| more.parse::<u64>().ok());
-                if let Some(more) = more.filter(|more| *more > arrived) {
+                if let Some(more) = more.filter(|more| *more != arrived) {
                     (arrived, late) = (more, server.clock.now().uptime + COPIED_WITHIN);
                 }
             }
@@ -277,8 +277,14 @@ pub(super) async fn copied_elsewhere(server: &Server, file: &FileContents) -> Re
 /// The kind of message that asks other servers to copy a file before it is announced.
 const HOLD: &str = "hold";
 
-/// Copies a file that the server `by` is about to announce. Returns the answer when it is copied, or after a while.
-async fn hold(server: &Arc<Server>, following: &Following, digest: Digest, by: &str) -> Vec<u8> {
+/// Copies a file that the server `by` is about to announce. Returns the answer when it is copied, or after a while; `None`
+/// if it is not being copied.
+async fn hold(
+    server: &Arc<Server>,
+    following: &Following,
+    digest: Digest,
+    by: &str,
+) -> Option<Vec<u8>> {
     let until = server.clock.now().uptime + HELD_FOR;
     server.store.hold(digest, until);
     let late = server.clock.wait(MORE_WITHIN);
@@ -289,7 +295,7 @@ async fn hold(server: &Arc<Server>, following: &Following, digest: Digest, by: &
     loop {
         let copied = server.exchange.copied.listen();
         if is_complete(server, digest).await {
-            return TAKEN.to_vec();
+            return Some(TAKEN.to_vec());
         }
         {
             let mut wanted = server.exchange.wanted();
@@ -306,7 +312,7 @@ async fn hold(server: &Arc<Server>, following: &Following, digest: Digest, by: &
         };
         if future::or(&mut late, copied).await {
             let arrived = server.exchange.wanted().held.get(&digest).copied();
-            return arrived.unwrap_or_default().to_string().into_bytes();
+            return Some(arrived?.to_string().into_bytes());
         }
     }
 }
@@ -316,6 +322,7 @@ async fn copy_held(server: Arc<Server>, following: Following, digest: Digest, fr
     let copied = try_to_copy_held(&server, &following, digest, &from).await;
     if let Err(e) = copied {
         warn!("cannot copy the file {digest}, which was uploaded to another server: {e}");
+        Timer::after(PAUSE).await; // it may be asked for again at once
     }
     server.exchange.wanted().held.remove(&digest);
     server.exchange.copied.notify(usize::MAX);
@@ -336,13 +343,20 @@ async fn try_to_copy_held(
         let received = receive_from(server, &handle, from, digest, incoming, |arrived| {
             server.exchange.wanted().held.insert(digest, arrived);
         });
-        let (received, into) = received.await;
-        incoming = into;
-        match received {
-            Ok(()) => break,
-            Err(_) if incoming.length() > before => failures = 0,
-            Err(e) if failures == ATTEMPTS => return Err(e),
-            Err(_) => failures += 1,
+        match received.await {
+            Ok(whole) => {
+                incoming = whole;
+                break;
+            }
+            Err((e, None)) => return Err(e),
+            Err((e, Some(_))) if failures == ATTEMPTS => return Err(e),
+            Err((_, Some(part))) => {
+                failures += 1;
+                if part.length() > before {
+                    failures = 0;
+                }
+                incoming = part;
+            }
         }
         Timer::after(PAUSE).await;
     }
@@ -584,12 +598,15 @@ async fn receive_rest(
     let from = ask(handle, &everybody, digest.to_string().as_bytes()).await?;
     let from = String::from_utf8(from).map_err(io::Error::other)?;
     let received = receive_from(server, handle, &from, digest, incoming, |_| {});
-    let (received, incoming) = received.await;
-    received.map(|()| incoming)
+    received.await.map_err(|(e, _)| e)
 }
 
 /// Receives the bytes of a file that are missing in `incoming` from the subject `from`. Calls `progress` with the number
-/// of bytes that have arrived. Returns what has arrived, also after an error, so that the rest can be received later.
+/// of bytes that have arrived.
+///
+/// # Errors
+/// With what has arrived if the rest can be received later; without it if it cannot be used, because it could not be
+/// written or is wrong.
 async fn receive_from(
     server: &Arc<Server>,
     handle: &Handle,
@@ -597,33 +614,35 @@ async fn receive_from(
     digest: Digest,
     mut incoming: Incoming,
     progress: impl Fn(u64),
-) -> (io::Result<()>, Incoming) {
+) -> Result<Incoming, (io::Error, Option<Incoming>)> {
     loop {
         let asked = format!("{digest} {}", incoming.length());
         let answer = match ask(handle, from, asked.as_bytes()).await {
             Ok(answer) => answer,
-            Err(e) => return (Err(e), incoming),
+            Err(e) => return Err((e, Some(incoming))),
         };
         let Some((left, piece)) = answer.split_first_chunk() else {
-            return (Err(ErrorKind::InvalidData.into()), incoming);
+            return Err((ErrorKind::InvalidData.into(), Some(incoming)));
         };
         let left = u64::from_be_bytes(*left);
         if piece.is_empty() && left > 0 {
-            return (Err(ErrorKind::InvalidData.into()), incoming);
+            return Err((ErrorKind::InvalidData.into(), Some(incoming)));
         }
         let (written, into) = write(server, incoming, piece.to_vec()).await;
-        incoming = into;
         if let Err(e) = written {
-            return (Err(e), incoming);
+            return Err((e, None));
         }
+        incoming = into;
         progress(incoming.length());
         if left == 0 {
             break;
         }
     }
-    let is_right = incoming.sum().1 == digest;
-    let wrong = || io::Error::other("the bytes do not match the digest");
-    (is_right.then_some(()).ok_or_else(wrong), incoming)
+    if incoming.sum().1 != digest {
+        let e = io::Error::other("the bytes do not match the digest");
+        return Err((e, None));
+    }
+    Ok(incoming)
 }
 
 async fn write(
@@ -751,8 +770,9 @@ async fn answer(server: &Arc<Server>, following: &Following, handle: &Handle) ->
                 let (handle, server) = (handle.clone(), server.clone());
                 let (executor, following) = (server.executor.clone(), following.clone());
                 let answer = async move {
-                    let answer = hold(&server, &following, digest, &by).await;
-                    reply(&handle, &message, &answer);
+                    if let Some(answer) = hold(&server, &following, digest, &by).await {
+                        reply(&handle, &message, &answer);
+                    }
                 };
                 executor.spawn(answer).detach();
             }

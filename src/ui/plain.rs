@@ -597,8 +597,8 @@ impl LineClient {
 
     /// Returns whether the event comes from an ignored nick, although this connection does not ignore the nick yet.
     fn is_ignored(&self, event: &Event<'_>, is_replayed: bool) -> bool {
-        // The server shows renames, so that the new nick can be ignored too.
-        if matches!(event, Event::Nick { .. }) {
+        // The server shows renames, so that the new nick can be ignored too, and always an operator's notices.
+        if matches!(event, Event::Nick { .. } | Event::Note { .. }) {
             return false;
         }
         let is_requested = |request: &String| {
