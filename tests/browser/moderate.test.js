@@ -147,6 +147,7 @@ test('users ignore others, and owners invite to their room, by mouse', async (t)
 	await ann.getByRole('button', { name: 'Withdraw the invitation of bob' }).click();
 	await bob.getByText('You are no longer in #tea').waitFor();
 	await ann.getByRole('button', { name: 'Open to everyone' }).click();
+	await ann.getByText('#tea is open to everyone.').waitFor();
 	await bob.getByRole('button', { name: 'Try again' }).click();
 	await bob.locator('#shut').waitFor({ state: 'hidden' });
 });
