@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -287,11 +288,7 @@ async fn hold(
 ) -> Option<Vec<u8>> {
     let until = server.clock.now().uptime + HELD_FOR;
     server.store.hold(digest, until);
-    let late = server.clock.wait(MORE_WITHIN);
-    let mut late = std::pin::pin!(async {
-        late.await;
-        true
-    });
+    let mut late = pin!(server.clock.wait(MORE_WITHIN));
     loop {
         let copied = server.exchange.copied.listen();
         if is_complete(server, digest).await {
@@ -306,63 +303,38 @@ async fn hold(
                 server.executor.spawn(copies).detach();
             }
         }
-        let copied = async {
-            copied.await;
-            false
-        };
-        if future::or(&mut late, copied).await {
+        if comes_before(&mut late, copied).await {
             let arrived = server.exchange.wanted().held.get(&digest).copied();
             return Some(arrived?.to_string().into_bytes());
         }
     }
 }
 
+/// Waits until one of the two completes. Returns true if it was `first`.
+async fn comes_before(first: impl Future, second: impl Future) -> bool {
+    let first = async {
+        first.await;
+        true
+    };
+    let second = async {
+        second.await;
+        false
+    };
+    future::or(first, second).await
+}
+
 /// Copies a file that another server is about to announce, from the subject `from`.
 async fn copy_held(server: Arc<Server>, following: Following, digest: Digest, from: String) {
-    let copied = try_to_copy_held(&server, &following, digest, &from).await;
-    if let Err(e) = copied {
+    let progress = |arrived| {
+        server.exchange.wanted().held.insert(digest, arrived);
+    };
+    let copied = copy(&server, &following, digest, Some(&from), progress);
+    if let Err(e) = copied.await {
         warn!("cannot copy the file {digest}, which was uploaded to another server: {e}");
         Timer::after(PAUSE).await; // it may be asked for again at once
     }
     server.exchange.wanted().held.remove(&digest);
     server.exchange.copied.notify(usize::MAX);
-}
-
-async fn try_to_copy_held(
-    server: &Arc<Server>,
-    following: &Following,
-    digest: Digest,
-    from: &str,
-) -> io::Result<()> {
-    let store = server.store.clone();
-    let mut incoming = server.pool.run(move || store.begin()).await?;
-    let mut failures = 0;
-    loop {
-        let before = incoming.length();
-        let handle = following.connection().await;
-        let received = receive_from(server, &handle, from, digest, incoming, |arrived| {
-            server.exchange.wanted().held.insert(digest, arrived);
-        });
-        match received.await {
-            Ok(whole) => {
-                incoming = whole;
-                break;
-            }
-            Err((e, None)) => return Err(e),
-            Err((e, Some(_))) if failures == ATTEMPTS => return Err(e),
-            Err((_, Some(part))) => {
-                failures += 1;
-                if part.length() > before {
-                    failures = 0;
-                }
-                incoming = part;
-            }
-        }
-        Timer::after(PAUSE).await;
-    }
-    let store = server.store.clone();
-    let kept = server.pool.run(move || store.keep_copy(incoming, digest));
-    kept.await.map(|_| ())
 }
 
 /// Sends the direct messages of this server's users that are not saved.
@@ -534,19 +506,11 @@ async fn copy_all(server: Arc<Server>, following: Following) {
     }
     loop {
         let digest = server.exchange.next().await;
-        let mut copied = Ok(());
-        for _ in 0..ATTEMPTS {
-            if !server.store.is_expected(digest) || is_complete(&server, digest).await {
-                copied = Ok(());
-                break;
-            }
-            let handle = following.connection().await;
-            copied = copy(&server, &following, &handle, digest).await;
-            if copied.is_ok() {
-                break;
-            }
-            Timer::after(PAUSE).await;
-        }
+        let copied = if server.store.is_expected(digest) {
+            copy(&server, &following, digest, None, |_| {}).await
+        } else {
+            Ok(())
+        };
         match copied {
             Ok(()) => {
                 server.exchange.is_copied(digest);
@@ -569,55 +533,74 @@ async fn is_complete(server: &Arc<Server>, digest: Digest) -> bool {
     server.pool.run(move || store.is_complete(digest)).await
 }
 
+/// Copies a file from the subject `from`, or from any server that has it, unless this server has it by now. If that fails,
+/// tries again and copies only what is missing. Calls `progress` with the number of bytes that have arrived.
 async fn copy(
     server: &Arc<Server>,
     following: &Following,
-    handle: &Handle,
     digest: Digest,
+    from: Option<&str>,
+    progress: impl Fn(u64),
 ) -> io::Result<()> {
     let store = server.store.clone();
-    let incoming = server.pool.run(move || store.begin()).await?;
-    let incoming = receive_rest(server, following, handle, digest, incoming).await?;
-    let store = server.store.clone();
-    let kept = server.pool.run(move || store.keep_copy(incoming, digest));
-    if kept.await? {
-        debug!("copied the file {digest} from another server");
+    let mut incoming = server.pool.run(move || store.begin()).await?;
+    let mut failures = 0;
+    while !is_complete(server, digest).await {
+        let before = incoming.length();
+        let received = receive_rest(server, following, digest, from, incoming, &progress);
+        match received.await {
+            Ok(whole) => {
+                let store = server.store.clone();
+                let kept = server.pool.run(move || store.keep_copy(whole, digest));
+                if kept.await? {
+                    debug!("copied the file {digest} from another server");
+                }
+                return Ok(());
+            }
+            Err((e, None)) => return Err(e),
+            Err((e, Some(part))) => {
+                failures = if part.length() > before {
+                    1
+                } else {
+                    failures + 1
+                };
+                if failures == ATTEMPTS {
+                    return Err(e);
+                }
+                incoming = part;
+            }
+        }
+        Timer::after(PAUSE).await;
     }
     Ok(())
 }
 
-/// Receives the bytes of a file that are missing in `incoming` from a server that has the file.
-async fn receive_rest(
-    server: &Arc<Server>,
-    following: &Following,
-    handle: &Handle,
-    digest: Digest,
-    incoming: Incoming,
-) -> io::Result<Incoming> {
-    let everybody = following.subject("files");
-    let from = ask(handle, &everybody, digest.to_string().as_bytes()).await?;
-    let from = String::from_utf8(from).map_err(io::Error::other)?;
-    let received = receive_from(server, handle, &from, digest, incoming, |_| {});
-    received.await.map_err(|(e, _)| e)
-}
-
-/// Receives the bytes of a file that are missing in `incoming` from the subject `from`. Calls `progress` with the number
-/// of bytes that have arrived.
+/// Receives the bytes of a file that are missing in `incoming` from the subject `from`, or from a server that has the
+/// file. Calls `progress` with the number of bytes that have arrived.
 ///
 /// # Errors
 /// With what has arrived if the rest can be received later; without it if it cannot be used, because it could not be
 /// written or is wrong.
-async fn receive_from(
+async fn receive_rest(
     server: &Arc<Server>,
-    handle: &Handle,
-    from: &str,
+    following: &Following,
     digest: Digest,
+    from: Option<&str>,
     mut incoming: Incoming,
     progress: impl Fn(u64),
 ) -> Result<Incoming, (io::Error, Option<Incoming>)> {
+    let handle = &following.connection().await;
+    let from = match from {
+        Some(from) => Ok(from.to_owned()),
+        None => who_has(handle, following, digest).await,
+    };
+    let from = match from {
+        Ok(from) => from,
+        Err(e) => return Err((e, Some(incoming))),
+    };
     loop {
         let asked = format!("{digest} {}", incoming.length());
-        let answer = match ask(handle, from, asked.as_bytes()).await {
+        let answer = match ask(handle, &from, asked.as_bytes()).await {
             Ok(answer) => answer,
             Err(e) => return Err((e, Some(incoming))),
         };
@@ -643,6 +626,13 @@ async fn receive_from(
         return Err((e, None));
     }
     Ok(incoming)
+}
+
+/// Returns the subject of a server that has a file.
+async fn who_has(handle: &Handle, following: &Following, digest: Digest) -> io::Result<String> {
+    let everybody = following.subject("files");
+    let has = ask(handle, &everybody, digest.to_string().as_bytes()).await?;
+    String::from_utf8(has).map_err(io::Error::other)
 }
 
 async fn write(
@@ -853,11 +843,7 @@ fn asked_live(server: &Arc<Server>, asked: &str) -> Option<(SharedLive, u64)> {
 }
 
 async fn live_piece(server: &Arc<Server>, live: &SharedLive, offset: u64) -> Vec<u8> {
-    let late = server.clock.wait(MORE_WITHIN);
-    let mut late = std::pin::pin!(async {
-        late.await;
-        true
-    });
+    let mut late = pin!(server.clock.wait(MORE_WITHIN));
     loop {
         let grown = live.grown();
         let (length, end) = live.progress();
@@ -876,11 +862,7 @@ async fn live_piece(server: &Arc<Server>, live: &SharedLive, offset: u64) -> Vec
             Some(None) => return vec![says::ABORTED],
             None => {}
         }
-        let grown = async {
-            grown.await;
-            false
-        };
-        if future::or(grown, &mut late).await {
+        if comes_before(&mut late, grown).await {
             return vec![says::WAIT];
         }
     }
@@ -1011,11 +993,10 @@ async fn follow(
             // The upload has ended, and the server that received it has forgotten it, or there is no connection.
             None => {
                 if let Some(contents) = stored_contents(&server, live.id).await {
-                    let handle = following.connection().await;
                     let digest = contents.sha256;
-                    match receive_rest(&server, &following, &handle, digest, incoming).await {
+                    match receive_rest(&server, &following, digest, None, incoming, |_| {}).await {
                         Ok(whole) => incoming = whole,
-                        Err(e) => {
+                        Err((e, _)) => {
                             warn!("cannot copy the rest of the live file {}: {e}", live.id);
                             break None;
                         }

@@ -667,12 +667,10 @@ impl Connection {
             }
             self.server.state().clear_wakeup(self.session.peer());
             self.flush();
-            let copied = async { Some((&mut copies).await) };
-            let news = async {
-                self.wait(false).await;
-                None
-            };
-            if let Some(copied) = future::or(copied, news).await {
+            let mut copied = None;
+            self.wait_for(async { copied = Some((&mut copies).await) })
+                .await;
+            if let Some(copied) = copied {
                 return copied;
             }
         }

@@ -4,10 +4,6 @@ use std::path::PathBuf;
 
 use super::line_splitter::LineSplitter;
 use super::shorthand::expand_home;
-use crate::protocol::name::NAME_CHARS_MAX;
-
-/// The maximum number of bytes in a room's name with its `#`.
-const ROOM_BYTES_MAX: usize = 1 + 4 * NAME_CHARS_MAX;
 
 /// The meaning of a typed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,13 +88,10 @@ impl InputLine {
 }
 
 fn say(text: &str) -> InputLine {
-    let (mut splitter, mut lines) = (LineSplitter::default(), Vec::new());
-    splitter.limit(ROOM_BYTES_MAX);
-    splitter.push(text.as_bytes(), &mut lines);
-    splitter.finish(&mut lines);
-    let lines = String::from_utf8_lossy(&lines);
-    let texts = lines.lines().filter_map(|line| line.strip_prefix("MSG "));
-    InputLine::Say(texts.map(str::to_owned).collect())
+    let (mut splitter, mut texts) = (LineSplitter::default(), Vec::new());
+    splitter.push(text.as_bytes(), &mut texts);
+    splitter.finish(&mut texts);
+    InputLine::Say(texts)
 }
 
 #[cfg(test)]

@@ -84,17 +84,13 @@ pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> 
             Next::Read(length) => {
                 let length = length.map_err(Failure::Input)?;
                 splitter.limit(talk.room.as_ref().map_or(0, String::len));
-                let mut lines = Vec::new();
                 match piece.get(..length) {
-                    Some(bytes @ [_, ..]) => splitter.push(bytes, &mut lines),
+                    Some(bytes @ [_, ..]) => splitter.push(bytes, &mut talk.waiting),
                     _ => {
                         talk.is_all = true;
-                        splitter.finish(&mut lines)
+                        splitter.finish(&mut talk.waiting);
                     }
-                };
-                let lines = String::from_utf8_lossy(&lines).into_owned();
-                let texts = lines.lines().filter_map(|line| line.strip_prefix("MSG "));
-                talk.waiting.extend(texts.map(str::to_owned));
+                }
             }
         }
     }

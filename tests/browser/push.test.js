@@ -61,10 +61,11 @@ test('a user is notified while the page is closed, and opens the conversation fr
 	// The service worker shows what was decrypted.
 	const devtools = await page.context().newCDPSession(page);
 	const versions = [];
-	devtools.on('ServiceWorker.workerRegistrationUpdated', ({ registrations }) => versions.push(...registrations));
+	devtools.on('ServiceWorker.workerVersionUpdated', ({ versions: changed }) => versions.push(...changed));
 	await devtools.send('ServiceWorker.enable');
-	await until(() => versions.length > 0, true);
-	const [{ registrationId }] = versions;
+	const activated = () => versions.find(({ status }) => status === 'activated');
+	await until(() => activated() !== undefined, true);
+	const { registrationId } = activated();
 	await devtools.send('ServiceWorker.deliverPushMessage', { origin: new URL(server.url).origin, registrationId, data: JSON.stringify(text) });
 	const shown = () => page.evaluate(async () => {
 		const registration = await navigator.serviceWorker.getRegistration('/');

@@ -136,11 +136,33 @@ function lateFrames(ms) {
 	globalThis.requestAnimationFrame = (draw) => setTimeout(() => atOnce(draw), ms);
 }
 
+/** The last lines that a page has sent to the server and received from it. */
+const spoken = new WeakMap();
+
+function listen(page) {
+	const lines = [];
+	spoken.set(page, lines);
+	page.on('websocket', (socket) => {
+		const add = (mark) => ({ payload = '' } = {}) => {
+			lines.push(`${mark} ${String(payload).slice(0, 300)}`);
+			lines.splice(0, lines.length - 40);
+		};
+		socket.on('framesent', add('>')).on('framereceived', add('<')).on('close', add('closed'));
+	});
+}
+
+/** Returns a function that throws a problem again, with what the page shows and what it has sent and received. */
+const explain = (page) => async (problem) => {
+	const [shown, typed] = [await page.locator('body').innerText(), await input(page).inputValue().catch(() => '')];
+	throw new Error(`${problem.message}\nThe page shows: ${shown}\nThe field has: ${typed}\nThe last lines:\n${spoken.get(page)?.join('\n')}`);
+};
+
 /** Opens a browser window with storage of its own. An error in the page fails the test. */
 export async function visitor(t, options = {}) {
 	const context = await (await browser()).newContext({ viewport: { width: 1200, height: 760 }, locale: 'en-GB', ...options });
 	context.setDefaultTimeout(DEADLINE_MS);
 	const page = await context.newPage();
+	listen(page);
 	if (FRAMES_LATE_MS) await page.addInitScript(lateFrames, FRAMES_LATE_MS);
 	const wrong = [];
 	page.on('pageerror', (error) => wrong.push(error.stack));
@@ -174,9 +196,7 @@ export async function enter(page, server, nick, address = '') {
 	await page.goto(server.url + address);
 	await page.getByLabel('Your name', { exact: true }).fill(nick);
 	await page.getByRole('button', { name: /^Join/ }).click();
-	await page.getByRole('textbox', { name: 'Message' }).or(page.getByRole('combobox', { name: 'Message' })).waitFor().catch(async (problem) => {
-		throw new Error(`${problem.message}\nThe page shows: ${await page.locator('body').innerText()}`);
-	});
+	await page.getByRole('textbox', { name: 'Message' }).or(page.getByRole('combobox', { name: 'Message' })).waitFor().catch(explain(page));
 }
 
 /** Changes the lines that the page receives: `change(line)` returns what arrives instead. */
@@ -208,10 +228,7 @@ export async function register(page, server, nick) {
 }
 
 /** Waits until the name is registered. */
-export const registered = (page, nick) => page.getByText(`${nick} is registered to you`).waitFor().catch(async (problem) => {
-	const [shown, typed] = [await page.locator('body').innerText(), await input(page).inputValue()];
-	throw new Error(`${problem.message}\nThe page shows: ${shown}\nThe field has: ${typed}`);
-});
+export const registered = (page, nick) => page.getByText(`${nick} is registered to you`).waitFor().catch(explain(page));
 
 /** Presses a button of the dialog. */
 export const choose = (page, name) => page.getByRole('dialog').getByRole('button', { name, exact: true }).click();

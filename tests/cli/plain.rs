@@ -153,7 +153,7 @@ fn a_thousand_lines_are_kept_while_there_is_no_connection() {
 }
 
 #[test]
-fn whoever_leaves_without_a_connection_is_told_what_was_not_sent() {
+fn leaving_without_a_connection_says_what_was_not_sent() {
     for (typed, code, text) in [
         ("/quit\r", 0, ""),
         ("\x04", 0, ""),
@@ -206,7 +206,7 @@ fn the_nick_the_rooms_and_the_current_room_stay_the_same_after_a_restart() {
 }
 
 #[test]
-fn whoever_has_left_every_room_is_in_the_lobby_after_a_restart_and_is_told_so() {
+fn a_user_who_has_left_every_room_is_in_the_lobby_after_a_restart_and_reads_so() {
     let mut server = Restarting::new();
     let mut ann = plain(&server.host, "--room r7");
     ann.write(b"/part\rto nobody\r");
@@ -296,7 +296,7 @@ fn a_command_that_could_be_carried_out_twice_is_not_sent_again_and_no_password_i
 }
 
 #[test]
-fn whoever_has_left_is_told_what_was_given_up_since() {
+fn a_user_who_leaves_reads_what_was_given_up_since() {
     let server = Server::play(vec![
         steps(&first_connection(HELLO, "> @nonce=<n> TELL bob psst")),
         steps(&next_connection(HELLO, "", "> BYE\n< OK BYE")),
@@ -377,7 +377,7 @@ fn what_was_asked_for_last_is_in_effect_after_a_break() {
 }
 
 #[test]
-fn whoever_gets_another_nick_and_then_the_own_one_is_told_both() {
+fn a_user_who_gets_another_nick_and_then_the_own_one_reads_both() {
     let taken = next_connection(HELLO, "", "").replace(
         "< OK NICK ann\n",
         "< ERR NICK nick-taken it is taken\n> NICK ann2 <password>\n< OK NICK ann2\n",
