@@ -48,7 +48,8 @@ struct Place {
 }
 
 impl Addresses {
-    fn new(all: Vec<Address>) -> Self {
+    /// Creates a list of addresses, of which there must be at least one.
+    pub(crate) fn new(all: Vec<Address>) -> Self {
         let counts = vec![1; all.len()];
         let place = Place {
             counts,

@@ -16,7 +16,7 @@ use rustix::fs::statvfs;
 use tracing::{info, warn};
 
 use super::driver::random;
-use super::{COPY, Error, Settings, leads_on, state_of};
+use super::{COPY, Error, Settings, leads_on, stream};
 use crate::cluster::nats::{Handle, Headers, JetStream};
 use crate::log::sqlite::{NewCopy, SqliteLog};
 use crate::model::StorageError;
@@ -282,7 +282,7 @@ async fn is_usable(
     let Some(position) = smol::unblock(checks).await? else {
         return Ok(false);
     };
-    let log = state_of(jetstream, settings).await?;
+    let log = stream(jetstream, settings).await?.state;
     let is_of_chat = position.log == settings.chat && position.checkpoint.is_some();
     Ok(is_of_chat && leads_on(&log, &position))
 }

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 
 use super::connected::ServerStatus;
-use super::{
-    Error, LOG, PAUSE, STATUS, STORED, Settings, leads_on, state, state_of, with_jetstream,
-};
+use super::{Error, LOG, PAUSE, STATUS, STORED, Settings, leads_on, state, stream, with_jetstream};
 use crate::cluster::nats::jetstream::{NO_PEERS, NO_SUCH_STREAM, NOT_CLUSTERED, StreamState};
 use crate::cluster::nats::{self, Headers, JetStream};
 use crate::log::sqlite::{Position, SqliteLog};
@@ -139,7 +137,7 @@ pub fn position(folder: &Path) -> Result<Option<Position>, Error> {
 /// When there is no such chat, or the log cannot be used.
 pub fn status(settings: &Settings) -> Result<(StreamState, Vec<ServerStatus>), Error> {
     smol::block_on(with_jetstream(settings, async |jetstream| {
-        let state = state_of(jetstream, settings).await?;
+        let state = stream(jetstream, settings).await?.state;
         Ok((state, answers(jetstream, settings).await?))
     }))
 }

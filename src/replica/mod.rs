@@ -20,7 +20,7 @@ use async_io::Timer;
 use smol::channel::{Receiver, Sender, unbounded};
 
 use crate::cluster::Members;
-use crate::cluster::nats::jetstream::{NO_SUCH_STREAM, StreamState};
+use crate::cluster::nats::jetstream::{NO_SUCH_STREAM, Stream, StreamState};
 use crate::cluster::nats::{
     self, Address, Connection, Dialer, Handle, InvalidAddress, JetStream, Tls,
 };
@@ -236,6 +236,7 @@ impl From<nats::Error> for Error {
 /// A replica that is open, but does not follow the log yet.
 pub struct Replica {
     settings: Settings,
+    created: String,
     local: Arc<SqliteLog>,
     copies: Arc<Copies>,
     position: Position,
@@ -252,9 +253,9 @@ impl Replica {
     /// # Errors
     /// When the folder or the log cannot be used.
     pub fn open(settings: Settings, folder: &Path, sink: Sink) -> Result<Self, Error> {
-        smol::block_on(with_jetstream(&settings, async |jetstream| {
+        let created = smol::block_on(with_jetstream(&settings, async |jetstream| {
             let known = known(&settings, folder)?;
-            let state = state_of(jetstream, &settings).await?;
+            let Stream { created, state, .. } = stream(jetstream, &settings).await?;
             if state.last < known.as_ref().map_or(0, Position::newest) {
                 let own = known.as_ref().map_or(0, Position::newest);
                 return Err(Error::Shorter(own, state.last));
@@ -262,13 +263,14 @@ impl Replica {
             if state.first > known.as_ref().map_or(1, Position::needed) {
                 copy::receive(jetstream, &settings, folder).await?;
             }
-            Ok(())
+            Ok(created)
         }))?;
         let local = Arc::new(SqliteLog::open(folder, sink)?);
         let position = local.replicate(&settings.chat, 0)?;
         Ok(Self {
             copies: Arc::new(Copies::new(local.clone(), folder)),
             settings,
+            created,
             local,
             position,
             queue: unbounded(),
@@ -320,6 +322,7 @@ impl Replica {
             copies: self.copies,
             progress: Arc::default(),
             settings: Arc::new(self.settings.clone()),
+            created: self.created.into(),
         };
         let driver = Driver::new(
             &self.settings,
@@ -347,9 +350,15 @@ pub struct Following {
     copies: Arc<Copies>,
     progress: Arc<Mutex<Progress>>,
     settings: Arc<Settings>,
+    created: Arc<str>,
 }
 
 impl Following {
+    /// Returns the time at which the log was created. All servers of the chat, and no others, have the same.
+    pub fn created(&self) -> &str {
+        &self.created
+    }
+
     /// Waits until there is a connection to NATS, and returns it.
     pub async fn connection(&self) -> Handle {
         self.connected.handle().await
@@ -436,16 +445,20 @@ fn known(settings: &Settings, folder: &Path) -> Result<Option<Position>, Error> 
 
 /// Returns the messages of the log; `None` if there is no such chat.
 async fn state(jetstream: &JetStream, settings: &Settings) -> Result<Option<StreamState>, Error> {
-    match jetstream.stream(&settings.stream()).await {
-        Err(nats::Error::Refused { code, .. }) if code == NO_SUCH_STREAM => Ok(None),
+    match stream(jetstream, settings).await {
+        Err(Error::NoChat(_)) => Ok(None),
         stream => Ok(Some(stream?.state)),
     }
 }
 
-/// Returns the messages of the log of a chat that must exist.
-async fn state_of(jetstream: &JetStream, settings: &Settings) -> Result<StreamState, Error> {
-    let state = state(jetstream, settings).await?;
-    state.ok_or_else(|| Error::NoChat(settings.chat.clone()))
+/// Returns the log of a chat that must exist.
+async fn stream(jetstream: &JetStream, settings: &Settings) -> Result<Stream, Error> {
+    match jetstream.stream(&settings.stream()).await {
+        Err(nats::Error::Refused { code, .. }) if code == NO_SUCH_STREAM => {
+            Err(Error::NoChat(settings.chat.clone()))
+        }
+        stream => Ok(stream?),
+    }
 }
 
 /// Returns whether the log has everything that a replica needs, and everything that the replica has seen.

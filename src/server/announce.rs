@@ -22,15 +22,15 @@ pub struct Announcement {
 }
 
 impl Announcement {
-    /// Announces a server with `name` and `addresses`.
-    pub fn begin(name: &str, addresses: &[SocketAddr]) -> Option<Self> {
+    /// Announces a server with `name` and `addresses`. If several servers share its chat, `chat` identifies the chat.
+    pub fn begin(name: &str, addresses: &[SocketAddr], chat: Option<&str>) -> Option<Self> {
         let is_reached = |address: &&SocketAddr| !address.ip().is_loopback();
         let port = addresses.iter().find(is_reached)?.port();
         // An announcement contains only one port.
         let addresses = addresses.iter().filter(is_reached);
         let addresses = addresses.filter(|address| address.port() == port);
         let addresses: Vec<IpAddr> = addresses.map(SocketAddr::ip).collect();
-        match announce(name, port, &addresses) {
+        match announce(name, port, &addresses, chat) {
             Ok(announcement) => {
                 info!("announced on the local network as {name}");
                 Some(announcement)
@@ -43,24 +43,24 @@ impl Announcement {
     }
 }
 
-fn announce(name: &str, port: u16, addresses: &[IpAddr]) -> Result<Announcement, mdns_sd::Error> {
+fn announce(
+    name: &str,
+    port: u16,
+    addresses: &[IpAddr],
+    chat: Option<&str>,
+) -> Result<Announcement, mdns_sd::Error> {
     let daemon = ServiceDaemon::new()?;
     // On loopback, the announcement would contain 127.0.0.1. The server may not listen there, and no other machine
     // would receive the announcement.
     daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
     let host = format!("{name}.local.");
     let version = VERSION.to_string();
+    let mut properties = vec![("version", &version[..])];
+    properties.extend(chat.map(|chat| ("cluster", chat)));
     let (everywhere, fixed): (Vec<IpAddr>, Vec<_>) = addresses
         .iter()
         .partition(|address| address.is_unspecified());
-    let mut service = ServiceInfo::new(
-        SERVICE,
-        name,
-        &host,
-        &fixed[..],
-        port,
-        &[("version", &version[..])][..],
-    )?;
+    let mut service = ServiceInfo::new(SERVICE, name, &host, &fixed[..], port, &properties[..])?;
     if !everywhere.is_empty() {
         let family = |address: &IpAddr| match address {
             IpAddr::V4(_) => IfKind::IPv4,

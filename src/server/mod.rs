@@ -554,7 +554,8 @@ pub fn run(
             // Clients that look for servers speak the line protocol.
             let spoken = places.iter().filter(|place| place.protocols.lines);
             let spoken: Vec<_> = spoken.map(|place| place.addr).collect();
-            announce::Announcement::begin(&server.config.name, &spoken)
+            let chat = following.as_ref().map(Following::created);
+            announce::Announcement::begin(&server.config.name, &spoken, chat)
         } else {
             None
         };

@@ -1,12 +1,13 @@
-//! The servers that announce themselves on the local network (DNS-SD, `_plainchat._tcp`).
+//! The chats whose servers announce themselves on the local network (DNS-SD, `_plainchat._tcp`).
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use mdns_sd::{ServiceDaemon, ServiceEvent};
 
 use super::failure::Failure;
-use crate::client::{Address, Error};
+use crate::client::{Address, Addresses, Error};
 use crate::protocol::{PORT, SERVICE};
 
 /// The time to wait for answers. On a network without faults, they arrive within a second.
@@ -15,28 +16,41 @@ const LISTEN: Duration = Duration::from_millis(1500);
 /// The time that a server on this machine may take to answer.
 const HERE_WITHIN: Duration = Duration::from_secs(2);
 
-/// A server that was found.
+/// A chat that was found, with all its servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The server's address.
-    pub address: Address,
-    /// The server's name.
-    pub name: String,
+    /// What identifies the chat; `None` if it has only one server.
+    chat: Option<String>,
+    /// The servers' addresses.
+    addresses: Vec<Address>,
+    /// The servers' names.
+    names: Vec<String>,
 }
 
-/// Returns the server on this machine. If there is none, returns the only server that announces itself on the local
-/// network.
+impl Found {
+    /// Returns the addresses of the servers.
+    pub fn addresses(&self) -> Addresses {
+        Addresses::new(self.addresses.clone())
+    }
+
+    /// Returns the names of the servers, with commas between them.
+    pub fn names(&self) -> String {
+        self.names.join(", ")
+    }
+}
+
+/// Returns the server on this machine. If there is none, returns the servers of the only chat that is announced on the
+/// local network.
 ///
 /// # Errors
-/// [`Error::Connect`] to this machine if there is no server at all; [`Failure::Several`] if several announce
-/// themselves.
-pub fn nearest() -> Result<Address, Failure> {
+/// [`Error::Connect`] to this machine if there is no server at all; [`Failure::Several`] if several chats are announced.
+pub fn nearest() -> Result<Addresses, Failure> {
     let here: Address = "localhost".parse().map_err(Error::from)?;
     let addresses = ("localhost", PORT).to_socket_addrs();
     let mut refused = std::io::Error::from(std::io::ErrorKind::NotFound);
     for address in addresses.into_iter().flatten() {
         match TcpStream::connect_timeout(&address, HERE_WITHIN) {
-            Ok(_) => return Ok(here),
+            Ok(_) => return Ok(here.into()),
             Err(error) => refused = error,
         }
     }
@@ -47,17 +61,17 @@ pub fn nearest() -> Result<Address, Failure> {
             source: refused,
         }
         .into()),
-        1 => Ok(found.remove(0).address),
+        1 => Ok(found.remove(0).addresses()),
         _ => Err(Failure::Several(
             found
                 .iter()
-                .map(|one| format!("{} ({})", one.address, one.name))
+                .map(|chat| format!("{} ({})", chat.addresses(), chat.names()))
                 .collect(),
         )),
     }
 }
 
-/// Returns every server that answers in time, sorted by name.
+/// Returns every chat of which a server answers in time, sorted by the names of their first servers.
 ///
 /// # Errors
 /// [`Failure::Network`].
@@ -66,13 +80,15 @@ pub fn all() -> Result<Vec<Found>, Failure> {
     let daemon = ServiceDaemon::new().map_err(failed)?;
     let events = daemon.browse(SERVICE).map_err(failed)?;
     let end = Instant::now() + LISTEN;
-    let mut found: Vec<(u8, Found)> = Vec::new();
+    // Each server at its best address, by its name.
+    let mut servers: BTreeMap<String, (u8, Address, Option<String>)> = BTreeMap::new();
     while let Ok(event) = events.recv_timeout(end.saturating_duration_since(Instant::now())) {
         let ServiceEvent::ServiceResolved(service) = event else {
             continue;
         };
         let name = service.get_fullname().split("._plainchat").next();
         let name = crate::protocol::text::clean(name.unwrap_or_default()).into_owned();
+        let chat = service.get_property_val_str("cluster").map(str::to_owned);
         for ip in service.get_addresses() {
             let written = match ip.to_ip_addr() {
                 IpAddr::V4(ip) => format!("{ip}:{}", service.get_port()),
@@ -82,24 +98,32 @@ pub fn all() -> Result<Vec<Found>, Failure> {
             let Ok(address) = written.parse::<Address>() else {
                 continue;
             };
-            let found_here = (
-                rank(ip.to_ip_addr()),
-                Found {
-                    address,
-                    name: name.clone(),
-                },
-            );
-            match found.iter_mut().find(|(_, known)| known.name == name) {
-                Some(known) if known.0 > found_here.0 => *known = found_here,
-                Some(_) => {}
-                None => found.push(found_here),
+            let rank = rank(ip.to_ip_addr());
+            if servers.get(&name).is_none_or(|known| rank < known.0) {
+                servers.insert(name.clone(), (rank, address, chat.clone()));
             }
         }
     }
     // The answer to this is not needed.
     let _ = daemon.shutdown();
-    found.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
-    Ok(found.into_iter().map(|(_, found)| found).collect())
+    let mut found: Vec<Found> = Vec::new();
+    for (name, (_, address, chat)) in servers {
+        match found
+            .iter_mut()
+            .find(|known| chat.is_some() && known.chat == chat)
+        {
+            Some(known) => {
+                known.addresses.push(address);
+                known.names.push(name);
+            }
+            None => found.push(Found {
+                chat,
+                addresses: vec![address],
+                names: vec![name],
+            }),
+        }
+    }
+    Ok(found)
 }
 
 /// Returns the rank of an address. If a server has several addresses, the address with the lowest rank is used: it

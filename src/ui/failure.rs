@@ -63,7 +63,7 @@ pub enum Failure {
         /// The problem at that place.
         why: String,
     },
-    /// Several servers announce themselves, and the user has not named one.
+    /// Several chats are announced, and the user has not named one.
     Several(Vec<String>),
     /// The local network could not be searched.
     Network(String),
@@ -149,8 +149,8 @@ impl fmt::Display for Failure {
             Self::Several(found) => {
                 write!(
                     f,
-                    "there are several servers; name one: {}",
-                    found.join(", ")
+                    "there are several chats; name the servers of one: {}",
+                    found.join("; ")
                 )
             }
             Self::Unconfirmed(lines) => f.write_str(&unsent(*lines)),

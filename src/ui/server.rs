@@ -65,7 +65,7 @@ impl Server {
         let addresses: Addresses = match (saved, name) {
             (Some(saved), _) => saved.address.parse().map_err(Error::from)?,
             (None, Some(name)) => name.parse().map_err(Error::from)?,
-            (None, None) => discover::nearest()?.into(),
+            (None, None) => discover::nearest()?,
         };
         let saved = saved.cloned().unwrap_or_default();
         let nick_is_asked = flags.nick.is_some();
@@ -270,8 +270,8 @@ pub(super) fn first_line(path: &Path) -> Result<String, Failure> {
 /// When the network cannot be searched.
 pub fn list() -> Result<Exit, Failure> {
     let found = discover::all()?;
-    for server in &found {
-        println!("{}  {}", server.address, server.name);
+    for chat in &found {
+        println!("{}  {}", chat.addresses(), chat.names());
     }
     if found.is_empty() {
         complain("no server announces itself on the local network");

@@ -5,6 +5,7 @@
 use std::process::Command;
 
 use crate::support::script::{Ended, run};
+use crate::support::spawn::nats_server;
 
 /// Runs `script` in a network namespace of its own, on a link that nobody else uses.
 fn in_network(script: &str) -> Ended {
@@ -22,6 +23,7 @@ fn in_network(script: &str) -> Ended {
             .args(["--user", "--map-root-user", "--net", "bash", "-c", &script])
             .env("CHATC", env!("CARGO_BIN_EXE_chatc"))
             .env("CHATD", env!("CARGO_BIN_EXE_chatd"))
+            .env("NATS_SERVER", nats_server())
             .env("HOME", home.path()),
         b"",
     )
@@ -88,4 +90,54 @@ fn a_server_is_found_only_at_an_address_at_which_it_listens() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let found = "10.88.0.1:7002  everywhere\n10.88.0.1:7001  near\n";
     assert_eq!(ended.stdout, found, "{ended:?}");
+}
+
+/// Servers of one chat are one line, and a client without an address can use any of them (chatd.md 8).
+#[test]
+fn the_servers_of_a_shared_chat_are_found_as_one() {
+    let ended = in_network(
+        "cd \"$HOME\"
+         printf 'listen: 127.0.0.1:4222\njetstream { store_dir: nats, sync_interval: always }\n' >settings
+         \"$NATS_SERVER\" --config settings >nats.log 2>&1 &
+         until grep -q 'Server is ready' nats.log; do kill -0 $!; done
+         shared=\"--cluster nats://127.0.0.1:4222\"
+         for chat in one two; do
+           \"$CHATD\" cluster init --data $chat.a $shared --cluster-name $chat >init.log 2>&1
+         done
+         start() {
+           coproc \"$CHATD\" $shared --log-level off \"$@\" 2>/dev/null
+           read -r -u ${COPROC[0]} line
+         }
+         begin() {
+           start --cluster-name one --node \"$1\" --name \"$1\" --data one.$1 --listen 10.77.0.1:$2 2>/dev/null
+           eval $1=$COPROC_PID
+         }
+         begin a 7000
+         begin b 7001
+         for try in 1 2 3 4 5 6 7 8; do
+           found=$($CHATC servers 2>/dev/null)
+           [[ $found = *b ]] && break
+         done
+         echo \"$found\"
+         $CHATC send lobby hello
+         kill -KILL $a
+         $CHATC history
+         start --cluster-name two --node c --name c --data two.a --listen 10.77.0.1:7002 2>/dev/null
+         for try in 1 2 3 4 5 6 7 8; do
+           found=$($CHATC servers 2>/dev/null)
+           [[ $found = *c ]] && break
+         done
+         echo \"$found\"
+         $CHATC rooms",
+    );
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    let [both, hello, left, other] = lines[..] else {
+        panic!("{ended:?}");
+    };
+    assert_eq!(both, "10.77.0.1:7000,10.77.0.1:7001  a, b", "{ended:?}");
+    assert!(hello.ends_with("hello"), "{ended:?}");
+    assert_eq!(left, "10.77.0.1:7001  b", "{ended:?}");
+    assert_eq!(other, "10.77.0.1:7002  c", "{ended:?}");
+    let several = "several chats; name the servers of one: 10.77.0.1:7001 (b); 10.77.0.1:7002 (c)";
+    assert!(ended.stderr.contains(several), "{ended:?}");
 }

@@ -15,6 +15,8 @@ use plainchat::cluster::nats::{Address, Connection, Error, Handle, Lost, connect
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::support::spawn::nats_server;
+
 /// The deadline of a test. It is far longer than working code ever needs, even on a busy machine with a slow disk.
 const DEADLINE: Duration = Duration::from_secs(180);
 
@@ -69,16 +71,6 @@ pub struct Server {
     child: Child,
 }
 
-/// Returns the program: the one that `tests/run` has installed, or that of the system.
-fn program() -> &'static str {
-    let installed = concat!(env!("CARGO_TARGET_TMPDIR"), "/../tools/nats-server");
-    if Path::new(installed).is_file() {
-        installed
-    } else {
-        "nats-server"
-    }
-}
-
 /// Returns ports that are free now. Another program may take one before it is used.
 pub fn free_ports(count: usize) -> Vec<u16> {
     let listeners = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
@@ -106,7 +98,7 @@ async fn greeting(socket: &str) -> io::Result<String> {
 fn spawn(folder: &Path) -> Child {
     let errors = folder.join("errors");
     let errors = File::options().create(true).append(true).open(errors);
-    Command::new(program())
+    Command::new(nats_server())
         .arg("--config")
         .arg(folder.join("settings"))
         .stdin(Stdio::null())

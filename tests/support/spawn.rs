@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, setrlimit};
@@ -269,4 +270,14 @@ pub fn allow_many_connections() {
         maximum: hard,
     };
     setrlimit(Resource::Nofile, limit).expect("the soft limit may rise to the hard one");
+}
+
+/// Returns the program `nats-server`: the one that `tests/run` has installed, or that of the system.
+pub fn nats_server() -> &'static str {
+    let installed = concat!(env!("CARGO_TARGET_TMPDIR"), "/../tools/nats-server");
+    if Path::new(installed).is_file() {
+        installed
+    } else {
+        "nats-server"
+    }
 }

@@ -31,7 +31,7 @@ Commands, each with a --help of its own:
   files [ROOM]            list the files of a room
   run -- COMMAND          run a command and post its output to a room
   bot -- COMMAND          run a bot that reads events and answers them
-  servers                 list the servers on the local network
+  servers                 list the chats on the local network
   completions SHELL       print completions for bash, zsh, fish or nushell
   manual                  print the manual page (chatc manual | man -l -)",
     note = "\
@@ -59,7 +59,7 @@ CHATC_PASSWORD, or at a prompt (--ask-password); never on the command line.
 Without one, chatc protects your nick with a random password, which it keeps in
 ~/.local/state/chatc. If the server itself has a password, chatc prompts for it
 or reads it from CHATC_SERVER_PASSWORD.",
-    example = "Talk in the lobby of the server on this machine, or of the only one on the local network:\n  $ {command_name}",
+    example = "Talk in the lobby of the server on this machine, or of the only chat on the local network:\n  $ {command_name}",
     example = "Send one message to #ops:\n  $ {command_name} send '#ops' build done",
     example = "Post a log as it grows, and see what others say about it:\n  $ tail -f app.log | {command_name} --nick app --room logs",
     error_code(0, "everything was done"),
@@ -103,7 +103,7 @@ pub struct Chat {
     pub version: bool,
 
     /// the server: HOST, HOST:PORT, [::1]:PORT, or a name from your settings file.
-    /// Default: localhost:5002 or, if there is none, the only server on the local
+    /// Default: localhost:5002 or, if there is none, the only chat on the local
     /// network
     #[argh(positional, arg_name = "host[:port]")]
     pub host: Option<String>,
@@ -488,7 +488,7 @@ pub struct Bot {
     pub command: Vec<String>,
 }
 
-/// Lists the servers that announce themselves on the local network.
+/// Lists the chats whose servers announce themselves on the local network.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Servers {}

@@ -67,6 +67,8 @@ pub struct Settings {
 /// A stream.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Stream {
+    /// The time at which it was created, in the form of RFC 3339 with nanoseconds. No other stream has the same.
+    pub created: String,
     /// Its messages.
     pub state: StreamState,
     /// The servers that keep it; `None` if there is only one NATS server.
