@@ -444,14 +444,15 @@ impl Driver {
             self.checkpoint_after = stored.sequence + MESSAGES_PER_CHECKPOINT;
             parts.push(report(SharedReport::Checkpoint(self.checkpoint())));
         }
-        self.pass(stored.sequence, time, parts, stored.payload.len());
+        // Those who are told that the epoch of a server has ended no longer find it here.
         self.count(|progress| {
-            progress.read_to = stored.sequence;
             let live = || self.node.members().all_live();
             if !live().eq(&progress.servers) {
                 progress.servers = live().cloned().collect();
             }
         });
+        self.pass(stored.sequence, time, parts, stored.payload.len());
+        self.count(|progress| progress.read_to = stored.sequence);
         Ok(())
     }
 
