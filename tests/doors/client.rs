@@ -487,7 +487,7 @@ fn after_an_abandoned_request_no_reply_is_mistaken_for_another() {
 fn an_upload_reads_while_it_writes() {
     // The server reads nothing until the client has taken its lines, which are far more than the system's
     // buffers hold.
-    let spam = "MSG #a bob spam\n".repeat(1_000_000);
+    let spam = format!("MSG #a bob {}\n", "spam".repeat(250)).repeat(16_000);
     let file = vec![7; 12_000_000];
     let digest = within(FileDigest::of(&file[..])).unwrap().digest();
     let mut script = vec![Step::Say(spam)];
