@@ -22,7 +22,7 @@ use super::text::is_clean;
 /// layout of clients.
 pub const NAME_CHARS_MAX: usize = 32;
 
-/// The maximum number of bytes in a nick or in a room's name with its `#`, as four bytes encode any character.
+/// The maximum number of bytes in a nick or in a room's name with its `#`. A character has at most four bytes.
 pub const NAME_BYTES_MAX: usize = 1 + 4 * NAME_CHARS_MAX;
 
 /// The maximum number of bytes in a file's name, which is also the limit of common file systems.

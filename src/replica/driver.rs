@@ -444,7 +444,8 @@ impl Driver {
             self.checkpoint_after = stored.sequence + MESSAGES_PER_CHECKPOINT;
             parts.push(report(SharedReport::Checkpoint(self.checkpoint())));
         }
-        // Those who are told that the epoch of a server has ended no longer find it here.
+        // This comes before the reports, so that a server whose epoch has ended is no longer in this list when the end is
+        // reported.
         self.count(|progress| {
             let live = || self.node.members().all_live();
             if !live().eq(&progress.servers) {

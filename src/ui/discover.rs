@@ -16,10 +16,13 @@ const LISTEN: Duration = Duration::from_millis(1500);
 /// The time that a server on this machine may take to answer.
 const HERE_WITHIN: Duration = Duration::from_secs(2);
 
+/// The maximum number of servers of a chat.
+const SERVERS_MAX: usize = 64;
+
 /// A chat that was found, with all its servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// What identifies the chat; `None` if it has only one server.
+    /// What identifies the chat; `None` if its server shares the chat with no other.
     chat: Option<String>,
     /// The servers' addresses.
     addresses: Vec<Address>,
@@ -88,7 +91,8 @@ pub fn all() -> Result<Vec<Found>, Failure> {
         };
         let name = service.get_fullname().split("._plainchat").next();
         let name = crate::protocol::text::clean(name.unwrap_or_default()).into_owned();
-        let chat = service.get_property_val_str("cluster").map(str::to_owned);
+        let chat = service.get_property_val_str("cluster");
+        let chat = chat.filter(|chat| !chat.is_empty()).map(str::to_owned);
         for ip in service.get_addresses() {
             let written = match ip.to_ip_addr() {
                 IpAddr::V4(ip) => format!("{ip}:{}", service.get_port()),
@@ -106,12 +110,19 @@ pub fn all() -> Result<Vec<Found>, Failure> {
     }
     // The answer to this is not needed.
     let _ = daemon.shutdown();
+    Ok(chats(servers))
+}
+
+/// Returns the chats of servers, which are given by their names.
+fn chats(servers: BTreeMap<String, (u8, Address, Option<String>)>) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
     for (name, (_, address, chat)) in servers {
         match found
             .iter_mut()
             .find(|known| chat.is_some() && known.chat == chat)
         {
+            // Anybody can announce servers, and each may cost the client some seconds.
+            Some(known) if known.names.len() == SERVERS_MAX => {}
             Some(known) => {
                 known.addresses.push(address);
                 known.names.push(name);
@@ -123,7 +134,7 @@ pub fn all() -> Result<Vec<Found>, Failure> {
             }),
         }
     }
-    Ok(found)
+    found
 }
 
 /// Returns the rank of an address. If a server has several addresses, the address with the lowest rank is used: it
@@ -134,5 +145,29 @@ fn rank(ip: IpAddr) -> u8 {
         IpAddr::V6(ip) if ip.is_loopback() => 4,
         IpAddr::V6(ip) if ip.is_unicast_link_local() => 3,
         IpAddr::V6(_) => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_servers_of_one_shared_chat_are_one_line() {
+        let server = |name: &str, chat: Option<&str>| {
+            let address = format!("{name}.example.org").parse().unwrap();
+            (name.to_owned(), (0, address, chat.map(str::to_owned)))
+        };
+        let mut servers = BTreeMap::from([
+            server("a", Some("1")),
+            server("b", None),
+            server("c", None),
+            server("d", Some("2")),
+            server("e", Some("1")),
+        ]);
+        let names = |servers| chats(servers).iter().map(Found::names).collect::<Vec<_>>();
+        assert_eq!(names(servers.clone()), ["a, e", "b", "c", "d"]);
+        servers.extend((0..100).map(|n| server(&format!("x{n}"), Some("2"))));
+        assert_eq!(chats(servers)[3].addresses.len(), SERVERS_MAX);
     }
 }

@@ -33,7 +33,8 @@ impl LineSplitter {
     /// Limits the length of the messages, so that each also fits into a `TELL` line with a nonce and a room's name of
     /// `room` bytes.
     pub fn limit(&mut self, room: usize) {
-        self.most = text_bytes_max(room);
+        // The server sends the name, which may be too long.
+        self.most = text_bytes_max(room.min(NAME_BYTES_MAX));
     }
 
     /// Appends the texts of `input` to `out`.
@@ -158,6 +159,10 @@ mod tests {
             texts.iter().map(String::len).collect::<Vec<_>>(),
             [4047, 49]
         );
+        splitter.limit(6000);
+        let mut texts = Vec::new();
+        splitter.push("é\n".as_bytes(), &mut texts);
+        assert_eq!(texts, ["é"]);
     }
 
     proptest! {

@@ -55,7 +55,7 @@ pub struct Server {
 
 impl Server {
     /// Finds the server. If neither the flags nor the settings name one, it is the server on this machine or, if
-    /// there is none, the only one that announces itself on the local network.
+    /// there is none, the servers of the only chat that is announced on the local network.
     ///
     /// # Errors
     /// If there is no server, or there are several; [`Failure::File`] for a password file.
@@ -264,7 +264,7 @@ pub(super) fn first_line(path: &Path) -> Result<String, Failure> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// Prints the servers that announce themselves on the local network.
+/// Prints the chats whose servers announce themselves on the local network.
 ///
 /// # Errors
 /// When the network cannot be searched.

@@ -377,7 +377,7 @@ fn what_was_asked_for_last_is_in_effect_after_a_break() {
 }
 
 #[test]
-fn a_user_who_gets_another_nick_and_then_the_own_one_reads_both() {
+fn a_user_who_gets_another_nick_and_then_their_own_one_reads_both() {
     let taken = next_connection(HELLO, "", "").replace(
         "< OK NICK ann\n",
         "< ERR NICK nick-taken it is taken\n> NICK ann2 <password>\n< OK NICK ann2\n",

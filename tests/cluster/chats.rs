@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_lite::future;
 use plainchat::cluster::nats::Headers;
+use plainchat::cluster::nats::codec::Message;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -112,6 +113,54 @@ impl Chat {
         });
         assert!(answer["error"].is_null(), "{answer}");
         answer
+    }
+
+    /// Answers servers that copy a file, as a server that has it, until all of it was sent. The second request for a piece
+    /// gets no answer. Returns the offsets of all requests.
+    fn send_file(&self, bytes: &[u8], sha256: &str) -> Vec<usize> {
+        let mut offsets = Vec::new();
+        run(async {
+            let (handle, connection) = self.nats.all[0].connect().await;
+            let (looks, copies) = ("pc.chat.files", "pc.chat.files.gone");
+            let everybody = handle.subscribe(looks).expect("a connection");
+            let pieces = handle.subscribe(copies).expect("a connection");
+            let answer = |to: &Message, answer: &[u8]| {
+                let to = to.reply.as_deref().expect("it waits for an answer");
+                handle
+                    .publish(to, None, &Headers::new(), answer)
+                    .expect("a connection");
+            };
+            let has = async {
+                while let Some(asked) = everybody.next().await {
+                    assert_eq!(asked.payload, sha256.as_bytes());
+                    answer(&asked, copies.as_bytes());
+                }
+            };
+            let sends = async {
+                while let Some(asked) = pieces.next().await {
+                    let words = String::from_utf8(asked.payload.clone()).expect("text");
+                    let offset = words.strip_prefix(sha256).expect("its digest").trim();
+                    offsets.push(offset.parse().expect("an offset"));
+                    if offsets.len() == 2 {
+                        continue;
+                    }
+                    let (_, rest) = bytes.split_at(offsets[offsets.len() - 1]);
+                    let (piece, left) = rest.split_at(rest.len().min(200_000));
+                    let left_bytes = left.len() as u64;
+                    answer(&asked, &[&left_bytes.to_be_bytes(), piece].concat());
+                    if left.is_empty() {
+                        // The answer to a further request shows that the piece was sent.
+                        let (none, within) = (Headers::new(), Duration::from_secs(5));
+                        let sent = handle.request("$JS.API.INFO", &none, b"", within);
+                        sent.await.expect("an answer");
+                        break;
+                    }
+                }
+            };
+            let lost = async { panic!("{}", connection.run().await) };
+            future::or(sends, future::or(has, lost)).await;
+        });
+        offsets
     }
 
     /// Returns what a server has stored of all rooms.
@@ -469,6 +518,26 @@ fn the_live_files_of_a_server_that_has_died_are_removed() {
     bob.end_input();
     bob.inbox
         .find(|line| line.starts_with(&format!("OK UPLOAD {own} ")));
+}
+
+#[test]
+fn a_copy_of_a_file_goes_on_where_it_was_cut_off() {
+    let chat = Chat::begin();
+    let one = chat.start("one");
+    let mut ann = one.member("ann");
+    let bytes: Vec<u8> = (0..500_000_u32).map(|n| (n % 251) as u8).collect();
+    ann.send(format!("UPLOAD big.bin {}\n", bytes.len()));
+    ann.send(bytes.clone());
+    let told = ann.inbox.reply("OK UPLOAD <id> 500000 <sha256>");
+    let words: Vec<&str> = told.split(' ').collect();
+    drop((ann, one));
+    let two = chat.start("two");
+    let offsets = chat.send_file(&bytes, words[4]);
+    assert_eq!(offsets, [0, 200_000, 200_000, 400_000]);
+    let mut bob = two.peer();
+    bob.send(format!("DOWNLOAD {}\n", words[2]));
+    bob.inbox.find(|line| line.starts_with("DATA "));
+    assert_eq!(bob.inbox.bytes(bytes.len()), bytes);
 }
 
 #[test]

@@ -154,7 +154,7 @@ pub(in crate::server) async fn copied_elsewhere(
             Ok(answer) => {
                 let more = String::from_utf8(answer).ok();
                 let more = more.and_then(|more| more.parse::<u64>().ok());
-                if let Some(more) = more.filter(|more| *more != arrived) {
+                if let Some(more) = more.filter(|more| *more > arrived) {
                     (arrived, late) = (more, server.clock.now().uptime + COPIED_WITHIN);
                 }
             }
@@ -278,12 +278,7 @@ pub(super) async fn copy_all(server: Arc<Server>, following: Following) {
     }
     loop {
         let digest = server.exchange.files.next().await;
-        let copied = if server.store.is_expected(digest) {
-            copy(&server, &following, digest, None, |_| {}).await
-        } else {
-            Ok(())
-        };
-        match copied {
+        match copy(&server, &following, digest, None, |_| {}).await {
             Ok(()) => {
                 server.exchange.files.is_copied(digest);
                 // It may have been announced when it had just been dropped.
@@ -305,8 +300,9 @@ async fn is_complete(server: &Arc<Server>, digest: Digest) -> bool {
     server.pool.run(move || store.is_complete(digest)).await
 }
 
-/// Copies a file from the subject `from`, or from any server that has it, unless this server has it by now. If that fails,
-/// tries again and copies only what is missing. Calls `progress` with the number of bytes that have arrived.
+/// Copies a file from the subject `from`, or from any server that has it, unless this server has it by now or no longer
+/// needs it. If that fails, tries again and copies only what is missing. Calls `progress` with the number of bytes that
+/// have arrived.
 async fn copy(
     server: &Arc<Server>,
     following: &Following,
@@ -314,10 +310,16 @@ async fn copy(
     from: Option<&str>,
     progress: impl Fn(u64),
 ) -> io::Result<()> {
-    let store = server.store.clone();
-    let mut incoming = server.pool.run(move || store.begin()).await?;
+    let mut part = None;
     let mut failures = 0;
-    while !is_complete(server, digest).await {
+    while server.store.is_expected(digest) && !is_complete(server, digest).await {
+        let incoming = match part.take() {
+            Some(part) => part,
+            None => {
+                let store = server.store.clone();
+                server.pool.run(move || store.begin()).await?
+            }
+        };
         let before = incoming.length();
         let received = receive_rest(server, following, digest, from, incoming, &progress);
         match received.await {
@@ -330,8 +332,8 @@ async fn copy(
                 return Ok(());
             }
             Err((e, None)) => return Err(e),
-            Err((e, Some(part))) => {
-                failures = if part.length() > before {
+            Err((e, Some(arrived))) => {
+                failures = if arrived.length() > before {
                     1
                 } else {
                     failures + 1
@@ -339,7 +341,7 @@ async fn copy(
                 if failures == ATTEMPTS {
                     return Err(e);
                 }
-                incoming = part;
+                part = Some(arrived);
             }
         }
         Timer::after(PAUSE).await;

@@ -40,7 +40,7 @@ const COPIED_WITHIN: Duration = Duration::from_secs(20);
 /// The maximum time for which the answer to a request for a live file waits until more of the file has arrived.
 const MORE_WITHIN: Duration = Duration::from_secs(1);
 
-/// The number of attempts to copy a file before the next one has its turn.
+/// The number of attempts in a row that bring nothing, after which a copy is given up for now.
 const ATTEMPTS: usize = 4;
 
 /// The answer to a direct message that was delivered, and to a file that was copied.

@@ -177,10 +177,19 @@ fn each_line_of_the_help_works_as_it_is() {
                 .replace("WORDS", "done")
                 .replace("-OJ", "-J -o fetched")
                 .replace("NUMBER", &number)
-                .replace("curl ", "curl -sf -m 1 ");
-            let ended = chatd.client(&format!("cd {at} && {typed}")).finish();
+                .replace("curl ", "curl -sf ");
             // A stream without end is ended by curl's `-m`.
-            let expected = if typed.contains("?follow") { 28 } else { 0 };
+            let is_endless = typed.contains("?follow");
+            let typed = typed.replace(
+                "curl ",
+                if is_endless {
+                    "curl -m 1 "
+                } else {
+                    "curl -m 30 "
+                },
+            );
+            let ended = chatd.client(&format!("cd {at} && {typed}")).finish();
+            let expected = if is_endless { 28 } else { 0 };
             assert_eq!(ended.code, Some(expected), "{typed}: {:?}", ended.lines());
             if let Some(file) = ended.lines().concat().strip_prefix("OK UPLOAD ") {
                 number = file.split(' ').next().unwrap().to_owned();
