@@ -79,30 +79,38 @@ pub(super) fn write_event(event: &Live<'_>, marks: Marks, out: &mut Vec<u8>) {
         event.time.encode(out);
         out.push(b' ');
     }
-    write_tagged(event.tags, event.line, marks, out);
+    write_tags(event.tags, marks, out);
+    out.extend_from_slice(event.line.as_bytes());
 }
 
 pub(super) fn write_past(event: &Past<'_>, marks: Marks, out: &mut Vec<u8>) {
-    write_past_head(event.id, event.time, out);
-    write_tagged(event.tags, event.line, marks, out);
+    write_past_head(event.id, event.time, event.tags, marks, out);
+    out.extend_from_slice(event.line.as_bytes());
 }
 
 /// Appends the words before a past event.
-pub(super) fn write_past_head(id: EventId, time: Time, out: &mut Vec<u8>) {
+pub(super) fn write_past_head(
+    id: EventId,
+    time: Time,
+    tags: &str,
+    marks: Marks,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(b"PAST ");
     id.encode(out);
     out.push(b' ');
     time.encode(out);
     out.push(b' ');
+    write_tags(tags, marks, out);
 }
 
-fn write_tagged(tags: &str, line: &str, marks: Marks, out: &mut Vec<u8>) {
+/// Appends the tags of an event, if the reader receives tags and the event has any.
+fn write_tags(tags: &str, marks: Marks, out: &mut Vec<u8>) {
     if marks.tags && !tags.is_empty() {
         out.push(b'@');
         out.extend_from_slice(tags.as_bytes());
         out.push(b' ');
     }
-    out.extend_from_slice(line.as_bytes());
 }
 
 fn write_id(id: Option<EventId>, out: &mut Vec<u8>) {

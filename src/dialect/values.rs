@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{FileReply, Line, Live, Output, Past, ReplyBody, plain};
+use super::{FileReply, Line, Live, Marks, Output, Past, ReplyBody, plain};
 use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Digest, Event, EventId, Time, Verb};
@@ -162,10 +162,15 @@ impl Delivery {
     /// Appends the value as a line of the protocol, without the ending. A logged live event is written as a past
     /// event. A value that has no line appends nothing.
     pub fn write_line(&self, out: &mut Vec<u8>) {
+        self.write_line_with(Marks::default(), out);
+    }
+
+    /// Appends the value as [`Self::write_line`] does, and an event with its `marks`.
+    pub fn write_line_with(&self, marks: Marks, out: &mut Vec<u8>) {
         let line = match self {
             Self::Past(record) | Self::Live(record) => {
                 if let Some(id) = record.id {
-                    plain::write_past_head(id, record.time, out);
+                    plain::write_past_head(id, record.time, &record.tags, marks, out);
                     record.event.encode(out);
                 }
                 return;
@@ -366,28 +371,30 @@ mod tests {
     #[test]
     fn an_event_value_contains_everything_that_its_line_contains() {
         let (id, time) = (EventId::new(7).unwrap(), Time(1_795_346_525_007));
-        for line in [
-            "MSG #lobby bob  hello ",
-            "FILE #lobby bob 17 * build.log",
-            "NICK #lobby bob rob",
-            "NOTE * chatd back soon",
+        let marks = Marks {
+            tags: true,
+            ..Marks::default()
+        };
+        for (tags, line) in [
+            ("", "MSG #lobby bob  hello "),
+            ("reply=6;x-run=a%20b", "MSG #lobby bob hello"),
+            ("", "FILE #lobby bob 17 * build.log"),
+            ("", "NICK #lobby bob rob"),
+            ("", "NOTE * chatd back soon"),
         ] {
-            let past = format!("PAST 7 {time} {line}\n");
             let layout = Event::parse(line).unwrap().layout();
-            let record = Past {
+            let past = Past {
                 id,
                 time,
-                tags: "",
+                tags,
                 line,
                 layout,
                 utc_offset_s: 0,
             };
-            let values = |out: &mut Output| Dialect::Values.to(None).write_past(record, out);
-            assert_eq!(lines(values), past);
             let live = Live {
                 line,
                 layout,
-                tags: "",
+                tags,
                 id: Some(id),
                 quoted: None,
                 time,
@@ -396,10 +403,23 @@ mod tests {
                 is_registered: false,
                 utc_offset_s: 0,
             };
-            assert_eq!(
-                lines(|out| Dialect::Values.to(None).write_event(live, out)),
-                past
-            );
+            let mut out = Output::default();
+            Dialect::Values.to(None).write_past(past, &mut out);
+            Dialect::Values.to(None).write_event(live, &mut out);
+            let values: Vec<Delivery> = out.take_values().collect();
+            assert_eq!(values.len(), 2);
+            for (value, marks) in values
+                .iter()
+                .flat_map(|v| [(v, Marks::default()), (v, marks)])
+            {
+                let mut expected = Output::default();
+                let program = Dialect::Program(marks).to(None);
+                program.write_past(past, &mut expected);
+                let mut found = Vec::new();
+                value.write_line_with(marks, &mut found);
+                found.push(b'\n');
+                assert_eq!(found, expected.bytes);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::query::{Query, bad};
 use super::reply::Problem;
 use super::{accepts, reply};
 use crate::dialect::hook::ntfy;
-use crate::dialect::{Delivery, Reply, ReplyFields};
+use crate::dialect::{Delivery, Marks, Reply, ReplyFields};
 use crate::protocol::json::event_object;
 use crate::protocol::{EventId, Time};
 
@@ -17,9 +17,9 @@ use crate::protocol::{EventId, Time};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Lines of the protocol.
-    Lines,
-    /// Server-sent events.
-    Events,
+    Lines(Marks),
+    /// Server-sent events, each with a line of the protocol.
+    Events(Marks),
     /// Server-sent events, each with a JSON object.
     JsonEvents,
     /// A JSON array.
@@ -35,29 +35,30 @@ impl Format {
     /// `EventSource` needs because it cannot set headers.
     ///
     /// # Errors
-    /// 400 if the parameter has another value than `json`.
+    /// 400 if the parameter has another value than `json`, or the parameter `tags` another one than `on`.
     pub fn of(headers: &HeaderMap, query: &Query, follows: bool) -> Result<Self, Problem> {
         let accepts = |kind| accepts(headers, kind);
         let is_json = is_json(query)?;
+        let marks = marks(query)?;
         Ok(match follows {
             _ if accepts("text/event-stream") && is_json => Self::JsonEvents,
-            _ if accepts("text/event-stream") => Self::Events,
+            _ if accepts("text/event-stream") => Self::Events(marks),
             true if is_json || accepts("json") => Self::Objects,
             false if is_json || accepts("json") => Self::Array,
-            _ => Self::Lines,
+            _ => Self::Lines(marks),
         })
     }
 
     /// Returns whether the client reads server-sent events.
     pub fn is_events(self) -> bool {
-        matches!(self, Self::Events | Self::JsonEvents)
+        matches!(self, Self::Events(_) | Self::JsonEvents)
     }
 
     /// Returns the value of the `Content-Type` header.
     pub fn content_type(self) -> &'static str {
         match self {
-            Self::Lines => reply::TEXT,
-            Self::Events | Self::JsonEvents => "text/event-stream",
+            Self::Lines(_) => reply::TEXT,
+            Self::Events(_) | Self::JsonEvents => "text/event-stream",
             Self::Array => "application/json",
             Self::Objects => "application/x-ndjson",
             Self::Ntfy(form) => form.content_type(),
@@ -68,7 +69,7 @@ impl Format {
     pub fn write_opening(self, rooms: &str, now: Time, out: &mut Vec<u8>) {
         match self {
             // The page waits for this comment.
-            Self::Events | Self::JsonEvents => out.extend_from_slice(b": hello\n\n"),
+            Self::Events(_) | Self::JsonEvents => out.extend_from_slice(b": hello\n\n"),
             Self::Ntfy(form) => form.write_control("open", rooms, now, out),
             _ => {}
         }
@@ -77,7 +78,7 @@ impl Format {
     /// Appends a keepalive, which shows that an idle stream of `rooms` continues.
     pub fn write_keepalive(self, rooms: &str, now: Time, out: &mut Vec<u8>) {
         match self {
-            Self::Events | Self::JsonEvents => out.extend_from_slice(b":\n\n"),
+            Self::Events(_) | Self::JsonEvents => out.extend_from_slice(b":\n\n"),
             // Over WebSocket, a ping is enough.
             Self::Ntfy(NtfyForm::Socket) => {}
             Self::Ntfy(form) => form.write_control("keepalive", rooms, now, out),
@@ -89,14 +90,14 @@ impl Format {
     pub fn write(self, delivery: &Delivery, n: usize, out: &mut Vec<u8>) -> bool {
         match self {
             Self::Ntfy(form) => return form.write(delivery, out),
-            Self::Lines => {
-                delivery.write_line(out);
+            Self::Lines(marks) => {
+                delivery.write_line_with(marks, out);
                 out.push(b'\n');
             }
-            Self::Events => {
+            Self::Events(marks) => {
                 write_event_id(delivery, out);
                 out.extend_from_slice(b"data: ");
-                delivery.write_line(out);
+                delivery.write_line_with(marks, out);
                 out.extend_from_slice(b"\n\n");
             }
             Self::JsonEvents => {
@@ -141,6 +142,22 @@ pub fn is_json(query: &Query) -> Result<bool, Problem> {
         Some("json") => Ok(true),
         Some(_) => Err(bad("format must be json")),
     }
+}
+
+/// Returns what the lines of events contain besides their ids and times: their tags, if the parameter `tags` requests them.
+///
+/// # Errors
+/// 400 if the parameter has another value than `on`.
+fn marks(query: &Query) -> Result<Marks, Problem> {
+    let tags = match query.get("tags") {
+        None => false,
+        Some("on") => true,
+        Some(_) => return Err(bad("tags must be on")),
+    };
+    Ok(Marks {
+        tags,
+        ..Marks::default()
+    })
 }
 
 /// Appends the id of a server-sent event, which `EventSource` sends back when it reconnects.

@@ -24,7 +24,7 @@ pub const PIECE_BYTES: usize = 16 << 10;
 
 /// `GET /rooms`: lists the rooms. With `q`, searches them.
 pub async fn list(client: &Client, request: &HttpRequest) -> Result<Reply, Problem> {
-    let query = Query::of(request.uri(), &["q", "format"])?;
+    let query = Query::of(request.uri(), &["q", "format", "tags"])?;
     let format = Format::of(request.headers(), &query, false)?;
     let to = reader(client, request.headers()).await?;
     let ask = match query.get("q") {
@@ -42,7 +42,7 @@ fn search(of: SearchOf, words: &str) -> Result<Request<'static>, Refusal> {
 
 /// `GET /rooms/<room>/files`.
 pub async fn files(client: &Client, part: &str, request: &HttpRequest) -> Result<Reply, Problem> {
-    let query = Query::of(request.uri(), &["format"])?;
+    let query = Query::of(request.uri(), &["format", "tags"])?;
     let format = Format::of(request.headers(), &query, false)?;
     let to = reader(client, request.headers()).await?;
     let (of, place) = if query::is_inbox(part) {
@@ -57,7 +57,7 @@ pub async fn files(client: &Client, part: &str, request: &HttpRequest) -> Result
 
 /// `GET /rooms/@?q=`: searches the direct messages of the client's own nick.
 pub async fn search_inbox(client: &Client, request: &HttpRequest) -> Result<Reply, Problem> {
-    let query = Query::of(request.uri(), &["q", "format"])?;
+    let query = Query::of(request.uri(), &["q", "format", "tags"])?;
     let format = Format::of(request.headers(), &query, false)?;
     let words = query
         .get("q")
@@ -69,7 +69,7 @@ pub async fn search_inbox(client: &Client, request: &HttpRequest) -> Result<Repl
 
 /// `GET /rooms/<room>`: sends the history. With `follow`, also sends later events as they happen.
 pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<Reply, Problem> {
-    let known = ["follow", "after", "before", "count", "q", "format"];
+    let known = ["follow", "after", "before", "count", "q", "format", "tags"];
     let (room, query) = (query::room(part)?, Query::of(request.uri(), &known)?);
     let (after, count) = (query.number("after")?, query.number("count")?);
     let before = query.number("before")?;
