@@ -423,6 +423,9 @@ pub struct Past<'a> {
     pub line: &'a str,
     /// The positions of the parts of the line.
     pub layout: EventLayout,
+    /// The beginning of the message or file that the event answers or reacts to, if it is known. Always `None` if the
+    /// dialect does not [need it](Writer::quotes).
+    pub quoted: Option<&'a str>,
     /// The offset of the server's local time from UTC, in seconds.
     pub utc_offset_s: i32,
 }
@@ -438,9 +441,9 @@ pub struct Live<'a> {
     pub tags: &'a str,
     /// The event's id, if it is logged.
     pub id: Option<EventId>,
-    /// The layout and line of the message or file that the event answers or reacts to. Always `None` if the dialect does
-    /// not [need it](Writer::quotes).
-    pub quoted: Option<(EventLayout, &'a str)>,
+    /// The beginning of the message or file that the event answers or reacts to, if it is known. Always `None` if the
+    /// dialect does not [need it](Writer::quotes).
+    pub quoted: Option<&'a str>,
     /// The time of the event.
     pub time: Time,
     /// Whether the event happened in the reader's current room.

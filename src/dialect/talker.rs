@@ -4,20 +4,21 @@
 use std::fmt::Write as _;
 
 use super::{Line, Live, Past, ReplyBody};
-use crate::protocol::human::{away, describe, describe_past};
+use crate::protocol::human::{away, describe, describe_answer, describe_past};
 use crate::protocol::request::{HAS_NUL, Refusal, has_nul};
-use crate::protocol::tags::SentTags;
+use crate::protocol::tags::{SentTags, is_removed};
 use crate::protocol::text::clean;
 use crate::protocol::{Code, Event, Request, Time, Verb};
-
-/// The number of characters of a message that are repeated when somebody answers or reacts to it.
-const QUOTED_CHARS: usize = 30;
 
 /// Parses a line that a person has typed: a command after a slash, or a message.
 pub(super) fn parse(line: &[u8], has_nick: bool) -> Result<Option<Request<'_>>, Refusal> {
     let message = match line {
         [b'/', b'/', ..] => line.get(1..).unwrap_or_default(),
-        [b'/', ..] => return Request::parse(line).map_err(for_people),
+        [b'/', rest @ ..] => {
+            // Tags come before the verb and its slash.
+            let command = if rest.starts_with(b"@") { rest } else { line };
+            return Request::parse(command).map_err(for_people);
+        }
         line => line,
     };
     if !has_nick {
@@ -141,53 +142,32 @@ pub(super) fn write_event(live: &Live<'_>, out: &mut Vec<u8>) {
     }
     let at = local(live.time, live.utc_offset_s).strftime("%H:%M");
     let _ = write!(text, "[{at}] ");
-    let quoted = live.quoted.and_then(|(layout, line)| layout.event(line));
-    text.push_str(&describe_with(&event, quoted.as_ref()));
+    text.push_str(&match live.quoted {
+        Some(quoted) => describe_answer(&event, quoted),
+        None => describe(&event),
+    });
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Describes an event that answers or reacts to `quoted`.
-fn describe_with(event: &Event<'_>, quoted: Option<&Event<'_>>) -> String {
-    let Some(quoted) = quoted.and_then(beginning) else {
-        return describe(event);
-    };
-    match event {
-        Event::Msg { nick, text, .. } => format!("<{nick}> (to {quoted}) {text}"),
-        Event::Me { nick, text, .. } => format!("* {nick} (to {quoted}) {text}"),
-        Event::React { nick, emoji, .. } => format!("-- {nick} reacts with {emoji} to {quoted}"),
-        Event::Unreact { nick, emoji, .. } => format!("-- {nick} withdraws {emoji} from {quoted}"),
-        event => describe(event),
-    }
-}
-
-/// Returns the author of a message or file, and how it begins.
-fn beginning(event: &Event<'_>) -> Option<String> {
-    let (nick, text) = match event {
-        Event::Msg { nick, text, .. } | Event::Me { nick, text, .. } => (nick, text),
-        Event::File { nick, name, .. } => (nick, name),
-        _ => return None,
-    };
-    let mut rest = text.chars();
-    let begin: String = rest.by_ref().take(QUOTED_CHARS).collect();
-    let dots = if rest.next().is_some() { "…" } else { "" };
-    Some(format!("{nick}: {begin}{dots}"))
-}
-
-/// Appends a past event with its date, without its ending.
+/// Appends a past event with its id and date, without its ending. People need the id to edit, delete or react to a
+/// message.
 pub(super) fn write_past(past: &Past<'_>, out: &mut Vec<u8>) {
     let Some(event) = past.layout.event(past.line) else {
         return out.extend_from_slice(past.line.as_bytes());
     };
     let mut text = past_prefix(past, &event);
-    text.push_str(&describe_past(&event, past.tags));
+    text.push_str(&match past.quoted {
+        Some(quoted) if !is_removed(past.tags) => describe_answer(&event, quoted),
+        _ => describe_past(&event, past.tags),
+    });
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Returns what precedes the description of a past event: the recipient of a direct message, and the date.
+/// Returns what precedes the description of a past event: its id, the recipient of a direct message, and the date.
 pub(super) fn past_prefix(past: &Past<'_>, event: &Event<'_>) -> String {
     let mut text = match event.place() {
-        place if place.starts_with('#') => String::new(),
-        recipient => format!("(private to {recipient}) "),
+        place if place.starts_with('#') => format!("{} ", past.id),
+        recipient => format!("{} (private to {recipient}) ", past.id),
     };
     let at = local(past.time, past.utc_offset_s).strftime("%Y-%m-%d %H:%M");
     let _ = write!(text, "[{at}] ");
@@ -248,8 +228,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_deleted_is_said_to_be() {
-        let check = |line: &str, tags: &str, expected: &str| {
+    fn past_events_have_their_ids_and_what_was_deleted_is_said_to_be() {
+        let check = |line: &str, tags: &str, quoted: Option<&str>, expected: &str| {
             let mut out = Vec::new();
             let past = Past {
                 id: EventId::new(17).unwrap(),
@@ -257,17 +237,24 @@ mod tests {
                 tags,
                 line,
                 layout: Event::parse(line).unwrap().layout(),
+                quoted,
                 utc_offset_s: 3600,
             };
             write_past(&past, &mut out);
             let text = String::from_utf8(out).unwrap();
-            assert_eq!(text, format!("[2026-11-22 12:22] {expected}"));
+            assert_eq!(text, format!("17 [2026-11-22 12:22] {expected}"));
         };
-        check("MSG #lobby bob -", "", "<bob> -");
-        check("MSG #lobby bob -", "removed", "<bob> (deleted)");
-        check("EDIT #lobby bob 16 -", "removed", "<bob> (deleted)");
-        check("ME #lobby bob -", "removed", "* bob (deleted)");
+        check("MSG #lobby bob -", "", None, "<bob> -");
+        check("MSG #lobby bob -", "removed", None, "<bob> (deleted)");
+        check("EDIT #lobby bob 16 -", "removed", None, "<bob> (deleted)");
+        check("ME #lobby bob -", "removed", None, "* bob (deleted)");
+        check(
+            "MSG #lobby bob -",
+            "removed",
+            Some("ann: hello"),
+            "<bob> (deleted)",
+        );
         let file = "-- bob sent a file (deleted)";
-        check("FILE #lobby bob 17 5 -", "removed", file);
+        check("FILE #lobby bob 17 5 -", "removed", None, file);
     }
 }

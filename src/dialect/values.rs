@@ -389,6 +389,7 @@ mod tests {
                 tags,
                 line,
                 layout,
+                quoted: None,
                 utc_offset_s: 0,
             };
             let live = Live {

@@ -21,7 +21,7 @@ use crate::model::{
     Removed, Report, RoomRow, StorageError, Ticket,
 };
 use crate::protocol::event::EventLayout;
-use crate::protocol::{Digest, Event, EventId, Nick, RoomName, Time, tags};
+use crate::protocol::{Digest, Event, EventId, Nick, RoomName, Time, human, tags};
 pub use commits::Commits;
 use text::Query;
 use work::Work;
@@ -44,6 +44,9 @@ pub struct Record {
     pub line: String,
     /// The positions of the parts of the line.
     pub layout: EventLayout,
+    /// The beginning of the message or file that the event answers or reacts to, if the query asked for it and it is
+    /// still stored.
+    pub quoted: Option<Box<str>>,
 }
 
 impl Record {
@@ -56,12 +59,27 @@ impl Record {
             tags,
             line,
             layout,
+            quoted: None,
         }
     }
 
-    /// Returns the size of the line and the tags in bytes.
+    /// Returns the size of the texts in bytes.
     pub fn bytes(&self) -> usize {
-        self.tags.len() + self.line.len()
+        let quoted = self.quoted.as_deref().map_or(0, str::len);
+        self.tags.len() + self.line.len() + quoted
+    }
+
+    /// Returns the id of the message or file that the event answers or reacts to, and the event's place.
+    fn answered(&self) -> Option<(EventId, &str)> {
+        let event = self.layout.event(&self.line)?;
+        let id = human::answered(&event, &self.tags)?;
+        Some((id, self.layout.place(&self.line)?))
+    }
+
+    /// Returns the author of the message or file, and how it begins.
+    fn beginning(&self) -> Option<Box<str>> {
+        let event = self.layout.event(&self.line)?;
+        Some(human::beginning(&event, &self.tags)?.into())
     }
 }
 
@@ -402,6 +420,8 @@ pub enum LogQuery {
         source: HistorySource,
         span: Span,
         count: usize,
+        /// Whether the records contain what they answer or react to.
+        quotes: bool,
     },
     Newest {
         source: HistorySource,
@@ -412,6 +432,7 @@ pub enum LogQuery {
     Search {
         scope: SearchScope,
         query: Query,
+        quotes: bool,
     },
     Files {
         source: HistorySource,
@@ -491,10 +512,20 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
             source,
             span,
             count,
-        } => LogResult::Records(match source {
-            HistorySource::Room(room) => log.read(room, *span, *count, PIECE_BYTES)?,
-            HistorySource::Inbox(nick) => log.read_inbox(nick, *span, *count, PIECE_BYTES)?,
-        }),
+            quotes,
+        } => {
+            let (mut page, inbox) = match source {
+                HistorySource::Room(room) => (log.read(room, *span, *count, PIECE_BYTES)?, None),
+                HistorySource::Inbox(nick) => (
+                    log.read_inbox(nick, *span, *count, PIECE_BYTES)?,
+                    Some(nick),
+                ),
+            };
+            if *quotes {
+                add_quoted(log, &mut page.records, inbox)?;
+            }
+            LogResult::Records(page)
+        }
         LogQuery::Newest {
             source,
             before,
@@ -504,8 +535,20 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
             HistorySource::Inbox(nick) => log.newest_in_inbox(nick, *before, *count)?,
         }),
         LogQuery::ClearInbox(nick) => LogResult::Cleared(log.clear_inbox(nick)?),
-        LogQuery::Search { scope, query } => {
-            LogResult::Found(log.search(scope, query, SEARCH_MAX, &Work::begin())?)
+        LogQuery::Search {
+            scope,
+            query,
+            quotes,
+        } => {
+            let mut found = log.search(scope, query, SEARCH_MAX, &Work::begin())?;
+            if *quotes {
+                let inbox = match scope {
+                    SearchScope::Inbox(nick) => Some(nick),
+                    SearchScope::Room(_) | SearchScope::AllBut(_) => None,
+                };
+                add_quoted(log, &mut found.records, inbox)?;
+            }
+            LogResult::Found(found)
         }
         LogQuery::Files { source, after } => LogResult::Records(HistoryPage::complete(
             log.files(source, *after, SEARCH_MAX)?,
@@ -528,6 +571,39 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
             LogResult::Done
         }
     })
+}
+
+/// Adds to each record the beginning of the message or file that it answers or reacts to. `records` are in the order of
+/// their ids; they are from the inbox of `inbox` or, without it, from rooms.
+fn add_quoted(
+    log: &dyn Log,
+    records: &mut [Record],
+    inbox: Option<&Arc<Nick>>,
+) -> Result<(), StorageError> {
+    for n in 0..records.len() {
+        let Some((id, place)) = records.get(n).and_then(Record::answered) else {
+            continue;
+        };
+        let quoted = match records.binary_search_by_key(&id, |record| record.id) {
+            Ok(at) => records.get(at).and_then(Record::beginning),
+            Err(_) => {
+                let span = Span {
+                    after: id.get() - 1,
+                    up_to: id.get(),
+                };
+                let page = match (inbox, RoomName::parse(place)) {
+                    (Some(nick), _) => log.read_inbox(nick, span, 1, PIECE_BYTES)?,
+                    (None, Ok(room)) => log.read(&room, span, 1, PIECE_BYTES)?,
+                    (None, Err(_)) => continue,
+                };
+                page.records.first().and_then(Record::beginning)
+            }
+        };
+        if let Some(record) = records.get_mut(n) {
+            record.quoted = quoted;
+        }
+    }
+    Ok(())
 }
 
 /// A named reader. The server stores its position, for scripts that cannot store it themselves.

@@ -3,8 +3,11 @@
 //! A description says what happened, and to how many things, but not when or where. This module knows nothing of
 //! terminals.
 
-use super::Event;
-use super::tags::is_removed;
+use super::tags::{self, is_removed};
+use super::{Event, EventId};
+
+/// The number of characters of a message that are repeated when somebody answers or reacts to it.
+const QUOTED_CHARS: usize = 30;
 
 /// Describes an event for a person.
 ///
@@ -57,6 +60,53 @@ pub fn describe(event: &Event<'_>) -> String {
             room, id, reader, ..
         } => format!("-- {reader} has read {room} up to {id}"),
     }
+}
+
+/// Describes an event that answers or reacts to a message or file, whose [beginning] is `quoted`.
+///
+/// ```
+/// use plainchat::protocol::{Event, human::describe_answer};
+/// let event = Event::parse("MSG #lobby bob yes").unwrap();
+/// assert_eq!(describe_answer(&event, "ann: lunch?"), "<bob> (to ann: lunch?) yes");
+/// ```
+pub fn describe_answer(event: &Event<'_>, quoted: &str) -> String {
+    match event {
+        Event::Msg { nick, text, .. } => format!("<{nick}> (to {quoted}) {text}"),
+        Event::Me { nick, text, .. } => format!("* {nick} (to {quoted}) {text}"),
+        Event::React { nick, emoji, .. } => format!("-- {nick} reacts with {emoji} to {quoted}"),
+        Event::Unreact { nick, emoji, .. } => format!("-- {nick} withdraws {emoji} from {quoted}"),
+        event => describe(event),
+    }
+}
+
+/// Returns the id of the message or file that an event answers or reacts to. `tags` are those of the event.
+pub fn answered(event: &Event<'_>, tags: &str) -> Option<EventId> {
+    match event {
+        Event::React { id, .. } | Event::Unreact { id, .. } => EventId::new(*id),
+        _ => EventId::new(tags::find(tags, "reply")?.parse().ok()?),
+    }
+}
+
+/// Returns the author of a message or file, and how it begins. Returns `None` for any other event, and if the message or
+/// file has been deleted. `tags` are those of the event.
+///
+/// ```
+/// use plainchat::protocol::{Event, human::beginning};
+/// let event = Event::parse("MSG #lobby ann a message that is too long to be shown once more").unwrap();
+/// assert_eq!(beginning(&event, "").unwrap(), "ann: a message that is too long to …");
+/// assert_eq!(beginning(&event, "removed"), None);
+/// ```
+pub fn beginning(event: &Event<'_>, tags: &str) -> Option<String> {
+    let (nick, text) = match event {
+        _ if is_removed(tags) => return None,
+        Event::Msg { nick, text, .. } | Event::Me { nick, text, .. } => (nick, text),
+        Event::File { nick, name, .. } => (nick, name),
+        _ => return None,
+    };
+    let mut rest = text.chars();
+    let begin: String = rest.by_ref().take(QUOTED_CHARS).collect();
+    let dots = if rest.next().is_some() { "…" } else { "" };
+    Some(format!("{nick}: {begin}{dots}"))
 }
 
 /// Describes an event of the log for a person. `tags` are those of the event, without the `@`: they say whether the event

@@ -244,7 +244,7 @@ impl Session {
             Some(room) => SearchScope::Room(room.clone()),
             None => SearchScope::AllBut(chat.hidden_rooms(self.nick).into()),
         };
-        let query = LogQuery::Search { scope, query };
+        let query = self.search(scope, query);
         Ok(self.query_log(PendingQuery::Search(room), query))
     }
 
@@ -262,7 +262,16 @@ impl Session {
             return Ok(None);
         };
         let scope = SearchScope::Inbox(own.into());
-        Ok(self.query_log(PendingQuery::SearchInbox, LogQuery::Search { scope, query }))
+        let query = self.search(scope, query);
+        Ok(self.query_log(PendingQuery::SearchInbox, query))
+    }
+
+    fn search(&self, scope: SearchScope, query: Query) -> LogQuery {
+        LogQuery::Search {
+            scope,
+            query,
+            quotes: self.writer(self.input).quotes(),
+        }
     }
 
     pub(super) fn query_files(&mut self, source: HistorySource) -> Option<Effect> {
@@ -453,6 +462,8 @@ impl Session {
             source: HistorySource::Room(room.name.clone()),
             span,
             count: usize::MAX >> 1,
+            // Nothing of an ignored nick is quoted in live events.
+            quotes: self.ignored.is_none() && self.writer(self.input).quotes(),
         };
         Some((behind.room, query))
     }
@@ -678,6 +689,7 @@ impl Session {
 
     /// Queries the next piece.
     fn replay(&mut self, replay: Replay) -> Option<Effect> {
+        let quotes = self.writer(self.input).quotes();
         let (source, span, count) = (replay.source.clone(), replay.span, replay.left);
         self.query_log(
             PendingQuery::Replay(replay),
@@ -685,6 +697,7 @@ impl Session {
                 source,
                 span,
                 count: count.min(usize::MAX >> 1),
+                quotes,
             },
         )
     }
@@ -894,6 +907,7 @@ fn past_of<'a>(record: &'a Record, chat: &Chat) -> Past<'a> {
         tags: &record.tags,
         line: &record.line,
         layout: record.layout,
+        quoted: record.quoted.as_deref(),
         utc_offset_s: chat.utc_offset_s,
     }
 }

@@ -16,7 +16,7 @@ use crate::log::Record;
 use crate::protocol::event::{EventLayout, EventVerb};
 use crate::protocol::multiline::{text_lines, text_of};
 use crate::protocol::request::Refusal;
-use crate::protocol::{Code, Event, EventId, Nick, RoomName, Time, Verb, tags};
+use crate::protocol::{Code, EventId, Nick, RoomName, Time, Verb, human};
 use crate::tail::{Seq, Tail};
 
 /// A reply that waits to be sent.
@@ -608,6 +608,7 @@ impl Session {
                         layout: record.layout,
                         tags: &record.tags,
                         id: Some(record.id),
+                        quoted: record.quoted.as_deref(),
                         time: record.time,
                         ..self.live(place, chat)
                     };
@@ -751,16 +752,17 @@ impl Session {
             let Some((entry, line)) = tail.get(seq) else {
                 break;
             };
+            let quoted = if client.quotes() {
+                self.quoted(tail, seq)
+            } else {
+                None
+            };
             let event = Live {
                 line,
                 layout: entry.layout,
                 tags: tail.tags(seq),
                 id: entry.id,
-                quoted: if client.quotes() {
-                    self.quoted(tail, seq)
-                } else {
-                    None
-                },
+                quoted: quoted.as_deref(),
                 time: entry.time,
                 is_registered: client.names_accounts()
                     && entry.layout.verb() == Some(EventVerb::Join)
@@ -773,16 +775,16 @@ impl Session {
         lines as Seq
     }
 
-    /// Returns the layout and line of the message or file that an entry answers or reacts to, unless it is too old or the
+    /// Returns the beginning of the message or file that an entry answers or reacts to, unless it is too old or the
     /// reader ignores its author.
-    fn quoted<'a>(&self, tail: &'a Tail, seq: Seq) -> Option<(EventLayout, &'a str)> {
+    fn quoted(&self, tail: &Tail, seq: Seq) -> Option<String> {
         let (entry, line) = tail.get(seq)?;
-        let of = match entry.layout.event(line)? {
-            Event::React { id, .. } | Event::Unreact { id, .. } => id,
-            _ => tags::find(tail.tags(seq), "reply")?.parse().ok()?,
-        };
-        let (quoted, line) = tail.find(EventId::new(of)?)?;
-        (!self.ignores(quoted.layout, line)).then_some((quoted.layout, line))
+        let of = human::answered(&entry.layout.event(line)?, tail.tags(seq))?;
+        let (quoted, line) = tail.find(of)?;
+        if self.ignores(quoted.layout, line) {
+            return None;
+        }
+        human::beginning(&quoted.layout.event(line)?, "")
     }
 
     /// Returns the properties that all events of `place` have in common for this reader.

@@ -149,6 +149,16 @@ impl Table {
         }
     }
 
+    /// Answers the session's query for what it has missed. Returns whether there was one.
+    fn read_backlog(&mut self, who: usize) -> bool {
+        let Some((room, query)) = self.sessions[who].backlog_query(&self.chat) else {
+            return false;
+        };
+        let answer = log::run_query(&self.log.log, &query).ok();
+        self.sessions[who].on_backlog(room, answer, &mut self.chat, Now::default());
+        true
+    }
+
     /// Passes a line that begins an upload to a session.
     fn upload(&mut self, who: usize, line: &str) -> Upload {
         let session = &mut self.sessions[who];
@@ -743,14 +753,49 @@ fn nothing_is_sent_twice_when_the_tail_moves_on_during_a_write() {
         let mut out = String::from_utf8(out).expect("it is text");
         loop {
             out += &table.read(bob);
-            let Some((room, query)) = table.sessions[bob].backlog_query(&table.chat) else {
+            if !table.read_backlog(bob) {
                 break;
-            };
-            let answer = log::run_query(&table.log.log, &query).ok();
-            table.sessions[bob].on_backlog(room, answer, &mut table.chat, Now::default());
+            }
         }
         let expected: String = (0..40).map(|n| format!("MSG #a alice {n}\n")).collect();
         assert_eq!(out, expected, "{takes} bytes were taken");
+    }
+}
+
+#[test]
+fn a_slow_reader_in_talker_mode_sees_what_is_answered() {
+    let limits = Limits {
+        tail_bytes_max: 600,
+        ..Limits::default()
+    };
+    let config = Config {
+        limits,
+        ..Config::default()
+    };
+    for ignores in [false, true] {
+        let mut table = Table::with(2, config.clone());
+        let [bob, alice] = [0, 1];
+        table.say(alice, "NICK alice");
+        table.say(bob, "JOIN #lobby");
+        if ignores {
+            table.say(bob, "IGNORE carl");
+        }
+        table.say(bob, "CHAT");
+        let first = table.say(alice, "MSG lunch?");
+        let id = first.split(' ').nth(2).expect("it is the id");
+        (0..40).for_each(|_| drop(table.say(alice, &format!("@reply={id} MSG yes"))));
+        let mut out = String::new();
+        while table.read_backlog(bob) {
+            out += &table.read(bob);
+        }
+        let quote = if ignores { "" } else { "(to alice: lunch?) " };
+        let expected = format!("] <alice> {quote}yes");
+        let answers: Vec<_> = out.lines().skip(1).collect();
+        assert_eq!(answers.len(), 40, "{out}");
+        assert!(
+            answers.iter().all(|line| line.ends_with(&expected)),
+            "{out}"
+        );
     }
 }
 

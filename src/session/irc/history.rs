@@ -114,6 +114,7 @@ impl ChatHistory {
                 source,
                 span,
                 count: 1,
+                quotes: false,
             });
         }
         let (Edge::Id(after), Edge::Id(up_to)) = (self.after, self.up_to) else {
@@ -125,6 +126,7 @@ impl ChatHistory {
                 source,
                 span,
                 count: PAGE_MAX,
+                quotes: false,
             });
         }
         if left == 0 || after >= up_to || self.pieces >= PIECES_MAX {
@@ -137,6 +139,7 @@ impl ChatHistory {
                 source,
                 span,
                 count: PAGE_MAX,
+                quotes: false,
             });
         }
         let before = up_to + 1;
@@ -569,6 +572,7 @@ mod tests {
                 tags: "".into(),
                 layout: Event::parse(&line).expect("it is an event").layout(),
                 line,
+                quoted: None,
             }
         };
         (1..300).map(record).collect()
@@ -579,6 +583,7 @@ mod tests {
         let copy = |record: &Record| Record {
             tags: record.tags.clone(),
             line: record.line.clone(),
+            quoted: None,
             ..*record
         };
         match query {

@@ -78,6 +78,7 @@ impl Targets {
                 source,
                 span,
                 count: PIECE,
+                quotes: false,
             },
             None => LogQuery::Newest {
                 source,

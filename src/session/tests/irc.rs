@@ -313,6 +313,7 @@ fn a_text_is_one_batch_or_separate_messages_whatever_part_is_read() {
             tags: tags.into(),
             line: event.to_string(),
             layout: event.layout(),
+            quoted: None,
         }
     };
     let log = [
