@@ -527,10 +527,13 @@ export class Chat {
 		this.page.changed();
 	}
 
+	/** Sets the topic, and shows the event, which the server sends only to others. */
 	async setTopic(room, text) {
 		const reply = await this.connection.request(`TOPIC ${room.name} ${text || '-'}`);
 		if (!reply?.ok) return void this.#refuse(reply);
 		[, room.topic] = words(reply.text, 1);
+		room.push({ kind: 'live', verb: 'TOPIC', room: room.name, nick: this.nick, text: room.topic, id: null, time: Date.now() });
+		this.trim(room);
 		this.page.changed();
 	}
 

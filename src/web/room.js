@@ -155,6 +155,7 @@ export class Room {
 			if (this.#has(event.id)) return false;
 			this.lastId = Math.max(this.lastId, event.id);
 			if (event.verb === 'REACT' || event.verb === 'UNREACT') this.#react(event);
+			if (this.#isShownWithoutId(event)) return false;
 			if (!this.atEnd || this.loading === 'newer' || this.loading === 'around') {
 				this.tail.push(event);
 				if (this.tail.length > TAIL_MAX) this.tail.shift();
@@ -169,6 +170,21 @@ export class Room {
 		if (event.id) this.hi = this.lastId;
 		if (event.verb === 'JOIN' || event.verb === 'PART' || event.verb === 'NICK') this.#presence(event);
 		else if (this.#note(event)) this.items.push(this.#toItem(event));
+		return true;
+	}
+
+	/**
+	 * Returns whether an event that was missed is the user's own change of the topic, which was shown before the connection
+	 * broke. The reply to it has no id, so the item gets the id of the event.
+	 */
+	#isShownWithoutId({ kind, verb, nick, text, id }) {
+		if (kind !== 'past' || verb !== 'TOPIC') return false;
+		const isIt = (item) => item.verb === verb && item.nick === nick && item.text === text && item.connection < this.connections;
+		const from = this.items.findLastIndex((item) => item.id) + 1;
+		const at = this.items.findIndex((item, i) => i >= from && isIt(item));
+		if (at < 0) return false;
+		this.items[at] = { ...this.items[at], id };
+		this.hi = id;
 		return true;
 	}
 
@@ -245,8 +261,9 @@ export class Room {
 		if (this.items.length <= kept) return;
 		this.items.splice(0, this.items.length - kept);
 		if (this.isPrivate) return;
-		const first = this.items.find((item) => item.id);
-		this.lo = first ? first.id : this.hi + 1;
+		// Everything before the first id is loaded again.
+		while (this.items.length && !this.items[0].id) this.items.shift();
+		this.lo = this.items[0]?.id ?? this.hi + 1;
 		this.atStart = false;
 	}
 

@@ -33,6 +33,41 @@ test('a reload keeps the name, the rooms, the messages and the draft', async (t)
 	await until(() => input(page).inputValue(), 'half a sentence');
 });
 
+test('the user who changes the topic sees that at its place, once, also after a break and a reload', async (t) => {
+	const args = ['--data', folder(t)];
+	let server = await chatd(t, args);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	const lines = async () => (await page.locator('.row').allInnerTexts()).map((text) => text.split('\n').at(-1)).filter((text) => text);
+	await say(page, 'one');
+	await bob.expect(/^MSG #lobby ann one$/m);
+	await say(page, '/topic all about tea');
+	await bob.expect(/^TOPIC #lobby ann all about tea$/m);
+	const topic = 'ann changed the topic to all about tea';
+	await until(lines, ['one', topic]);
+	const restart = async () => {
+		await server.stop();
+		await page.getByText('Messages that you write now are sent').waitFor();
+		server = await chatd(t, args, server.port);
+		await page.getByText('Messages that you write now are sent').waitFor({ state: 'hidden' });
+	};
+	await restart();
+	await say(page, 'two');
+	await until(lines, ['one', topic, 'two']);
+	await say(page, '/topic -');
+	await until(lines, ['one', topic, 'two', 'ann removed the topic']);
+	const carl = await Nc.named(t, server, 'carl');
+	carl.say('MSG three');
+	await message(page, 'three').waitFor();
+	await restart();
+	const all = ['one', topic, 'two', 'ann removed the topic', 'three', 'four'];
+	await say(page, 'four');
+	await until(lines, all);
+	await page.reload();
+	await until(lines, all);
+});
+
 test('after a restart of the server nothing is missing or repeated, and what was typed meanwhile is sent once', async (t) => {
 	const args = ['--data', folder(t)];
 	let server = await chatd(t, args);
