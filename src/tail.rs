@@ -157,8 +157,8 @@ impl Tail {
         Some((entry, line))
     }
 
-    /// Returns the entry with an id, and its line without the line ending.
-    pub fn find(&self, id: EventId) -> Option<(Entry, &str)> {
+    /// Returns the position of the entry with an id.
+    pub fn find(&self, id: EventId) -> Option<Seq> {
         let logged = |index: usize| self.entries.get(index).and_then(|entry| entry.id);
         let (mut begin, mut end) = (0, self.entries.len());
         while begin < end {
@@ -171,7 +171,7 @@ impl Tail {
             };
             match found.cmp(&id) {
                 Ordering::Less => begin = middle + 1,
-                Ordering::Equal => return self.get(self.first + index as Seq),
+                Ordering::Equal => return Some(self.first + index as Seq),
                 Ordering::Greater => end = index,
             }
         }
@@ -343,7 +343,8 @@ mod tests {
             tail.push(EventId::new(id), Time(0), None, layout, "", line.as_bytes());
         }
         for id in 1..12 {
-            let found = tail.find(EventId::new(id).unwrap()).map(|(_, line)| line);
+            let found = tail.find(EventId::new(id).unwrap());
+            let found = found.and_then(|seq| Some(tail.get(seq)?.1));
             let expected = format!("line {id}");
             let is_there = [2, 4, 5, 9].contains(&id);
             assert_eq!(found, is_there.then_some(&*expected), "{id}");

@@ -14,11 +14,14 @@ use crate::protocol::{Code, Event, Request, Time, Verb};
 pub(super) fn parse(line: &[u8], has_nick: bool) -> Result<Option<Request<'_>>, Refusal> {
     let message = match line {
         [b'/', b'/', ..] => line.get(1..).unwrap_or_default(),
-        [b'/', rest @ ..] => {
-            // Tags come before the verb and its slash.
-            let command = if rest.starts_with(b"@") { rest } else { line };
-            return Request::parse(command).map_err(for_people);
+        // Tags come before the verb. The usage of the verb does not say what is wrong with them.
+        [b'/', tagged @ ..] if tagged.starts_with(b"@") => {
+            return Request::parse(tagged).map_err(|refusal| match refusal.code {
+                Code::BadSyntax => refusal,
+                _ => for_people(refusal),
+            });
         }
+        [b'/', ..] => return Request::parse(line).map_err(for_people),
         line => line,
     };
     if !has_nick {

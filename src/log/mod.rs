@@ -522,7 +522,7 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
                 ),
             };
             if *quotes {
-                add_quoted(log, &mut page.records, inbox)?;
+                add_quoted(log, &mut page.records, inbox, PIECE_BYTES)?;
             }
             LogResult::Records(page)
         }
@@ -546,7 +546,7 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
                     SearchScope::Inbox(nick) => Some(nick),
                     SearchScope::Room(_) | SearchScope::AllBut(_) => None,
                 };
-                add_quoted(log, &mut found.records, inbox)?;
+                add_quoted(log, &mut found.records, inbox, usize::MAX)?;
             }
             LogResult::Found(found)
         }
@@ -574,36 +574,61 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
 }
 
 /// Adds to each record the beginning of the message or file that it answers or reacts to. `records` are in the order of
-/// their ids; they are from the inbox of `inbox` or, without it, from rooms.
+/// their ids; they are from the inbox of `inbox` or, without it, from rooms. Drops the records after the first `bytes_max`
+/// bytes, but not the first one.
 fn add_quoted(
     log: &dyn Log,
-    records: &mut [Record],
+    records: &mut Vec<Record>,
     inbox: Option<&Arc<Nick>>,
+    bytes_max: usize,
 ) -> Result<(), StorageError> {
-    for n in 0..records.len() {
-        let Some((id, place)) = records.get(n).and_then(Record::answered) else {
-            continue;
+    let mut known: HashMap<EventId, Option<Box<str>>> = HashMap::new();
+    let (mut at, mut bytes) = (0, 0);
+    while bytes < bytes_max
+        && let Some(record) = records.get(at)
+    {
+        let quoted = match record.answered() {
+            None => None,
+            Some((id, place)) => match known.get(&id) {
+                Some(quoted) => quoted.clone(),
+                None => {
+                    let quoted = quoted(log, records, (id, place), inbox)?;
+                    known.insert(id, quoted.clone());
+                    quoted
+                }
+            },
         };
-        let quoted = match records.binary_search_by_key(&id, |record| record.id) {
-            Ok(at) => records.get(at).and_then(Record::beginning),
-            Err(_) => {
-                let span = Span {
-                    after: id.get() - 1,
-                    up_to: id.get(),
-                };
-                let page = match (inbox, RoomName::parse(place)) {
-                    (Some(nick), _) => log.read_inbox(nick, span, 1, PIECE_BYTES)?,
-                    (None, Ok(room)) => log.read(&room, span, 1, PIECE_BYTES)?,
-                    (None, Err(_)) => continue,
-                };
-                page.records.first().and_then(Record::beginning)
-            }
-        };
-        if let Some(record) = records.get_mut(n) {
+        if let Some(record) = records.get_mut(at) {
             record.quoted = quoted;
+            bytes += record.bytes();
         }
+        at += 1;
     }
+    records.truncate(at);
     Ok(())
+}
+
+/// Returns the beginning of the message or file with an id and place, which may be one of `records`; `None` if it is not
+/// stored any more.
+fn quoted(
+    log: &dyn Log,
+    records: &[Record],
+    (id, place): (EventId, &str),
+    inbox: Option<&Arc<Nick>>,
+) -> Result<Option<Box<str>>, StorageError> {
+    if let Ok(at) = records.binary_search_by_key(&id, |record| record.id) {
+        return Ok(records.get(at).and_then(Record::beginning));
+    }
+    let span = Span {
+        after: id.get() - 1,
+        up_to: id.get(),
+    };
+    let page = match (inbox, RoomName::parse(place)) {
+        (Some(nick), _) => log.read_inbox(nick, span, 1, PIECE_BYTES)?,
+        (None, Ok(room)) => log.read(&room, span, 1, PIECE_BYTES)?,
+        (None, Err(_)) => return Ok(None),
+    };
+    Ok(page.records.first().and_then(Record::beginning))
 }
 
 /// A named reader. The server stores its position, for scripts that cannot store it themselves.

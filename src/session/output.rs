@@ -16,7 +16,7 @@ use crate::log::Record;
 use crate::protocol::event::{EventLayout, EventVerb};
 use crate::protocol::multiline::{text_lines, text_of};
 use crate::protocol::request::Refusal;
-use crate::protocol::{Code, EventId, Nick, RoomName, Time, Verb, human};
+use crate::protocol::{Code, Event, EventId, Nick, RoomName, Time, Verb, human, tags};
 use crate::tail::{Seq, Tail};
 
 /// A reply that waits to be sent.
@@ -608,7 +608,8 @@ impl Session {
                         layout: record.layout,
                         tags: &record.tags,
                         id: Some(record.id),
-                        quoted: record.quoted.as_deref(),
+                        // A nick may have been ignored since the page was read.
+                        quoted: record.quoted.as_deref().filter(|_| self.ignored.is_none()),
                         time: record.time,
                         ..self.live(place, chat)
                     };
@@ -775,16 +776,39 @@ impl Session {
         lines as Seq
     }
 
-    /// Returns the beginning of the message or file that an entry answers or reacts to, unless it is too old or the
-    /// reader ignores its author.
+    /// Returns the beginning of the message or file that an entry answers or reacts to, as it was edited since, unless it
+    /// is too old, or was deleted, or the reader ignores its author.
     fn quoted(&self, tail: &Tail, seq: Seq) -> Option<String> {
         let (entry, line) = tail.get(seq)?;
         let of = human::answered(&entry.layout.event(line)?, tail.tags(seq))?;
-        let (quoted, line) = tail.find(of)?;
+        let at = tail.find(of)?;
+        let (quoted, line) = tail.get(at)?;
         if self.ignores(quoted.layout, line) {
             return None;
         }
-        human::beginning(&quoted.layout.event(line)?, "")
+        let mut event = quoted.layout.event(line)?;
+        let tags = tail.tags(at);
+        let text_of = tags::find(tags, "of").and_then(|first| first.parse().ok());
+        for later in at + 1..seq {
+            let (entry, line) = tail.get(later)?;
+            if !matches!(
+                entry.layout.verb(),
+                Some(EventVerb::Remove | EventVerb::Edit)
+            ) {
+                continue;
+            }
+            match (entry.layout.event(line)?, &mut event) {
+                (Event::Remove { id, .. }, _) if id == of.get() || Some(id) == text_of => {
+                    return None;
+                }
+                (
+                    Event::Edit { id, text: new, .. },
+                    Event::Msg { text, .. } | Event::Me { text, .. },
+                ) if id == of.get() => *text = new,
+                _ => {}
+            }
+        }
+        human::beginning(&event, tags)
     }
 
     /// Returns the properties that all events of `place` have in common for this reader.

@@ -179,6 +179,7 @@ export class Room {
 	 */
 	#isShownWithoutId({ kind, verb, nick, text, id }) {
 		if (kind !== 'past' || verb !== 'TOPIC') return false;
+		if (this.items.some((item) => item.id === id)) return true; // it was loaded from the log
 		const isIt = (item) => item.verb === verb && item.nick === nick && item.text === text && item.connection < this.connections;
 		const from = this.items.findLastIndex((item) => item.id) + 1;
 		const at = this.items.findIndex((item, i) => i >= from && isIt(item));
@@ -261,7 +262,7 @@ export class Room {
 		if (this.items.length <= kept) return;
 		this.items.splice(0, this.items.length - kept);
 		if (this.isPrivate) return;
-		// Everything before the first id is loaded again.
+		// Logged events before the first id are loaded again; other rows there are dropped.
 		while (this.items.length && !this.items[0].id) this.items.shift();
 		this.lo = this.items[0]?.id ?? this.hi + 1;
 		this.atStart = false;

@@ -59,6 +59,15 @@ test("the user's own change of the topic is shown once, at its place, though its
 	assert.equal(c.push(topic('past', 6)), false);
 	assert.equal(c.push(topic('past', 7, 'cake')), true);
 	assert.deepEqual(texts(c), ['tea', 'cake']);
+	// It was loaded from the log with other lines.
+	const e = room(5);
+	e.push(topic('live', null));
+	e.reset(5);
+	e.atEnd = false;
+	e.append([topic('past', 6)], true);
+	e.connections += 1;
+	assert.equal(e.push(topic('past', 6)), false);
+	assert.deepEqual(ids(e), [6]);
 	// When the lines above are dropped, it is loaded again with them.
 	const d = room(5);
 	d.push(msg(6));
