@@ -73,6 +73,24 @@ export function sections(text, isWhole = true) {
 }
 
 /**
+ * Returns what is shown of a long text while it is folded: the blocks of its first `lines` lines, the block of its last
+ * line, where the error of a traceback stands, and the `count` of the lines in between. Empty lines at the end do not
+ * count. Each block has the text of the `whole` block. A text of one line has no last line.
+ */
+export function ends(blocks, lines) {
+	const all = blocks.flatMap((block) => block.text.split('\n').map((text) => ({ block, text })));
+	const last = all.findLastIndex(({ text }) => text.trim());
+	if (last < 1) return { begin: blocks, count: 0, end: [] };
+	const part = ({ block: { isCode, text: whole }, text }) => ({ isCode, text, whole });
+	const begin = [];
+	for (const [i, line] of all.slice(0, Math.min(lines, last)).entries()) {
+		if (line.block === all[i - 1]?.block) begin.at(-1).text += `\n${line.text}`;
+		else begin.push(part(line));
+	}
+	return { begin, count: Math.max(0, last - lines), end: [part(all[last])] };
+}
+
+/**
  * Finds code blocks: the lines of one user between two lines that begin with ```. Other users' lines may come in
  * between. Returns `fence` or `code` for each item of a block. A fence without its other end is text. If `items` do
  * not begin at the start of the room (`isStart` is false), they may begin inside a block.

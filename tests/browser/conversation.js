@@ -49,7 +49,7 @@ test('a conversation on all screens', async (t) => {
 	await register(ann, server, 'ann');
 	await say(ann, '/join ops');
 	await ann.getByRole('heading', { name: '#ops', exact: true }).waitFor();
-	terminals.open('curl', 100, 110, `curl -sN 'http://127.0.0.1:${port}/rooms/ops?follow'`);
+	terminals.open('curl', 100, 110, `curl -sN 'http://127.0.0.1:${port}/rooms/ops?follow&tags=on'`);
 	await say(ann, '/topic backups, and what they cost');
 	await ann.locator('#topic', { hasText: 'what they cost' }).waitFor();
 	const bob = await visitor(t, { viewport: { width: 390, height: 844 }, colorScheme: 'dark', hasTouch: true, isMobile: true });

@@ -541,7 +541,7 @@ test('after the first messages, a name is registered in one click, or the offer 
 	await other.getByText('Others can take the name bob').waitFor({ state: 'hidden' });
 });
 
-test('a long message is folded until its button is pressed', async (t) => {
+test('a long message is folded until its button is pressed, and its first lines and its last one are shown', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	await enter(page, server, 'ann');
@@ -552,20 +552,48 @@ test('a long message is folded until its button is pressed', async (t) => {
 	await sent(page, 'short 11');
 	await say(page, Array.from({ length: 13 }, (_, i) => `long ${i}`).join('\n'));
 	const long = page.locator('.row', { hasText: 'long 12' });
-	await long.getByRole('button', { name: 'Show all' }).waitFor();
-	assert.equal(await long.getByRole('button', { name: 'Show all' }).evaluate(({ tabIndex }) => tabIndex), 0); // Tab reaches it
+	const unfold = long.getByRole('button', { name: '… 4 more lines …' });
+	await unfold.waitFor();
+	assert.equal(await unfold.evaluate(({ tabIndex }) => tabIndex), 0); // Tab reaches it
 	const buttons = () => page.locator('.unfold').allTextContents();
-	assert.deepEqual(await buttons(), ['Show all', 'Show all']);
+	assert.deepEqual(await buttons(), ['Show all', '… 4 more lines …']);
+	const first = Array.from({ length: 8 }, (_, i) => `long ${i}`).join('\n');
+	assert.deepEqual(await long.locator('.text').allTextContents(), [first, 'long 12']);
+	for (const text of await long.locator('.text').all()) {
+		assert.ok(await text.evaluate((e) => e.getBoundingClientRect().bottom <= e.parentElement.getBoundingClientRect().bottom)); // not clipped
+	}
 	const height = () => long.evaluate((row) => row.offsetHeight);
 	const before = await height();
-	await long.getByRole('button', { name: 'Show all' }).click();
+	await unfold.click();
 	assert.ok(await height() > before);
 	await bob.expect(/long 12/);
 	bob.say('MSG and on');
 	await message(page, 'and on').waitFor();
 	assert.deepEqual(await buttons(), ['Show all', 'Show less']);
+	assert.equal(await long.locator('.text').count(), 1);
 	await long.getByRole('button', { name: 'Show less' }).click();
 	await until(height, before);
+});
+
+test('of a long traceback the error is shown, also in a code block, whose button copies all of it', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t, { permissions: ['clipboard-read', 'clipboard-write'] });
+	await enter(page, server, 'ann');
+	const frames = Array.from({ length: 28 }, (_, i) => `  File "app.py", line ${i}`);
+	const code = ['Traceback (most recent call last):', ...frames, 'ValueError: no such region'].join('\n');
+	await say(page, code);
+	await sent(page, 'ValueError');
+	await say(page, `\`\`\`\n${code}\n\`\`\``);
+	await page.locator('.snippet').last().getByText('ValueError').waitFor();
+	await until(() => page.locator('.unfold').allTextContents(), ['… 21 more lines …', '… 21 more lines …']);
+	await until(() => page.getByText('ValueError: no such region').count(), 2);
+	assert.equal(await page.getByText('line 7').count(), 0);
+	const block = page.locator('.row', { has: page.locator('.snippet') });
+	await block.hover();
+	await block.getByRole('button', { name: 'Copy the code' }).first().click();
+	assert.equal(await page.evaluate(() => navigator.clipboard.readText()), code);
+	await block.getByRole('button', { name: '… 21 more lines …' }).click();
+	assert.equal(await block.locator('pre').textContent(), code);
 });
 
 test('a hook of a room is added, used and deleted', async (t) => {

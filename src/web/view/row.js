@@ -1,6 +1,6 @@
 // Creates the rows of the log: messages with what they reply to, joins and leaves, and notices.
 
-import { isAligned, sections } from '../blocks.js';
+import { ends, isAligned, sections } from '../blocks.js';
 import { isPicture, linkTo, showIn } from '../files.js';
 import { hasReacted, whoText } from '../reactions.js';
 import { PRIVATE_MAX } from '../talks.js';
@@ -105,6 +105,8 @@ const textTag = (text) => (isAligned(text) ? 'div.text.mono' : 'div.text');
 /** The size from which on a message is folded. */
 const LONG_LINES = 12;
 const LONG_CHARACTERS = 1500;
+/** The number of lines that are shown at the beginning of a folded message. */
+const FOLDED_LINES = 8;
 
 const isLong = (text = '') => text.length > LONG_CHARACTERS || text.split('\n', LONG_LINES + 1).length > LONG_LINES;
 
@@ -135,30 +137,34 @@ export function rowMaker(chat, ui) {
 			return frame(item, 'div.row.quiet', false, el('div', {}, el('bdi', {}, nick), ...what));
 		}
 		const blocks = verb === 'FILE' || isGone ? [] : isCode || !item.parts ? [{ text, isCode }] : sections(text, item.isWhole);
-		const found = blocks.map((block) => (block.isCode ? [] : split(room, block.text, chat.isMe(nick) ? '' : chat.nick, item.isForAll)));
-		const isMention = !chat.isMe(nick) && (found.flat().some(({ type }) => type === 'me') || chat.isMe(quote?.nick ?? ''));
+		const find = (text) => split(room, text, chat.isMe(nick) ? '' : chat.nick, item.isForAll);
+		for (const block of blocks) block.found = block.isCode ? [] : find(block.text);
+		const isMention = !chat.isMe(nick) && (blocks.some(({ found }) => found.some(({ type }) => type === 'me')) || chat.isMe(quote?.nick ?? ''));
 		const kinds = [verb === 'ME' && 'act', isHead && 'head', isMention && 'call', isCode && 'code', isFence && 'fence'];
 		const edited = item.edited && el('span.edited', { title: whole.format(item.edited) }, ' (edited)');
-		const content = blocks.map(({ text, isCode }, i) => {
-			const end = i === blocks.length - 1 && edited;
-			if (isCode && item.parts) return snippet(text, end);
-			return el(textTag(text), { dir: 'auto' }, ...(verb === 'ME' ? [button(nick), ' '] : []), ...(isCode ? [text] : found[i].map(inline)), end);
+		/** Creates the content of blocks, which ends with `mark`. `begins` says whether they begin the text. */
+		const content = (blocks, begins, mark) => blocks.map(({ text, isCode, whole = text, found = find(text) }, i) => {
+			const end = i === blocks.length - 1 && mark;
+			if (isCode && item.parts) return snippet(text, whole, end);
+			return el(textTag(whole), { dir: 'auto' }, ...(begins && verb === 'ME' ? [button(nick), ' '] : []), ...(isCode ? [text] : found.map(inline)), end);
 		});
 		return frame(item, ['div.row', ...kinds.filter(Boolean)].join('.'), isHead,
 			isHead && el('div.by', {}, button(nick), time(item, 'at')),
 			quote && !isGone && quoted(room, item.reply, quote),
 			isGone ? el('div.text.gone', {}, 'message deleted') : verb === 'FILE' && file({ ...item, size }, chat, ui.look),
-			...(content.length && isLong(text) ? folded(room, item, content) : content));
+			...(blocks.length && isLong(text) ? folded(room, item, blocks, content, edited) : content(blocks, true, edited)));
 	}
 
-	/** Creates a long message, of which only the beginning is shown until a button is pressed. */
-	function folded(room, { key }, content) {
-		const box = el('div', {}, ...content);
-		const more = el('button.plain.unfold', { onclick: toggle });
+	/** Creates a long message, of which only the first lines and the last one are shown until a button is pressed. */
+	function folded(room, { key }, blocks, content, edited) {
+		const { begin, count, end } = ends(blocks, FOLDED_LINES);
+		const [box, more, last] = [el('div'), el('button.plain.unfold', { onclick: toggle }), el('div.folded')];
 		function draw() {
 			const isWhole = room.unfolded.has(key);
 			box.className = isWhole ? '' : 'folded';
-			more.textContent = isWhole ? 'Show less' : 'Show all';
+			box.replaceChildren(...content(isWhole ? blocks : begin, true, (isWhole || !end.length) && edited));
+			last.replaceChildren(...(isWhole ? [] : content(end, false, edited)));
+			more.textContent = isWhole ? 'Show less' : count ? `… ${count} more line${count > 1 ? 's' : ''} …` : 'Show all';
 			more.ariaExpanded = String(isWhole);
 		}
 		function toggle() {
@@ -167,12 +173,12 @@ export function rowMaker(chat, ui) {
 			ui.resized();
 		}
 		draw();
-		return [box, more];
+		return [box, more, last];
 	}
 
-	/** Creates a code block, with a button that copies it. */
-	const snippet = (text, end) => el('div.snippet', {}, el('pre', { dir: 'ltr' }, text),
-		el('button.tool.copy', { title: 'Copy', 'aria-label': 'Copy the code', tabIndex: -1, onclick: () => ui.copy(text) }, icon('copy')), end);
+	/** Creates a code block or a part of it, with a button that copies the `whole` block. */
+	const snippet = (text, whole, end) => el('div.snippet', {}, el('pre', { dir: 'ltr' }, text),
+		el('button.tool.copy', { title: 'Copy', 'aria-label': 'Copy the code', tabIndex: -1, onclick: () => ui.copy(whole) }, icon('copy')), end);
 
 	/** Draws the reactions to a message, and to any of its `parts`, below it. */
 	function reactions(room, row, item, parts) {

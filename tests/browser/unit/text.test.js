@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { fences, isAligned, joined, sections } from '../../../src/web/blocks.js';
+import { ends, fences, isAligned, joined, sections } from '../../../src/web/blocks.js';
 import { complete, understand } from '../../../src/web/commands.js';
 import { hue, initials, mentions, parts, size } from '../../../src/web/text.js';
 
@@ -123,6 +123,21 @@ test('the lines of a text are one item, also without its first lines or without 
 	assert.deepEqual(short(text, ({ id }) => id === 6), [[5, 'm5', 'a\nc', true]]);
 	const told = [line(null, 'a', { count: 2 }), line(null, 'b'), line(null, 'c'), line(null, 'd', { count: 2 }), line(null, 'e', { nick: 'bob' })];
 	assert.deepEqual(short(told).map(([, , text]) => text), ['a\nb', 'c', 'd', 'e']);
+});
+
+test('of a long text the first lines and the last one are shown, where the error of a traceback stands', () => {
+	const shown = (text, lines = 2) => {
+		const { begin, count, end } = ends(sections(text), lines);
+		const all = (blocks) => blocks.map(({ isCode, text }) => `${isCode ? 'code' : 'text'} ${text}`);
+		return [all(begin), count, all(end)];
+	};
+	assert.deepEqual(shown('Traceback\none\ntwo\nthree\nValueError\n\n'), [['text Traceback\none'], 2, ['text ValueError']]);
+	assert.deepEqual(shown('look:\n```\none\ntwo\nthree\n```\n'), [['text look:', 'code one'], 1, ['code three']]);
+	assert.deepEqual(shown('one\ntwo\nthree'), [['text one\ntwo'], 0, ['text three']]);
+	assert.deepEqual(shown('one\ntwo'), [['text one'], 0, ['text two']]);
+	assert.deepEqual(shown('one'), [['text one'], 0, []]);
+	assert.deepEqual(shown('\n\n\n'), [['text \n\n\n'], 0, []]);
+	assert.equal(ends(sections('```\none\ntwo\nthree\n```'), 1).begin[0].whole, 'one\ntwo\nthree'); // which its button copies
 });
 
 test('a text is split at its code fences', () => {
