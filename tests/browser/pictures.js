@@ -66,7 +66,7 @@ test('the pictures of the README', async (t) => {
 	await terminals.types('nc', 'NICK bob', 'OK NICK');
 	await terminals.types('nc', 'JOIN ops', 'OK JOIN');
 	await terminals.types('nc', 'CHAT', 'OK CHAT');
-	terminals.open('curl', 84, 13, "curl -sN 'http://localhost:5002/rooms/ops?follow'");
+	terminals.open('curl', 84, 13, "curl -sN 'http://localhost:5002/rooms/ops?follow&tags=on'");
 	await terminals.talker('telnet', 76, 13, 'localhost 5002', 'fred');
 	const page = await visitor(t, { viewport: { width: 1120, height: 980 }, colorScheme: 'light' });
 	await enter(page, { url: 'http://localhost:5002/' }, 'carol', '#ops');
@@ -102,7 +102,7 @@ test('the pictures of the README', async (t) => {
 	await page.screenshot({ path: `${examples}page.png` });
 
 	const sheet = await visitor(t, { viewport: { width: 1500, height: 900 } });
-	await sheet.setContent(`${HEAD}${pane(terminals, 'chatc', 'chatc localhost --room ops')}${pane(terminals, 'nc', 'nc localhost 5002')}${pane(terminals, 'curl', "curl -N 'http://localhost:5002/rooms/ops?follow'")}${pane(terminals, 'telnet', 'telnet localhost 5002')}`);
+	await sheet.setContent(`${HEAD}${pane(terminals, 'chatc', 'chatc localhost --room ops')}${pane(terminals, 'nc', 'nc localhost 5002')}${pane(terminals, 'curl', "curl -N 'http://localhost:5002/rooms/ops?follow&tags=on'")}${pane(terminals, 'telnet', 'telnet localhost 5002')}`);
 	await sheet.locator('body').screenshot({ path: `${examples}one-port.png` });
 
 	terminals.tmux('resize-window', '-t', 'chatc', '-x', '104', '-y', '24');
