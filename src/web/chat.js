@@ -529,10 +529,14 @@ export class Chat {
 
 	/** Sets the topic, and shows the event, which the server sends only to others. */
 	async setTopic(room, text) {
+		const { lastId } = room;
 		const reply = await this.connection.request(`TOPIC ${room.name} ${text || '-'}`);
 		if (!reply?.ok) return void this.#refuse(reply);
 		[, room.topic] = words(reply.text, 1);
-		room.push({ kind: 'live', verb: 'TOPIC', room: room.name, nick: this.nick, text: room.topic, id: null, time: Date.now() });
+		this.page.changed();
+		const events = [];
+		await this.connection.request(`HISTORY ${room.name} ${PAGE} after ${lastId}`, (event) => events.push(event));
+		for (const event of events) if (event.verb === 'TOPIC') room.insert(event);
 		this.trim(room);
 		this.page.changed();
 	}

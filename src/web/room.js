@@ -155,7 +155,6 @@ export class Room {
 			if (this.#has(event.id)) return false;
 			this.lastId = Math.max(this.lastId, event.id);
 			if (event.verb === 'REACT' || event.verb === 'UNREACT') this.#react(event);
-			if (this.#isShownWithoutId(event)) return false;
 			if (!this.atEnd || this.loading === 'newer' || this.loading === 'around') {
 				this.tail.push(event);
 				if (this.tail.length > TAIL_MAX) this.tail.shift();
@@ -173,20 +172,12 @@ export class Room {
 		return true;
 	}
 
-	/**
-	 * Returns whether an event that was missed is the user's own change of the topic, which was shown before the connection
-	 * broke. The reply to it has no id, so the item gets the id of the event.
-	 */
-	#isShownWithoutId({ kind, verb, nick, text, id }) {
-		if (kind !== 'past' || verb !== 'TOPIC') return false;
-		if (this.items.some((item) => item.id === id)) return true; // it was loaded from the log
-		const isIt = (item) => item.verb === verb && item.nick === nick && item.text === text && item.connection < this.connections;
-		const from = this.items.findLastIndex((item) => item.id) + 1;
-		const at = this.items.findIndex((item, i) => i >= from && isIt(item));
-		if (at < 0) return false;
-		this.items[at] = { ...this.items[at], id };
-		this.hi = id;
-		return true;
+	/** Adds an event of the user's own that the server sends only to others, unless it is known. */
+	insert(event) {
+		if (!this.#has(event.id)) return void this.push(event);
+		if (!this.atEnd || event.id < this.lo || this.message(event.id)) return;
+		const at = this.items.findLastIndex(({ id }) => id && id < event.id) + 1;
+		this.items.splice(at, 0, this.#toItem(event));
 	}
 
 	/** Adds a join, leave or rename to the row above, if that row contains only such events too. */
@@ -262,9 +253,8 @@ export class Room {
 		if (this.items.length <= kept) return;
 		this.items.splice(0, this.items.length - kept);
 		if (this.isPrivate) return;
-		// Logged events before the first id are loaded again; other rows there are dropped.
-		while (this.items.length && !this.items[0].id) this.items.shift();
-		this.lo = this.items[0]?.id ?? this.hi + 1;
+		const first = this.items.find((item) => item.id);
+		this.lo = first ? first.id : this.hi + 1;
 		this.atStart = false;
 	}
 
