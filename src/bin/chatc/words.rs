@@ -12,7 +12,8 @@ fn commands() -> impl Iterator<Item = &'static str> {
 /// The flags with a value that may come before the command.
 const FLAGS: [&str; 4] = ["--nick", "--room", "--host", "--password-file"];
 
-/// Moves the command before the flags: `chatc --nick ann send …` becomes `chatc send --nick ann …`.
+/// Moves the command before the flags: `chatc --nick ann send …` becomes `chatc send --nick ann …`. Without a command, the
+/// host has no flag: `chatc --host HOST` becomes `chatc -- HOST`.
 pub fn command_first<'a>(args: &[&'a str]) -> Vec<&'a str> {
     let mut at = 0;
     while let Some(flag) = args.get(at)
@@ -28,6 +29,16 @@ pub fn command_first<'a>(args: &[&'a str]) -> Vec<&'a str> {
     {
         let command = words.remove(at);
         words.insert(0, command);
+    }
+    let is_command = |word: &&str| commands().any(|command| command == *word);
+    let flags = words.iter().take_while(|word| **word != "--");
+    if !words.first().is_some_and(is_command)
+        && let Some(flag) = flags.clone().position(|word| *word == "--host")
+        && flag + 1 < words.len()
+    {
+        words.remove(flag);
+        let host = words.remove(flag);
+        words.extend(["--", host]); // it may have the name of a command
     }
     words
 }
@@ -115,5 +126,9 @@ mod tests {
         check("--nick ann localhost", "--nick ann localhost");
         check("send --nick ann", "send --nick ann");
         check("--nick send", "--nick send");
+        check("--host files --nick ann", "--nick ann -- files");
+        check("--host files send ops hi", "send --host files ops hi");
+        check("send ops --host files", "send ops --host files");
+        check("--host", "--host");
     }
 }

@@ -51,9 +51,14 @@ fn head(app: &App, area: Rect, frame: &mut Frame<'_>) {
     frame.render_widget(Paragraph::new(line).style(style), area);
 }
 
-/// Returns the rows of the sidebar, each with the index of its room. An empty row (`None`) separates rooms and private
-/// chats.
-fn side_rows(app: &App, area: Rect) -> Vec<Option<usize>> {
+/// The rows of the sidebar, each with the index of its room. An empty row (`None`) separates rooms and private chats.
+struct SideRows {
+    all: Vec<Option<usize>>,
+    /// The index of the first row that is visible.
+    first: usize,
+}
+
+fn side_rows(app: &App, area: Rect) -> SideRows {
     let mut rows: Vec<Option<usize>> = Vec::new();
     for (n, room) in app.rooms.iter().enumerate() {
         let before = n.checked_sub(1).and_then(|before| app.rooms.get(before));
@@ -67,14 +72,30 @@ fn side_rows(app: &App, area: Rect) -> Vec<Option<usize>> {
         .iter()
         .position(|row| *row == Some(app.at))
         .unwrap_or(0);
-    rows.drain(..(at + 1).saturating_sub(usize::from(area.height)));
-    rows
+    SideRows {
+        all: rows,
+        first: (at + 1).saturating_sub(usize::from(area.height)),
+    }
 }
 
 /// Returns the room in row `row` of the list at the side.
 pub fn room_at(app: &App, area: Rect, row: u16) -> Option<usize> {
     let at = usize::from(row.checked_sub(area.y)?);
-    side_rows(app, area).get(at).copied().flatten()
+    let rows = side_rows(app, area);
+    rows.all.get(rows.first + at).copied().flatten()
+}
+
+/// Returns the style of a mark for rooms that do not fit on the screen; `None` if they have nothing unread.
+fn unread_beyond(app: &App, rows: &[Option<usize>]) -> Option<Style> {
+    let rooms = rows.iter().flatten().filter_map(|at| app.rooms.get(*at));
+    let (unread, mentions) = rooms
+        .map(Room::news)
+        .fold((0, 0), |all, news| (all.0 + news.0, all.1 + news.1));
+    match (unread, mentions) {
+        (0, 0) => None,
+        (_, 0) => Some(Style::new().add_modifier(Modifier::BOLD)),
+        _ => Some(app.preferences.palette.mention()),
+    }
 }
 
 fn side(app: &App, area: Rect, frame: &mut Frame<'_>) {
@@ -83,10 +104,18 @@ fn side(app: &App, area: Rect, frame: &mut Frame<'_>) {
     }
     let palette = app.preferences.palette;
     let columns = usize::from(area.width) - 1;
-    let rows = side_rows(app, area);
+    let SideRows { all, first } = side_rows(app, area);
+    let (above, rest) = all.split_at(first);
+    let (rows, below) = rest.split_at(rest.len().min(usize::from(area.height)));
     for (n, y) in (area.y..area.bottom()).enumerate() {
         let edge = Rect::new(area.right() - 1, y, 1, 1);
-        frame.render_widget(Paragraph::new(Span::styled("│", palette.line())), edge);
+        let beyond = [("▲", area.y, above), ("▼", area.bottom() - 1, below)];
+        let mark = beyond.into_iter().find_map(|(mark, row, rooms)| {
+            let style = unread_beyond(app, rooms).filter(|_| y == row)?;
+            Some(Span::styled(mark, style))
+        });
+        let mark = mark.unwrap_or(Span::styled("│", palette.line()));
+        frame.render_widget(Paragraph::new(mark), edge);
         let Some(Some(at)) = rows.get(n).copied() else {
             continue;
         };

@@ -346,3 +346,38 @@ fn alt_page_up_and_down_go_from_day_to_day() {
     play.press(KeyCode::PageDown, KeyModifiers::ALT);
     play.sees("│ m160\n");
 }
+
+#[test]
+fn unread_rooms_that_do_not_fit_are_pointed_at() {
+    let mut play = TestScreen::new(80, 10);
+    for n in 10..40 {
+        let name = format!("#r{n}");
+        play.app
+            .command(super::super::Command::Join(name.clone()), &mut play.state);
+        loop {
+            let lines = play.sent();
+            if lines.is_empty() {
+                break;
+            }
+            for line in lines {
+                let verb = line.split(' ').next().unwrap_or_default();
+                let rest = match verb {
+                    "JOIN" => format!("{name} 0"),
+                    "TOPIC" => name.clone(),
+                    _ => "0".to_owned(),
+                };
+                play.hear(&[&format!("OK {verb} {rest}")]);
+            }
+        }
+    }
+    play.sees("#r39");
+    play.sees_not("▲");
+    play.bob_sends(101, "hello");
+    play.sees("▲\n");
+    play.sees_not("▼");
+    play.press(KeyCode::Char('1'), KeyModifiers::ALT);
+    play.sees("#lobby");
+    play.sees_not("▲");
+    play.hear(&["LIVE 200 2026-11-24T06:46:00.000Z MSG #r39 bob hey Ann!"]);
+    play.sees("▼");
+}
