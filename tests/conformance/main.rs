@@ -33,6 +33,9 @@ use support::server::Chatd;
 use support::tcp::Tcp;
 use support::transcript::{Action, Setting, Strength, Transcript};
 
+/// The maximum length of the minimal server, which shows how little such a server needs.
+const MINIMAL_SERVER_LINES_MAX: usize = 250;
+
 const TELNET: &str = "telnet is spoken on plain TCP alone";
 
 /// Transcripts that hold only on a plain connection, each with the reason.
@@ -173,6 +176,11 @@ struct MinimalServer {
 impl MinimalServer {
     fn start() -> Result<Self, String> {
         let path = document::root().join("tests/conformance/minimal_server.py");
+        let source = std::fs::read_to_string(&path).map_err(|e| format!("{path:?}: {e}"))?;
+        let lines = source.lines().count();
+        if lines > MINIMAL_SERVER_LINES_MAX {
+            return Err(format!("the minimal server has {lines} lines"));
+        }
         let mut child = Command::new("/usr/bin/python3")
             .arg(path)
             .arg("0")

@@ -1,13 +1,9 @@
 """A server of level minimal-server (protocol.md, section 1.4), and nothing else: the conformance suite plays
 the transcripts of that level against it. It saves nothing and knows no passwords.
-
     python3 minimal_server.py 5002         0 picks a free port; the first line printed is the address
 """
 
-import asyncio
-import re
-import sys
-import time
+import asyncio, re, sys, time
 
 LINE_BYTES_MAX = 4096
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,31}')
