@@ -288,6 +288,8 @@ fn what_is_said_on_one_server_is_the_same_on_all() {
         "chatd_cluster_ready 1",
         "chatd_cluster_servers 4",
         "chatd_cluster_cut_off_total 0",
+        "chatd_cluster_joined_total 1",
+        "chatd_cluster_left_total 0",
     ] {
         assert!(metrics.lines().any(|other| other == line), "{metrics}");
     }
@@ -419,6 +421,13 @@ fn a_server_that_dies_or_stops_is_replaced_and_loses_nothing() {
     dan.send("MSG perhaps\n");
     dan.expect("CLOSED cut-off…");
     quiet.inbox.find(|line| is_notice(line, "cannot reach"));
+    // A load balancer sends nobody here.
+    let get = |path: &str| {
+        let request = format!("GET {path} HTTP/1.1");
+        super::support::web::say(&two, &[&request], "")
+    };
+    let health = get("/health");
+    assert!(health.starts_with("HTTP/1.1 503 "), "{health}");
     chat.nats
         .all
         .iter()
@@ -428,6 +437,13 @@ fn a_server_that_dies_or_stops_is_replaced_and_loses_nothing() {
     ask_until(&mut fay, "NICK fay", "NICK", "OK NICK fay…");
     fay.ask("MSG found", "OK MSG <id> <time>");
     quiet.ask("PING", "OK PING");
+    let health = get("/health");
+    assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+    let metrics = get("/metrics");
+    let joined = "chatd_cluster_joined_total 2";
+    assert!(metrics.lines().any(|line| line == joined), "{metrics}");
+    let left = "chatd_cluster_left_total 0";
+    assert!(metrics.lines().all(|line| line != left), "{metrics}");
     catch_up(&one);
     one.peer().ask("WHO #quiet", "OK WHO 0");
     [&one, &two].into_iter().for_each(catch_up);
