@@ -135,6 +135,10 @@ pub struct Paste {
 enum PendingRequest {
     Members(String),
     Topic(String),
+    /// A new topic.
+    TopicSet(String),
+    /// What has happened in a room since this client changed the topic. This client gets no event for its own change.
+    TopicChanged(String),
     Newest(String),
     Older(String),
     Newer(String),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::super::command::Command;
-use super::super::room::{Pending, Room, Target};
+use super::super::room::{PAGE, Pending, Room, Target};
 use super::input::fits;
 use super::{App, ConnectionStatus, Effect, PendingRequest};
 use crate::client::{ClientState, Message, RequestId};
@@ -135,7 +135,10 @@ impl App {
                 }
                 text => {
                     let line = format!("TOPIC {here} {text}");
-                    self.ask(state, line, PendingRequest::Topic(here));
+                    let last = self.room().map_or(0, |room| room.last_id);
+                    self.ask(state, line, PendingRequest::TopicSet(here.clone()));
+                    let since = format!("HISTORY {here} {PAGE} after {last}");
+                    self.ask(state, since, PendingRequest::TopicChanged(here));
                 }
             },
             Command::Who if is_room => {

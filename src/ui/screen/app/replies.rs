@@ -35,12 +35,30 @@ impl App {
                     room.set_members(nicks);
                 }
             }
-            PendingRequest::Topic(room) => {
+            PendingRequest::Topic(room) | PendingRequest::TopicSet(room) => {
                 let topic = clean(reply.topic().unwrap_or_default()).into_owned();
                 if let Some(at) = self.find(&room)
                     && let Some(room) = self.rooms.get_mut(at)
                 {
                     room.topic = topic;
+                }
+            }
+            PendingRequest::TopicChanged(room) => {
+                let mut topics = Vec::new();
+                for logged in reply.events() {
+                    let extras = Extras::of(&logged.tags);
+                    if matches!(logged.event, Event::Topic { .. })
+                        && let Some(what) = self.seen_as(&logged.event, &extras)
+                    {
+                        topics.push(self.entry(Some(logged.id), Some(logged.time), what));
+                    }
+                }
+                if let Some(at) = self.find(&room)
+                    && let Some(room) = self.rooms.get_mut(at)
+                {
+                    for topic in topics {
+                        room.push(topic);
+                    }
                 }
             }
             PendingRequest::Newest(room) | PendingRequest::Older(room) => {
@@ -301,7 +319,7 @@ impl App {
                     room.at_start = true;
                 }
             }
-            PendingRequest::Quoted(..) => {}
+            PendingRequest::Quoted(..) | PendingRequest::TopicChanged(_) => {}
             PendingRequest::Account | PendingRequest::Readers | PendingRequest::Read => {
                 self.reading_refused(error.refusal() == Some(Code::NoSuchRoom));
             }

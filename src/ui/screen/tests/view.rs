@@ -381,3 +381,37 @@ fn unread_rooms_that_do_not_fit_are_pointed_at() {
     play.hear(&["LIVE 200 2026-11-24T06:46:00.000Z MSG #r39 bob hey Ann!"]);
     play.sees("▼");
 }
+
+#[test]
+fn the_user_who_sets_the_topic_sees_that_at_its_place() {
+    let mut play = TestScreen::new(80, 12);
+    play.bob_sends(101, "tea?");
+    play.sent();
+    play.enter("/topic all about tea");
+    assert_eq!(
+        play.sent(),
+        ["TOPIC #lobby all about tea", "HISTORY #lobby 200 after 101"]
+    );
+    play.bob_sends(102, "or coffee");
+    let topic = "2026-11-24T06:46:00.000Z TOPIC #lobby ann all about tea";
+    play.hear(&[
+        "OK TOPIC #lobby all about tea",
+        "PAST 102 2026-11-24T06:46:00.000Z MSG #lobby bob or coffee",
+        &format!("PAST 103 {topic}"),
+        "OK HISTORY 2",
+    ]);
+    play.sees("or coffee\n");
+    play.sees("set the topic: all about tea");
+    assert_eq!(play.seen().matches("or coffee").count(), 1);
+    // After a break, it comes again.
+    play.hear(&[&format!("LIVE 103 {topic}")]);
+    assert_eq!(play.seen().matches("set the topic").count(), 1);
+    // A refused change shows only why it was refused.
+    play.enter("/topic beer");
+    play.hear(&[
+        "ERR TOPIC not-allowed only its owner may do that",
+        "OK HISTORY 0",
+    ]);
+    play.sees("only its owner may do that");
+    play.sees_not("beer");
+}
