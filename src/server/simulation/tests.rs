@@ -82,8 +82,8 @@ const CLIENTS: usize = 4;
 #[derive(Clone, Debug)]
 enum Act {
     Send(&'static str),
-    /// Sends a request that names the event with this index.
-    Name(&'static str, u64),
+    /// Sends a request that names the event with this index, and what follows its id.
+    Name(&'static str, u64, &'static str),
     /// Sends bytes, which may belong to an upload or a text.
     Bytes(usize),
     EndInput,
@@ -105,6 +105,9 @@ fn act() -> impl Strategy<Value = (usize, Act)> {
         "JOIN #b AS me\n",
         "PART #a\n",
         "MSG hello\n",
+        "NICK cat\n@nonce=1 MSG hello\n",
+        "NICK dan\n@nonce=1 MSG hello\n@nonce=1 MSG hello\n",
+        "NICK eve\n",
         "TELL ann hello\n",
         "UPLOAD a.txt 6\n",
         "UPLOAD b.txt -\n",
@@ -121,10 +124,15 @@ fn act() -> impl Strategy<Value = (usize, Act)> {
         "GET / HTTP/1.1\r\n\r\n",
         "\u{16}\u{3}\u{1}",
     ]);
-    let name = prop::sample::select(vec!["DOWNLOAD", "REMOVE", "REACT"]);
+    let name = prop::sample::select(vec![
+        ("DOWNLOAD", ""),
+        ("REMOVE", ""),
+        ("REACT", " 👍"),
+        ("EDIT", " hello again"),
+    ]);
     let act = prop_oneof![
         16 => line.prop_map(Act::Send),
-        4 => (name, 1..12_u64).prop_map(|(word, id)| Act::Name(word, id)),
+        6 => (name, 1..6_u64).prop_map(|((word, rest), id)| Act::Name(word, id, rest)),
         4 => (1..20_usize).prop_map(Act::Bytes),
         1 => Just(Act::Bytes(100_000)),
         1 => Just(Act::EndInput),
@@ -191,7 +199,7 @@ fn check_end(
         let client = &clients[*n];
         match act {
             Act::Send(line) => client.push(line.as_bytes()),
-            Act::Name(word, id) => client.push(format!("{word} {id}\n").as_bytes()),
+            Act::Name(word, id, rest) => client.push(format!("{word} {id}{rest}\n").as_bytes()),
             Act::Bytes(count) => client.push(&vec![b'x'; *count]),
             Act::EndInput => client.end_input(),
             Act::Leave => {
