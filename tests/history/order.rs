@@ -4,11 +4,13 @@
 //! member's own event comes at that event's position. This holds however slowly a member reads, however late the log
 //! stores entries, and wherever a member resumes.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::support::memory::Memory;
 use crate::support::run::{Server, Taken};
 use plainchat::config::Limits;
+use plainchat::log::Record;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -22,6 +24,14 @@ enum Act {
     /// Sends this number of lines as one message.
     Text(u64),
     Tell(usize),
+    /// Sends a message to the room with a nonce.
+    Nonce(usize),
+    /// Sends the last message with a nonce again.
+    Again,
+    /// Edits the message of its own with this index, of those that are stored in the room at that moment.
+    Edit(usize, usize),
+    /// Reacts to the message with this index, of those that are stored in the room at that moment.
+    React(usize, usize),
     Join(usize),
     /// Resumes from the id that the message with this index has at that moment.
     Resume(usize, usize),
@@ -37,6 +47,10 @@ fn act() -> impl Strategy<Value = (usize, Act)> {
         6 => Just(Act::Say),
         2 => (1..5_u64).prop_map(Act::Text),
         2 => room.clone().prop_map(Act::Tell),
+        1 => room.clone().prop_map(Act::Nonce),
+        1 => Just(Act::Again),
+        2 => (room.clone(), 0..20_usize).prop_map(|(room, at)| Act::Edit(room, at)),
+        2 => (room.clone(), 0..20_usize).prop_map(|(room, at)| Act::React(room, at)),
         3 => room.clone().prop_map(Act::Join),
         1 => (room.clone(), 0..20_usize).prop_map(|(room, at)| Act::Resume(room, at)),
         1 => room.prop_map(Act::Part),
@@ -75,12 +89,37 @@ fn how(tail_bytes_max: usize) -> impl Strategy<Value = How> {
 /// A request whose reply has a position in a room.
 #[derive(Clone, Debug)]
 enum Asked {
-    /// Sends this number as a message, or as a text of this many lines.
+    /// Sends this number as a message, an edit or a reaction, or as a text of this many lines.
     Say(usize, u64, u64),
+    /// Sends this number again, with the nonce that it had.
+    Again(usize, u64),
     /// Joins the room, with the events after an id.
     Join(usize, Option<u64>),
     Rename,
     Part(usize),
+}
+
+/// The emoji that stands for 0: each reaction of a run has its own, which stands for a number.
+const FIRST_EMOJI: u32 = 0x1F300;
+
+/// The number of different emoji that a message may have.
+const EMOJI_MAX: usize = 20;
+
+fn emoji(number: u64) -> char {
+    char::from_u32(FIRST_EMOJI + number as u32).expect("a character")
+}
+
+/// Returns the number that a logged event carries. The last word of a message is its number, also after an edit. An
+/// edit consists of its own number and that of the message.
+fn number(event: &[&str]) -> Option<u64> {
+    match event {
+        ["MSG", _, _, .., sent] | ["EDIT", _, _, _, sent, _] => sent.parse().ok(),
+        ["REACT", _, _, _, emoji] => {
+            let emoji = u32::from(emoji.chars().next()?);
+            emoji.checked_sub(FIRST_EMOJI).map(u64::from)
+        }
+        _ => None,
+    }
 }
 
 /// Executes `acts` on a server. Returns what each peer received and requested, and the log of each room.
@@ -91,9 +130,13 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<(Vec<String>, Vec<Asked>)>, Vec
     let mut asked = vec![Vec::new(); PEERS];
     // The rooms of each peer, the current one last: this does not depend on when entries are stored.
     let mut rooms = vec![vec![0]; PEERS];
+    let mut nicks: Vec<_> = (0..PEERS).map(|n| format!("peer{n}")).collect();
+    // The last message of each peer with a nonce, sent under its current nick.
+    let mut nonces = [None; PEERS];
+    let mut reactions: HashMap<u64, usize> = HashMap::new();
     for (n, asked) in asked.iter_mut().enumerate() {
         let peer = server.open().unwrap();
-        let hello = format!("STAMPS {stamps}\nJOIN #a\nNICK peer{n}\n");
+        let hello = format!("STAMPS {stamps}\nJOIN #a\nNICK {}\n", nicks[n]);
         server.push(peer, hello.as_bytes()).unwrap();
         asked.extend([Asked::Join(0, None), Asked::Rename]);
     }
@@ -114,6 +157,45 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<(Vec<String>, Vec<Asked>)>, Vec
             (Act::Tell(room), _) => {
                 asked.push(Asked::Say(*room, number, 1));
                 format!("TELL {} {number}", ROOMS[*room])
+            }
+            (Act::Nonce(room), _) => {
+                asked.push(Asked::Say(*room, number, 1));
+                nonces[*peer] = Some((*room, number));
+                format!("@nonce=n{number} TELL {} {number}", ROOMS[*room])
+            }
+            (Act::Again, _) => {
+                let Some((room, number)) = nonces[*peer] else {
+                    continue;
+                };
+                asked.push(Asked::Again(room, number));
+                format!("@nonce=n{number} TELL {} {number}", ROOMS[room])
+            }
+            (Act::Edit(room, index) | Act::React(room, index), _) => {
+                let is_edit = matches!(act, Act::Edit(..));
+                let own = format!("MSG {} {} ", ROOMS[*room], nicks[*peer]);
+                let can_name = |record: &Record| {
+                    let reactions = reactions.get(&record.id.get()).copied();
+                    if is_edit {
+                        record.line.starts_with(&own)
+                    } else {
+                        record.line.starts_with("MSG ") && reactions < Some(EMOJI_MAX)
+                    }
+                };
+                let mut log = server.log_of(ROOMS[*room]);
+                log.retain(can_name);
+                if log.is_empty() {
+                    continue;
+                }
+                let record = &log[index % log.len()];
+                let id = record.id.get();
+                asked.push(Asked::Say(*room, number, 1));
+                if is_edit {
+                    let sent = record.line.rsplit(' ').next().unwrap_or_default();
+                    format!("EDIT {id} {number} {sent}")
+                } else {
+                    *reactions.entry(id).or_default() += 1;
+                    format!("REACT {id} {}", emoji(number))
+                }
             }
             (Act::Join(room) | Act::Resume(room, _), _) => {
                 rooms.retain(|other| other != room);
@@ -136,7 +218,9 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<(Vec<String>, Vec<Asked>)>, Vec
             }
             (Act::Rename, Some(_)) => {
                 asked.push(Asked::Rename);
-                format!("NICK peer{peer}x{at}")
+                nonces[*peer] = None;
+                nicks[*peer] = format!("peer{peer}x{at}");
+                format!("NICK {}", nicks[*peer])
             }
             (Act::Stall | Act::Read, _) => {
                 server.stall(*peer, matches!(act, Act::Stall));
@@ -156,12 +240,9 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<(Vec<String>, Vec<Asked>)>, Vec
     }
     let logs = ROOMS.map(|room| {
         let records = server.log_of(room).into_iter();
-        let number = |line: &str| line.rsplit(' ').next().and_then(|text| text.parse().ok());
-        let of = |record: plainchat::log::Record| {
-            (
-                record.id.get(),
-                number(&record.line).expect("what was said"),
-            )
+        let of = |record: Record| {
+            let words: Vec<_> = record.line.split(' ').collect();
+            (record.id.get(), number(&words).expect("what was sent"))
         };
         records.map(of).collect()
     });
@@ -218,22 +299,22 @@ impl Reader<'_> {
         }
     }
 
-    fn live(&mut self, room: &str, id: Option<u64>, sent: &str) -> Result<(), String> {
+    fn live(&mut self, room: &str, id: Option<u64>, sent: u64) -> Result<(), String> {
         let room = room_of(room)?;
         if !self.reading[room].is_in {
             return Err(format!("{sent} of {}, where it is not", ROOMS[room]));
         }
-        self.next(room, id, parse(sent)?)
+        self.next(room, id, sent)
     }
 
-    fn past(&mut self, room: &str, id: u64, sent: &str, asked: &Asked) -> Result<(), String> {
+    fn past(&mut self, room: &str, id: u64, sent: u64, asked: &Asked) -> Result<(), String> {
         let room = room_of(room)?;
         let Asked::Join(of, Some(after)) = asked else {
             return Err("a past that was not asked for".into());
         };
         let at = self.reading[room].past.unwrap_or(self.up_to(*of, *after));
         let expected = self.logs[room].get(at);
-        if *of != room || expected != Some(&(id, parse(sent)?)) {
+        if *of != room || expected != Some(&(id, sent)) {
             return Err(format!("PAST {id} where {expected:?} is next"));
         }
         self.reading[room].past = Some(at + 1);
@@ -243,7 +324,15 @@ impl Reader<'_> {
     /// Checks that a reply fits its position in the output.
     fn reply(&mut self, words: &[&str], asked: &Asked) -> Result<(), String> {
         match (words, asked) {
-            (["MSG" | "TELL" | "TEXT", id, _, count @ ..], Asked::Say(room, sent, lines)) => {
+            (
+                [
+                    "MSG" | "TELL" | "TEXT" | "EDIT" | "REACT",
+                    id,
+                    _,
+                    count @ ..,
+                ],
+                Asked::Say(room, sent, lines),
+            ) => {
                 if count.iter().any(|count| **count != lines.to_string()) {
                     return Err(format!("{count:?} lines of {lines}"));
                 }
@@ -257,6 +346,17 @@ impl Reader<'_> {
                     }
                 }
                 Ok(())
+            }
+            (["TELL", id, _], Asked::Again(room, sent)) => {
+                let id = parse(id)?;
+                let reading = &self.reading[*room];
+                if !self.logs[*room].contains(&(id, *sent)) {
+                    Err(format!("{sent} was answered {id} and is not kept so"))
+                } else if reading.is_in && reading.at < self.up_to(*room, id) {
+                    Err(format!("{sent} was answered before its position"))
+                } else {
+                    Ok(())
+                }
             }
             (["JOIN", name, last], Asked::Join(room, after)) if room_of(name) == Ok(*room) => {
                 let last = self.up_to(*room, parse(last)?);
@@ -297,29 +397,44 @@ impl Reader<'_> {
     }
 }
 
+/// Checks a line that is not a logged event.
+fn other<'a>(
+    words: &[&str],
+    asked: &mut impl Iterator<Item = &'a Asked>,
+    reader: &mut Reader<'_>,
+) -> Result<(), String> {
+    match words {
+        ["OK", "STAMPS", _] => Ok(()),
+        ["OK", words @ ..] => match asked.next() {
+            Some(asked) => reader.reply(words, asked),
+            None => Err("a reply to nothing".into()),
+        },
+        ["GAP", _] => {
+            reader.gaps += 1;
+            Ok(())
+        }
+        ["LIVE", "-", ..] | ["NICK" | "JOIN" | "PART", ..] => Ok(()),
+        _ => Err("an unexpected line".into()),
+    }
+}
+
 /// Checks everything that a peer received.
 fn check_peer(lines: &[String], asked: &[Asked], reader: &mut Reader<'_>) -> Result<(), String> {
     let mut asked = asked.iter().peekable();
     for line in lines {
         let words: Vec<&str> = line.split(' ').collect();
-        let result = match words[..] {
-            ["LIVE", id, _, "MSG", room, _, sent] => reader.live(room, Some(parse(id)?), sent),
-            ["MSG", room, _, sent] => reader.live(room, None, sent),
-            ["PAST", id, _, "MSG", room, _, sent] => match asked.peek() {
-                Some(asked) => reader.past(room, parse(id)?, sent, asked),
+        let (mark, event) = match words[..] {
+            ["LIVE" | "PAST", id, _, ref event @ ..] if id != "-" => (Some((words[0], id)), event),
+            _ => (None, &words[..]),
+        };
+        let result = match (number(event), mark) {
+            (Some(sent), Some(("PAST", id))) => match asked.peek() {
+                Some(asked) => reader.past(event[1], parse(id)?, sent, asked),
                 None => Err("a past that nobody asked for".into()),
             },
-            ["OK", "STAMPS", _] => Ok(()),
-            ["OK", ref words @ ..] => match asked.next() {
-                Some(asked) => reader.reply(words, asked),
-                None => Err("a reply to nothing".into()),
-            },
-            ["GAP", _] => {
-                reader.gaps += 1;
-                Ok(())
-            }
-            ["LIVE", "-", ..] | ["NICK" | "JOIN" | "PART", ..] => Ok(()),
-            _ => Err("an unexpected line".into()),
+            (Some(sent), Some((_, id))) => reader.live(event[1], Some(parse(id)?), sent),
+            (Some(sent), None) => reader.live(event[1], None, sent),
+            (None, _) => other(&words, &mut asked, reader),
         };
         result.map_err(|why| format!("{line}: {why}"))?;
     }
