@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import test from 'node:test';
-import { Nc, chatd, enter, input, message, say, until, visitor } from './support.js';
+import { fileURLToPath } from 'node:url';
+import { Nc, chatd, choose, enter, input, message, say, transfer, until, visitor } from './support.js';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -31,7 +32,7 @@ function ownFaults() {
 	}
 	if (innerWidth > 640) return found;
 	// Links and names in messages are text.
-	for (const target of visible('button, a[href], input, textarea, summary, [role="option"]').filter((e) => !e.closest('.row, .quiet'))) {
+	for (const target of visible('button, a[href], input, textarea, summary, [role="option"]').filter((e) => !e.closest('.quiet, .row a, .row .nick'))) {
 		const { width, height } = target.getBoundingClientRect();
 		if (width < 43.5 || height < 43.5) found.push(`${width} x ${height} pixels: ${target.outerHTML.slice(0, 200)}`);
 	}
@@ -57,7 +58,9 @@ async function faults(page) {
 	return all;
 }
 
-for (const [where, viewport] of [['a desktop', { width: 1200, height: 760 }], ['a phone', { width: 390, height: 780 }]]) {
+const PLACES = [['a desktop', { width: 1200, height: 760 }], ['a phone', { width: 390, height: 780 }]];
+
+for (const [where, viewport] of PLACES) {
 	test(`no serious accessibility fault on ${where}, in light and dark`, async (t) => {
 		const server = await chatd(t);
 		const page = await visitor(t, { viewport, reducedMotion: 'reduce' });
@@ -94,6 +97,61 @@ for (const [where, viewport] of [['a desktop', { width: 1200, height: 760 }], ['
 		assert.deepEqual(await faults(page), []);
 		await server.stop();
 		await page.locator('#offline').getByText('No connection').waitFor();
+		assert.deepEqual(await faults(page), []);
+	});
+}
+
+/** A picture of this repository. */
+const PICTURE = fileURLToPath(new URL('../../src/web/icon-192.png', import.meta.url));
+
+for (const [where, viewport] of PLACES) {
+	test(`no serious accessibility fault on ${where} in what messages can have, nor in the dialogs`, async (t) => {
+		const server = await chatd(t);
+		const page = await visitor(t, { viewport, reducedMotion: 'reduce' });
+		await enter(page, server, 'ann');
+		const bob = await Nc.named(t, server, 'bob');
+		const lines = (count) => Array.from({ length: count }, (_, i) => `line ${i + 1}`).join('\n');
+		const text = (text) => bob.say(`TEXT ${Buffer.byteLength(text)}\n${text}`);
+		bob.say('MSG shall we?');
+		const [, id] = await bob.expect(/^OK MSG (\d+)/m);
+		for (const emoji of ['👍', '🎉']) bob.say(`REACT ${id} ${emoji}`);
+		bob.say(`@reply=${id} MSG ann: yes`);
+		text(`look:\n\`\`\`\nlet a = 1;\nlet b = 2;\n\`\`\``);
+		text(lines(40));
+		await page.locator('#pick').setInputFiles(PICTURE);
+		const thumb = page.getByRole('link', { name: 'Show icon-192.png' });
+		await thumb.waitFor();
+		const reacted = page.locator('.row', { has: page.locator('.chip') });
+		await reacted.getByRole('button', { name: '👍 bob' }).click();
+		await reacted.locator('.chip[aria-pressed="true"]').waitFor();
+		for (const part of ['.quote', '.snippet .copy', '.unfold']) await page.locator(part).waitFor();
+		await page.mouse.move(0, 0);
+		assert.deepEqual(await faults(page), []);
+		for (const part of ['.chip', '.quote', '.copy', '.unfold']) {
+			// The buttons of this message are in sight, and its elements are stops of Tab.
+			await page.locator('.row', { has: page.locator(part) }).focus();
+			await page.locator('.row:focus .row-tools').waitFor();
+			assert.deepEqual(await faults(page), []);
+		}
+		await reacted.focus();
+		await page.keyboard.press('+');
+		await page.getByRole('dialog', { name: 'React with' }).waitFor();
+		assert.deepEqual(await faults(page), []);
+		await page.keyboard.press('Escape');
+		await page.getByRole('button', { name: /more lines/ }).click();
+		await page.getByRole('button', { name: 'Show less' }).waitFor();
+		assert.deepEqual(await faults(page), []);
+		await input(page).focus();
+		await transfer(input(page), 'paste', { text: lines(20) });
+		await page.getByText('You pasted 20 lines').waitFor();
+		assert.deepEqual(await faults(page), []);
+		await choose(page, 'Cancel');
+		await transfer(input(page), 'paste', { files: [['alone.png', 'image/png'], ['notes.txt', 'text/plain']] });
+		await page.getByRole('dialog', { name: 'Send these 2 files' }).waitFor();
+		assert.deepEqual(await faults(page), []);
+		await choose(page, 'Cancel');
+		await thumb.click();
+		await page.getByRole('dialog', { name: 'Picture' }).waitFor();
 		assert.deepEqual(await faults(page), []);
 	});
 }
