@@ -67,6 +67,34 @@ test('a mention counts on the icon of an installed page, and plays a sound if th
 	await until(() => ann.evaluate(() => globalThis.onIcon), 0);
 });
 
+test('the icon of the tab has a dot while messages are unread, a red one for a mention', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	await ann.addInitScript(() => delete Navigator.prototype.setAppBadge); // as on a page without TLS
+	await enter(ann, server, 'ann', '#tea');
+	await say(ann, '/join #cake');
+	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	const href = () => ann.locator('link[rel="icon"]').evaluate((link) => link.href);
+	/** Returns the color of the icon at its dot, as the browser draws it. */
+	const dot = () => ann.evaluate(async () => {
+		const image = new Image(32, 32);
+		image.src = document.querySelector('link[rel="icon"]').href;
+		await image.decode();
+		const context = document.createElement('canvas').getContext('2d');
+		context.drawImage(image, 0, 0, 32, 32);
+		return [...context.getImageData(24, 8, 1, 1).data];
+	});
+	const plain = await dot();
+	const bob = await Nc.named(t, server, 'bob', '#tea');
+	bob.say('MSG hello');
+	await until(dot, [0x77, 0x77, 0x77, 255]);
+	bob.say('MSG hello ann');
+	await until(dot, [0xdd, 0x22, 0x22, 255]);
+	await ann.getByRole('link', { name: 'tea' }).click();
+	await until(href, `${server.url}icon.svg`);
+	assert.deepEqual(await dot(), plain);
+});
+
 test('@room mentions everybody only if the owner, a moderator or an operator says it', async (t) => {
 	const server = await chatd(t);
 	const cid = await Nc.named(t, server, 'cid');

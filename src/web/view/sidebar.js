@@ -1,5 +1,5 @@
 // The sidebar: rooms and conversations with their unread counts, a search field, and the user's name. Also sets the
-// page's title.
+// page's title and icon.
 
 import { fold, isRoom } from '../wire.js';
 import { avatar, byId, el, icon, setText, sync } from './dom.js';
@@ -10,6 +10,14 @@ const FOUND_MAX = 40;
 const countText = (count) => (count > 99 ? '99+' : String(count));
 const sum = (rooms, what) => rooms.reduce((total, room) => total + room[what], 0);
 
+/** Returns the address of the page's icon with a dot. */
+function dotted(color) {
+	const dot = `<circle cx="24" cy="8" r="7" fill="${color}" stroke="#fff" stroke-width="2"/>`;
+	const mark = new XMLSerializer().serializeToString(byId('i-mark')).replaceAll('symbol', 'svg');
+	const svg = mark.replace('currentColor', '#0b6e63').replace('class="mark-line"', 'stroke="#fff"').replace('</svg>', `${dot}</svg>`);
+	return `data:image/svg+xml,${encodeURIComponent(svg)}`;
+}
+
 export function sidebar(chat, ui) {
 	const side = byId('side');
 	const find = byId('find');
@@ -18,6 +26,9 @@ export function sidebar(chat, ui) {
 	let isFinding = false;
 	let shown = null;
 	let shownCalls = 0;
+	let shownDot = '';
+	const tabIcon = document.querySelector('link[rel="icon"]');
+	const plainIcon = tabIcon.href;
 
 	/** Opens or closes the sidebar, which covers the messages on a phone. */
 	function toggle(isOpen = !document.body.classList.contains('side-open')) {
@@ -109,10 +120,13 @@ export function sidebar(chat, ui) {
 	function title() {
 		const { all, active } = chat;
 		const calls = sum(all, 'mentions');
-		const mark = calls ? `(${calls}) ` : sum(all, 'unread') ? '• ' : '';
+		const unread = sum(all, 'unread');
+		const mark = calls ? `(${calls}) ` : unread ? '• ' : '';
 		const text = `${mark}${active ? `${active.name} – ` : ''}plainchat`;
 		if (document.title !== text) document.title = text;
 		if (shownCalls !== calls) navigator.setAppBadge?.((shownCalls = calls))?.catch(() => {}); // the icon of an installed page
+		const dot = calls ? '#d22' : unread ? '#777' : '';
+		if (shownDot !== dot) tabIcon.href = (shownDot = dot) ? dotted(dot) : plainIcon;
 		const others = all.filter((room) => room !== active);
 		const badge = byId('menu').querySelector('.badge');
 		badge.hidden = !sum(others, 'unread');
