@@ -23,12 +23,18 @@ test('Enter sends what was typed, and completes only what was chosen', async (t)
 	await bob.expect(/^MSG #lobby ann thanks @bob$/m);
 	await input(page).pressSequentially('thanks @bob');
 	await page.getByRole('option', { name: 'bob-marie' }).waitFor();
+	// The list is as wide as it needs to be.
+	assert.ok((await page.getByRole('listbox').boundingBox()).width < 400);
 	const chosen = page.getByRole('option', { name: 'bob-marie', selected: true });
 	do await input(page).press('ArrowDown'); while (!(await chosen.count()));
 	await input(page).press('Enter');
 	assert.equal(await input(page).inputValue(), 'thanks @bob-marie ');
 	await input(page).press('Enter');
 	await bob.expect(/^MSG #lobby ann thanks @bob-marie ?$/m);
+	await input(page).pressSequentially('/re');
+	const hint = page.getByRole('option', { name: '/remove' }).locator('.hint');
+	assert.ok(await hint.evaluate(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth), 'the explanation is cut off');
+	await input(page).fill('');
 	await input(page).pressSequentially('/join #room-1');
 	await page.getByRole('option', { name: '#room-10' }).waitFor();
 	await input(page).press('Enter');
