@@ -21,7 +21,7 @@ fn start(data: &Path) -> Chatd {
 
 const ROOMS: [&str; 2] = ["#a", "#b"];
 
-/// The number of messages that each speaker sends in its room.
+/// The number of events of each speaker in its room: messages, among them texts, and a few edits and reactions.
 const MESSAGES: usize = 15_000;
 
 /// The number of speakers in each room.
@@ -31,7 +31,42 @@ const SPEAKERS: usize = 2;
 /// kernel hold for it.
 const BEHIND: usize = 20_000;
 
-/// The events that a reader has received, checked as they arrive: each speaker's messages, numbered from 0.
+/// The number of lines of a text.
+const LINES: usize = 3;
+
+/// What a speaker sends as its event with some number.
+enum Kind {
+    Message,
+    /// This number and the next ones are the lines of one text.
+    Text,
+    Edit,
+    Reaction,
+}
+
+fn kind(n: usize) -> Kind {
+    match n % 100 {
+        20 => Kind::Text,
+        // An edit and a reaction name a message that has been answered.
+        50 if n > 100 => Kind::Reaction,
+        75 if n > 100 => Kind::Edit,
+        _ => Kind::Message,
+    }
+}
+
+/// Returns the number of events of the request that begins with this number.
+fn count(n: usize) -> usize {
+    match kind(n) {
+        Kind::Text => LINES,
+        Kind::Message | Kind::Edit | Kind::Reaction => 1,
+    }
+}
+
+/// Returns the emoji of the reaction with this number.
+fn emoji(n: usize) -> char {
+    char::from_u32(0x1F300 + (n / 100) as u32).expect("a character")
+}
+
+/// The events that a reader has received, checked as they arrive: each speaker's events, numbered from 0.
 #[derive(Default)]
 struct Got {
     next: HashMap<(String, String), usize>,
@@ -45,7 +80,11 @@ impl Got {
     /// Checks an event's line, with its id if it has one.
     fn take(&mut self, id: Option<u64>, event: &str) -> io::Result<()> {
         let words: Vec<&str> = event.split(' ').collect();
-        let ["MSG", room, nick, n, ..] = words[..] else {
+        // A message that was edited still begins with its number; the number of the edit follows.
+        let (["MSG", room, nick, sent, ..]
+        | ["EDIT", room, nick, _, _, sent]
+        | ["REACT", room, nick, _, sent]) = words[..]
+        else {
             // A gap is possible only where at least one of these was left out.
             self.presence += 1;
             let is_possible = self.presence <= ROOMS.len() * SPEAKERS * 2;
@@ -58,8 +97,15 @@ impl Got {
             .next
             .entry((room.to_owned(), nick.to_owned()))
             .or_default();
-        if n != next.to_string() {
-            return Err(other(format!("expected message {next}, got {event}")));
+        let expected = match (words[0], kind(*next)) {
+            ("MSG", Kind::Message | Kind::Text) | ("EDIT", Kind::Edit) => next.to_string(),
+            ("REACT", Kind::Reaction) => emoji(*next).to_string(),
+            _ => "another kind".into(),
+        };
+        if sent != expected {
+            return Err(other(format!(
+                "expected event {next}, {expected}, got {event}"
+            )));
         }
         *next += 1;
         self.count += 1;
@@ -90,7 +136,7 @@ impl Got {
 /// The participants of the load, and its progress.
 struct Load {
     server: SocketAddr,
-    /// The number of messages that have been answered, in both rooms.
+    /// The number of events that have been answered, in both rooms.
     sent: Mutex<usize>,
     more_sent: Condvar,
     /// The number of readers that have received everything.
@@ -105,20 +151,36 @@ impl Load {
         peer.expect(&format!("JOIN {room}"), "OK JOIN")?;
         self.start.wait();
         let (mut asked, mut answered) = (0, 0);
+        // The id and the number of the last message that was answered.
+        let mut last = (String::new(), 0);
         while answered < MESSAGES {
             let mut lines = String::new();
             while asked < (answered + 100).min(MESSAGES) {
-                lines += &format!("MSG {asked} {}\n", "x".repeat(asked % 400));
-                asked += 1;
+                let (id, number) = &last;
+                lines += &match kind(asked) {
+                    Kind::Message => format!("MSG {asked} {}\n", "x".repeat(asked % 400)),
+                    Kind::Text => {
+                        let text: String = (0..LINES).map(|n| format!("{}\n", asked + n)).collect();
+                        format!("TEXT {}\n{text}", text.len())
+                    }
+                    Kind::Edit => format!("EDIT {id} {number} {asked}\n"),
+                    Kind::Reaction => format!("REACT {id} {}\n", emoji(asked)),
+                };
+                asked += count(asked);
             }
             peer.send(&lines)?;
             while answered < MESSAGES && (answered + 50 < asked || asked == MESSAGES) {
                 let reply = peer.reply()?;
-                if !reply.starts_with("OK MSG ") {
-                    return Err(other(reply));
+                let words: Vec<&str> = reply.split(' ').collect();
+                match (&words[..], kind(answered)) {
+                    (["OK", "MSG", id, _], Kind::Message) => last = ((*id).to_owned(), answered),
+                    (["OK", "TEXT", _, _, _], Kind::Text)
+                    | (["OK", "EDIT", _, _], Kind::Edit)
+                    | (["OK", "REACT", _, _], Kind::Reaction) => (),
+                    _ => return Err(other(reply)),
                 }
-                answered += 1;
-                *self.sent.lock().expect("no panic") += 1;
+                *self.sent.lock().expect("no panic") += count(answered);
+                answered += count(answered);
             }
             self.more_sent.notify_all();
         }
