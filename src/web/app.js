@@ -49,6 +49,9 @@ const ui = {
 		else requestAnimationFrame(drawIfReleased);
 	},
 
+	/** Lets the user type into another room or conversation. */
+	switched: () => composer.update(),
+
 	/** Must be called when the height of a message has changed. */
 	resized: () => messages.resized(),
 	isFollowing: () => messages.isFollowing(),

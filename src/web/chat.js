@@ -38,7 +38,6 @@ export class Chat {
 	directory = [];
 	/** Folded name → `Room`, in the order of the list. */
 	rooms = new Map();
-	active = null;
 
 	/**
 	 * The password that protects the nick. Uploads send it too, and the user needs it to use the name on another
@@ -59,6 +58,7 @@ export class Chat {
 	/** Whether the user has a name and has joined all rooms, so that messages can be sent. */
 	isReady = false;
 
+	#active = null;
 	/** Whether the user has chosen a name that no server has answered yet. */
 	#isEntering = false;
 	#keeping = null;
@@ -457,6 +457,17 @@ export class Chat {
 		room.name = name;
 		this.rooms = new Map(all.map((room) => [fold(room.name), room]));
 		this.keep();
+	}
+
+	/** The room or conversation that is shown. */
+	get active() {
+		return this.#active;
+	}
+
+	/** The input follows at once, and not in the next frame: what the user types next belongs there. */
+	set active(room) {
+		this.#active = room;
+		this.page.switched?.();
 	}
 
 	/**

@@ -41,6 +41,30 @@ test('Enter sends what was typed, and completes only what was chosen', async (t)
 	await page.getByRole('heading', { name: '#room-1', exact: true }).waitFor();
 });
 
+test('what is typed right after a command that opens a conversation belongs there', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	// Nothing is drawn until the user has typed on.
+	await page.evaluate(() => {
+		const { requestAnimationFrame: atOnce } = globalThis;
+		const held = [];
+		globalThis.requestAnimationFrame = (frame) => held.push(frame);
+		globalThis.drawHeld = () => {
+			globalThis.requestAnimationFrame = atOnce;
+			held.forEach((frame) => atOnce(frame));
+		};
+	});
+	await say(page, '/msg bob hello');
+	await bob.expect(/^MSG bob ann hello$/m);
+	await input(page).fill('and goodbye');
+	await page.evaluate(() => globalThis.drawHeld());
+	await page.getByRole('heading', { name: 'bob', exact: true }).waitFor();
+	await input(page).press('Enter');
+	await bob.expect(/^MSG bob ann and goodbye$/m);
+});
+
 test('the Enter that confirms a composition sends nothing', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
