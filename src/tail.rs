@@ -7,11 +7,11 @@
 //! fallen behind. This module knows neither rooms nor readers.
 
 use std::cmp::Ordering;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use crate::model::PeerId;
-use crate::protocol::event::EventLayout;
-use crate::protocol::{EventId, Time};
+use crate::protocol::event::{EventLayout, EventVerb};
+use crate::protocol::{Event, EventId, Time};
 
 /// The number of an entry in its tail, counted from 0. The position of a reader is the number of the next entry that
 /// it will receive.
@@ -44,6 +44,8 @@ pub struct Tail {
     /// The tags of the entries that have tags, oldest first. Few entries do.
     tags: VecDeque<(Seq, Box<str>)>,
     tags_bytes: usize,
+    /// The newest edit or removal of each event, by the event's id. Few entries are edits or removals.
+    changes: HashMap<u64, Seq>,
     /// The number of the oldest entry that is still held.
     first: Seq,
     bytes_max: usize,
@@ -61,6 +63,9 @@ const ENTRY_BYTES: usize = size_of::<Entry>();
 /// Memory of an entry's tags besides their text.
 const TAGS_BYTES: usize = size_of::<(Seq, Box<str>)>();
 
+/// Approximate memory of a change in the index.
+const CHANGE_BYTES: usize = 2 * size_of::<(u64, Seq)>();
+
 impl Tail {
     /// Returns an empty tail that holds at most about `bytes_max` bytes, lines and index together.
     pub fn new(bytes_max: usize) -> Self {
@@ -71,6 +76,7 @@ impl Tail {
             entries: VecDeque::new(),
             tags: VecDeque::new(),
             tags_bytes: 0,
+            changes: HashMap::new(),
             first: 0,
             bytes_max,
             gone_id: 0,
@@ -92,6 +98,9 @@ impl Tail {
         if !tags.is_empty() {
             self.tags.push_back((self.end(), tags.into()));
             self.tags_bytes += tags.len() + TAGS_BYTES;
+        }
+        if let Some(id) = changed(layout, line) {
+            self.changes.insert(id, self.end());
         }
         self.bytes.extend_from_slice(line);
         self.bytes.push(b'\n');
@@ -121,12 +130,14 @@ impl Tail {
 
     /// Returns how many bytes the lines, the index and the tags take.
     pub fn size(&self) -> usize {
-        self.bytes.len() - self.start + self.entries.len() * ENTRY_BYTES + self.tags_bytes
+        let changes = self.changes.len() * CHANGE_BYTES;
+        self.bytes.len() - self.start + self.entries.len() * ENTRY_BYTES + self.tags_bytes + changes
     }
 
     /// Returns how much memory is allocated, including free space for the next lines.
     pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.entries.capacity() * ENTRY_BYTES + self.tags_bytes
+        let changes = self.changes.capacity() * CHANGE_BYTES;
+        self.bytes.capacity() + self.entries.capacity() * ENTRY_BYTES + self.tags_bytes + changes
     }
 
     /// Drops the older half of the lines and frees their memory.
@@ -140,6 +151,7 @@ impl Tail {
         self.bytes.shrink_to_fit();
         self.entries.shrink_to_fit();
         self.tags.shrink_to_fit();
+        self.changes.shrink_to_fit();
     }
 
     /// Returns the tags of an entry as they are sent, without the `@`; empty if it has none.
@@ -176,6 +188,11 @@ impl Tail {
             }
         }
         None
+    }
+
+    /// Returns the position of the newest edit or removal of the event with an id.
+    pub fn change(&self, id: EventId) -> Option<Seq> {
+        self.changes.get(&id.get()).copied()
     }
 
     /// Returns the position at which a reader continues if it has seen all logged events up to `id`. Returns `None`
@@ -258,6 +275,7 @@ impl Tail {
             self.bytes = Vec::new();
             self.entries = VecDeque::new();
             self.tags = VecDeque::new();
+            self.changes = HashMap::new();
             self.start = 0;
         }
     }
@@ -266,6 +284,14 @@ impl Tail {
         let Some(entry) = self.entries.pop_front() else {
             return;
         };
+        let length = (entry.end - self.gone) as usize;
+        let line = self.bytes.get(self.start..self.start + length);
+        let line = line.and_then(|line| line.strip_suffix(b"\n"));
+        if let Some(id) = changed(entry.layout, line.unwrap_or_default())
+            && self.changes.get(&id) == Some(&self.first)
+        {
+            self.changes.remove(&id);
+        }
         if self.tags.front().is_some_and(|(of, _)| *of == self.first)
             && let Some((_, tags)) = self.tags.pop_front()
         {
@@ -276,7 +302,7 @@ impl Tail {
             Some(id) => self.gone_id = id.get(),
             None => self.gone_unlogged = self.first,
         }
-        self.start += (entry.end - self.gone) as usize;
+        self.start += length;
         self.gone = entry.end;
         // The rest is moved to the front only when half of the buffer is unused, so on average each byte is moved
         // once.
@@ -310,6 +336,17 @@ impl Tail {
         let last = self.entries.get(self.index(to.checked_sub(1)?)?)?;
         let begin = self.start + (self.entry_start(self.index(from)?) - self.gone) as usize;
         Some(begin..self.start + (last.end - self.gone) as usize)
+    }
+}
+
+/// Returns the id of the event that an edit or a removal changes; `None` for any other event.
+fn changed(layout: EventLayout, line: &[u8]) -> Option<u64> {
+    if !matches!(layout.verb()?, EventVerb::Edit | EventVerb::Remove) {
+        return None;
+    }
+    match layout.event(std::str::from_utf8(line).ok()?)? {
+        Event::Edit { id, .. } | Event::Remove { id, .. } => Some(id),
+        _ => None,
     }
 }
 
@@ -450,5 +487,34 @@ mod tests {
             read(&tail, 10_000, 10),
             [("next\n".to_owned(), vec![Some(bob)])]
         );
+    }
+
+    #[test]
+    fn the_newest_change_of_an_event_is_found_until_it_is_dropped() {
+        let mut tail = Tail::new(1 << 20);
+        let lines = [
+            "MSG #a bob one",
+            "EDIT #a bob 1 two",
+            "EDIT #a bob 1 three",
+            "REMOVE #a bob 9",
+            "MSG #a bob last",
+        ];
+        for (n, line) in lines.into_iter().enumerate() {
+            let layout = Event::parse(line).expect("an event").layout();
+            let id = EventId::new(n as u64 + 1);
+            tail.push(id, Time(0), None, layout, "", line.as_bytes());
+        }
+        let size = tail.size();
+        let changes = |tail: &Tail| [1, 2, 9].map(|id| tail.change(EventId::new(id).unwrap()));
+        assert_eq!(changes(&tail), [Some(2), None, Some(3)]);
+        tail.drop_before(2);
+        assert_eq!(changes(&tail), [Some(2), None, Some(3)]);
+        tail.drop_before(3);
+        assert_eq!(changes(&tail), [None, None, Some(3)]);
+        tail.drop_before(4);
+        assert_eq!(changes(&tail), [None; 3]);
+        assert!(tail.size() < size);
+        tail.drop_before(5);
+        assert_eq!((tail.size(), tail.memory()), (0, 0));
     }
 }

@@ -776,8 +776,8 @@ impl Session {
         lines as Seq
     }
 
-    /// Returns the beginning of the message or file that an entry answers or reacts to, as it was edited since, unless it
-    /// is too old, or was deleted, or the reader ignores its author.
+    /// Returns the beginning of the message or file that an entry answers or reacts to, as it is now, unless it is too old,
+    /// or was deleted, or the reader ignores its author.
     fn quoted(&self, tail: &Tail, seq: Seq) -> Option<String> {
         let (entry, line) = tail.get(seq)?;
         let of = human::answered(&entry.layout.event(line)?, tail.tags(seq))?;
@@ -788,25 +788,22 @@ impl Session {
         }
         let mut event = quoted.layout.event(line)?;
         let tags = tail.tags(at);
-        let text_of = tags::find(tags, "of").and_then(|first| first.parse().ok());
-        for later in at + 1..seq {
-            let (entry, line) = tail.get(later)?;
-            if !matches!(
-                entry.layout.verb(),
-                Some(EventVerb::Remove | EventVerb::Edit)
-            ) {
-                continue;
-            }
-            match (entry.layout.event(line)?, &mut event) {
-                (Event::Remove { id, .. }, _) if id == of.get() || Some(id) == text_of => {
-                    return None;
-                }
-                (
-                    Event::Edit { id, text: new, .. },
-                    Event::Msg { text, .. } | Event::Me { text, .. },
-                ) if id == of.get() => *text = new,
-                _ => {}
-            }
+        let change = |id| {
+            let (entry, line) = tail.get(tail.change(id)?)?;
+            entry.layout.event(line)
+        };
+        // A text is deleted with its first line.
+        let first = tags::find(tags, "of").and_then(|first| EventId::new(first.parse().ok()?));
+        if let Some(Event::Remove { .. }) = first.and_then(change) {
+            return None;
+        }
+        match (change(of), &mut event) {
+            (Some(Event::Remove { .. }), _) => return None,
+            (
+                Some(Event::Edit { text: new, .. }),
+                Event::Msg { text, .. } | Event::Me { text, .. },
+            ) => *text = new,
+            _ => {}
         }
         human::beginning(&event, tags)
     }
