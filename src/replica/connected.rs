@@ -64,10 +64,11 @@ pub struct Progress {
     pub published: u64,
     /// How often this server was cut off.
     pub cut_offs: u64,
-    /// The number of epochs of this server that have begun.
-    pub epochs: u64,
-    /// The number of epochs of other servers that have ended, as far as the log was read since the start.
-    pub ended: u64,
+    /// How often this server has joined the others: the number of its epochs that have begun.
+    pub joined: u64,
+    /// How often another server has left: the number of their epochs that have ended, as far as the log was read since
+    /// the start.
+    pub left: u64,
 }
 
 /// What a server tells operators of the chat about itself.

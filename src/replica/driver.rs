@@ -383,7 +383,7 @@ impl Driver {
         let time = Time(stored.time_ns / 1_000_000);
         let is_stored = stored.sequence <= self.applied;
         let mut parts = Vec::with_capacity(steps.len());
-        let (mut place, mut ended) = (0, 0);
+        let (mut place, mut left) = (0, 0);
         for step in steps {
             match step {
                 Step::Store(entry, id, ticket) => {
@@ -414,7 +414,7 @@ impl Driver {
                         self.is_refusing = true;
                         self.owes_end = false;
                     } else {
-                        ended += 1;
+                        left += 1;
                     }
                     parts.push(report(SharedReport::End(server, time)));
                 }
@@ -440,7 +440,7 @@ impl Driver {
             );
             parts.push(report(SharedReport::Ready(time)));
             self.is_cut_off = false;
-            self.count(|progress| progress.epochs += 1);
+            self.count(|progress| progress.joined += 1);
         }
         if at >= self.checkpoint_at || stored.sequence >= self.checkpoint_after {
             self.checkpoint_at = at + CHECKPOINT_EVERY;
@@ -454,7 +454,7 @@ impl Driver {
             if !live().eq(&progress.servers) {
                 progress.servers = live().cloned().collect();
             }
-            progress.ended += ended;
+            progress.left += left;
         });
         self.pass(stored.sequence, time, parts, stored.payload.len());
         self.count(|progress| progress.read_to = stored.sequence);

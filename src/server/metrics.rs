@@ -336,9 +336,9 @@ impl Page {
             let help = "how often this server was cut off from the others";
             self.one("cluster_cut_off_total", "counter", help, progress.cut_offs)?;
             let help = "how often this server has joined the others: at its start, and each time after it was cut off";
-            self.one("cluster_joined_total", "counter", help, progress.epochs)?;
+            self.one("cluster_joined_total", "counter", help, progress.joined)?;
             let help = "how often another server has left, or was cut off, since the start";
-            self.one("cluster_left_total", "counter", help, progress.ended)?;
+            self.one("cluster_left_total", "counter", help, progress.left)?;
         }
         if server.notifier.is_some() {
             let (pushed, failed) = (metrics.pushed.get(), metrics.not_pushed.get());

@@ -149,6 +149,15 @@ impl Table {
         }
     }
 
+    /// Returns a table of `sessions` sessions with limits.
+    fn limited(sessions: usize, limits: Limits) -> Self {
+        let config = Config {
+            limits,
+            ..Config::default()
+        };
+        Self::with(sessions, config)
+    }
+
     /// Answers the session's query for what it has missed. Returns whether there was one.
     fn read_backlog(&mut self, who: usize) -> bool {
         let Some((room, query)) = self.sessions[who].backlog_query(&self.chat) else {
@@ -639,11 +648,7 @@ fn a_connection_has_one_nick_and_an_address_limited_reservations() {
         reserved_nicks_per_address_max: 2,
         ..Limits::default()
     };
-    let config = Config {
-        limits,
-        ..Config::default()
-    };
-    let mut table = Table::with(6, config);
+    let mut table = Table::limited(6, limits);
     for n in 0..1000 {
         let answer = table.say(0, &format!("NICK g{n} secret"));
         assert!(answer.contains(&format!("OK NICK g{n}")), "{answer}");
@@ -676,11 +681,7 @@ fn one_address_does_not_use_up_rooms_accounts_and_files() {
         rooms_max: 640,
         ..Limits::default()
     };
-    let config = Config {
-        limits,
-        ..Config::default()
-    };
-    let mut table = Table::with(2, config);
+    let mut table = Table::limited(2, limits);
     let far = table.chat.connect(IpAddr::from([192, 0, 2, 1]));
     let at = SocketAddr::from(([127, 0, 0, 1], 5002));
     table
@@ -723,20 +724,20 @@ fn one_address_does_not_use_up_rooms_accounts_and_files() {
     assert!(answer.starts_with("OK REGISTER ann\n"), "{answer}");
 }
 
+/// Returns limits with which a room soon drops events that a reader has not received.
+fn short_tail() -> Limits {
+    Limits {
+        tail_bytes_max: 600,
+        ..Limits::default()
+    }
+}
+
 /// Regression test. The tail may drop lines between the write that sends them and the record that they were sent; such
 /// lines were once sent twice.
 #[test]
 fn nothing_is_sent_twice_when_the_tail_moves_on_during_a_write() {
     for takes in [usize::MAX, 20] {
-        let limits = Limits {
-            tail_bytes_max: 600,
-            ..Limits::default()
-        };
-        let config = Config {
-            limits,
-            ..Config::default()
-        };
-        let mut table = Table::with(2, config);
+        let mut table = Table::limited(2, short_tail());
         let [bob, alice] = [0, 1];
         table.say(bob, "JOIN #a");
         table.say(alice, "JOIN #a");
@@ -764,16 +765,8 @@ fn nothing_is_sent_twice_when_the_tail_moves_on_during_a_write() {
 
 #[test]
 fn a_slow_reader_in_talker_mode_sees_what_is_answered() {
-    let limits = Limits {
-        tail_bytes_max: 600,
-        ..Limits::default()
-    };
-    let config = Config {
-        limits,
-        ..Config::default()
-    };
     for ignores in [false, true] {
-        let mut table = Table::with(2, config.clone());
+        let mut table = Table::limited(2, short_tail());
         let [bob, alice] = [0, 1];
         table.say(alice, "NICK alice");
         table.say(bob, "JOIN #lobby");

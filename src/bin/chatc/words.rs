@@ -21,19 +21,15 @@ pub fn command_first<'a>(args: &[&'a str]) -> Vec<&'a str> {
     {
         at += 2;
     }
+    let is_command = |word: &&str| commands().any(|command| command == *word);
     let mut words = args.to_vec();
-    if at > 0
-        && args
-            .get(at)
-            .is_some_and(|word| commands().any(|command| command == *word))
-    {
+    if at > 0 && args.get(at).is_some_and(is_command) {
         let command = words.remove(at);
         words.insert(0, command);
     }
-    let is_command = |word: &&str| commands().any(|command| command == *word);
-    let flags = words.iter().take_while(|word| **word != "--");
+    let mut flags = words.iter().take_while(|word| **word != "--");
     if !words.first().is_some_and(is_command)
-        && let Some(flag) = flags.clone().position(|word| *word == "--host")
+        && let Some(flag) = flags.position(|word| *word == "--host")
         && flag + 1 < words.len()
     {
         words.remove(flag);

@@ -107,15 +107,16 @@ fn side(app: &App, area: Rect, frame: &mut Frame<'_>) {
     let SideRows { all, first } = side_rows(app, area);
     let (above, rest) = all.split_at(first);
     let (rows, below) = rest.split_at(rest.len().min(usize::from(area.height)));
+    let mark_above = unread_beyond(app, above).map(|style| ("▲", style));
+    let mark_below = unread_beyond(app, below).map(|style| ("▼", style));
     for (n, y) in (area.y..area.bottom()).enumerate() {
         let edge = Rect::new(area.right() - 1, y, 1, 1);
-        let beyond = [("▲", area.y, above), ("▼", area.bottom() - 1, below)];
-        let mark = beyond.into_iter().find_map(|(mark, row, rooms)| {
-            let style = unread_beyond(app, rooms).filter(|_| y == row)?;
-            Some(Span::styled(mark, style))
-        });
-        let mark = mark.unwrap_or(Span::styled("│", palette.line()));
-        frame.render_widget(Paragraph::new(mark), edge);
+        let beyond = [(mark_above, area.y), (mark_below, area.bottom() - 1)];
+        let mark = beyond
+            .into_iter()
+            .find_map(|(mark, row)| mark.filter(|_| y == row));
+        let (mark, style) = mark.unwrap_or(("│", palette.line()));
+        frame.render_widget(Paragraph::new(Span::styled(mark, style)), edge);
         let Some(Some(at)) = rows.get(n).copied() else {
             continue;
         };
