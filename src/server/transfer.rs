@@ -81,7 +81,8 @@ impl Connection {
                 self.server.stopping.notify(usize::MAX);
             }
             Effect::Flush => {
-                if !self.flush_replies().await {
+                // Output that was dropped because the client has gone does not count as sent.
+                if !self.flush_replies().await || self.is_write_closed {
                     self.session.break_off();
                     return None;
                 }

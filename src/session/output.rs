@@ -337,6 +337,13 @@ impl Session {
 
     /// Discards the output for a client that will not read any more.
     pub fn drop_output(&mut self, chat: &mut Chat, batch: &mut Batch) {
+        // What would have to be read from the log is dropped too. Otherwise the replies after it would never be dropped.
+        for membership in &mut self.rooms {
+            if membership.is_behind(chat) {
+                let tail = chat.tail(Place::Room(membership.room));
+                membership.cursor = tail.map_or(membership.cursor, Tail::first);
+            }
+        }
         while self.fill(chat, batch) {
             self.sent(chat, batch, batch.len());
         }

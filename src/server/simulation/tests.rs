@@ -233,6 +233,52 @@ fn check_end(
     check_empty(&simulation.servers[0], simulation._folder.path())
 }
 
+/// The events before its own upload would have to be read from the log.
+#[test]
+fn a_client_that_has_gone_while_it_was_far_behind_is_disconnected() {
+    let acts = [
+        (1, Act::Send("NICK cat\n@nonce=1 MSG hello\n")),
+        (1, Act::Send("NICK ann my secret\n")),
+        (0, Act::Stall(true)),
+        (0, Act::Send("NICK bob secret\n")),
+        (1, Act::Send("CHAT\n")),
+        (1, Act::Wait(1000)),
+        (1, Act::Send("NICK ann\n")),
+        (1, Act::Send("NICK ann\n")),
+        (0, Act::Send("UPLOAD a.txt 6\n")),
+        (1, Act::Send("NICK cat\n@nonce=1 MSG hello\n")),
+    ];
+    check_end(&acts, usize::MAX, true, false).expect("nothing is left");
+}
+
+/// `BYE` moves a reader to what was sent. What is dropped, because the client has gone, was not sent.
+#[test]
+fn a_reader_does_not_move_past_events_that_a_broken_connection_did_not_receive() {
+    let mut simulation =
+        Simulation::new(vec![Config::default()], Time(0), false).expect("it starts");
+    let mut connect = |lines: &str| {
+        let from = IpAddr::from([127, 0, 0, 1]);
+        let client = simulation.connect(0, from, false, usize::MAX);
+        client.push(lines.as_bytes());
+        simulation.settle();
+        client
+    };
+    let ann = connect("NICK ann\nJOIN #a AS me\n");
+    ann.stall(true);
+    let bob = connect("NICK bob\nJOIN #a\nMSG hello\n");
+    ann.push(b"HISTORY #a\nBYE\n");
+    bob.push(b"BYE\n");
+    drop(connect(""));
+    ann.close();
+    drop(connect(""));
+    let again = connect("NICK ann\nJOIN #a AS me\nBYE\n");
+    let received = String::from_utf8(again.take()).expect("lines are UTF-8");
+    assert!(received.contains("MSG #a bob hello\n"), "{received}");
+    let once_more = connect("NICK ann\nJOIN #a AS me\n").take();
+    let received = String::from_utf8(once_more).expect("lines are UTF-8");
+    assert!(!received.contains("MSG #a bob hello\n"), "{received}");
+}
+
 /// Runs fewer cases than usual, since each is a long conversation; `PROPTEST_CASES=10000` runs more.
 fn few() -> ProptestConfig {
     let default = ProptestConfig::default();
