@@ -206,7 +206,7 @@ const ui = {
 	focusMessages: () => messages.focusLast(),
 	toEnd: () => messages.toEnd(),
 	upload: (files) => uploads.add(chat.active, files),
-	/** Sends files that were pasted or dropped, if the user wants that after a look at them. */
+	/** Sends files that were chosen, pasted or dropped, if the user wants that after a look at them. */
 	async offer(files) {
 		const room = chat.active;
 		const all = [...files]; // the list is empty after the event

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Nc, chatd, choose, enter, input, message, say, transfer, until, visitor } from './support.js';
+import { Nc, attach, chatd, choose, enter, input, message, say, transfer, until, visitor } from './support.js';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -118,7 +118,7 @@ for (const [where, viewport] of PLACES) {
 		bob.say(`@reply=${id} MSG ann: yes`);
 		text(`look:\n\`\`\`\nlet a = 1;\nlet b = 2;\n\`\`\``);
 		text(lines(40));
-		await page.locator('#pick').setInputFiles(PICTURE);
+		await attach(page, PICTURE);
 		const thumb = page.getByRole('link', { name: 'Show icon-192.png' });
 		await thumb.waitFor();
 		const reacted = page.locator('.row', { has: page.locator('.chip') });

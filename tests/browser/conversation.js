@@ -11,7 +11,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'node:test';
-import { chatd, choose, enter, input, message, register, say, sent, tool, transfer, until, visitor } from './support.js';
+import { attach, chatd, choose, enter, input, message, register, say, sent, tool, transfer, until, visitor } from './support.js';
 import { HEAD, Terminals, pane } from './support/terminals.js';
 
 const pictures = path.resolve(process.argv[2]);
@@ -139,7 +139,7 @@ test('a conversation on all screens', async (t) => {
 
 	// A file, a picture, a topic, an action, a deleted message.
 	writeFileSync(`${folder}/df.txt`, 'Filesystem Use%\n/dev/sda1 98%\n');
-	await bob.locator('#pick').setInputFiles(`${folder}/df.txt`);
+	await attach(bob, `${folder}/df.txt`);
 	await ann.getByText('df.txt').first().waitFor();
 	await terminals.types('carl', `/upload ${new URL('../../src/web/icon-512.png', import.meta.url).pathname}`, 'uploaded');
 	await ann.getByText('icon-512.png').first().waitFor();

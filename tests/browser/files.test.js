@@ -7,7 +7,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
-import { Nc, chatd, choose, enter, register, registered, say, transfer, until, visitor } from './support.js';
+import { Nc, attach, chatd, choose, enter, register, registered, say, transfer, until, visitor } from './support.js';
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
@@ -36,7 +36,7 @@ test('a file goes from the page to nc and back, byte for byte', async (t) => {
 	await enter(page, server, 'ann');
 	const bob = await Nc.named(t, server, 'bob');
 	const bytes = randomBytes(3_000_001);
-	await page.locator('#pick').setInputFiles({ name: 'some bytes & more.bin', mimeType: 'application/octet-stream', buffer: bytes });
+	await attach(page, { name: 'some bytes & more.bin', mimeType: 'application/octet-stream', buffer: bytes });
 	const [, file] = await bob.expect(/^FILE #lobby ann (\d+) 3000001 some bytes & more\.bin$/m);
 	assert.equal(sha256(await download(server, file)), sha256(bytes));
 	const link = page.getByRole('link', { name: 'some bytes & more.bin' });
@@ -57,7 +57,7 @@ test('pictures are shown small, and in full in front of the page or in a new tab
 	const server = await chatd(t);
 	const page = await visitor(t);
 	await enter(page, server, 'ann');
-	await page.locator('#pick').setInputFiles([
+	await attach(page, [
 		{ name: 'green.png', mimeType: 'image/png', buffer: PIXEL },
 		{ name: 'broken.png', mimeType: 'image/png', buffer: Buffer.from('no picture at all') },
 		{ name: 'second.png', mimeType: 'image/png', buffer: PIXEL },
@@ -132,7 +132,7 @@ test('an upload can be cancelled, and the next one is sent', async (t) => {
 	const folder = mkdtempSync(join(tmpdir(), 'chatd-'));
 	t.after(() => rmSync(folder, { recursive: true }));
 	writeFileSync(join(folder, 'large.bin'), Buffer.alloc(60_000_000));
-	await page.locator('#pick').setInputFiles(join(folder, 'large.bin'));
+	await attach(page, join(folder, 'large.bin'));
 	const large = page.locator('#uploads li', { hasText: 'large.bin' });
 	await until(() => large.locator('progress').evaluate(({ value, max }) => value > 0 && value < max), true);
 	await Promise.all([
@@ -141,7 +141,7 @@ test('an upload can be cancelled, and the next one is sent', async (t) => {
 	]);
 	await large.waitFor({ state: 'detached' });
 	way.goOn();
-	await page.locator('#pick').setInputFiles({ name: 'small.bin', mimeType: '', buffer: randomBytes(10) });
+	await attach(page, { name: 'small.bin', mimeType: '', buffer: randomBytes(10) });
 	await bob.expect(/^FILE #lobby ann \d+ 10 small\.bin$/m);
 	await page.getByRole('button', { name: 'Files' }).click();
 	await page.locator('#panel').getByRole('link', { name: 'small.bin' }).waitFor();
@@ -152,7 +152,7 @@ test('a refused upload says why', async (t) => {
 	const server = await chatd(t, ['--memory', '--max-upload', '1000']);
 	const page = await visitor(t);
 	await enter(page, server, 'ann');
-	await page.locator('#pick').setInputFiles({ name: 'large.bin', mimeType: '', buffer: randomBytes(2000) });
+	await attach(page, { name: 'large.bin', mimeType: '', buffer: randomBytes(2000) });
 	const error = page.locator('#uploads .error');
 	await error.waitFor();
 	assert.equal(await error.textContent(), 'This file is larger than the server accepts.');
@@ -188,7 +188,7 @@ test('a file in direct messages reaches the other user, and nobody else', async 
 	await register(eve, server, 'eve');
 	await say(ann, '/msg bob a picture for you');
 	await bob.locator('#people').getByRole('link', { name: /ann/ }).click();
-	await ann.locator('#pick').setInputFiles([
+	await attach(ann, [
 		{ name: 'green.png', mimeType: 'image/png', buffer: PIXEL },
 		{ name: 'plan.txt', mimeType: 'text/plain', buffer: Buffer.from('at noon') },
 	]);
@@ -243,7 +243,7 @@ test('a file in direct messages needs two registered names, and the page says so
 	await page.getByText('Register yours first: open You, or type /register.').waitFor();
 	await say(page, '/register');
 	await registered(page, 'ann');
-	await page.locator('#pick').setInputFiles(plan);
+	await attach(page, plan);
 	await page.locator('#uploads').getByText('bob must register too').waitFor();
 	bob.say('REGISTER his secret');
 	await bob.expect(/^OK REGISTER bob$/m);

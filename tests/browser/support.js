@@ -233,6 +233,12 @@ export const registered = (page, nick) => page.getByText(`${nick} is registered 
 /** Presses a button of the dialog. */
 export const choose = (page, name) => page.getByRole('dialog').getByRole('button', { name, exact: true }).click();
 
+/** Attaches files, and sends them after a look at them. */
+export async function attach(page, files) {
+	await page.locator('#pick').setInputFiles(files);
+	await choose(page, 'Send');
+}
+
 /** Finds messages with this text. */
 export const message = (page, text) => page.locator('.row .text').filter({ hasText: text });
 

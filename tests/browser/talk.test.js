@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
-import { Nc, chatd, choose, enter, input, message, register, say, sent, texts, tool, until, visitor } from './support.js';
+import { Nc, attach, chatd, choose, enter, input, message, register, say, sent, texts, tool, until, visitor } from './support.js';
 
 test('two browsers and nc talk', async (t) => {
 	const server = await chatd(t);
@@ -66,7 +66,7 @@ test('what a registered user sends in a conversation is seen on the user\'s othe
 	await phone.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
 	await say(laptop, '/msg bob psst');
 	await sent(laptop, 'psst');
-	await laptop.locator('#pick').setInputFiles({ name: 'plan.txt', mimeType: 'text/plain', buffer: Buffer.from('hello') });
+	await attach(laptop, { name: 'plan.txt', mimeType: 'text/plain', buffer: Buffer.from('hello') });
 	await bob.expect(/^FILE bob ann \d+ 5 plan.txt$/m);
 	// It is not news.
 	const link = phone.locator('#people').getByRole('link', { name: 'bob' });

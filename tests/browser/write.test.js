@@ -41,6 +41,20 @@ test('Enter sends what was typed, and completes only what was chosen', async (t)
 	await page.getByRole('heading', { name: '#room-1', exact: true }).waitFor();
 });
 
+test('the field is as high as its text when the page is opened again', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const height = () => input(page).evaluate((field) => Math.round(field.getBoundingClientRect().height));
+	await until(height, 32);
+	await input(page).fill('one\ntwo\nthree');
+	await until(height, 76);
+	await page.reload();
+	await input(page).waitFor();
+	await until(() => input(page).inputValue(), 'one\ntwo\nthree');
+	await until(height, 76);
+});
+
 test('what is typed right after a command that opens a conversation belongs there', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);

@@ -25,7 +25,10 @@ export function composer(chat, ui) {
 		input.disabled = !chat.active || Boolean(chat.active.shut);
 		byId('composer').classList.toggle('shut', input.disabled);
 		context.draw(chat.active);
-		if (room === chat.active) return;
+		if (room === chat.active) {
+			if (input.style.height === 'auto') grow();
+			return;
+		}
 		room = chat.active;
 		input.value = room ? draft() : '';
 		input.placeholder = room ? `Write to ${room.name}` : '';
@@ -57,9 +60,10 @@ export function composer(chat, ui) {
 		suggest(false);
 	}
 
+	/** Makes the field as high as its text. While the page does not show the field, nothing can be measured. */
 	function grow() {
 		input.style.height = 'auto';
-		input.style.height = `${input.scrollHeight}px`;
+		if (input.scrollHeight) input.style.height = `${input.scrollHeight}px`;
 		byId('composer').classList.toggle('empty', !input.value.trim());
 	}
 
@@ -243,7 +247,7 @@ export function composer(chat, ui) {
 	byId('context').lastElementChild.addEventListener('click', cancel);
 	byId('attach').addEventListener('click', () => pick.click());
 	pick.addEventListener('change', () => {
-		ui.upload(pick.files);
+		ui.offer(pick.files);
 		pick.value = '';
 	});
 
