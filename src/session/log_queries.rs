@@ -315,6 +315,9 @@ impl Session {
         id: u64,
         chat: &Chat,
     ) -> Option<Effect> {
+        for membership in &mut self.rooms {
+            membership.confirms |= membership.reader.as_deref() == Some(&reader);
+        }
         let owner = self.reader_owner(chat);
         let query = LogQuery::SetReader {
             reader: reader.clone(),
@@ -363,7 +366,7 @@ impl Session {
         }
     }
 
-    /// Handles `BYE` of a connection with named readers. The positions of the readers are known only when all output
+    /// Handles `BYE` of a connection with named readers that it has not moved with `SEEN`. The positions of the readers are known only when all output
     /// has been sent.
     pub(super) fn flush_before_bye(&mut self, verb: Verb, text: &str) -> Option<Effect> {
         self.expects = Expects::Nothing;
@@ -380,7 +383,7 @@ impl Session {
         let rooms = self
             .rooms
             .iter()
-            .filter(|membership| !membership.is_leaving);
+            .filter(|membership| !membership.is_leaving && !membership.confirms);
         let readers = rooms.filter_map(|m| Some((Reader::clone(m.reader.as_deref()?), m.seen)));
         let readers = readers.collect();
         let at = self.next_reply();
@@ -748,6 +751,7 @@ impl Session {
     ) -> Option<Effect> {
         let mut rooms = self.rooms.iter_mut();
         let membership = rooms.find(|m| m.room == room && !m.is_leaving)?;
+        membership.confirms &= membership.reader.as_deref() == Some(&reader);
         membership.reader = Some(Box::new(reader.clone()));
         // The backlog ends where the live events begin, even if more events have been stored since the request.
         let up_to = membership.seen;

@@ -328,6 +328,8 @@ struct Membership {
     gap_to: Seq,
     /// The named reader whose position in the room is stored, if there is one.
     reader: Option<Box<Reader>>,
+    /// Whether the client has moved the reader with `SEEN`, so that `BYE` does not move it.
+    confirms: bool,
     /// Whether `PART` was requested. The events before the `PART` are still sent.
     is_leaving: bool,
     /// Whether live events wait until the reply to `JOIN`, because the backlog comes first.
@@ -342,6 +344,7 @@ impl Membership {
             seen: chat.room(room).map_or(0, |room| room.last_id()),
             gap_to: 0,
             reader: None,
+            confirms: false,
             is_leaving: false,
             waits_for_backlog: false,
         }

@@ -279,7 +279,7 @@ impl Session {
                 if self
                     .rooms
                     .iter()
-                    .any(|membership| membership.reader.is_some())
+                    .any(|membership| membership.reader.is_some() && !membership.confirms)
                 {
                     return Ok(self.flush_before_bye(verb, &text));
                 }
