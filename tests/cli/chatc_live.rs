@@ -285,10 +285,7 @@ fn signals_are_forwarded_to_a_command_and_posted() {
     assert_eq!(command.wait().code, Some(9));
     watcher.until("failed with code 9 after ");
     for (program, code) in [("/no/such/program", 127), ("/etc/passwd", 126)] {
-        let ended = run(
-            &mut chatc(&["run", "--host", &host, "--room", "ops", program]),
-            b"",
-        );
+        let ended = run(&mut chatc(&["run", "--host", &host, "#ops", program]), b"");
         assert_eq!(ended.code, Some(code), "{ended:?}");
         watcher.until(&format!("{program} cannot be started: "));
     }

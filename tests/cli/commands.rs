@@ -446,7 +446,7 @@ fn a_bot_answers_and_is_restarted_when_it_ends() {
     let bot = Running::start(&mut command(
         &chatd,
         "bot",
-        &["--nick", "robot", "--room", "ops", "--", "sh", "-c", bot],
+        &["--nick", "robot", "#ops", "--", "sh", "-c", bot],
     ));
     let mut ann = Running::start(&mut chatc(&[&chatd.address.to_string(), "--room", "ops"]));
     let mut tries = 0;

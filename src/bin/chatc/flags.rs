@@ -266,7 +266,7 @@ pub struct Search {
     #[argh(switch)]
     pub json: bool,
 
-    /// the words. The room can be the first, with its #
+    /// the words. The room can come first, with its #
     #[argh(positional)]
     pub words: Vec<String>,
 }
@@ -419,11 +419,10 @@ output as a file that can be read while it grows, and posts how the command
 ended and how long it took. The output goes to standard output too. The command
 keeps running even if the server cannot be reached; TERM, HUP and INT are
 forwarded to it. The room sees the whole command line, so put no passwords into
-it. The exit code is that
-of the command, 128 plus the number of the signal that ended it, or 127 or 126
-if it cannot be started.",
+it. The exit code is that of the command, 128 plus the number of the signal that
+ended it, or 127 or 126 if it cannot be started.",
     help_triggers("-h", "--help", "help"),
-    example = "Let others watch a build:\n  $ {command_name} --room ops -- make -j4"
+    example = "Let others watch a build:\n  $ {command_name} '#ops' -- make -j4"
 )]
 pub struct Run {
     /// the server: HOST, HOST:PORT, or a name from your settings file
@@ -442,7 +441,7 @@ pub struct Run {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// the command and its arguments
+    /// the command and its arguments. The room can come first, with its #
     #[argh(positional)]
     pub command: Vec<String>,
 }
@@ -460,7 +459,7 @@ connection breaks, chatc reconnects without a gap. What the bot says is marked
 as a notice, and it does not read the notices of other bots, so two bots never
 answer each other.",
     help_triggers("-h", "--help", "help"),
-    example = "Answer ping with pong:\n  $ {command_name} --nick echo --room ops -- sh -c \\\n      'while read -r verb room nick text; do [ \"$text\" != ping ] || echo \"TELL $room pong\"; done'"
+    example = "Answer ping with pong:\n  $ {command_name} --nick echo '#ops' -- sh -c \\\n      'while read -r verb room nick text; do [ \"$text\" != ping ] || echo \"TELL $room pong\"; done'"
 )]
 pub struct Bot {
     /// the server: HOST, HOST:PORT, or a name from your settings file
@@ -483,7 +482,7 @@ pub struct Bot {
     #[argh(switch)]
     pub notices: bool,
 
-    /// the command and its arguments
+    /// the command and its arguments. The rooms can come first, with their #
     #[argh(positional)]
     pub command: Vec<String>,
 }

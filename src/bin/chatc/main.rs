@@ -197,11 +197,8 @@ async fn dispatch(args: &[&str], place: &Place) -> Result<Exit, Failure> {
                 json,
                 mut words,
             } = read(&["chatc", "search"], rest);
-            let is_room = |word: &str| word.len() > 1 && word.starts_with('#');
-            let is_first_a_room =
-                words.len() > 1 && words.first().is_some_and(|word| is_room(word));
             let room = match room {
-                None if is_first_a_room && !all => Some(words.remove(0)),
+                None if words.len() > 1 && !all => first_room(&mut words),
                 room => room,
             };
             if words.iter().all(|word| word.trim().is_empty()) {
@@ -286,8 +283,9 @@ async fn dispatch(args: &[&str], place: &Place) -> Result<Exit, Failure> {
                 room,
                 nick,
                 password_file,
-                command,
+                mut command,
             } = read(&["chatc", "run"], rest);
+            let room = room.or_else(|| first_room(&mut command));
             if command.is_empty() {
                 complain("which command? usage: chatc run -- COMMAND");
                 return Ok(Exit::Usage);
@@ -299,12 +297,13 @@ async fn dispatch(args: &[&str], place: &Place) -> Result<Exit, Failure> {
         "bot" => {
             let flags::Bot {
                 host,
-                room,
+                mut room,
                 nick,
                 password_file,
                 notices,
-                command,
+                mut command,
             } = read(&["chatc", "bot"], rest);
+            room.extend(std::iter::from_fn(|| first_room(&mut command)));
             if command.is_empty() {
                 complain("which command? usage: chatc bot -- COMMAND");
                 return Ok(Exit::Usage);
@@ -414,6 +413,12 @@ fn lacks_server_password<T>(server: &Server, result: &Result<T, Failure>) -> boo
 fn with_dashes<'a>(args: &[&'a str]) -> Vec<&'a str> {
     let dash = |arg: &&'a str| if *arg == "-" { DASH } else { arg };
     args.iter().map(dash).collect()
+}
+
+/// Takes the room out of words that begin with it.
+fn first_room(words: &mut Vec<String>) -> Option<String> {
+    let first = words.first()?;
+    (first.len() > 1 && first.starts_with('#')).then(|| words.remove(0))
 }
 
 /// Takes the room out of the words of `chatc upload`: a word that begins with `#` and is not a file.
