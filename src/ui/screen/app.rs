@@ -48,6 +48,8 @@ pub struct Preferences {
     pub zone: TimeZone,
     /// Whether paths of files are completed.
     pub completes_paths: bool,
+    /// Whether there is a browser that can open links.
+    pub opens_links: bool,
 }
 
 /// Something that the code around the state must do.
@@ -84,6 +86,8 @@ pub enum Effect {
     Edit(String),
     /// Copy text to the clipboard.
     Copy(String),
+    /// Open a link in the browser.
+    Open(String),
     /// Stop the program, and give the terminal back to the shell (Ctrl-Z).
     Suspend,
     /// Redraw everything.

@@ -99,7 +99,7 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
         "links",
         "",
         ArgumentKind::Text,
-        "list the links in this room's messages",
+        "list the links in this room's messages; Enter opens or copies one",
     ),
     (
         "upload",

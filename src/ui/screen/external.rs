@@ -1,10 +1,10 @@
-//! The editor of the user's choice, in which a message can be written.
+//! Other programs: the editor of the user's choice, in which a message can be written, and the browser, which opens links.
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
-use smol::process::Command;
+use smol::process::{Command, Stdio};
 
 use super::super::failure::Failure;
 
@@ -49,8 +49,32 @@ pub async fn write(text: &str) -> Result<String, Failure> {
 }
 
 fn chosen() -> OsString {
-    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     named("VISUAL")
         .or_else(|| named("EDITOR"))
         .unwrap_or_else(|| "vi".into())
+}
+
+/// Returns the value of an environment variable, unless it is empty.
+fn named(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Returns whether `chatc` runs on a desktop, whose browser can open links. Otherwise a browser would need the terminal,
+/// or would run on a machine whose screen the user does not see.
+pub fn has_desktop() -> bool {
+    named("DISPLAY").is_some() || named("WAYLAND_DISPLAY").is_some()
+}
+
+/// Opens a link, which begins with `http://` or `https://`, in the browser of the desktop (`xdg-open`).
+///
+/// # Errors
+/// When the program cannot be started.
+pub fn open(link: &str) -> io::Result<()> {
+    let mut browser = Command::new("xdg-open");
+    browser
+        .arg(link)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    browser.spawn().map(drop)
 }

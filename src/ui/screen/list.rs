@@ -37,6 +37,8 @@ pub enum RowAction {
     Query(String),
     /// Copies text to the clipboard.
     Copy(String),
+    /// Opens a link in the browser.
+    Open(String),
     /// Reacts to a message, or withdraws the reaction.
     React(u64, String),
     /// Puts text into the input line.

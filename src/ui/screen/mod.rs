@@ -140,6 +140,7 @@ pub async fn talk(
         presence: settings.presence.unwrap_or(true),
         zone: TimeZone::system(),
         completes_paths: server.allows_files,
+        opens_links: server.allows_files && external::has_desktop(),
     };
     let size = crossterm::terminal::size().map_err(Failure::Output)?;
     let mut app = App::new(addresses.to_string(), preferences, size, Timestamp::now());
@@ -411,6 +412,11 @@ impl Runner<'_> {
             }
             Effect::Bell => self.tty.ring().map_err(Failure::Output)?,
             Effect::Copy(text) => self.tty.copy(&text).map_err(Failure::Output)?,
+            Effect::Open(link) => {
+                if let Err(e) = external::open(&link) {
+                    app.complain(format!("xdg-open cannot be started: {e}"));
+                }
+            }
             Effect::Redraw => self.repaint()?,
             Effect::Suspend => {
                 self.tty.suspend().map_err(Failure::Output)?;

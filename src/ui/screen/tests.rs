@@ -43,6 +43,7 @@ impl TestScreen {
             presence: true,
             zone: TimeZone::UTC,
             completes_paths: true,
+            opens_links: false,
         };
         let app = App::new(
             "box:5002".into(),

@@ -39,6 +39,10 @@ impl App {
                 self.notify(format!("copied {text}"));
                 self.request_effect(Effect::Copy(text));
             }
+            RowAction::Open(link) => {
+                self.notify(format!("opening {link}"));
+                self.request_effect(Effect::Open(link));
+            }
             RowAction::React(id, emoji) => {
                 let is_on = !self.has_reacted(id, &emoji);
                 self.send_reaction(id, &emoji, is_on, state);
@@ -106,6 +110,7 @@ impl App {
 
     /// Lists the links in the messages of the room.
     pub(super) fn links(&mut self) {
+        let opens = self.preferences.opens_links;
         let mut rows = Vec::new();
         for entry in self.room().into_iter().flat_map(Room::entries) {
             let (EntryKind::Msg { text, nick } | EntryKind::Me { text, nick }) = &entry.kind else {
@@ -116,13 +121,18 @@ impl App {
                 rows.push(Row {
                     head: format!("{nick}  "),
                     text: link.clone(),
-                    action: RowAction::Copy(link),
+                    action: if opens {
+                        RowAction::Open(link)
+                    } else {
+                        RowAction::Copy(link)
+                    },
                 });
             }
         }
         rows.reverse();
+        let does = if opens { "opens" } else { "copies" };
         self.show(
-            "links, newest first: Enter copies one".into(),
+            format!("links, newest first: Enter {does} one"),
             rows,
             "there are no links here",
         );

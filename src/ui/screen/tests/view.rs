@@ -205,6 +205,26 @@ fn any_text_can_be_drawn_at_any_size() {
 }
 
 #[test]
+fn a_link_is_opened_where_there_is_a_browser_and_is_copied_elsewhere() {
+    let mut play = TestScreen::new(80, 20);
+    play.hear(&["LIVE 101 2026-11-17T12:00:00.000Z MSG #lobby bob see https://one.example/a?b=$(c), and http://two.example."]);
+    play.enter("/links");
+    play.sees("Enter copies one");
+    play.key(KeyCode::Enter);
+    assert!(
+        matches!(&play.effects()[..], [.., Effect::Copy(text)] if text == "http://two.example")
+    );
+    play.app.preferences.opens_links = true;
+    play.enter("/links");
+    play.sees("Enter opens one");
+    play.key(KeyCode::Down);
+    play.key(KeyCode::Enter);
+    play.sees("opening https://one.example/a?b=$(c)");
+    let link = "https://one.example/a?b=$(c)";
+    assert!(matches!(&play.effects()[..], [.., Effect::Open(text)] if text == link));
+}
+
+#[test]
 fn messages_since_the_last_visit_are_below_a_line() {
     let preferences = Preferences {
         palette: Palette::None,
@@ -213,6 +233,7 @@ fn messages_since_the_last_visit_are_below_a_line() {
         presence: false,
         zone: TimeZone::UTC,
         completes_paths: true,
+        opens_links: false,
     };
     let now: Timestamp = NOW.parse().unwrap();
     let app = App::new("box:5002".into(), preferences, (80, 20), now);
