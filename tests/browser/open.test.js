@@ -36,6 +36,38 @@ for (const roundTrip of [50, 200, 400, 1000]) {
 	});
 }
 
+/**
+ * How many round trips a new user waits at most: until the name can be typed, until the page is connected, and from "Join"
+ * until a message can be typed. One round trip is needed for each connection that the browser opens.
+ */
+const TRIPS_MAX = { name: 2.5, connected: 6.5, message: 2.5 };
+
+test('a new user can type after few round trips', { timeout: 120_000 }, async (t) => {
+	const server = await chatd(t);
+	const took = async (roundTrip, nick) => {
+		const far = await distant(t, server, roundTrip);
+		const page = await visitor(t);
+		page.setDefaultTimeout(LONG);
+		const began = Date.now();
+		await page.goto(far.url, { waitUntil: 'commit' });
+		await page.getByLabel('Your name', { exact: true }).fill(nick);
+		const name = Date.now();
+		await page.locator('#loading').filter({ hasNotText: /./ }).waitFor({ state: 'attached' });
+		const connected = Date.now();
+		await page.getByRole('button', { name: /^Join/ }).click();
+		await input(page).waitFor();
+		const message = Date.now();
+		return { name: name - began, connected: connected - began, message: message - connected };
+	};
+	// What the machine itself needs is in both.
+	const [near, far] = [await took(400, 'ann'), await took(2000, 'bob')];
+	for (const [until, max] of Object.entries(TRIPS_MAX)) {
+		const trips = (far[until] - near[until]) / 1600;
+		t.diagnostic(`${until}: ${near[until]} ms at a round trip of 400 ms, ${trips.toFixed(2)} round trips`);
+		assert.ok(trips <= max, `${until} takes ${trips} round trips`);
+	}
+});
+
 test('the page loads with two more requests', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);

@@ -34,6 +34,22 @@ fn every_tls_client_talks_with_a_plain_client() {
     }
 }
 
+/// http.md 2: jobs that run at the same time may use one nick.
+#[test]
+fn twenty_jobs_of_a_shell_post_at_once_under_one_nick() {
+    let chatd = Chatd::start();
+    let room = "http://$HOST:$PORT/rooms/ops";
+    let jobs = format!("for i in $(seq 20); do curl -fsS -u ci: -d \"job $i\" {room} & done; wait");
+    let replies = chatd.client(&jobs).finish();
+    replies.expect(&["OK MSG <id> <time>"; 20]);
+    let read = chatd.client(&format!("curl -fsS \"{room}?count=100\""));
+    let read = read.finish().lines().join("\n");
+    for n in 1..=20 {
+        let message = format!(" MSG #ops ci job {n}\n");
+        assert_eq!(format!("{read}\n").matches(&message).count(), 1, "{read}");
+    }
+}
+
 #[test]
 fn openssl_cannot_negotiate_a_weak_version_cipher_or_renegotiation() {
     let chatd = Chatd::start();
