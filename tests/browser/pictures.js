@@ -2,8 +2,8 @@
 //
 //   cargo build && CHATD=target/debug/chatd unshare --map-root-user --net sh -c 'ip link set lo up; node tests/browser/pictures.js'
 //
-// In a network of its own, so that the port is the one in the README. Needs Debian's fonts-noto-color-emoji, tmux and
-// weechat.
+// In a network of its own, so that the port is the one in the README. Needs Debian's fonts-inter, fonts-jetbrains-mono,
+// fonts-noto-color-emoji, tmux and weechat.
 // Look at examples/*.png afterwards.
 
 import { execFileSync } from 'node:child_process';
@@ -41,6 +41,12 @@ async function user(nick, room) {
 	return { ask, socket };
 }
 
+/** The fonts of a desktop of today. */
+const FONTS = `<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd"><fontconfig>
+<include>/etc/fonts/fonts.conf</include>
+${[['system-ui', 'Inter'], ['sans-serif', 'Inter'], ['monospace', 'JetBrains Mono']].map(([family, font]) => `<match><test name="family"><string>${family}</string></test><edit name="family" mode="prepend" binding="strong"><string>${font}</string></edit></match>`).join('\n')}
+</fontconfig>`;
+
 /** What WeeChat runs when it starts. */
 const WEECHAT = [
 	'/set irc.look.server_buffer independent',
@@ -68,7 +74,9 @@ test('the pictures of the README', async (t) => {
 	await terminals.types('nc', 'CHAT', 'OK CHAT');
 	terminals.open('curl', 84, 13, "curl -sN 'http://localhost:5002/rooms/ops?follow&tags=on'");
 	await terminals.talker('telnet', 76, 13, 'localhost 5002', 'fred');
-	const page = await visitor(t, { viewport: { width: 1120, height: 980 }, colorScheme: 'light' });
+	writeFileSync(`${folder}/fonts.conf`, FONTS);
+	process.env.FONTCONFIG_FILE = `${folder}/fonts.conf`; // for the browser, which is started now
+	const page = await visitor(t, { viewport: { width: 1120, height: 980 }, colorScheme: 'light', deviceScaleFactor: 2 });
 	await enter(page, { url: 'http://localhost:5002/' }, 'carol', '#ops');
 	const erin = await user('erin', '#ops');
 	// The last to join, since joins are not announced here.
@@ -101,7 +109,7 @@ test('the pictures of the README', async (t) => {
 	await page.mouse.move(560, 20);
 	await page.screenshot({ path: `${examples}page.png` });
 
-	const sheet = await visitor(t, { viewport: { width: 1500, height: 900 } });
+	const sheet = await visitor(t, { viewport: { width: 1500, height: 900 }, deviceScaleFactor: 2 });
 	await sheet.setContent(`${HEAD}${pane(terminals, 'chatc', 'chatc localhost --room ops')}${pane(terminals, 'nc', 'nc localhost 5002')}${pane(terminals, 'curl', "curl -N 'http://localhost:5002/rooms/ops?follow&tags=on'")}${pane(terminals, 'telnet', 'telnet localhost 5002')}`);
 	await sheet.locator('body').screenshot({ path: `${examples}one-port.png` });
 
@@ -127,7 +135,7 @@ test('the pictures of the README', async (t) => {
 	await page.mouse.move(300, 10);
 	await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
 	const seen = (await page.screenshot()).toString('base64');
-	await sheet.setContent(`${HEAD}${pane(terminals, 'weechat', 'weechat')}<section><h1>http://localhost:5002/</h1><img src="data:image/png;base64,${seen}" style="display:block"></section>`);
+	await sheet.setContent(`${HEAD}${pane(terminals, 'weechat', 'weechat')}<section><h1>http://localhost:5002/</h1><img src="data:image/png;base64,${seen}" width="600" style="display:block"></section>`);
 	await sheet.locator('img').evaluate((img) => img.decode());
 	await sheet.locator('body').screenshot({ path: `${examples}weechat.png` });
 });

@@ -2,7 +2,7 @@
 //
 //   cargo build && CHATD=target/debug/chatd unshare --map-root-user --net sh -c 'ip link set lo up; node tests/browser/recording.js'
 //
-// Needs Debian's imagemagick, fonts-noto-color-emoji and tmux. Look at examples/recording.gif afterwards.
+// Needs Debian's imagemagick, fonts-jetbrains-mono, fonts-noto-color-emoji and tmux. Look at examples/recording.gif afterwards.
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';

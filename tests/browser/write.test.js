@@ -41,7 +41,7 @@ test('Enter sends what was typed, and completes only what was chosen', async (t)
 	await page.getByRole('heading', { name: '#room-1', exact: true }).waitFor();
 });
 
-test('the field is as high as its text when the page is opened again', async (t) => {
+test('the field is as high as its text when the page is opened again, and in a narrower window', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	await enter(page, server, 'ann');
@@ -53,6 +53,8 @@ test('the field is as high as its text when the page is opened again', async (t)
 	await input(page).waitFor();
 	await until(() => input(page).inputValue(), 'one\ntwo\nthree');
 	await until(height, 76);
+	await page.setViewportSize({ width: 500, height: 700 });
+	await until(height, 88);
 });
 
 test('what is typed right after a command that opens a conversation belongs there', async (t) => {

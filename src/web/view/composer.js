@@ -239,6 +239,7 @@ export function composer(chat, ui) {
 	input.addEventListener('input', typed);
 	input.addEventListener('keydown', pressed);
 	input.addEventListener('blur', close);
+	addEventListener('resize', grow); // its lines break elsewhere
 	input.addEventListener('paste', pasted);
 	byId('composer').addEventListener('submit', (event) => {
 		event.preventDefault();

@@ -104,8 +104,8 @@ function inHtml(screen) {
 export const HEAD = `<!DOCTYPE html><meta charset="utf-8"><style>
 body{margin:0;padding:14px;background:#e9e6df;display:inline-grid;grid-template-columns:auto auto;gap:14px}
 section{background:#17181c;border-radius:8px;overflow:hidden;box-shadow:0 2px 6px #0004}
-h1{margin:0;padding:7px 12px;font:12px "DejaVu Sans Mono";color:#c9ccd1;background:#2b2c31}
-pre{margin:0;padding:8px 12px;font:13px/17px "DejaVu Sans Mono","Noto Color Emoji",monospace;color:#e4e6ea}
+h1{margin:0;padding:7px 12px;font:12px "JetBrains Mono","DejaVu Sans Mono";color:#c9ccd1;background:#2b2c31}
+pre{margin:0;padding:8px 12px;font:13px/17px "JetBrains Mono","DejaVu Sans Mono","Noto Color Emoji",monospace;font-variant-ligatures:none;color:#e4e6ea}
 .wide{display:inline-block;width:2ch;font-weight:normal;vertical-align:top}.wide i{font-style:normal;font-size:11px}</style>`;
 
 /** Returns a section with the contents of a terminal. */
