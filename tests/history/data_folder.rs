@@ -279,6 +279,96 @@ fn a_folder_of_version_1_is_migrated_and_can_be_used() {
     );
 }
 
+/// Since version 3, direct messages are stored; since version 4, readers have owners; since version 5, there are tags,
+/// edits and reactions.
+#[test]
+fn folders_of_versions_3_to_5_are_migrated_and_can_be_used() {
+    let digest = "444e0fffbd825e9610ff5b199485707a0c895339ae80c15cc8a8aee41b106fda";
+    for (version, sql) in [
+        (3, include_str!("../fixtures/chat-v3.sql")),
+        (4, include_str!("../fixtures/chat-v4.sql")),
+        (5, include_str!("../fixtures/chat-v5.sql")),
+    ] {
+        let (folder, db) = folder_with(sql);
+        drop(db);
+        fs::create_dir(folder.path().join("files")).expect("a folder");
+        fs::write(folder.path().join("files").join(digest), "notes\n").expect("a file");
+        let chatd = start(folder.path());
+        let enter = |login: &str| {
+            let mut peer = Peer::connect(chatd.address).expect("a connection");
+            peer.expect("TAGS on", "OK TAGS on").expect("tags");
+            peer.expect(login, "OK NICK").expect("a nick");
+            peer
+        };
+        let mut ann = enter("NICK ann correct horse");
+        let mut list = |request: &str| {
+            let (mut lines, reply) = ann.list(request).expect("an answer");
+            lines.push(reply);
+            lines
+        };
+        let at = |id: u64, event: &str| format!("PAST {id} 2026-12-01T00:28:04.{event}");
+        let mut ops = vec![
+            at(2, "009Z TOPIC #ops ann tea at four"),
+            at(3, "010Z @removed MSG #ops ann -"),
+            at(4, "011Z MSG #ops ann the disk is ful"),
+            at(5, "013Z FILE #ops ann 5 6 notes.txt"),
+            at(7, "018Z REMOVE #ops ann 3"),
+        ];
+        if version == 5 {
+            ops[2] = at(
+                4,
+                "011Z @edited=2026-12-01T00:28:04.019Z;reacts=👍*1 MSG #ops ann the disk is full",
+            );
+            ops.extend([
+                at(8, "019Z EDIT #ops ann 4 the disk is full"),
+                at(9, "020Z REACT #ops Ben 4 👍"),
+                at(10, "021Z @lines=2 MSG #ops ann first"),
+                at(11, "021Z @of=10 MSG #ops ann second line"),
+                at(
+                    12,
+                    "022Z @reply=4;x-severity=low MSG #ops ann use the other one",
+                ),
+            ]);
+        }
+        ops.push(format!("OK HISTORY {}", ops.len()));
+        assert_eq!(list("HISTORY #ops"), ops, "version {version}");
+        let hello = at(1, "007Z MSG #lobby ann hello from an older version");
+        assert_eq!(list("HISTORY #lobby"), [hello.as_str(), "OK HISTORY 1"]);
+        let told = at(6, "014Z MSG ann Ben are you there?");
+        assert_eq!(list("HISTORY ann"), [told.as_str(), "OK HISTORY 1"]);
+        let mut disk = vec![ops[2].clone()];
+        disk.push("OK SEARCH 1".to_owned());
+        assert_eq!(list("SEARCH #ops disk"), disk);
+        assert_eq!(list("TOKENS").len(), 2);
+        // What is new works on what is old.
+        let react = list("REACT 4 🎉").pop().expect("a reply");
+        assert!(react.starts_with("OK REACT "), "{react}");
+        let edit = list("EDIT 4 the disk is empty").pop().expect("a reply");
+        assert!(edit.starts_with("OK EDIT "), "{edit}");
+        let edited = list("HISTORY #ops");
+        let reacts = if version == 5 {
+            "👍*1,🎉*1"
+        } else {
+            "🎉*1"
+        };
+        let text = format!(";reacts={reacts} MSG #ops ann the disk is empty");
+        assert!(edited[2].ends_with(&text), "{edited:?}");
+        let file = ann.download(5).expect("an answer").expect("a file");
+        assert_eq!(&*file.bytes, b"notes\n");
+        let mut ben = enter("NICK Ben his secret");
+        let (readers, _) = ben.list("READERS").expect("an answer");
+        assert_eq!(readers, ["READER #ops hourly 4"], "version {version}");
+        drop(chatd);
+        let check = Command::new(env!("CARGO_BIN_EXE_chatd"))
+            .args(["check", "--data"])
+            .arg(folder.path())
+            .output()
+            .expect("chatd check");
+        let output = String::from_utf8_lossy(&check.stdout);
+        assert!(output.contains(": no faults"), "{output}");
+    }
+}
+
 #[test]
 fn a_log_that_was_emptied_is_not_taken_for_a_new_one() {
     let folder = tempfile::tempdir().unwrap();
